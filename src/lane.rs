@@ -1,0 +1,317 @@
+//! Lanes: bounded lock-free single-producer single-consumer queues between two threads, and the waking of
+//! a thread that sleeps.
+//!
+//! A lane is bounded twice, in entries and in the sum of what the entries cost (bytes). The producer sees how
+//! much room is left and never pushes past it; what to do about a full lane is the producer's business.
+//!
+//! Invariants worth naming:
+//! - **A sleeper is woken.** The consumer stores *asleep*, fences, then looks at its lanes once more; the
+//!   producer pushes, fences, then loads *asleep*. Whichever fence comes first, one of the two sees the other.
+//! - **A producer that met a full lane is woken**, by the same protocol with *wants room*.
+//! - Entries come out in the order they went in.
+//!
+//! Deliberately absent: blocking, growing, many producers.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// How a thread that sleeps in its own event loop is woken by others: an eventfd that its loop watches,
+/// written only while the thread has said that it sleeps.
+///
+/// Measured: the eventfd under a multishot poll of the sleeping ring costs the receiver 11–16 µs of CPU, about
+/// 5 µs on the same core; as cheap as MSG_RING.
+#[derive(Debug)]
+pub struct Wake {
+    asleep: AtomicBool,
+    eventfd: OwnedFd,
+}
+
+impl Wake {
+    /// A wake-up for one thread. Fails when no descriptor can be had.
+    pub fn new() -> io::Result<Arc<Self>> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Arc::new(Self { asleep: AtomicBool::new(false), eventfd }))
+    }
+
+    /// Says that the thread is about to sleep. It must look at all its lanes once more before it does.
+    pub fn fall_asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Says that the thread is awake and polls its lanes by itself.
+    pub fn stay_awake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Empties the eventfd after a wake-up, so that the next one is seen.
+    pub fn acknowledge(&self) {
+        let mut count = [0u8; 8];
+        // Empty already (EAGAIN) is as good as emptied now.
+        let _ = rustix::io::read(&self.eventfd, &mut count);
+    }
+
+    /// Wakes the thread if it sleeps. Call after what it shall see has been stored.
+    pub fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            // The counter cannot overflow: it is written only once per sleep.
+            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+}
+
+/// What both ends of a lane see.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Sum of the costs of all entries taken out so far.
+    taken: AtomicU64,
+    wants_room: AtomicBool,
+}
+
+/// The producer's end of a lane.
+#[derive(Debug)]
+pub struct Sender<T> {
+    queue: rtrb::Producer<(u64, T)>,
+    shared: Arc<Shared>,
+    consumer: Arc<Wake>,
+    cost_max: u64,
+    pushed: u64,
+}
+
+/// The consumer's end of a lane.
+#[derive(Debug)]
+pub struct Receiver<T> {
+    queue: rtrb::Consumer<(u64, T)>,
+    shared: Arc<Shared>,
+    producer: Arc<Wake>,
+}
+
+/// A lane of at most `entries` entries whose costs sum up to at most `cost_max`; an entry that costs more
+/// enters an empty lane. `consumer` and `producer` wake the threads at its ends.
+pub fn lane<T>(
+    entries: usize,
+    cost_max: u64,
+    consumer: Arc<Wake>,
+    producer: Arc<Wake>,
+) -> (Sender<T>, Receiver<T>) {
+    let (send, receive) = rtrb::RingBuffer::new(entries);
+    let shared = Arc::new(Shared::default());
+    let sender = Sender { queue: send, shared: shared.clone(), consumer, cost_max, pushed: 0 };
+    let receiver = Receiver { queue: receive, shared, producer };
+    (sender, receiver)
+}
+
+impl<T> Sender<T> {
+    /// Sum of the costs of what was pushed and not yet taken.
+    pub fn queued_cost(&self) -> u64 {
+        self.pushed - self.shared.taken.load(Ordering::Acquire)
+    }
+
+    /// Entries that still fit.
+    pub fn free_entries(&self) -> usize {
+        self.queue.slots()
+    }
+
+    /// Whether an entry of this cost fits now. Room once seen stays until this end pushes.
+    pub fn has_room(&self, cost: u64) -> bool {
+        if self.queue.slots() == 0 {
+            return false;
+        }
+        let queued = self.queued_cost();
+        queued == 0 || queued + cost <= self.cost_max
+    }
+
+    /// Appends an entry, or hands it back when there is no room. Does not wake: several pushes share one
+    /// [`Sender::wake`].
+    pub fn push(&mut self, cost: u64, entry: T) -> Result<(), T> {
+        if !self.has_room(cost) {
+            return Err(entry);
+        }
+        match self.queue.push((cost, entry)) {
+            Ok(()) => {
+                self.pushed += cost;
+                Ok(())
+            }
+            Err(rtrb::PushError::Full((_, entry))) => Err(entry),
+        }
+    }
+
+    /// Asks to be woken when the consumer next takes something. The caller must look for room once more
+    /// afterwards, before it sleeps.
+    pub fn want_room(&self) {
+        self.shared.wants_room.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Wakes the consumer if it sleeps.
+    pub fn wake(&self) {
+        self.consumer.wake();
+    }
+
+    /// Whether the other end is gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.queue.is_abandoned()
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Takes the oldest entry. Its room is free again at once.
+    pub fn pop(&mut self) -> Option<T> {
+        let (cost, entry) = self.queue.pop().ok()?;
+        // Only this end writes `taken`.
+        let taken = self.shared.taken.load(Ordering::Relaxed) + cost;
+        self.shared.taken.store(taken, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if self.shared.wants_room.load(Ordering::Relaxed)
+            && self.shared.wants_room.swap(false, Ordering::SeqCst)
+        {
+            self.producer.wake();
+        }
+        Some(entry)
+    }
+
+    /// The oldest entry, left in place.
+    pub fn peek(&self) -> Option<&T> {
+        self.queue.peek().ok().map(|(_, entry)| entry)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether the other end is gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.queue.is_abandoned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(entries: usize, cost_max: u64) -> (Sender<u32>, Receiver<u32>) {
+        lane(entries, cost_max, Wake::new().unwrap(), Wake::new().unwrap())
+    }
+
+    #[test]
+    fn entries_come_out_in_order_and_free_their_room() {
+        let (mut sender, mut receiver) = pair(4, 10);
+        assert_eq!(sender.push(4, 1), Ok(()));
+        assert_eq!(sender.push(6, 2), Ok(()));
+        assert_eq!(sender.push(1, 3), Err(3), "the cost bound holds");
+        assert_eq!(receiver.pop(), Some(1));
+        assert_eq!(sender.push(4, 3), Ok(()));
+        assert_eq!(receiver.pop(), Some(2));
+        assert_eq!(receiver.pop(), Some(3));
+        assert_eq!(receiver.pop(), None);
+        assert_eq!(sender.queued_cost(), 0);
+    }
+
+    #[test]
+    fn the_entry_bound_holds_for_free_entries() {
+        let (mut sender, mut receiver) = pair(2, 10);
+        assert!(sender.push(0, 1).is_ok() && sender.push(0, 2).is_ok());
+        assert_eq!(sender.push(0, 3), Err(3));
+        receiver.pop();
+        assert_eq!(sender.push(0, 3), Ok(()));
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_bound_enters_an_empty_lane_only() {
+        let (mut sender, mut receiver) = pair(4, 10);
+        assert_eq!(sender.push(1, 1), Ok(()));
+        assert_eq!(sender.push(100, 2), Err(2));
+        receiver.pop();
+        assert_eq!(sender.push(100, 2), Ok(()));
+        assert_eq!(sender.push(1, 3), Err(3));
+    }
+
+    fn wakes(wake: &Wake) -> bool {
+        let mut count = [0u8; 8];
+        rustix::io::read(wake, &mut count).is_ok()
+    }
+
+    #[test]
+    fn only_a_sleeper_is_woken_and_only_once() {
+        let (consumer, producer) = (Wake::new().unwrap(), Wake::new().unwrap());
+        let (mut sender, _receiver) = lane(4, 10, consumer.clone(), producer);
+        sender.push(1, 1).unwrap();
+        sender.wake();
+        assert!(!wakes(&consumer), "awake: nothing written");
+        consumer.fall_asleep();
+        sender.wake();
+        sender.wake();
+        assert!(wakes(&consumer));
+        assert!(!wakes(&consumer), "one wake a sleep");
+    }
+
+    #[test]
+    fn taking_wakes_a_producer_that_wanted_room() {
+        let (consumer, producer) = (Wake::new().unwrap(), Wake::new().unwrap());
+        let (mut sender, mut receiver) = lane(4, 2, consumer, producer.clone());
+        sender.push(1, 1).unwrap();
+        sender.push(1, 2).unwrap();
+        receiver.pop();
+        producer.fall_asleep();
+        receiver.pop();
+        assert!(!wakes(&producer), "nobody asked");
+        sender.push(2, 3).unwrap();
+        sender.want_room();
+        assert!(!sender.has_room(1));
+        receiver.pop();
+        assert!(wakes(&producer));
+    }
+
+    /// Two threads, a tiny lane, both sleeping whenever they can: a lost wake-up hangs the test.
+    #[test]
+    fn no_wake_up_is_lost_between_two_sleepers() {
+        const ENTRIES: u32 = 20_000;
+        let (consumer, producer) = (Wake::new().unwrap(), Wake::new().unwrap());
+        let (mut sender, mut receiver) = lane(2, 1 << 20, consumer.clone(), producer.clone());
+        let sleep = |wake: &Wake| {
+            let mut fds = [rustix::event::PollFd::new(wake, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, None).unwrap();
+            wake.acknowledge();
+        };
+        let pushing = std::thread::spawn(move || {
+            for entry in 0..ENTRIES {
+                while !sender.has_room(1) {
+                    sender.want_room();
+                    producer.fall_asleep();
+                    if !sender.has_room(1) {
+                        sleep(&producer);
+                    }
+                    producer.stay_awake();
+                }
+                sender.push(1, entry).unwrap();
+                sender.wake();
+            }
+        });
+        for expected in 0..ENTRIES {
+            let entry = loop {
+                if let Some(entry) = receiver.pop() {
+                    break entry;
+                }
+                consumer.fall_asleep();
+                if receiver.is_empty() {
+                    sleep(&consumer);
+                }
+                consumer.stay_awake();
+            };
+            assert_eq!(entry, expected);
+        }
+        pushing.join().unwrap();
+    }
+}

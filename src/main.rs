@@ -1,0 +1,3 @@
+//! The `roadcast` program.
+
+fn main() {}

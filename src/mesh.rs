@@ -1,0 +1,119 @@
+//! The mesh: all lanes between the hub and the shards, and what travels on them.
+//!
+//! Each direction of each pair is FIFO, and publications and interest answers share the down lane. That order is
+//! the whole of the join guarantee: a shard completes a join when the answer comes, and every publication that the
+//! hub sequences later follows it in the same lane.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::lane::{self, Receiver, Sender, Wake};
+use crate::limits::Limits;
+
+/// Which configured broker, by its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BrokerId(pub u16);
+
+/// A shard's own name for one of its topics. The generation tells a topic from a later one in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicId {
+    /// Place in the shard's topic table.
+    pub index: u32,
+    /// Counts the uses of that place.
+    pub generation: u32,
+}
+
+/// From the hub to a shard.
+#[derive(Debug)]
+pub enum Down {
+    /// A publication for one topic of this shard.
+    Publish {
+        /// The shard's name for the topic.
+        topic: TopicId,
+        /// Position in the topic's order, one more than that of the publication before it.
+        sequence: u64,
+        /// The whole WebSocket frame, encoded once for all subscribers.
+        frame: Arc<[u8]>,
+    },
+    /// Answer to [`Up::Interest`]: every publication from here on follows in this lane.
+    Interested {
+        /// The topic asked for.
+        topic: TopicId,
+        /// Sequence of the topic's last publication so far, 0 if none.
+        sequence: u64,
+    },
+    /// Answer to [`Up::Uninterest`]: no publication of this topic follows.
+    Uninterested {
+        /// The topic given up.
+        topic: TopicId,
+    },
+    /// The server is about to shut down: accept nobody any more.
+    StopAccepting,
+    /// The last entry of a lane: deliver what is there, close every connection with 1001, end.
+    Drain,
+}
+
+/// From a shard to the hub.
+#[derive(Debug)]
+pub enum Up {
+    /// This shard has a first subscriber of a topic. Answered by [`Down::Interested`].
+    ///
+    /// At most one question a topic and shard is under way.
+    Interest {
+        /// The shard's name for the topic, for publications and the answer.
+        topic: TopicId,
+        /// The broker that the topic belongs to.
+        broker: BrokerId,
+        /// The topic's name within the broker.
+        name: Box<str>,
+    },
+    /// This shard has no subscriber of the topic any more. Answered by [`Down::Uninterested`].
+    Uninterest {
+        /// The shard's name for the topic.
+        topic: TopicId,
+    },
+}
+
+/// The hub's ends of all lanes; `down[i]` and `up[i]` lead to shard `i`.
+#[derive(Debug)]
+pub struct HubEnd {
+    /// Publications and answers, to each shard.
+    pub down: Vec<Sender<Down>>,
+    /// Questions, from each shard.
+    pub up: Vec<Receiver<Up>>,
+    /// Wakes the hub.
+    pub wake: Arc<Wake>,
+}
+
+/// One shard's ends of its two lanes.
+#[derive(Debug)]
+pub struct ShardEnd {
+    /// Publications and answers, from the hub.
+    pub down: Receiver<Down>,
+    /// Questions to the hub.
+    pub up: Sender<Up>,
+    /// Wakes the shard.
+    pub wake: Arc<Wake>,
+}
+
+/// Entries of an up lane. What does not fit waits in the shard, one question a topic at most.
+const UP_ENTRIES: usize = 1024;
+
+/// Builds the lanes between one hub and `shards` shards.
+pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>)> {
+    let hub_wake = Wake::new()?;
+    let mut hub =
+        HubEnd { down: Vec::with_capacity(shards), up: Vec::with_capacity(shards), wake: hub_wake.clone() };
+    let mut ends = Vec::with_capacity(shards);
+    for _ in 0..shards {
+        let wake = Wake::new()?;
+        let (down_send, down_receive) =
+            lane::lane(limits.lane_entries, limits.lane_bytes as u64, wake.clone(), hub_wake.clone());
+        // Questions are small; their count is their bound.
+        let (up_send, up_receive) = lane::lane(UP_ENTRIES, u64::MAX, hub_wake.clone(), wake.clone());
+        hub.down.push(down_send);
+        hub.up.push(up_receive);
+        ends.push(ShardEnd { down: down_receive, up: up_send, wake });
+    }
+    Ok((hub, ends))
+}
