@@ -9,7 +9,10 @@
 //! codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of either.
 
 pub mod command;
+mod json_string;
 pub mod lane;
 pub mod limits;
 pub mod mesh;
+pub mod publication;
+pub mod reply;
 pub mod ws;
