@@ -130,7 +130,6 @@ impl Reader {
                 Progress::InputEnds => return (consumed, Ok(None)),
                 Progress::Continues => {}
                 Progress::Found(opcode, Place::Input(range)) => {
-                    self.release();
                     break (opcode, Place::Input(before + range.start..before + range.end));
                 }
                 Progress::Found(opcode, place) => break (opcode, place),

@@ -224,6 +224,12 @@ fn a_head_past_its_bounds_is_refused_with_431() {
         let Head::Complete { answer, .. } = head else { panic!("incomplete") };
         assert_eq!(status(&answer), 431);
     }
+    let endless = format!("GET /ws HTTP/1.1\r\nCookie: {}", "c".repeat(HEAD_BYTES_MAX));
+    assert_eq!(parse(&endless.as_bytes()[..HEAD_BYTES_MAX - 1], 0, &rules()), Head::Incomplete);
+    let Head::Complete { answer, .. } = parse(&endless.as_bytes()[..HEAD_BYTES_MAX], 0, &rules()) else {
+        panic!("a full head without its end cannot become a good one");
+    };
+    assert_eq!(status(&answer), 431);
     let headers = |count| "X: y\r\n".repeat(count);
     let with = |count| request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &headers(count)]);
     assert_eq!(status(&judge_every_way(&with(HEADERS_MAX - 6), &rules())), 101);
