@@ -98,15 +98,16 @@ impl Shard {
     fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
         let limits = ReaderLimits { message_bytes_max: self.settings.limits.message_bytes };
         let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
-        while !bytes.is_empty() {
+        loop {
             let Phase::Open(endpoint) = self.connections.at(id.index).phase else { return };
-            if self.must_hold(id) {
+            if !bytes.is_empty() && self.must_hold(id) {
                 self.hold(id, bytes);
                 break;
             }
             let (consumed, outcome) = reader.read(bytes, limits);
             match outcome {
-                Ok(None) => {}
+                // Asked for also when all is used up: it lets go of a message's memory.
+                Ok(None) => break,
                 Ok(Some(Event::Text(message))) => self.message(id, endpoint, Opcode::Text, message),
                 Ok(Some(Event::Binary(message))) => self.message(id, endpoint, Opcode::Binary, message),
                 Ok(Some(Event::Ping(payload))) => self.pong(id, payload),

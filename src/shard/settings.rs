@@ -1,5 +1,6 @@
 //! What all shards of a server share: settings, and the count of connections.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::ws::upgrade::Rules;
 #[derive(Debug)]
 pub struct Settings {
     /// Bounds.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// Who may upgrade, and where.
     pub rules: Rules,
     /// Names of the brokers; the place is the [`BrokerId`].
@@ -65,6 +66,11 @@ impl ConnectionBudget {
     /// A budget of `max` connections.
     pub fn new(max: usize) -> Self {
         Self { open: AtomicUsize::new(0), max }
+    }
+
+    /// Connections counted by now.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Counts one more connection, if the limit allows it.
