@@ -8,6 +8,11 @@
 //! Imports point downward only: `server` knows everything; `ring` knows `shard`; `hub` and `shard` meet only in `mesh`;
 //! codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of either.
 
+pub mod cli;
+pub mod config;
 pub mod lane;
 pub mod limits;
+pub mod logs;
 pub mod mesh;
+pub mod preflight;
+pub mod server;
