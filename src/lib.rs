@@ -11,3 +11,4 @@
 pub mod lane;
 pub mod limits;
 pub mod mesh;
+pub mod rpc;
