@@ -92,5 +92,6 @@ impl Codec {
 
 /// The beginning of a text, at most `bytes_max` bytes: what peers sent is never echoed without bound.
 fn shortened(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+    let end = (0..=bytes_max.min(text.len())).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
 }
