@@ -12,3 +12,4 @@ pub mod demo;
 pub mod lane;
 pub mod limits;
 pub mod mesh;
+pub mod rpc;
