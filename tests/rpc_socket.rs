@@ -123,7 +123,7 @@ fn an_empty_request_is_ok() {
 
 #[test]
 fn a_call_that_cannot_be_served_is_answered_with_why_and_the_connection_lives() {
-    let server = Server::start(&["roadcast.limits.publication_bytes=1000", "roadcast.limits.topic_bytes=16"]);
+    let server = Server::start(&["roadcast.limits.publication_bytes=1024", "roadcast.limits.topic_bytes=16"]);
     let mut publisher = server.publisher();
     let unknown_broker = {
         let mut message = Vec::new();
@@ -133,7 +133,7 @@ fn a_call_that_cannot_be_served_is_answered_with_why_and_the_connection_lives() 
         field(&mut request, 1, &message);
         request
     };
-    let too_large = messages(&[(&["foo"], &[b'x'; 1001])]);
+    let too_large = messages(&[(&["foo"], &[b'x'; 1025])]);
     let long_topic = messages(&[(&["seventeen-letters"], b"x")]);
     let exact = [
         ("kv.Set", PROTO, &b""[..], "rpc: can't find service kv.Set"),
@@ -170,7 +170,7 @@ fn a_call_that_cannot_be_served_is_answered_with_why_and_the_connection_lives() 
 
 #[test]
 fn a_frame_that_is_none_ends_its_connection_alone() {
-    let server = Server::start(&["roadcast.limits.rpc_frame_bytes=1000"]);
+    let server = Server::start(&["roadcast.limits.rpc_frame_bytes=1024"]);
     let mut client = server.client();
     client.join(&["foo"]);
     let mut neighbour = server.publisher();
@@ -197,7 +197,7 @@ fn a_frame_that_is_none_ends_its_connection_alone() {
         ("one option", goridge_frame(PROTO, &[1], b"broadcast.Publish")),
         ("three options", goridge_frame(PROTO, &[1, 17, 0], b"broadcast.Publish")),
         ("a method longer than the payload", goridge_frame(PROTO, &[1, 18], b"broadcast.Publish")),
-        ("a payload over the limit", goridge_frame(PROTO, &[1, 17], &[b'x'; 1001])),
+        ("a payload over the limit", goridge_frame(PROTO, &[1, 17], &[b'x'; 1025])),
         (
             "an announced payload of 4 GiB",
             sealed([&[0x15, PROTO, 255, 255, 255, 255], &[0; 14][..]].concat()),

@@ -133,7 +133,7 @@ fn server_held_open() -> (Server, Client, Client) {
         "roadcast.shutdown_grace=10m",
         "roadcast.limits.laggard_timeout=10m",
         "roadcast.limits.close_timeout=10m",
-        "roadcast.limits.ping_interval=0",
+        "roadcast.ping_interval=0",
         "roadcast.limits.socket_send_bytes=16384",
     ]);
     let mut stalled = Client::connect_narrow(server.clients, 4096);

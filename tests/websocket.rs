@@ -159,7 +159,7 @@ fn the_echo_path_returns_each_message_with_its_type() {
 
 #[test]
 fn an_echo_client_that_does_not_read_is_paused_and_loses_nothing() {
-    let server = Server::start(&["roadcast.echo_path=/echo", "roadcast.limits.ping_interval=0"]);
+    let server = Server::start(&["roadcast.echo_path=/echo", "roadcast.ping_interval=0"]);
     let mut client = RawClient::connect(server.clients, "/echo");
     let mut other = server.client();
     other.join(&["news"]);
@@ -190,8 +190,7 @@ fn the_echo_path_is_off_unless_configured() {
 
 #[test]
 fn a_client_that_answers_pings_stays_and_one_that_does_not_is_ended() {
-    let server =
-        Server::start(&["roadcast.limits.ping_interval=100ms", "roadcast.limits.pong_timeout=300ms"]);
+    let server = Server::start(&["roadcast.ping_interval=100ms", "roadcast.pong_timeout=300ms"]);
     let mut silent = RawClient::connect(server.clients, "/ws");
     let mut lively = RawClient::connect(server.clients, "/ws");
     lively.text(JOIN);
