@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod demo;
 mod json_string;
 pub mod lane;
 pub mod limits;
@@ -21,6 +22,7 @@ pub mod preflight;
 pub mod publication;
 pub mod reply;
 pub mod ring;
+pub mod rpc;
 pub mod server;
 pub mod shard;
 pub mod ws;

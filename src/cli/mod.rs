@@ -4,6 +4,7 @@
 
 pub mod args;
 mod check;
+mod dial;
 pub mod publish;
 pub mod subscribe;
 
@@ -29,6 +30,18 @@ pub fn run() -> ExitCode {
 /// The configuration that these arguments mean, in this process's environment.
 pub fn load(args: &ConfigArgs) -> Result<(Config, Vec<Notice>), ConfigError> {
     Config::load(&LoadOptions::of_process(args.config.clone(), args.overrides.clone()))
+}
+
+/// Addresses that a client of the server finds in the configuration. One that cannot be read, or would not start, is the
+/// server's matter: then the defaults are tried.
+fn configured(args: &ConfigArgs) -> Config {
+    // No file lies below a device.
+    let nowhere = LoadOptions { cwd: "/dev/null".into(), ..LoadOptions::default() };
+    let defaults = || Config::load(&nowhere).map(|(config, _)| config);
+    match load(args).map(|(config, _)| config).or_else(|_| defaults()) {
+        Ok(config) => config,
+        Err(error) => unreachable!("the defaults are valid: {error}"),
+    }
 }
 
 /// Says on stderr why nothing runs.

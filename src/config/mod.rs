@@ -113,6 +113,11 @@ impl Config {
         Ok((config, settings.into_notices()))
     }
 
+    /// Where clients connect, as they write it.
+    pub fn url(&self) -> String {
+        format!("ws://{}{}", self.http, self.path)
+    }
+
     /// Settings that do not fit together.
     fn check(&self, settings: &Settings) -> Result<(), ConfigError> {
         let together = |text: String| Err(ConfigError::Together(text));
