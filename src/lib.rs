@@ -8,7 +8,10 @@
 //! Imports point downward only: `server` knows everything; `ring` knows `shard`; `hub` and `shard` meet only in `mesh`;
 //! codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of either.
 
+pub mod hub;
 pub mod lane;
 pub mod limits;
 pub mod mesh;
+pub mod metrics;
+pub mod publication;
 pub mod rpc;
