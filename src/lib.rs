@@ -12,6 +12,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod hub;
 mod json_string;
 pub mod lane;
 pub mod limits;
