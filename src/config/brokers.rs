@@ -6,6 +6,7 @@
 use super::error::{ConfigError, Origin};
 use super::schema::Value;
 use super::settings::Settings;
+use crate::hub::Driver;
 
 /// The broker that there is when none is configured.
 const IMPLIED: &str = "default";
@@ -19,13 +20,6 @@ pub struct BrokerConfig {
     pub name: String,
     /// How publications reach its subscribers.
     pub driver: Driver,
-}
-
-/// How publications reach the subscribers of a broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Driver {
-    /// Within this process.
-    Memory,
 }
 
 /// The brokers in the order written, and the index of the default one.

@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use brokers::{BrokerConfig, Driver};
+pub use crate::hub::Driver;
+pub use brokers::BrokerConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, Notice, Origin};
 pub use value::RpcListen;

@@ -13,18 +13,10 @@ use socket2::{Domain, Socket, Type};
 
 use super::StartError;
 use crate::config::RpcListen;
+use crate::hub::RpcListener;
 
 /// Connections that wait to be accepted, per listener (listen(2)); the kernel's own bound is `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
-
-/// Where publishers connect, listening.
-#[derive(Debug)]
-pub enum RpcListener {
-    /// `tcp://`
-    Tcp(TcpListener),
-    /// `unix://`; the file stays until the next start finds nobody listening on it.
-    Unix(UnixListener),
-}
 
 /// `shards` listeners that share `address` (`key` named it). `TCP_NODELAY` and, unless 0, `SO_SNDBUF` are set on them,
 /// and accepted connections inherit both. Port 0 is any free one, the same for all; `[::]` takes IPv4 too.

@@ -102,7 +102,7 @@ impl Server {
         let address =
             url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("ws://ADDRESS/PATH");
         let clients = address.parse().unwrap_or_else(|_| panic!("an address in `{url}`"));
-        let publish = fact("publish").to_owned();
+        let publish = fact("publishers").to_owned();
         Self { child, clients, publish, printed, lines: Mutex::new(lines), log }
     }
 
