@@ -7,6 +7,6 @@
 mod rig;
 mod wire;
 
-mod sends;
 mod input;
 mod laggards;
+mod sends;

@@ -38,7 +38,7 @@ pub struct Rig {
 /// The settings of most tests: two brokers, an echo path, no pings.
 pub fn settings(limits: Limits) -> Settings {
     Settings {
-        limits,
+        limits: Arc::new(limits),
         rules: Rules {
             path: "/ws".into(),
             echo_path: Some("/echo".into()),
