@@ -10,7 +10,7 @@ fn a_burst_larger_than_an_outbox_reaches_a_subscriber_that_takes_everything() {
     let id = rig.member(&["foo"]);
     let frames: Vec<Vec<u8>> = (0..20).map(|_| rig.publish("foo", &[b'x'; 15_000])).collect();
     rig.sweep();
-    assert_eq!(rig.taken(id), frames.concat());
+    assert!(rig.taken(id) == frames.concat());
     assert_eq!(rig.counters.overflows.value(), 0);
 }
 
