@@ -19,8 +19,6 @@ use super::args::PublishArgs;
 use super::dial::{self, DialError};
 use crate::rpc::{self, Codec, Decoded};
 
-/// Where a server takes publications unless configured otherwise.
-const DEFAULT_ADDRESS: &str = "tcp://127.0.0.1:6001";
 /// Calls in flight. Their answers (43 bytes each) fit the socket's receive buffer, so the server never waits for us.
 const CALLS_MAX: usize = 256;
 /// Bytes of one line. The default bound of a goridge frame is 16 MiB; no server takes more without being told to.
@@ -68,7 +66,7 @@ pub fn run(args: &PublishArgs) -> ExitCode {
 }
 
 fn publish(args: &PublishArgs) -> Result<(), PublishError> {
-    let address = args.url.as_deref().unwrap_or(DEFAULT_ADDRESS).to_owned();
+    let address = args.url.clone().unwrap_or_else(|| super::configured(&args.config).rpc.to_string());
     let (reading, writing) = connect(&address)?;
     let messages = match args.message.as_deref() {
         Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),

@@ -23,8 +23,6 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 use super::args::SubscribeArgs;
 use super::dial::{self, DialError};
 
-/// Where clients connect unless configured otherwise.
-const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
 /// For the upgrade and for the answer to the join, each. A guess: long for any network that a person waits for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the server's Close after ours, once the user has asked for the end.
@@ -69,7 +67,7 @@ pub fn run(args: &SubscribeArgs) -> ExitCode {
 }
 
 fn subscribe(args: &SubscribeArgs) -> Result<(), SubscribeError> {
-    let url = args.url.as_deref().unwrap_or(DEFAULT_URL);
+    let url = &args.url.clone().unwrap_or_else(|| super::configured(&args.config).url());
     let interrupts = interrupts().map_err(SubscribeError::Signals)?;
     let mut socket = connect(url, args.origin.as_deref())?;
     let mut join = serde_json::json!({ "command": "join", "topics": args.topics });

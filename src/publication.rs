@@ -1,0 +1,115 @@
+//! Publications: a message as every subscriber of a topic reads it, encoded once for all of them.
+
+use std::sync::Arc;
+
+use crate::json_string;
+use crate::ws::frame::{self, Opcode};
+
+/// The encoded frame of a publication would be larger than allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the publication takes {bytes} bytes as encoded for clients")]
+pub struct TooLarge {
+    /// Bytes of the whole frame.
+    pub bytes: usize,
+}
+
+const BEFORE_TOPIC: &[u8] = br#"{"topic":""#;
+const BEFORE_PAYLOAD: &[u8] = br#"","payload":""#;
+const AFTER_PAYLOAD: &[u8] = br#""}"#;
+
+/// The whole text frame, `{"topic":"foo","payload":"hello"}`.
+///
+/// The payload may be any bytes: each one that is not part of valid UTF-8 becomes U+FFFD. A frame of more than
+/// `bytes_max` bytes, its header included, is refused before anything is allocated.
+pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>, TooLarge> {
+    let topic = topic.as_bytes();
+    let topic_len = json_string::escaped_len(topic);
+    let payload_len = json_string::escaped_len(payload);
+    let text_len = BEFORE_TOPIC.len() + topic_len + BEFORE_PAYLOAD.len() + payload_len + AFTER_PAYLOAD.len();
+    let bytes = frame::header_len(text_len) + text_len;
+    if bytes > bytes_max {
+        return Err(TooLarge { bytes });
+    }
+
+    let mut out = Vec::with_capacity(bytes);
+    frame::encode_header(&mut out, Opcode::Text, text_len);
+    out.extend_from_slice(BEFORE_TOPIC);
+    append(&mut out, topic, topic_len);
+    out.extend_from_slice(BEFORE_PAYLOAD);
+    append(&mut out, payload, payload_len);
+    out.extend_from_slice(AFTER_PAYLOAD);
+    debug_assert_eq!(out.len(), bytes);
+    Ok(out.into())
+}
+
+fn append(out: &mut Vec<u8>, text: &[u8], escaped_len: usize) {
+    if escaped_len == text.len() {
+        // Every change makes text longer, so none is needed: the common case is one copy.
+        out.extend_from_slice(text);
+    } else {
+        json_string::pieces(text, |piece| out.extend_from_slice(piece));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    fn text(frame: &[u8]) -> &str {
+        assert_eq!(frame[0], 0x81, "a whole text frame");
+        assert_eq!(frame::frame_len(frame), frame.len());
+        let header = match frame[1] {
+            0..=125 => 2,
+            126 => 4,
+            _ => 10,
+        };
+        std::str::from_utf8(&frame[header..]).unwrap()
+    }
+
+    #[test]
+    fn a_publication_reads_as_the_protocol_has_it() {
+        let frame = encode("foo", b"hello, PHP", 1024).unwrap();
+        assert_eq!(text(&frame), r#"{"topic":"foo","payload":"hello, PHP"}"#);
+        assert_eq!(text(&encode("", b"", 1024).unwrap()), r#"{"topic":"","payload":""}"#);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced_one_by_one() {
+        let frame = encode("foo", b"a\xff\xe2\x82\"", 1024).unwrap();
+        assert_eq!(text(&frame), "{\"topic\":\"foo\",\"payload\":\"a\u{FFFD}\u{FFFD}\u{FFFD}\\\"\"}");
+    }
+
+    #[test]
+    fn a_frame_over_the_bound_is_refused_with_its_size() {
+        for length in [0, 10, 90, 130, 65_500, 70_000] {
+            let payload = vec![b'\n'; length];
+            let frame = encode("foo", &payload, usize::MAX).unwrap();
+            assert_eq!(encode("foo", &payload, frame.len()).unwrap(), frame);
+            assert_eq!(encode("foo", &payload, frame.len() - 1), Err(TooLarge { bytes: frame.len() }));
+        }
+    }
+
+    #[test]
+    fn random_publications_read_back_through_serde_json() {
+        let seed = 0x5EED_0002;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut random_text = |longest: usize| -> String {
+            let characters = rng.random_range(0..=longest);
+            (0..characters)
+                .map(
+                    |_| if rng.random_bool(0.9) { rng.random_range(' '..='~') } else { rng.random::<char>() },
+                )
+                .collect()
+        };
+        for round in 0..1_000 {
+            let (topic, payload) = (random_text(30), random_text(300));
+            let frame = encode(&topic, payload.as_bytes(), usize::MAX).unwrap();
+            let read: serde_json::Value = serde_json::from_str(text(&frame)).unwrap();
+            let expected = serde_json::json!({ "topic": topic, "payload": payload });
+            assert_eq!(read, expected, "seed {seed:#x} round {round}");
+        }
+    }
+}

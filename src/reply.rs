@@ -1,0 +1,90 @@
+//! Replies: what a client reads in answer to its own commands.
+
+use crate::json_string;
+use crate::ws::frame::{self, Opcode};
+
+/// Which answer to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The join is done: every later publication of these topics follows.
+    Joined,
+    /// The join is refused: none of these topics is joined by it.
+    JoinRefused,
+    /// The leave is done: no publication of these topics follows.
+    Left,
+    /// The leave failed.
+    LeaveFailed,
+}
+
+impl Reply {
+    fn topic(self) -> &'static str {
+        match self {
+            Self::Joined => "@join",
+            Self::JoinRefused => "#join",
+            Self::Left => "@leave",
+            Self::LeaveFailed => "#leave",
+        }
+    }
+}
+
+/// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked, in their order.
+pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: &[impl AsRef<str>]) {
+    let head = [r#"{"topic":""#, reply.topic(), r#"","payload":["#].map(str::as_bytes);
+    let names: usize =
+        topics.iter().map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2).sum();
+    let commas = topics.len().saturating_sub(1);
+    let payload_len = head.iter().map(|part| part.len()).sum::<usize>() + names + commas + 2;
+
+    out.reserve(frame::header_len(payload_len) + payload_len);
+    frame::encode_header(out, Opcode::Text, payload_len);
+    let start = out.len();
+    head.iter().for_each(|part| out.extend_from_slice(part));
+    for (index, topic) in topics.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.push(b'"');
+        json_string::pieces(topic.as_ref().as_bytes(), |piece| out.extend_from_slice(piece));
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"]}");
+    debug_assert_eq!(out.len() - start, payload_len);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(reply: Reply, topics: &[&str]) -> String {
+        let mut out = b"before".to_vec();
+        encode(&mut out, reply, topics);
+        let frame = &out[6..];
+        assert_eq!(frame[0], 0x81, "a whole text frame");
+        assert_eq!(frame::frame_len(frame), frame.len());
+        let header = match frame[1] {
+            0..=125 => 2,
+            126 => 4,
+            _ => 10,
+        };
+        String::from_utf8(frame[header..].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn replies_read_as_the_protocol_has_them() {
+        let topics = ["foo", "foo2"];
+        assert_eq!(payload(Reply::Joined, &topics), r#"{"topic":"@join","payload":["foo","foo2"]}"#);
+        assert_eq!(payload(Reply::JoinRefused, &topics), r##"{"topic":"#join","payload":["foo","foo2"]}"##);
+        assert_eq!(payload(Reply::Left, &["foo"]), r#"{"topic":"@leave","payload":["foo"]}"#);
+        assert_eq!(payload(Reply::LeaveFailed, &["foo"]), r##"{"topic":"#leave","payload":["foo"]}"##);
+        assert_eq!(payload(Reply::Joined, &[]), r#"{"topic":"@join","payload":[]}"#);
+    }
+
+    #[test]
+    fn any_topic_reads_back_as_it_was_asked() {
+        let long = "x".repeat(70_000);
+        for topics in [vec!["a\"b", "\\", "\u{0}\n", "", "ключ", "\u{2028}😀"], vec![long.as_str()]] {
+            let read: serde_json::Value = serde_json::from_str(&payload(Reply::Joined, &topics)).unwrap();
+            assert_eq!(read, serde_json::json!({ "topic": "@join", "payload": topics }));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What clients ask for: joins and leaves.
+//!
+//! A join subscribes first and is answered then: whoever has read `@join` misses nothing published later. Its topics are
+//! subscribed to all at once, when the hub has confirmed the last of them, so a refused join subscribes to none.
+
+use smallvec::SmallVec;
+
+use super::connection::{ConnId, Membership, PendingJoin};
+use super::topic::Interest;
+use super::{Report, Shard, Stage, Task};
+use crate::command::Command;
+use crate::mesh::{BrokerId, Up};
+use crate::reply::{self, Reply};
+
+impl Shard {
+    /// Carries out one command.
+    pub(super) fn command(&mut self, id: ConnId, message: &mut [u8]) {
+        let report = match crate::command::parse(message) {
+            Ok(Command::Join { broker, topics }) => return self.join(id, broker, &topics),
+            Ok(Command::Leave { broker, topics }) => return self.leave(id, broker, &topics),
+            Ok(Command::Headers) => {
+                self.counters.commands.add(1);
+                return;
+            }
+            Ok(Command::Other { name }) => Report::UnknownCommand(name.chars().take(64).collect()),
+            Err(malformed) => Report::MalformedCommand(malformed.to_string()),
+        };
+        self.counters.malformed.add(1);
+        if !std::mem::replace(&mut self.connections.at(id.index).malformed_logged, true) {
+            self.tasks.push_back(Task::Report(id, report));
+        }
+    }
+
+    fn join<T: AsRef<str>>(&mut self, id: ConnId, broker: &str, names: &[T]) {
+        self.counters.commands.add(1);
+        let Some(topics) = self.wanted_topics(id, broker, names) else {
+            self.counters.joins_refused.add(1);
+            self.send_private(id, |out| reply::encode(out, Reply::JoinRefused, names));
+            return;
+        };
+        let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
+        reply::encode(&mut pending.reply, Reply::Joined, names);
+        for &index in &pending.topics {
+            let topic = self.topics.at(index);
+            topic.pins += 1;
+            if topic.interest != Interest::Held {
+                topic.waiters.push(id);
+                pending.waiting += 1;
+            }
+        }
+        if pending.waiting == 0 {
+            self.complete_join(id, pending);
+        } else {
+            self.connections.at(id.index).held.get_or_insert_default().join = Some(pending);
+        }
+    }
+
+    /// The topics that a join would newly subscribe to, each once, made where they are new. `None`: it is refused.
+    fn wanted_topics<T: AsRef<str>>(
+        &mut self,
+        id: ConnId,
+        broker: &str,
+        names: &[T],
+    ) -> Option<SmallVec<[u32; 4]>> {
+        let broker = self.settings.broker(broker)?;
+        let limits = &self.settings.limits;
+        if self.stage == Stage::Draining || self.stage == Stage::Closing {
+            return None;
+        }
+        if names.iter().any(|name| name.as_ref().len() > limits.topic_bytes) {
+            return None;
+        }
+        let connection = self.connections.peek(id.index);
+        // A topic that is asked for twice counts twice here: a bound on the work, checked before any is done.
+        let known = |name: &str| {
+            let topic = self.topics.find(broker, name);
+            topic.is_some_and(|topic| connection.topics.iter().any(|member| member.topic == topic))
+        };
+        let new = names.iter().filter(|name| !known(name.as_ref())).count();
+        if connection.topics.len() + new > limits.topics_per_connection {
+            return None;
+        }
+        let created = names.iter().filter(|name| self.topics.find(broker, name.as_ref()).is_none()).count();
+        if self.topics.len() + created > limits.topics {
+            return None;
+        }
+        let mut wanted = SmallVec::new();
+        for name in names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty()) {
+            let index = match self.topics.find(broker, name) {
+                Some(index) => index,
+                None => self.create_topic(broker, name),
+            };
+            let subscribed =
+                self.connections.peek(id.index).topics.iter().any(|member| member.topic == index);
+            if !subscribed && !wanted.contains(&index) {
+                wanted.push(index);
+            }
+        }
+        Some(wanted)
+    }
+
+    fn create_topic(&mut self, broker: BrokerId, name: &str) -> u32 {
+        let index = self.topics.insert(broker, name);
+        self.counters.topics.set(self.topics.len() as u64);
+        let topic = self.topics.id(index);
+        self.questions.push_back(Up::Interest { topic, broker, name: name.into() });
+        index
+    }
+
+    /// One of the answers that a join waits for has come.
+    pub(super) fn join_answered(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.live(id) else { return };
+        let Some(held) = connection.held.as_mut() else { return };
+        let Some(pending) = held.join.as_mut() else { return };
+        pending.waiting -= 1;
+        if pending.waiting == 0
+            && let Some(pending) = held.join.take()
+        {
+            self.complete_join(id, pending);
+            self.resume(id);
+        }
+    }
+
+    fn complete_join(&mut self, id: ConnId, pending: PendingJoin) {
+        // Subscribe before replying: a publication behind the reply must not be missed.
+        for &index in &pending.topics {
+            let topics = &mut self.connections.at(id.index).topics;
+            let place = topics.len() as u32;
+            let topic = self.topics.at(index);
+            topic.pins -= 1;
+            let record = topic.subscribe(id.index, place);
+            topics.push(Membership { topic: index, record });
+        }
+        self.counters.joins.add(1);
+        self.send_private(id, |out| out.extend_from_slice(&pending.reply));
+    }
+
+    fn leave<T: AsRef<str>>(&mut self, id: ConnId, broker: &str, names: &[T]) {
+        self.counters.commands.add(1);
+        let Some(broker) = self.settings.broker(broker) else {
+            self.send_private(id, |out| reply::encode(out, Reply::LeaveFailed, names));
+            return;
+        };
+        for name in names {
+            let Some(index) = self.topics.find(broker, name.as_ref()) else { continue };
+            let topics = &self.connections.peek(id.index).topics;
+            if let Some(place) = topics.iter().position(|member| member.topic == index) {
+                self.unsubscribe(id.index, place as u32);
+            }
+        }
+        self.counters.leaves.add(1);
+        self.send_private(id, |out| reply::encode(out, Reply::Left, names));
+    }
+
+    /// Takes a connection out of the topic at `place` of its list.
+    pub(super) fn unsubscribe(&mut self, connection: u32, place: u32) {
+        let topics = &mut self.connections.at(connection).topics;
+        let left = topics.swap_remove(place as usize);
+        if let Some(moved) = topics.get(place as usize) {
+            let (topic, record) = (moved.topic, moved.record);
+            self.topics.at(topic).moved_membership(record, place);
+        }
+        self.topics.at(left.topic).unsubscribe(left.record, &mut self.connections);
+        self.give_up_if_unused(left.topic);
+    }
+
+    /// A join that named this topic has ended without subscribing.
+    pub(super) fn unpin(&mut self, topic: u32) {
+        self.topics.at(topic).pins -= 1;
+        self.give_up_if_unused(topic);
+    }
+}

@@ -1,0 +1,246 @@
+//! One connection's state, and the table of all connections of a shard.
+//!
+//! What every connection needs is a few dozen bytes; all else is allocated while it is used. Slots are reused, so a
+//! [`ConnId`] carries the slot's generation and a late completion or answer for an ended connection finds nobody.
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::outbox::Outbox;
+use super::sweep::NO_SLOT;
+use crate::ws::reader::Reader;
+use crate::ws::upgrade::Endpoint;
+
+/// A connection of this shard: its slot and the use of that slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Place in the table.
+    pub index: u32,
+    /// Counts the uses of the place.
+    pub generation: u32,
+}
+
+/// Where a connection is in its life.
+///
+/// `Head → Open → Closing → Ended`; a refusal goes from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
+#[derive(Debug)]
+pub enum Phase {
+    /// The upgrade request is arriving; pieces of it are held.
+    Head,
+    /// A WebSocket.
+    Open(Endpoint),
+    /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input is discarded until the peer ends or
+    /// the deadline passes, since closing with input unread would reset the connection and destroy what was sent.
+    Closing {
+        /// Whether the sending direction has been ended.
+        finished: bool,
+        /// Whether the peer has ended its own.
+        peer_ended: bool,
+    },
+    /// The socket is being ended; the slot is freed when its last completion has come.
+    Ended,
+}
+
+/// A topic in a connection's list.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    /// Slot of the topic.
+    pub topic: u32,
+    /// Where the topic's list names this connection.
+    pub record: u32,
+}
+
+/// A join that waits for the hub: the commands behind it wait too.
+#[derive(Debug)]
+pub struct PendingJoin {
+    /// What to subscribe to, pinned meanwhile.
+    pub topics: SmallVec<[u32; 4]>,
+    /// Topics among them whose answer is not there yet.
+    pub waiting: u32,
+    /// The reply that completes it.
+    pub reply: Vec<u8>,
+}
+
+/// Input that waits until the connection may be served again.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The join that must complete first.
+    pub join: Option<PendingJoin>,
+    /// What arrived meanwhile.
+    pub input: Vec<u8>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Frames that are arriving in pieces.
+    pub reader: Reader,
+    /// What waits to be sent to it alone.
+    pub outbox: Option<Box<Outbox>>,
+    /// What waits to be read by us.
+    pub held: Option<Box<Held>>,
+    /// Its topics.
+    pub topics: SmallVec<[Membership; 2]>,
+    /// Tick of the next ping, or, while one is awaited, of the pong's deadline.
+    pub keepalive_tick: u32,
+    /// Tick of the deadline of its phase, or of its outbox while it lags; 0 = none.
+    pub deadline_tick: u32,
+    /// A ping is out.
+    pub awaits_pong: bool,
+    /// Something came from it, or left for it, since the last ping.
+    pub heard: bool,
+    /// Its send in the batch under way, or [`NO_SLOT`].
+    pub slot: u8,
+    /// In the queue of outboxes to flush.
+    pub flush_queued: bool,
+    /// Lagging: its socket is full and is watched for room; nothing is sent before it has some.
+    pub lagging: bool,
+    /// Its receiving has been stopped.
+    pub read_paused: bool,
+    /// Counted against the limit of connections.
+    pub counted: bool,
+    /// A malformed command has been logged; further ones are only counted.
+    pub malformed_logged: bool,
+}
+
+impl Connection {
+    /// A connection just accepted.
+    pub fn new(counted: bool) -> Self {
+        Self {
+            phase: Phase::Head,
+            reader: Reader::default(),
+            outbox: None,
+            held: None,
+            topics: SmallVec::new(),
+            keepalive_tick: 0,
+            deadline_tick: 0,
+            awaits_pong: false,
+            heard: false,
+            slot: NO_SLOT,
+            flush_queued: false,
+            lagging: false,
+            read_paused: false,
+            counted,
+            malformed_logged: false,
+        }
+    }
+
+    /// Whether a send is in the batch under way.
+    #[inline]
+    pub fn in_batch(&self) -> bool {
+        self.slot != NO_SLOT
+    }
+
+    /// Whether it is a WebSocket that has not begun to close.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Bytes in its outbox.
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    }
+}
+
+/// All connections of a shard.
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Slab<Connection>,
+    /// Beside the slab, which reuses a slot at once.
+    generations: Vec<u32>,
+}
+
+impl Connections {
+    /// Takes a slot.
+    pub fn insert(&mut self, connection: Connection) -> ConnId {
+        let index = self.slots.insert(connection) as u32;
+        if index as usize == self.generations.len() {
+            self.generations.push(0);
+        }
+        ConnId { index, generation: self.generations[index as usize] }
+    }
+
+    /// Frees a slot; its generation is used up.
+    pub fn remove(&mut self, id: ConnId) -> Connection {
+        let generation = &mut self.generations[id.index as usize];
+        assert_eq!(*generation, id.generation, "a slot is freed by its own connection");
+        *generation = generation.wrapping_add(1);
+        self.slots.remove(id.index as usize)
+    }
+
+    /// The connection, if it is still the same one.
+    #[inline]
+    pub fn live(&mut self, id: ConnId) -> Option<&mut Connection> {
+        if self.generations.get(id.index as usize) != Some(&id.generation) {
+            return None;
+        }
+        self.slots.get_mut(id.index as usize)
+    }
+
+    /// The id of the connection in a slot that is in use.
+    #[inline]
+    pub fn id(&self, index: u32) -> ConnId {
+        ConnId { index, generation: self.generations[index as usize] }
+    }
+
+    /// The connection in a slot that is known to be in use: by a topic's record, or by the caller's own check.
+    #[inline]
+    pub fn at(&mut self, index: u32) -> &mut Connection {
+        &mut self.slots[index as usize]
+    }
+
+    /// As [`Connections::at`], to look only.
+    #[inline]
+    pub fn peek(&self, index: u32) -> &Connection {
+        &self.slots[index as usize]
+    }
+
+    /// Whether the slot is in use.
+    pub fn contains(&self, index: u32) -> bool {
+        self.slots.contains(index as usize)
+    }
+
+    /// Slots in use.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no slot is in use.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Every slot in use.
+    pub fn ids(&self) -> Vec<ConnId> {
+        self.slots.iter().map(|(index, _)| self.id(index as u32)).collect()
+    }
+
+    /// A topic has moved the record of one of its subscribers.
+    pub fn moved_record(&mut self, index: u32, place: u32, record: u32) {
+        self.slots[index as usize].topics[place as usize].record = record;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_slot_is_another_connection() {
+        let mut connections = Connections::default();
+        let first = connections.insert(Connection::new(true));
+        connections.remove(first);
+        let second = connections.insert(Connection::new(true));
+        assert_eq!(first.index, second.index);
+        assert!(connections.live(first).is_none());
+        assert!(connections.live(second).is_some());
+    }
+
+    #[test]
+    fn an_idle_connection_takes_at_most_96_bytes() {
+        assert!(size_of::<Connection>() <= 96, "{}", size_of::<Connection>());
+    }
+}

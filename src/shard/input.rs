@@ -1,0 +1,177 @@
+//! What arrives from a connection: the upgrade request, then WebSocket messages.
+//!
+//! Input that may not be served yet is held: behind a join that waits for the hub, so that replies keep the order of
+//! commands, and behind replies that the client does not read. What a client causes itself pauses that client alone.
+
+use super::connection::{ConnId, Held, Phase};
+use super::{Shard, Stage, Task};
+use crate::ws::close;
+use crate::ws::frame::{self, Opcode};
+use crate::ws::reader::{Event, ReaderLimits};
+use crate::ws::upgrade::{self, Answer, Endpoint, Head};
+
+/// Replies in an outbox beyond which their causes are not served any more. Two of the largest ordinary messages.
+const REPLIES_BYTES: usize = 128 * 1024;
+
+/// Input held behind a pending join before receiving is paused: more than a client sends without waiting for `@join`.
+const HELD_BYTES: usize = 16 * 1024;
+
+impl Shard {
+    /// Bytes have arrived. They may be changed in place.
+    pub fn received(&mut self, id: ConnId, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.live(id) else { return };
+        connection.heard = true;
+        match &mut connection.phase {
+            Phase::Head => self.head(id, bytes),
+            Phase::Open(_) => self.input(id, bytes),
+            Phase::Closing { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// The peer sends nothing any more, or its socket is dead.
+    pub fn ended(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.live(id) else { return };
+        match &mut connection.phase {
+            // It has said goodbye and waits for ours.
+            Phase::Closing { finished: false, peer_ended } if !connection.lagging => *peer_ended = true,
+            _ => self.terminate(id, false),
+        }
+    }
+
+    fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
+        let mut held = self.connections.at(id.index).held.take();
+        let seen = held.as_ref().map_or(0, |held| held.input.len());
+        let head: &mut [u8] = match &mut held {
+            None => bytes,
+            Some(held) => {
+                held.input.extend_from_slice(bytes);
+                &mut held.input
+            }
+        };
+        match upgrade::parse(head, seen, &self.settings.rules) {
+            Head::Incomplete => {
+                let held = held.unwrap_or_else(|| Box::new(Held { join: None, input: bytes.to_vec() }));
+                self.connections.at(id.index).held = Some(held);
+            }
+            Head::Complete { head_len, answer } => {
+                let connection = self.connections.at(id.index);
+                if !connection.counted || self.stage != Stage::Serving {
+                    return self.refuse(id, &upgrade::service_unavailable());
+                }
+                match answer {
+                    Answer::Upgrade { endpoint, response } => {
+                        self.upgraded(id, endpoint, &response);
+                        self.input(id, &mut head[head_len..]);
+                    }
+                    Answer::DemoPage { head_only } => {
+                        let settings = self.settings.clone();
+                        self.refuse(
+                            id,
+                            settings.demo_page.as_ref().map_or(&[], |page| page.answer(head_only)),
+                        );
+                    }
+                    Answer::Refuse { response, .. } => {
+                        self.counters.refused_http.add(1);
+                        self.refuse(id, &response);
+                    }
+                }
+            }
+        }
+    }
+
+    fn upgraded(&mut self, id: ConnId, endpoint: Endpoint, response: &[u8]) {
+        self.counters.upgraded.add(1);
+        let connection = self.connections.at(id.index);
+        connection.phase = Phase::Open(endpoint);
+        connection.deadline_tick = 0;
+        self.begin_keepalive(id);
+        self.send_http(id, response);
+    }
+
+    /// Answers a request that does not become a WebSocket.
+    pub(super) fn refuse(&mut self, id: ConnId, answer: &[u8]) {
+        self.send_http(id, answer);
+        self.await_end(id);
+    }
+
+    /// Serves WebSocket input until it is used up, or must be held.
+    fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
+        let limits = ReaderLimits { message_bytes_max: self.settings.limits.message_bytes };
+        let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
+        loop {
+            let Phase::Open(endpoint) = self.connections.at(id.index).phase else { return };
+            if !bytes.is_empty() && self.must_hold(id) {
+                self.hold(id, bytes);
+                break;
+            }
+            let (consumed, outcome) = reader.read(bytes, limits);
+            match outcome {
+                // Asked for also when all is used up: it lets go of a message's memory.
+                Ok(None) => break,
+                Ok(Some(Event::Text(message))) => self.message(id, endpoint, Opcode::Text, message),
+                Ok(Some(Event::Binary(message))) => self.message(id, endpoint, Opcode::Binary, message),
+                Ok(Some(Event::Ping(payload))) => self.pong(id, payload),
+                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Close(code))) => {
+                    return self.close_with(id, |out| close::encode_answer(out, code));
+                }
+                Err(violation) => return self.violation(id, violation.code, violation.reason),
+            }
+            bytes = &mut bytes[consumed..];
+        }
+        let connection = self.connections.at(id.index);
+        if connection.is_open() {
+            connection.reader = reader;
+        }
+    }
+
+    fn message(&mut self, id: ConnId, endpoint: Endpoint, opcode: Opcode, message: &mut [u8]) {
+        match endpoint {
+            Endpoint::Client => self.command(id, message),
+            Endpoint::Echo => self.send_private(id, |out| frame::encode(out, opcode, message)),
+        }
+    }
+
+    pub(super) fn pong(&mut self, id: ConnId, payload: &[u8]) {
+        let connection = self.connections.at(id.index);
+        if connection.lagging
+            && let Some(outbox) = connection.outbox.as_mut()
+        {
+            outbox.late_pong = Some(payload.into());
+            return;
+        }
+        self.send_private(id, |out| frame::encode(out, Opcode::Pong, payload));
+    }
+
+    fn must_hold(&self, id: ConnId) -> bool {
+        let connection = self.connections.peek(id.index);
+        connection.outbox_len() > REPLIES_BYTES
+            || connection.held.as_ref().is_some_and(|held| held.join.is_some())
+    }
+
+    fn hold(&mut self, id: ConnId, bytes: &[u8]) {
+        let connection = self.connections.at(id.index);
+        let held = connection.held.get_or_insert_default();
+        held.input.extend_from_slice(bytes);
+        let patient = held.join.is_some() && held.input.len() <= HELD_BYTES;
+        if !patient && !std::mem::replace(&mut connection.read_paused, true) {
+            self.tasks.push_back(Task::PauseReceive(id));
+        }
+    }
+
+    /// Serves what was held, as far as it may be served now.
+    pub(super) fn resume(&mut self, id: ConnId) {
+        if self.must_hold(id) {
+            return;
+        }
+        if let Some(held) = self.connections.at(id.index).held.take() {
+            let mut input = held.input;
+            self.input(id, &mut input);
+        }
+        let connection = self.connections.at(id.index);
+        if connection.is_open() && connection.held.is_none() && connection.read_paused {
+            connection.read_paused = false;
+            self.tasks.push_back(Task::Receive(id));
+        }
+    }
+}

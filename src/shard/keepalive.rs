@@ -1,0 +1,148 @@
+//! Deadlines and pings.
+//!
+//! A ping goes out each interval; any byte received, or progress of the outbox of a laggard, is a sign of life. While a
+//! connection lags its own deadline governs and a missing pong is forgiven: the ping may still stand in the outbox.
+
+use std::time::Duration;
+
+use super::connection::{ConnId, Phase};
+use super::timers::tick_after;
+use super::{Report, Shard, Task};
+use crate::ws::frame::{self, Opcode};
+use crate::ws::upgrade;
+
+impl Shard {
+    /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let next = [self.timers.next_ms(), self.abort_at_ms].into_iter().flatten().min();
+        next.map(Duration::from_millis)
+    }
+
+    /// Deals with everyone who is due by now.
+    pub fn expire(&mut self) {
+        if self.abort_at_ms.is_some_and(|at| at <= self.now_ms) {
+            self.abort_at_ms = None;
+            for id in self.connections.ids() {
+                self.terminate(id, true);
+            }
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.expire(self.now_ms, &mut due);
+        for index in due.drain(..) {
+            if self.connections.contains(index) {
+                self.connection_due(self.connections.id(index));
+            }
+        }
+        self.due = due;
+    }
+
+    fn connection_due(&mut self, id: ConnId) {
+        let now_ms = self.now_ms;
+        let passed = |tick: u32| tick != 0 && u64::from(tick) * super::timers::TICK_MS <= now_ms;
+        let connection = self.connections.at(id.index);
+        let (deadline, keepalive) = (passed(connection.deadline_tick), passed(connection.keepalive_tick));
+        if deadline && self.deadline_passed(id) {
+            return;
+        }
+        if keepalive && self.keepalive_passed(id) {
+            return;
+        }
+        self.reschedule(id);
+    }
+
+    /// Returns whether that was the connection's end.
+    fn deadline_passed(&mut self, id: ConnId) -> bool {
+        let laggard_timeout = self.settings.limits.laggard_timeout;
+        let connection = self.connections.at(id.index);
+        match &mut connection.phase {
+            Phase::Head => {
+                self.counters.head_timeouts.add(1);
+                // Whoever has not begun a request is not told that it was too slow.
+                if connection.held.is_some() {
+                    self.refuse(id, &upgrade::request_timeout());
+                } else {
+                    self.terminate(id, false);
+                }
+                true
+            }
+            Phase::Open(_) => {
+                let Some(outbox) = connection.outbox.as_mut() else {
+                    connection.deadline_tick = 0;
+                    return false;
+                };
+                if outbox.laggard_mark_passed() {
+                    outbox.set_laggard_mark();
+                    self.set_deadline(id, laggard_timeout);
+                    return false;
+                }
+                self.too_slow(id, "what waited for it did not leave within roadcast.limits.laggard_timeout")
+            }
+            Phase::Closing { .. } => {
+                self.too_slow(id, "its closing handshake did not end within roadcast.limits.close_timeout")
+            }
+            Phase::Ended => true,
+        }
+    }
+
+    fn too_slow(&mut self, id: ConnId, why: &'static str) -> bool {
+        self.counters.too_slow.add(1);
+        self.tasks.push_back(Task::Report(id, Report::TooSlow(why)));
+        self.terminate(id, true);
+        true
+    }
+
+    /// Returns whether that was the connection's end.
+    fn keepalive_passed(&mut self, id: ConnId) -> bool {
+        let limits = &self.settings.limits;
+        let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
+        let connection = self.connections.at(id.index);
+        if connection.awaits_pong && !connection.heard && !connection.lagging {
+            self.counters.pongs_missing.add(1);
+            self.tasks.push_back(Task::Report(id, Report::PongMissing));
+            self.terminate(id, true);
+            return true;
+        }
+        let ping = !connection.awaits_pong && !connection.lagging;
+        connection.awaits_pong = ping && !patience.is_zero();
+        if ping {
+            connection.heard = false;
+            self.counters.pings.add(1);
+            self.send_private(id, |out| frame::encode(out, Opcode::Ping, b""));
+        }
+        let next = match (ping, patience.is_zero()) {
+            (true, false) => patience,
+            (true, true) => interval,
+            // The pong's deadline is part of the interval.
+            (false, _) => interval.saturating_sub(patience).max(Duration::from_millis(1)),
+        };
+        self.set_keepalive(id, next);
+        false
+    }
+
+    /// Sets the first ping of a connection, at a place in the interval of its own: pings are spread.
+    pub(super) fn begin_keepalive(&mut self, id: ConnId) {
+        let interval = self.settings.limits.ping_interval;
+        if interval.is_zero() {
+            return self.reschedule(id);
+        }
+        // Multiplication by the golden ratio spreads consecutive slots evenly.
+        let share = id.index.wrapping_mul(0x9E37_79B9) >> 16;
+        let first = interval / 2 + interval / 2 * share / 0x1_0000;
+        self.set_keepalive(id, first);
+    }
+
+    fn set_keepalive(&mut self, id: ConnId, after: Duration) {
+        self.connections.at(id.index).keepalive_tick = tick_after(self.now_ms, after.as_millis() as u64);
+        self.reschedule(id);
+    }
+
+    pub(super) fn set_deadline(&mut self, id: ConnId, after: Duration) {
+        self.connections.at(id.index).deadline_tick = tick_after(self.now_ms, after.as_millis() as u64);
+        self.reschedule(id);
+    }
+
+    pub(super) fn reschedule(&mut self, id: ConnId) {
+        let connection = self.connections.at(id.index);
+        self.timers.set(id.index, [connection.deadline_tick, connection.keepalive_tick]);
+    }
+}

@@ -1,0 +1,363 @@
+//! A shard: one core's connections and topics, without any I/O.
+//!
+//! The event loop around it (`ring`, or a test) hands in what happened (`accepted`, `received`, `writable`, `ended`,
+//! `take`, `expire`) and takes out what to do: a batch of sends ([`Shard::plan`] … [`Shard::settle`]), operations on
+//! sockets ([`Shard::next_task`]) and questions to the hub ([`Shard::next_question`]). Time is an argument.
+//!
+//! Invariants:
+//! - **One send a connection and batch.** `plan` names each connection at most once; nothing but `book` and `settle` may
+//!   come between `plan` and the end of the batch, so logs and outboxes keep still while the kernel reads them.
+//! - **Nothing passes an outbox.** A connection with an outbox gets its publications through it.
+//! - **An outbox that is not empty is in the flush queue, in the batch, or watched for room.**
+//! - An ended connection has left every topic at once, in time proportional to its own topics.
+//!
+//! Deliberately absent: descriptors, system calls, clocks, locks.
+
+mod bytes;
+mod commands;
+mod connection;
+mod counters;
+mod input;
+mod keepalive;
+mod log;
+mod outbox;
+mod outgoing;
+mod settings;
+mod sweep;
+mod timers;
+mod topic;
+mod topics;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use connection::{ConnId, Connections};
+pub use counters::ShardCounters;
+pub use settings::{ConnectionBudget, Page, Settings};
+pub use sweep::BATCH_SENDS;
+
+use connection::{Connection, Phase};
+use sweep::Slot;
+use timers::Timers;
+use topic::Interest;
+use topics::Topics;
+
+use crate::mesh::{Down, TopicId, Up};
+use crate::ws::close::CloseCode;
+
+/// What to do with a socket. Each is carried out once, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Receive from it, again and again, until told otherwise.
+    Receive(ConnId),
+    /// Stop receiving; what has arrived already may still be handed in.
+    PauseReceive(ConnId),
+    /// Hand in `writable` once when it has room.
+    WatchWritable(ConnId),
+    /// End the sending direction.
+    FinishSending(ConnId),
+    /// End it both ways; hand in `released` when its last operation has come back and it is closed.
+    Terminate {
+        /// The connection.
+        id: ConnId,
+        /// Throw away what the kernel still holds for it, and reset.
+        abort: bool,
+    },
+    /// Accept nobody any more.
+    StopAccepting,
+    /// Say in the log, with the peer's address, what happened.
+    Report(ConnId, Report),
+}
+
+/// What the log says of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A command that is none; said once a connection.
+    MalformedCommand(String),
+    /// A command that is not known; said once a connection.
+    UnknownCommand(String),
+    /// It broke the WebSocket protocol and is closed.
+    Violation(CloseCode, &'static str),
+    /// It did not keep up: what waited for it passed a bound. It is closed with 1013.
+    Overflow {
+        /// The bound's key.
+        key: &'static str,
+        /// Its value.
+        bytes_max: usize,
+        /// Frames dropped.
+        dropped: u64,
+    },
+    /// What waited for it did not leave in time, or its closing handshake did not end. It is terminated.
+    TooSlow(&'static str),
+    /// No sign of life since a ping. It is terminated.
+    PongMissing,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// Nobody is accepted; publications still come.
+    NotAccepting,
+    /// The lane is at its end; logs are swept out.
+    Draining,
+    /// Every connection has been told.
+    Closing,
+}
+
+/// One core's connections and topics.
+#[derive(Debug)]
+pub struct Shard {
+    settings: Arc<Settings>,
+    counters: Arc<ShardCounters>,
+    budget: Arc<ConnectionBudget>,
+    now_ms: u64,
+    connections: Connections,
+    /// Connections accepted beyond the limit, to be answered with 503.
+    over_limit: usize,
+    topics: Topics,
+    timers: Timers,
+    /// Topics with somebody behind the head, each a batch's turn at a time.
+    active: VecDeque<TopicId>,
+    /// Connections whose outbox may be sent.
+    flush: VecDeque<ConnId>,
+    batch: Vec<Slot>,
+    /// Topics visited since the last settlement, whose logs may be released.
+    swept: Vec<TopicId>,
+    tasks: VecDeque<Task>,
+    questions: VecDeque<Up>,
+    /// Sum of all outboxes.
+    outbox_bytes: usize,
+    /// Sum of all logs.
+    log_bytes: usize,
+    stage: Stage,
+    /// When whoever is still there is terminated.
+    abort_at_ms: Option<u64>,
+    due: Vec<u32>,
+}
+
+/// Connections beyond the limit that a shard answers with 503 at a time; further ones are closed at once.
+const OVER_LIMIT_MAX: usize = 256;
+
+impl Shard {
+    /// A shard without connections. `budget` counts the connections of all shards.
+    pub fn new(settings: Arc<Settings>, counters: Arc<ShardCounters>, budget: Arc<ConnectionBudget>) -> Self {
+        Self {
+            settings,
+            counters,
+            budget,
+            now_ms: 0,
+            connections: Connections::default(),
+            over_limit: 0,
+            topics: Topics::default(),
+            timers: Timers::default(),
+            active: VecDeque::new(),
+            flush: VecDeque::new(),
+            batch: Vec::with_capacity(BATCH_SENDS),
+            swept: Vec::new(),
+            tasks: VecDeque::new(),
+            questions: VecDeque::new(),
+            outbox_bytes: 0,
+            log_bytes: 0,
+            stage: Stage::Serving,
+            abort_at_ms: None,
+            due: Vec::new(),
+        }
+    }
+
+    /// Sets the time: since the shard's start. Call once a turn, before anything is handed in.
+    pub fn set_now(&mut self, now: Duration) {
+        self.now_ms = now.as_millis() as u64;
+    }
+
+    /// A connection has been accepted. `None`: there is no room even to refuse it; close it.
+    pub fn accepted(&mut self) -> Option<ConnId> {
+        let counted = self.budget.take();
+        if !counted {
+            self.counters.refused_limit.add(1);
+            if self.over_limit == OVER_LIMIT_MAX {
+                return None;
+            }
+            self.over_limit += 1;
+        }
+        self.counters.accepted.add(1);
+        let id = self.connections.insert(Connection::new(counted));
+        self.counters.open.set(self.connections.len() as u64);
+        self.set_deadline(id, self.settings.limits.head_timeout);
+        self.tasks.push_back(Task::Receive(id));
+        Some(id)
+    }
+
+    /// The socket of a terminated connection is closed and nothing of it is under way: the slot is free.
+    pub fn released(&mut self, id: ConnId) {
+        let connection = self.connections.remove(id);
+        debug_assert!(matches!(connection.phase, Phase::Ended));
+        if connection.counted {
+            self.budget.give_back();
+        } else {
+            self.over_limit -= 1;
+        }
+        self.counters.open.set(self.connections.len() as u64);
+    }
+
+    /// Takes the next entry of the lane. Call only while [`Shard::wants_entries`].
+    pub fn take(&mut self, entry: Down) {
+        debug_assert!(self.batch.is_empty(), "logs keep still while a batch is under way");
+        match entry {
+            Down::Publish { topic, sequence, frame } => self.publish(topic, sequence, &frame),
+            Down::Interested { topic, sequence } => self.interested(topic, sequence),
+            Down::Uninterested { topic } => self.uninterested(topic),
+            Down::StopAccepting => {
+                self.stage = Stage::NotAccepting;
+                self.abort_at_ms = Some(self.now_ms + self.settings.shutdown_grace.as_millis() as u64);
+                self.tasks.push_back(Task::StopAccepting);
+            }
+            Down::Drain => {
+                self.stage = Stage::Draining;
+                self.drain_step();
+            }
+        }
+    }
+
+    /// Whether the logs have room for more publications.
+    #[inline]
+    pub fn wants_entries(&self) -> bool {
+        self.log_bytes < self.settings.limits.log_bytes
+    }
+
+    fn publish(&mut self, id: TopicId, sequence: u64, frame: &[u8]) {
+        let Some(topic) = self.topics.live(id) else { return };
+        debug_assert_eq!(sequence, topic.sequence + 1, "publications of a topic come without a gap");
+        topic.sequence = sequence;
+        self.counters.publications.add(1);
+        if topic.len() == 0 {
+            return;
+        }
+        topic.append(frame);
+        self.log_bytes += frame.len();
+        if !topic.active {
+            topic.active = true;
+            self.active.push_back(id);
+        }
+    }
+
+    fn interested(&mut self, id: TopicId, sequence: u64) {
+        let Some(topic) = self.topics.live(id) else { return };
+        topic.interest = Interest::Held;
+        topic.sequence = sequence;
+        for waiter in std::mem::take(&mut topic.waiters) {
+            self.join_answered(waiter);
+        }
+        self.give_up_if_unused(id.index);
+    }
+
+    fn uninterested(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.live(id) else { return };
+        if topic.is_unused() {
+            self.log_bytes -= self.topics.remove(id.index).log.len();
+            self.counters.topics.set(self.topics.len() as u64);
+        } else {
+            topic.interest = Interest::Asking;
+            let (broker, name) = (topic.broker, topic.name.clone());
+            self.questions.push_back(Up::Interest { topic: id, broker, name });
+        }
+    }
+
+    /// Gives the hub's interest back when nobody is left who wants the topic.
+    fn give_up_if_unused(&mut self, index: u32) {
+        let topic = self.topics.at(index);
+        if topic.interest == Interest::Held && topic.is_unused() {
+            topic.interest = Interest::Leaving;
+            let id = self.topics.id(index);
+            self.questions.push_back(Up::Uninterest { topic: id });
+        }
+    }
+
+    /// The next operation on a socket.
+    pub fn next_task(&mut self) -> Option<Task> {
+        self.tasks.pop_front()
+    }
+
+    /// The next question to the hub. At most one a topic is under way, which bounds the queue.
+    pub fn next_question(&mut self) -> Option<Up> {
+        self.questions.pop_front()
+    }
+
+    /// Whether questions wait.
+    pub fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// Puts a question back that the lane had no room for.
+    pub fn return_question(&mut self, question: Up) {
+        self.questions.push_front(question);
+    }
+
+    /// Whether a batch can be planned at once.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        !self.active.is_empty() || !self.flush.is_empty() || !self.tasks.is_empty()
+    }
+
+    /// Whether the end has come: drained, every connection told and gone.
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Closing && self.connections.is_empty()
+    }
+
+    /// Connections in all, refused ones included.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Says goodbye to everyone once every log has been swept out.
+    fn drain_step(&mut self) {
+        if self.stage != Stage::Draining || !self.active.is_empty() {
+            return;
+        }
+        self.stage = Stage::Closing;
+        for id in self.connections.ids() {
+            match self.connections.at(id.index).phase {
+                Phase::Head => self.terminate(id, false),
+                Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, "the server is shutting down"),
+                Phase::Closing { .. } | Phase::Ended => {}
+            }
+        }
+    }
+
+    /// Checks what the module's head promises. For tests; costs time proportional to the whole shard.
+    pub fn check_invariants(&self) {
+        let mut outbox_bytes = 0;
+        for id in self.connections.ids() {
+            let connection = self.connections.peek(id.index);
+            outbox_bytes += connection.outbox_len();
+            if connection.outbox_len() > 0 {
+                let queued = connection.flush_queued && self.flush.contains(&id);
+                assert!(
+                    queued || connection.in_batch() || connection.lagging,
+                    "{id:?}: an outbox that nobody will send"
+                );
+            }
+            if !matches!(connection.phase, Phase::Open(_)) {
+                assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
+            }
+            for (place, membership) in connection.topics.iter().enumerate() {
+                let record = self.topics.peek(membership.topic).subscribers()[membership.record as usize];
+                assert_eq!((record.connection, record.place), (id.index, place as u32));
+            }
+        }
+        assert_eq!(outbox_bytes, self.outbox_bytes);
+        let mut log_bytes = 0;
+        for (index, topic) in self.topics.iter() {
+            topic.check_invariants();
+            log_bytes += topic.log.len();
+            assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
+            for (record, subscriber) in topic.subscribers().iter().enumerate() {
+                let connection = self.connections.peek(subscriber.connection);
+                let membership = connection.topics[subscriber.place as usize];
+                assert_eq!((membership.topic, membership.record), (index, record as u32));
+            }
+        }
+        assert_eq!(log_bytes, self.log_bytes);
+    }
+}

@@ -1,0 +1,123 @@
+//! What leaves to one connection alone, and how connections end.
+
+use super::connection::{ConnId, Phase};
+use super::{Report, Shard, Task};
+use crate::ws::close::{self, CloseCode};
+use crate::ws::reader::Reader;
+
+impl Shard {
+    /// Lets `encode` append whole frames to the connection's outbox, and puts it in line to be sent.
+    pub(super) fn send_private(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
+        let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
+        let before = outbox.len();
+        encode(outbox.tail());
+        self.outbox_bytes += outbox.len() - before;
+        self.queue_flush(id);
+    }
+
+    /// Sends bytes that are no frames: an HTTP answer, before anything else.
+    pub(super) fn send_http(&mut self, id: ConnId, answer: &[u8]) {
+        let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
+        outbox.push_rest(answer);
+        self.outbox_bytes += answer.len();
+        self.queue_flush(id);
+    }
+
+    /// The outbox has been sent whole.
+    pub(super) fn outbox_drained(&mut self, id: ConnId) {
+        let connection = self.connections.at(id.index);
+        let late_pong = connection.outbox.take().and_then(|outbox| outbox.late_pong);
+        match &mut connection.phase {
+            Phase::Closing { finished, peer_ended } => {
+                if *peer_ended {
+                    self.terminate(id, false);
+                } else if !*finished {
+                    *finished = true;
+                    self.tasks.push_back(Task::FinishSending(id));
+                }
+            }
+            Phase::Open(_) => {
+                connection.deadline_tick = 0;
+                self.reschedule(id);
+                if let Some(payload) = late_pong {
+                    self.pong(id, &payload);
+                }
+                self.resume(id);
+            }
+            Phase::Head | Phase::Ended => {}
+        }
+    }
+
+    /// Says goodbye with a Close frame behind what waits already; nothing is read any more but the end.
+    pub(super) fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
+        self.close_with(id, |out| close::encode(out, code, reason));
+    }
+
+    /// As [`Shard::close`], with the Close frame that `encode` appends.
+    pub(super) fn close_with(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.leave_all(id);
+        self.send_private(id, encode);
+        self.await_end(id);
+    }
+
+    /// Our last bytes are in the outbox: from here on only the peer's end, or the deadline, is waited for.
+    pub(super) fn await_end(&mut self, id: ConnId) {
+        let connection = self.connections.at(id.index);
+        connection.phase = Phase::Closing { finished: false, peer_ended: false };
+        connection.reader = Reader::default();
+        connection.held = None;
+        connection.awaits_pong = false;
+        connection.keepalive_tick = 0;
+        if std::mem::take(&mut connection.read_paused) {
+            self.tasks.push_back(Task::Receive(id));
+        }
+        // A laggard gets the time that laggards get: what it has been promised stands before the Close.
+        let limits = &self.settings.limits;
+        let timeout = if connection.lagging {
+            limits.close_timeout.max(limits.laggard_timeout)
+        } else {
+            limits.close_timeout
+        };
+        self.set_deadline(id, timeout);
+    }
+
+    /// Closes a connection that broke the protocol.
+    pub(super) fn violation(&mut self, id: ConnId, code: CloseCode, reason: &'static str) {
+        self.counters.violations.add(1);
+        self.tasks.push_back(Task::Report(id, Report::Violation(code, reason)));
+        self.close(id, code, reason);
+    }
+
+    /// Ends a connection now. `abort` throws away what the kernel still holds for it.
+    pub(super) fn terminate(&mut self, id: ConnId, abort: bool) {
+        if matches!(self.connections.at(id.index).phase, Phase::Ended) {
+            return;
+        }
+        self.leave_all(id);
+        let connection = self.connections.at(id.index);
+        connection.phase = Phase::Ended;
+        connection.reader = Reader::default();
+        connection.held = None;
+        connection.lagging = false;
+        self.outbox_bytes -= connection.outbox_len();
+        connection.outbox = None;
+        connection.keepalive_tick = 0;
+        connection.deadline_tick = 0;
+        self.reschedule(id);
+        self.tasks.push_back(Task::Terminate { id, abort });
+    }
+
+    /// Takes a connection out of every topic, and gives up a join that waits.
+    fn leave_all(&mut self, id: ConnId) {
+        let connection = self.connections.at(id.index);
+        let pending = connection.held.as_mut().and_then(|held| held.join.take());
+        if let Some(pending) = pending {
+            for topic in pending.topics {
+                self.unpin(topic);
+            }
+        }
+        while let Some(last) = self.connections.at(id.index).topics.len().checked_sub(1) {
+            self.unsubscribe(id.index, last as u32);
+        }
+    }
+}

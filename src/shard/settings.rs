@@ -1,0 +1,90 @@
+//! What all shards of a server share: settings, and the count of connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::limits::Limits;
+use crate::mesh::BrokerId;
+use crate::ws::upgrade::Rules;
+
+/// What a shard needs to know of the configuration. One value, shared, fixed at start.
+#[derive(Debug)]
+pub struct Settings {
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// Who may upgrade, and where.
+    pub rules: Rules,
+    /// Names of the brokers; the place is the [`BrokerId`].
+    pub brokers: Vec<String>,
+    /// The broker of commands that name none.
+    pub default_broker: BrokerId,
+    /// The demo page, where it is served.
+    pub demo_page: Option<Page>,
+    /// From the order to stop accepting until whoever is still connected is terminated.
+    pub shutdown_grace: Duration,
+}
+
+impl Settings {
+    /// The broker that a command names; an empty name is the default one.
+    pub fn broker(&self, name: &str) -> Option<BrokerId> {
+        if name.is_empty() {
+            return Some(self.default_broker);
+        }
+        self.brokers.iter().position(|broker| broker == name).map(|place| BrokerId(place as u16))
+    }
+}
+
+/// A page as a whole HTTP answer.
+#[derive(Debug)]
+pub struct Page {
+    answer: Vec<u8>,
+    head_len: usize,
+}
+
+impl Page {
+    /// A page from its answer: head, empty line, body.
+    pub fn new(answer: Vec<u8>) -> Self {
+        let head_len = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+        Self { answer, head_len }
+    }
+
+    /// What to send: all of it, or the head alone.
+    pub fn answer(&self, head_only: bool) -> &[u8] {
+        if head_only { &self.answer[..self.head_len] } else { &self.answer }
+    }
+}
+
+/// The connections of all shards against their common limit.
+#[derive(Debug)]
+pub struct ConnectionBudget {
+    open: AtomicUsize,
+    max: usize,
+}
+
+impl ConnectionBudget {
+    /// A budget of `max` connections.
+    pub fn new(max: usize) -> Self {
+        Self { open: AtomicUsize::new(0), max }
+    }
+
+    /// Connections counted by now.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more connection, if the limit allows it.
+    pub fn take(&self) -> bool {
+        // Shards race here, so the count is taken first and given back when it was too much.
+        if self.open.fetch_add(1, Ordering::Relaxed) < self.max {
+            return true;
+        }
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Counts one connection less.
+    pub fn give_back(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,187 @@
+//! One topic of a shard: its log, its subscribers, and how far the sweep has come round.
+//!
+//! The sweep goes round the subscribers in rounds. Within a round the records stand as *visited | unvisited*, parted by
+//! the cursor; whoever joins or leaves in mid-round keeps the two apart. A round is followed by another while somebody
+//! that it had visited may have been left behind the head (`again`).
+//!
+//! Invariants:
+//! - every position is a frame border between the log's base and its head;
+//! - no visited record stands before `visited_floor`, no unvisited one before `unvisited_floor`;
+//! - a record's `place` and the connection's membership at that place name each other.
+
+use smallvec::SmallVec;
+
+use super::log::Log;
+use super::{ConnId, Connections};
+use crate::mesh::BrokerId;
+
+/// A connection within a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber {
+    /// Log position up to which it has been served.
+    pub position: u64,
+    /// Slot of its connection.
+    pub connection: u32,
+    /// Where the connection's list of memberships names this topic.
+    pub place: u32,
+}
+
+/// What the hub knows of this shard's interest. One question at most is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Asked for; the answer will complete the joins that wait.
+    Asking,
+    /// The hub sends this topic's publications.
+    Held,
+    /// Given up; the answer will free the topic, or ask again for those who wait.
+    Leaving,
+}
+
+/// One topic.
+#[derive(Debug)]
+pub struct Topic {
+    /// The broker it belongs to.
+    pub broker: BrokerId,
+    /// Its name.
+    pub name: Box<str>,
+    /// What the hub knows.
+    pub interest: Interest,
+    /// Whether the sweep has the topic in its queue.
+    pub active: bool,
+    /// Frames not yet sent to everyone.
+    pub log: Log,
+    /// Sequence of the last publication, as the hub counts.
+    pub sequence: u64,
+    /// Pending joins that name this topic: it is not given up meanwhile.
+    pub pins: u32,
+    /// Connections whose join waits for the hub's answer. Those that have ended meanwhile are passed over.
+    pub waiters: Vec<ConnId>,
+    subscribers: SmallVec<[Subscriber; 1]>,
+    cursor: u32,
+    again: bool,
+    visited_floor: u64,
+    unvisited_floor: u64,
+}
+
+impl Topic {
+    /// A topic that the hub is about to be asked for.
+    pub fn new(broker: BrokerId, name: Box<str>) -> Self {
+        Self {
+            broker,
+            name,
+            interest: Interest::Asking,
+            active: false,
+            log: Log::default(),
+            sequence: 0,
+            pins: 0,
+            waiters: Vec::new(),
+            subscribers: SmallVec::new(),
+            cursor: 0,
+            again: false,
+            visited_floor: u64::MAX,
+            unvisited_floor: 0,
+        }
+    }
+
+    /// Whether nobody subscribes or is about to.
+    pub fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && self.pins == 0
+    }
+
+    /// Number of subscribers.
+    pub fn len(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// All subscribers, in sweep order.
+    pub fn subscribers(&self) -> &[Subscriber] {
+        &self.subscribers
+    }
+
+    /// Appends a frame; the round under way serves it to the unvisited, the next to the others.
+    pub fn append(&mut self, frame: &[u8]) {
+        self.log.append(frame);
+        self.again |= self.cursor > 0;
+    }
+
+    /// Adds a subscriber that stands at the head. Returns where its record is.
+    pub fn subscribe(&mut self, connection: u32, place: u32) -> u32 {
+        let position = self.log.head();
+        self.subscribers.push(Subscriber { position, connection, place });
+        self.subscribers.len() as u32 - 1
+    }
+
+    /// Removes the record at `index` and keeps visited and unvisited apart: the last visited record fills the hole, the
+    /// last of all fills its place. Returns the record removed; tells `connections` who moved where.
+    pub fn unsubscribe(&mut self, index: u32, connections: &mut Connections) -> Subscriber {
+        let mut hole = index;
+        let removed = self.subscribers[hole as usize];
+        if hole < self.cursor {
+            self.cursor -= 1;
+            self.move_record(self.cursor, hole, connections);
+            hole = self.cursor;
+        }
+        let last = self.subscribers.len() as u32 - 1;
+        self.move_record(last, hole, connections);
+        self.subscribers.pop();
+        removed
+    }
+
+    fn move_record(&mut self, from: u32, to: u32, connections: &mut Connections) {
+        if from != to {
+            let record = self.subscribers[from as usize];
+            self.subscribers[to as usize] = record;
+            connections.moved_record(record.connection, record.place, to);
+        }
+    }
+
+    /// Tells a record where its connection's list now names this topic.
+    pub fn moved_membership(&mut self, index: u32, place: u32) {
+        self.subscribers[index as usize].place = place;
+    }
+
+    /// The record that the round visits next. `None`: the round is over, and [`Topic::next_round`] says what follows.
+    #[inline]
+    pub fn next_visit(&self) -> Option<Subscriber> {
+        self.subscribers.get(self.cursor as usize).copied()
+    }
+
+    /// Books the visit of the record at the cursor: it stands at `position` now.
+    #[inline]
+    pub fn visited(&mut self, position: u64) {
+        self.subscribers[self.cursor as usize].position = position;
+        self.cursor += 1;
+        self.visited_floor = self.visited_floor.min(position);
+        self.again |= position < self.log.head();
+    }
+
+    /// Ends the round. Returns whether another must follow.
+    pub fn next_round(&mut self) -> bool {
+        self.cursor = 0;
+        self.unvisited_floor = self.visited_floor.min(self.log.head());
+        self.visited_floor = u64::MAX;
+        std::mem::take(&mut self.again)
+    }
+
+    /// Releases what every subscriber has been served. Returns the bytes released. Not while a batch is under way.
+    pub fn release(&mut self) -> usize {
+        let floor = if self.subscribers.is_empty() {
+            self.log.head()
+        } else {
+            self.visited_floor.min(self.unvisited_floor)
+        };
+        if floor > self.log.head() - self.log.len() as u64 { self.log.release(floor) } else { 0 }
+    }
+
+    /// Checks what the module's head promises. For tests.
+    pub fn check_invariants(&self) {
+        assert!(self.cursor as usize <= self.subscribers.len());
+        let base = self.log.head() - self.log.len() as u64;
+        for (index, record) in self.subscribers.iter().enumerate() {
+            let floor = if index < self.cursor as usize { self.visited_floor } else { self.unvisited_floor };
+            assert!(record.position >= floor && record.position >= base);
+            assert!(record.position <= self.log.head());
+            assert!(self.active || record.position == self.log.head(), "behind, yet nobody will visit");
+        }
+    }
+}

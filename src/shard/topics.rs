@@ -1,0 +1,131 @@
+//! The topics of a shard: found by name when somebody joins, by [`TopicId`] when something is published.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::topic::Topic;
+use crate::mesh::{BrokerId, TopicId};
+
+/// All topics of a shard.
+#[derive(Debug, Default)]
+pub struct Topics {
+    slots: Slab<Topic>,
+    /// Beside the slab, which reuses a slot at once.
+    generations: Vec<u32>,
+    /// Slots by broker and name; the names live in the slots alone.
+    names: HashTable<u32>,
+    /// Keyed at random: clients choose the names.
+    hasher: RandomState,
+}
+
+impl Topics {
+    /// Number of topics.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot of a topic by name.
+    pub fn find(&self, broker: BrokerId, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one((broker, name));
+        let found = |&index: &u32| {
+            let topic = &self.slots[index as usize];
+            topic.broker == broker && *topic.name == *name
+        };
+        self.names.find(hash, found).copied()
+    }
+
+    /// Takes a slot for a topic that [`Topics::find`] does not find.
+    pub fn insert(&mut self, broker: BrokerId, name: &str) -> u32 {
+        let index = self.slots.insert(Topic::new(broker, name.into())) as u32;
+        if index as usize == self.generations.len() {
+            self.generations.push(0);
+        }
+        let Self { slots, names, hasher, .. } = self;
+        let hash = hasher.hash_one((broker, name));
+        names.insert_unique(hash, index, |&index| {
+            let topic = &slots[index as usize];
+            hasher.hash_one((topic.broker, &*topic.name))
+        });
+        index
+    }
+
+    /// Frees a slot; its generation is used up.
+    pub fn remove(&mut self, index: u32) -> Topic {
+        let topic = self.slots.remove(index as usize);
+        let hash = self.hasher.hash_one((topic.broker, &*topic.name));
+        if let Ok(entry) = self.names.find_entry(hash, |&named| named == index) {
+            entry.remove();
+        }
+        let generation = &mut self.generations[index as usize];
+        *generation = generation.wrapping_add(1);
+        topic
+    }
+
+    /// The topic's name for the hub.
+    #[inline]
+    pub fn id(&self, index: u32) -> TopicId {
+        TopicId { index, generation: self.generations[index as usize] }
+    }
+
+    /// The topic, if it is still the same one.
+    #[inline]
+    pub fn live(&mut self, id: TopicId) -> Option<&mut Topic> {
+        if self.generations.get(id.index as usize) != Some(&id.generation) {
+            return None;
+        }
+        self.slots.get_mut(id.index as usize)
+    }
+
+    /// The topic in a slot that is known to be in use: by a membership, or by the caller's own check.
+    #[inline]
+    pub fn at(&mut self, index: u32) -> &mut Topic {
+        &mut self.slots[index as usize]
+    }
+
+    /// As [`Topics::at`], to look only.
+    #[inline]
+    pub fn peek(&self, index: u32) -> &Topic {
+        &self.slots[index as usize]
+    }
+
+    /// Every topic with its slot.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Topic)> {
+        self.slots.iter().map(|(index, topic)| (index as u32, topic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_belongs_to_a_broker_and_a_slot_to_one_use() {
+        let mut topics = Topics::default();
+        let (one, two) = (BrokerId(0), BrokerId(1));
+        let first = topics.insert(one, "foo");
+        assert_eq!(topics.find(one, "foo"), Some(first));
+        assert_eq!(topics.find(two, "foo"), None);
+        let id = topics.id(first);
+        topics.remove(first);
+        assert_eq!(topics.find(one, "foo"), None);
+        let again = topics.insert(two, "foo");
+        assert_eq!(again, first);
+        assert!(topics.live(id).is_none());
+        assert_eq!(topics.find(two, "foo"), Some(again));
+    }
+
+    #[test]
+    fn thousands_of_names_are_told_apart() {
+        let mut topics = Topics::default();
+        let slots: Vec<u32> = (0..5000).map(|n| topics.insert(BrokerId(0), &format!("t{n}"))).collect();
+        for n in (0..5000).step_by(2) {
+            topics.remove(slots[n]);
+        }
+        for (n, &slot) in slots.iter().enumerate() {
+            let expected = (n % 2 == 1).then_some(slot);
+            assert_eq!(topics.find(BrokerId(0), &format!("t{n}")), expected);
+        }
+    }
+}

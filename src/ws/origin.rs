@@ -1,0 +1,93 @@
+//! Which web pages may connect: the rule that the `Origin` of an upgrade request must meet (RFC 6454, RFC 6455 §10.2).
+//!
+//! A browser always names the page's origin, so this keeps other sites' pages out. A program that is not a browser can
+//! name any: the rule is no access control.
+
+/// One `allowed_origin`, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginRule(Rule);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rule {
+    Any,
+    Exactly(String),
+    /// What was before and behind the rule's first `*`.
+    Around {
+        prefix: String,
+        suffix: String,
+    },
+}
+
+impl OriginRule {
+    /// Empty or `*` allows every origin, also none. Otherwise origins are compared in lower case; one `*` stands for
+    /// any characters, none included. A second `*` is an ordinary character, which no browser's origin contains.
+    pub fn new(rule: &str) -> Self {
+        let rule = rule.to_lowercase();
+        Self(match rule.split_once('*') {
+            _ if rule.is_empty() || rule == "*" => Rule::Any,
+            None => Rule::Exactly(rule),
+            Some((prefix, suffix)) => Rule::Around { prefix: prefix.into(), suffix: suffix.into() },
+        })
+    }
+
+    /// Whether a request with this `Origin` header may be upgraded. A request without one meets only the rule that
+    /// allows all.
+    pub fn allows(&self, origin: Option<&str>) -> bool {
+        if self.0 == Rule::Any {
+            return true;
+        }
+        let Some(origin) = origin.map(str::to_lowercase) else { return false };
+        match &self.0 {
+            Rule::Any => true,
+            Rule::Exactly(allowed) => origin == *allowed,
+            // Prefix and suffix must not overlap: `a*a` does not allow `a`.
+            Rule::Around { prefix, suffix } => {
+                origin.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.ends_with(suffix.as_str()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_meet_rules_as_tabled() {
+        let table: &[(&str, Option<&str>, bool)] = &[
+            ("", None, true),
+            ("", Some("https://any.com"), true),
+            ("*", None, true),
+            ("*", Some("null"), true),
+            ("https://my.site.com", None, false),
+            ("https://my.site.com", Some(""), false),
+            ("https://my.site.com", Some("https://my.site.com"), true),
+            ("https://my.site.com", Some("https://some.my.site.com"), false),
+            ("https://my.site.com", Some("https://my.site.com:8080"), false),
+            ("HTTPS://My.Site.com", Some("https://mY.sitE.com"), true),
+            ("https://*my.site.com", None, false),
+            ("https://*my.site.com", Some("https://my.site.com"), true),
+            ("https://*my.site.com", Some("https://some.my.site.com"), true),
+            ("https://*my.site.com", Some("HTTPS://SOME.MY.SITE.COM"), true),
+            ("https://*my.site.com", Some("https://site.com"), false),
+            ("https://*my.site.com", Some("https://*site.com"), false),
+            ("https://*my.site.com", Some("http://my.site.com"), false),
+            ("https://*my.site.com", Some("https://my.site.com.evil.com"), false),
+            ("https://my.*.com", Some("https://my.bad.com"), true),
+            ("https://my.*.com", Some("https://my..com"), true),
+            ("https://my.*.com", Some("https://my.com"), false),
+            ("*.site.com", Some("https://my.site.com"), true),
+            ("*.site.com", None, false),
+            ("https://*", Some("https://any.com"), true),
+            ("https://*", Some("http://any.com"), false),
+            ("aba*aba", Some("ababa"), false),
+            ("aba*aba", Some("abaaba"), true),
+            ("https://*.*.com", Some("https://a.b.com"), false),
+            ("https://*.*.com", Some("https://a.*.com"), true),
+            ("**", Some("https://any.com"), false),
+        ];
+        for &(rule, origin, allowed) in table {
+            assert_eq!(OriginRule::new(rule).allows(origin), allowed, "{rule:?} against {origin:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The HTTP responses of the opening handshake, as bytes.
+
+use tungstenite::handshake::derive_accept_key;
+
+use super::Answer;
+
+/// The 101 that begins a WebSocket (RFC 6455 §4.2.2).
+pub(super) fn switching_protocols(key: &[u8]) -> Vec<u8> {
+    let accept = derive_accept_key(key);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A response that ends the connection; `text` says what is wrong and what to do. `head_only`: the request was HEAD,
+/// whose response has no content (RFC 9110 §9.3.2).
+pub(super) fn refuse(status: u16, text: &str, head_only: bool) -> Answer {
+    Answer::Refuse { status, response: response(status, "Connection: close\r\n", text, head_only) }
+}
+
+/// RFC 9110 §15.5.6: 405 names the methods that are allowed.
+pub(super) fn refuse_method(head_only: bool) -> Answer {
+    let headers = "Connection: close\r\nAllow: GET\r\n";
+    let text = "A WebSocket is served here: connect with a WebSocket client, which sends GET.";
+    Answer::Refuse { status: 405, response: response(405, headers, text, head_only) }
+}
+
+/// RFC 9110 §15.5.22, RFC 6455 §4.4: 426 names the protocol and the version to come back with. `Upgrade` is listed in
+/// `Connection` as RFC 9110 §7.8 asks for.
+pub(super) fn refuse_without_upgrade(text: &str) -> Answer {
+    let headers = "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    Answer::Refuse { status: 426, response: response(426, headers, text, false) }
+}
+
+/// The 431 for a head of more than [`HEAD_BYTES_MAX`](super::HEAD_BYTES_MAX) or
+/// [`HEADERS_MAX`](super::HEADERS_MAX).
+pub fn head_too_large() -> Vec<u8> {
+    let text = "The request's headers are more than 8 KiB, or more than 100. Cookies are the usual reason.";
+    response(431, "Connection: close\r\n", text, false)
+}
+
+/// The 408 for a head that has taken too long.
+pub fn request_timeout() -> Vec<u8> {
+    response(408, "Connection: close\r\n", "The request did not arrive in time.", false)
+}
+
+/// The 503 for a server that has as many connections as it may, or shuts down.
+pub fn service_unavailable() -> Vec<u8> {
+    response(
+        503,
+        "Connection: close\r\n",
+        "This server takes no more connections now. Try again later.",
+        false,
+    )
+}
+
+/// The 200 with an HTML page, or only its head.
+pub fn page(html: &str, head_only: bool) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n\
+         Content-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n",
+        html.len()
+    );
+    let content = if head_only { "" } else { html };
+    [head.as_bytes(), content.as_bytes()].concat()
+}
+
+fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> {
+    let phrase = match status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        // The phrase may be empty (RFC 9112 §4).
+        _ => "",
+    };
+    // The newline is for people who read the answer in a terminal.
+    let length = text.len() + 1;
+    let content = if head_only { String::new() } else { format!("{text}\n") };
+    format!(
+        "HTTP/1.1 {status} {phrase}\r\n{headers}Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {length}\r\n\r\n{content}"
+    )
+    .into_bytes()
+}

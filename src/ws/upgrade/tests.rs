@@ -1,0 +1,274 @@
+//! Each request of the table is judged whole, with WebSocket bytes behind it, and as its bytes trickle in.
+
+use super::*;
+
+fn rules() -> Rules {
+    Rules {
+        path: "/ws".into(),
+        echo_path: Some("/echo".into()),
+        origin: OriginRule::new("https://*my.site.com"),
+        demo: true,
+    }
+}
+
+const HOST: &str = "Host: server.example.com\r\n";
+const ORIGIN: &str = "Origin: https://my.site.com\r\n";
+const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+/// The key of RFC 6455 §1.3.
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+fn request(line: &str, headers: &[&str]) -> String {
+    format!("{line}\r\n{}\r\n", headers.concat())
+}
+
+/// Feeds the request one byte at a time, the way a connection would: until it is judged.
+fn trickle(request: &[u8], rules: &Rules) -> Head {
+    let mut seen = 0;
+    for end in 1..=request.len() {
+        match parse(&request[..end], seen, rules) {
+            Head::Incomplete => seen = end,
+            complete => return complete,
+        }
+    }
+    Head::Incomplete
+}
+
+fn judge_every_way(request: &str, rules: &Rules) -> Answer {
+    let request = request.as_bytes();
+    let whole = parse(request, 0, rules);
+    assert_eq!(trickle(request, rules), whole);
+    for split in 0..request.len() {
+        if parse(&request[..split], 0, rules) == Head::Incomplete {
+            assert_eq!(parse(request, split, rules), whole, "split at {split}");
+        }
+    }
+    let with_more = [request, b"\x81\x80\r\n\r\n"].concat();
+    let Head::Complete { head_len, answer } = parse(&with_more, 0, rules) else { panic!("incomplete") };
+    assert_eq!(
+        Head::Complete { head_len, answer: answer.clone() },
+        whole,
+        "what follows the head is not its part"
+    );
+    assert_eq!(head_len, request.len());
+    answer
+}
+
+fn status(answer: &Answer) -> u16 {
+    match answer {
+        Answer::Upgrade { .. } => 101,
+        Answer::DemoPage { .. } => 200,
+        Answer::Refuse { status, .. } => *status,
+    }
+}
+
+#[test]
+fn the_request_of_the_rfc_is_answered_as_the_rfc_does() {
+    let request = request(
+        "GET /ws HTTP/1.1",
+        &[HOST, UPGRADE, KEY, ORIGIN, "Sec-WebSocket-Protocol: chat\r\n", VERSION],
+    );
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    assert_eq!(
+        judge_every_way(&request, &rules()),
+        Answer::Upgrade { endpoint: Endpoint::Client, response: expected.into() }
+    );
+}
+
+#[test]
+fn requests_are_answered_with_the_status_of_the_first_rule_they_break() {
+    let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY];
+    let with = |more: &str| request("GET /ws HTTP/1.1", &[&all[..], &[more]].concat());
+    let without = |left_out: &str| {
+        let kept: Vec<_> = all.into_iter().filter(|header| *header != left_out).collect();
+        request("GET /ws HTTP/1.1", &kept)
+    };
+    let instead = |old: &str, new: &str| with("").replace(old, new);
+    let table = [
+        (with(""), 101),
+        (request("GET /ws?token=a/b HTTP/1.1", &all), 101),
+        (request("GET /echo HTTP/1.1", &all), 101),
+        (request("GET ws://server.example.com/ws?x HTTP/1.1", &all), 101),
+        (request("GET http://server.example.com:8080/ws HTTP/1.1", &all), 101),
+        (format!("\r\n{}", with("")), 101),
+        (with("").replace("\r\n", "\n"), 101),
+        (instead("Connection: Upgrade", "connection: keep-alive,  uPGRADE"), 101),
+        (instead("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade"), 101),
+        (instead("Upgrade: websocket", "UPGRADE: h2c, WebSocket"), 101),
+        (with("Content-Length: 0\r\n"), 101),
+        // The path is judged first, then the origin, then the handshake.
+        (request("POST /other HTTP/1.0", &[]), 404),
+        (request("GET /ws/ HTTP/1.1", &all), 404),
+        (request("GET /WS HTTP/1.1", &all), 404),
+        (request("GET /other?/ws HTTP/1.1", &all), 404),
+        (request("GET /other://ws/ws HTTP/1.1", &all), 404),
+        (request("GET http://server.example.com HTTP/1.1", &all), 404),
+        (request("OPTIONS * HTTP/1.1", &all), 404),
+        (request("POST /ws HTTP/1.0", &[]), 403),
+        (without(ORIGIN), 403),
+        (instead("https://my.site.com", "https://site.com"), 403),
+        (with(ORIGIN), 400),
+        (request("POST /ws HTTP/1.1", &all), 405),
+        (request("HEAD /ws HTTP/1.1", &all), 405),
+        (request("GET /ws HTTP/1.0", &all), 400),
+        (without(HOST), 400),
+        (with(HOST), 400),
+        (with("Content-Length: 5\r\n"), 400),
+        (with("Transfer-Encoding: chunked\r\n"), 400),
+        (without(UPGRADE), 426),
+        (instead("Upgrade: websocket\r\n", ""), 426),
+        (instead("Upgrade: websocket", "Upgrade: h2c"), 426),
+        (instead("Connection: Upgrade\r\n", ""), 426),
+        (without(VERSION), 426),
+        (instead("Version: 13", "Version: 8"), 426),
+        (with(VERSION), 426),
+        (without(KEY), 400),
+        (with(KEY), 400),
+        (instead("dGhlIHNhbXBsZSBub25jZQ==", ""), 400),
+        (instead("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"), 400),
+        (instead("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ+x"), 400),
+        (instead("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZ!=="), 400),
+        (instead("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZR=="), 101),
+        // Not HTTP at all, but with the end of a head.
+        (request("GET /ws HTTP/2.0", &all), 400),
+        (request("GET  /ws HTTP/1.1", &all), 400),
+        (request("GET /ws", &all), 400),
+        (with("No colon\r\n"), 400),
+        (with(" folded\r\n"), 400),
+        (with("Name : value\r\n"), 400),
+        (with("Name: a\0b\r\n"), 400),
+    ];
+    for (request, expected) in table {
+        assert_eq!(status(&judge_every_way(&request, &rules())), expected, "{request}");
+    }
+}
+
+#[test]
+fn each_path_leads_to_its_endpoint() {
+    let endpoint = |path: &str, rules: &Rules| {
+        let line = format!("GET {path} HTTP/1.1");
+        match judge_every_way(&request(&line, &[HOST, ORIGIN, UPGRADE, VERSION, KEY]), rules) {
+            Answer::Upgrade { endpoint, .. } => Some(endpoint),
+            _ => None,
+        }
+    };
+    assert_eq!(endpoint("/ws", &rules()), Some(Endpoint::Client));
+    assert_eq!(endpoint("/echo", &rules()), Some(Endpoint::Echo));
+    assert_eq!(endpoint("/echo", &Rules { echo_path: None, ..rules() }), None);
+    assert_eq!(endpoint("/", &Rules { path: "/".into(), ..rules() }), Some(Endpoint::Client));
+    assert_eq!(endpoint("ws://host?x", &Rules { path: "/".into(), ..rules() }), Some(Endpoint::Client));
+}
+
+#[test]
+fn the_demo_page_is_served_at_the_root_when_it_is_on() {
+    let get = request("GET /?x HTTP/1.1", &[HOST]);
+    assert_eq!(judge_every_way(&get, &rules()), Answer::DemoPage { head_only: false });
+    let head = request("HEAD / HTTP/1.0", &[]);
+    assert_eq!(judge_every_way(&head, &rules()), Answer::DemoPage { head_only: true });
+    assert_eq!(status(&judge_every_way(&get, &Rules { demo: false, ..rules() })), 404);
+    assert_eq!(status(&judge_every_way(&request("POST / HTTP/1.1", &[HOST]), &rules())), 404);
+    let upgrade = request("GET / HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY]);
+    assert_eq!(status(&judge_every_way(&upgrade, &rules())), 404);
+}
+
+#[test]
+fn every_refusal_is_a_whole_response_that_says_what_to_do() {
+    let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY];
+    let refusal = |line: &str, headers: &[&str]| match judge_every_way(&request(line, headers), &rules()) {
+        Answer::Refuse { response, .. } => response,
+        other => panic!("{other:?}"),
+    };
+    let responses = [
+        (404, refusal("GET /other HTTP/1.1", &all)),
+        (403, refusal("GET /ws HTTP/1.1", &[HOST])),
+        (405, refusal("POST /ws HTTP/1.1", &all)),
+        (426, refusal("GET /ws HTTP/1.1", &[HOST, ORIGIN])),
+        (400, refusal("GET /ws HTTP/1.1", &all[..4])),
+        (431, head_too_large()),
+        (408, request_timeout()),
+        (503, service_unavailable()),
+    ];
+    for (status, bytes) in responses {
+        let mut headers = [httparse::EMPTY_HEADER; 10];
+        let mut response = httparse::Response::new(&mut headers);
+        let Ok(Status::Complete(head_len)) = response.parse(&bytes) else {
+            panic!("{status}: not a response")
+        };
+        assert_eq!(response.code, Some(status));
+        let value = |name| {
+            let header = response.headers.iter().find(|header| header.name == name);
+            header.map(|header| std::str::from_utf8(header.value).unwrap())
+        };
+        assert_eq!(value("Content-Length"), Some((bytes.len() - head_len).to_string().as_str()));
+        assert!(bytes.len() - head_len > 20, "{status}: a text");
+        assert!(value("Connection").unwrap().starts_with("close"));
+        assert_eq!(value("Upgrade"), (status == 426).then_some("websocket"));
+        assert_eq!(value("Sec-WebSocket-Version"), (status == 426).then_some("13"));
+        assert_eq!(value("Allow"), (status == 405).then_some("GET"));
+    }
+    let head = refusal("HEAD /ws HTTP/1.1", &all);
+    assert!(head.ends_with(b"\r\n\r\n"), "a response to HEAD has no content");
+    assert_eq!(page("<p>", false).strip_prefix(&page("<p>", true)[..]), Some(&b"<p>"[..]));
+}
+
+#[test]
+fn a_head_past_its_bounds_is_refused_with_431() {
+    let padded = |head_len: usize| {
+        let bare = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, "Cookie: \r\n"]);
+        bare.replace("Cookie: ", &format!("Cookie: {}", "c".repeat(head_len - bare.len())))
+    };
+    assert_eq!(status(&judge_every_way(&padded(HEAD_BYTES_MAX), &rules())), 101);
+    let larger = padded(HEAD_BYTES_MAX + 1);
+    for head in [parse(larger.as_bytes(), 0, &rules()), trickle(larger.as_bytes(), &rules())] {
+        let Head::Complete { answer, .. } = head else { panic!("incomplete") };
+        assert_eq!(status(&answer), 431);
+    }
+    let endless = format!("GET /ws HTTP/1.1\r\nCookie: {}", "c".repeat(HEAD_BYTES_MAX));
+    assert_eq!(parse(&endless.as_bytes()[..HEAD_BYTES_MAX - 1], 0, &rules()), Head::Incomplete);
+    let Head::Complete { answer, .. } = parse(&endless.as_bytes()[..HEAD_BYTES_MAX], 0, &rules()) else {
+        panic!("a full head without its end cannot become a good one");
+    };
+    assert_eq!(status(&answer), 431);
+    let headers = |count| "X: y\r\n".repeat(count);
+    let with = |count| request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &headers(count)]);
+    assert_eq!(status(&judge_every_way(&with(HEADERS_MAX - 6), &rules())), 101);
+    assert_eq!(status(&judge_every_way(&with(HEADERS_MAX - 5), &rules())), 431);
+}
+
+#[test]
+fn what_cannot_become_http_is_refused_at_its_first_byte() {
+    for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"\x81\x80", b" GET", b"\n", b"\r\n\r", b"\0"] {
+        let Head::Complete { answer, .. } = parse(bytes, 0, &rules()) else {
+            panic!("{bytes:x?} is incomplete")
+        };
+        assert_eq!(status(&answer), 400, "{bytes:x?}");
+    }
+    for bytes in [&b""[..], b"\r", b"\r\n", b"\r\nG", b"GET /ws HTTP/1.1\r\nHost: a\r\n\r"] {
+        assert_eq!(parse(bytes, 0, &rules()), Head::Incomplete, "{bytes:x?}");
+    }
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    use rand::{RngExt, SeedableRng};
+    for seed in 0..2_000 {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+        let mut bytes = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY]).into_bytes();
+        for _ in 0..rng.random_range(1..6) {
+            let at = rng.random_range(0..bytes.len());
+            match rng.random_range(0..3) {
+                0 => bytes[at] = rng.random(),
+                1 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, b"\r\n :,/"[rng.random_range(0..6)]),
+            }
+        }
+        let (whole, trickled) = (parse(&bytes, 0, &rules()), trickle(&bytes, &rules()));
+        match (&whole, &trickled) {
+            (Head::Complete { answer: whole, .. }, Head::Complete { answer: trickled, .. }) => {
+                assert_eq!(whole, trickled, "seed {seed}");
+            }
+            _ => assert_eq!(whole, trickled, "seed {seed}"),
+        }
+    }
+}
