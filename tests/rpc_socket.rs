@@ -82,6 +82,17 @@ fn each_codec_of_each_layout_delivers() {
     }
 }
 
+#[test]
+fn the_go_client_which_sets_gob_beside_protobuf_is_served() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.join(&["foo"]);
+    let answer =
+        server.publisher().ask("broadcast.Publish", PROTO | GOB, &messages(&[(&["foo"], b"from Go")]));
+    assert!(answer.flags & (PROTO | ERROR) == PROTO && answer.body == [8, 1], "{answer:?}");
+    client.expect("foo", "from Go");
+}
+
 fn lossy(answer: &Answer) -> String {
     String::from_utf8_lossy(&answer.body).into_owned()
 }

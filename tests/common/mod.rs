@@ -9,11 +9,13 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+mod numbered;
 mod publisher;
 mod raw;
 mod server;
 
 pub use client::{Client, Received, Refusal};
+pub use numbered::Numbered;
 pub use publisher::{
     Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, field, frame as goridge_frame, messages,
 };
