@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::core::{Core, PublishError};
+use super::sequencer::{PublishError, Sequencer};
 use crate::mesh::BrokerId;
 
 /// Whether a broker passes publications on.
@@ -30,24 +30,25 @@ pub(super) trait Broker {
     /// Takes a publication; it is taken when the result is there.
     fn publish<'a>(&'a self, topic: &'a str, payload: &'a [u8]) -> Publishing<'a>;
 
-    /// This process begins or ceases to want a topic, as a whole.
+    /// This process begins or ceases to want a topic, as a whole. Shards are told at once: a broker that takes time to
+    /// subscribe needs its shards' answers held back until it has.
     fn interest(&self, topic: &str, wanted: bool);
 }
 
 /// Where a broker delivers: into the order of this process.
 pub(super) struct Inlet {
-    core: Rc<Core>,
+    sequencer: Rc<Sequencer>,
     broker: BrokerId,
 }
 
 impl Inlet {
-    pub(super) fn new(core: Rc<Core>, broker: BrokerId) -> Self {
-        Self { core, broker }
+    pub(super) fn new(sequencer: Rc<Sequencer>, broker: BrokerId) -> Self {
+        Self { sequencer, broker }
     }
 
     /// Sequences a publication and hands it to every interested shard.
     pub(super) fn deliver<'a>(&self, topic: &str, payload: &[u8]) -> Publishing<'a> {
-        self.core.deliver(self.broker, topic, payload)
+        self.sequencer.deliver(self.broker, topic, payload)
     }
 }
 

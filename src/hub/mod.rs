@@ -2,14 +2,14 @@
 //! each topic's publications into one order, encodes them once, and hands them to the interested shards.
 //!
 //! ```text
-//! stream   RPC listeners and streams, TCP or Unix
-//! socket   one task an RPC connection: calls in, answers out
-//! publish  a request's messages to their brokers
-//! broker   memory: straight on
-//! core     what the tasks share
-//! room     sequence, push, wait for room                    the lanes down
-//! interest which shard wants which topic
-//! up       answers to interest                              the lanes up
+//! stream     RPC listeners and streams, TCP or Unix
+//! socket     one task an RPC connection: calls in, answers out
+//! publish    a request's messages to their brokers
+//! broker     memory: straight on
+//! sequencer  encode once, one order a topic
+//! room       push to all interested lanes, wait for room       the lanes down
+//! interest   which shard wants which topic
+//! up         answers to interest                               the lanes up
 //! ```
 //!
 //! Shutting down has three stages. *Finishing*: nobody is accepted any more, neither here nor by the shards; calls
@@ -19,10 +19,10 @@
 //! Deliberately absent: state outside [`run`]'s own, so that there may be several hubs.
 
 mod broker;
-mod core;
 mod interest;
 mod publish;
 mod room;
+mod sequencer;
 mod socket;
 mod stream;
 mod up;
@@ -42,9 +42,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::broker::{Broker, Inlet, Memory};
-use self::core::{Core, Stage};
 use self::publish::Hub;
 use self::room::Room;
+use self::sequencer::{Sequencer, Stage};
 use self::stream::Accepting;
 pub use self::stream::RpcListener;
 use self::up::Watch;
@@ -156,9 +156,9 @@ pub fn run(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io::Res
 async fn serve(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io::Result<()> {
     let HubEnd { down, up, wake } = end;
     let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
-    let core = Rc::new(Core::new(room, config.limits, config.counters));
+    let sequencer = Rc::new(Sequencer::new(room, config.limits, config.counters));
     let open = |(place, (name, driver)): (usize, (String, Driver))| {
-        let inlet = Inlet::new(core.clone(), BrokerId(place as u16));
+        let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
         let broker: Box<dyn Broker> = match driver {
             Driver::Memory => Box::new(Memory { inlet }),
         };
@@ -166,7 +166,7 @@ async fn serve(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io:
         (name, broker)
     };
     let brokers = config.brokers.into_iter().enumerate().map(open).collect();
-    let hub = Rc::new(Hub { core: core.clone(), brokers, default_broker: config.default_broker });
+    let hub = Rc::new(Hub { sequencer: sequencer.clone(), brokers, default_broker: config.default_broker });
 
     let watch = Watch::new(up, wake)?;
     let accepting = match config.rpc {
@@ -192,42 +192,42 @@ async fn serve(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io:
         accepting.abort();
         let _ = accepting.await;
     }
-    finish(&core, begin + grace / 2).await;
-    drain(&core, begin + grace).await;
-    close(&core).await;
+    finish(&sequencer, begin + grace / 2).await;
+    drain(&sequencer, begin + grace).await;
+    close(&sequencer).await;
     watching.abort();
     let _ = watching.await;
     Ok(())
 }
 
 /// Works through what has been read, until the deadline at most.
-async fn finish(core: &Core, deadline: Instant) {
-    core.stage.set(Stage::Finishing);
-    core.room.borrow_mut().announce(|| Down::StopAccepting);
-    core.wake_shards();
+async fn finish(sequencer: &Sequencer, deadline: Instant) {
+    sequencer.stage.set(Stage::Finishing);
+    sequencer.room.borrow_mut().announce(|| Down::StopAccepting);
+    sequencer.wake_shards();
     // Whoever is not done by then gets an error.
-    let _ = timeout_at(deadline, core.idle()).await;
+    let _ = timeout_at(deadline, sequencer.idle()).await;
 }
 
 /// Ends the lanes and answers calls with errors until the shards have let go, or the deadline.
-async fn drain(core: &Core, deadline: Instant) {
-    core.stage.set(Stage::Draining);
-    core.room.borrow_mut().end();
-    core.wake_shards();
+async fn drain(sequencer: &Sequencer, deadline: Instant) {
+    sequencer.stage.set(Stage::Draining);
+    sequencer.room.borrow_mut().end();
+    sequencer.wake_shards();
     // Whoever waited for room says so to its caller first, however late it is.
-    let _ = timeout(LAST_ANSWERS, core.idle()).await;
+    let _ = timeout(LAST_ANSWERS, sequencer.idle()).await;
     sleep_until(deadline.min(Instant::now() + LAST_ANSWERS)).await;
-    while !core.room.borrow().is_abandoned() && Instant::now() < deadline {
+    while !sequencer.room.borrow().is_abandoned() && Instant::now() < deadline {
         sleep(LETTING_GO).await;
     }
 }
 
 /// Closes every RPC connection and waits until their operations have ended.
-async fn close(core: &Core) {
-    for (_, stream) in &*core.streams.borrow() {
+async fn close(sequencer: &Sequencer) {
+    for (_, stream) in &*sequencer.streams.borrow() {
         stream.shutdown(Shutdown::Both);
     }
-    while !core.streams.borrow().is_empty() {
-        core.ended.notified().await;
+    while !sequencer.streams.borrow().is_empty() {
+        sequencer.ended.notified().await;
     }
 }

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::broker::Broker;
-use super::core::{Core, PublishError};
+use super::sequencer::{PublishError, Sequencer};
 use crate::mesh::BrokerId;
 use crate::rpc::{Layout, Message, Request};
 
 /// The hub's tasks, and the brokers that publications go through.
 pub(super) struct Hub {
-    pub(super) core: Rc<Core>,
+    pub(super) sequencer: Rc<Sequencer>,
     /// Every opened broker by name; its place is its [`BrokerId`].
     pub(super) brokers: Vec<(String, Box<dyn Broker>)>,
     pub(super) default_broker: BrokerId,
@@ -38,9 +38,16 @@ impl Hub {
         Ok(place..place + 1)
     }
 
+    /// Tells a broker that this process begins or ceases to want a topic.
+    pub(super) fn tell_broker(&self, broker: BrokerId, topic: &str, wanted: bool) {
+        if let Some((_, broker)) = self.brokers.get(usize::from(broker.0)) {
+            broker.interest(topic, wanted);
+        }
+    }
+
     /// Finds what can be wrong with a request without publishing half of it first.
     pub(super) fn check(&self, layout: Layout, request: &Request<'_>) -> Result<(), PublishError> {
-        let bytes_max = self.core.limits.topic_bytes;
+        let bytes_max = self.sequencer.limits.topic_bytes;
         for message in request.messages() {
             self.targets(layout, &message)?;
             if let Some(topic) = message.topics().find(|topic| topic.len() > bytes_max) {

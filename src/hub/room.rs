@@ -107,6 +107,11 @@ impl Lane {
     fn answer(&mut self, entry: Down) {
         self.answers.push_back(entry);
         self.push_answers();
+        if !self.answers.is_empty() {
+            // The hub may sleep by now: ask, then look again, as for a publication.
+            self.down.want_room();
+            self.push_answers();
+        }
     }
 
     fn push_answers(&mut self) -> bool {

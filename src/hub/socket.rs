@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::broker::Publishing;
-use super::core::{PublishError, Stage};
 use super::publish::Hub;
+use super::sequencer::{PublishError, Stage};
 use super::stream::{Accepting, Peer, Stream};
 use crate::rpc::{self, Call, CallError, Decoded, Layout, Method, Request, Violation};
 
@@ -36,21 +36,23 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Accepts connections for ever; the listener is closed when this future is dropped.
 pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
-    let counters = &hub.core.counters;
-    // Said once for each time that the bound is reached.
-    let mut full = false;
+    let counters = &hub.sequencer.counters;
+    // Each is said once until it is over.
+    let (mut full, mut failing) = (false, false);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
-                warn!(%error, "cannot accept RPC connections, trying again");
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(%error, "cannot accept RPC connections, trying again");
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let mut streams = hub.core.streams.borrow_mut();
-        let limit = hub.core.limits.rpc_connections;
+        let mut streams = hub.sequencer.streams.borrow_mut();
+        let limit = hub.sequencer.limits.rpc_connections;
         if streams.len() >= limit {
             counters.rpc_refused.add(1);
             if !full {
@@ -59,7 +61,7 @@ pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
             full = true;
             continue;
         }
-        full = false;
+        (full, failing) = (false, false);
         counters.rpc_accepted.add(1);
         let stream = Rc::new(stream);
         let place = streams.insert(stream.clone());
@@ -85,7 +87,7 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
         empty_topic_seen: false,
         peer,
     };
-    let counters = &hub.core.counters;
+    let counters = &hub.sequencer.counters;
     match connection.run().await {
         End::Closed => {}
         End::Violation(violation) => {
@@ -99,10 +101,10 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
         }
         End::Broken(error) => debug!(%peer, %error, "RPC connection broke"),
     }
-    let mut streams = hub.core.streams.borrow_mut();
+    let mut streams = hub.sequencer.streams.borrow_mut();
     streams.remove(place);
     counters.rpc_open.set(streams.len() as u64);
-    hub.core.ended.notify_one();
+    hub.sequencer.ended.notify_one();
 }
 
 /// Why a connection ends.
@@ -148,8 +150,8 @@ impl Connection {
             }
 
             let hub = self.hub.clone();
-            let in_flight = hub.core.in_flight();
-            let refused = hub.core.stage.get() > Stage::Serving;
+            let in_flight = hub.sequencer.in_flight();
+            let refused = hub.sequencer.stage.get() > Stage::Serving;
             let (consumed, decoded) = self.work(&input, refused).await;
             self.flush().await;
             drop(in_flight);
@@ -164,7 +166,7 @@ impl Connection {
             if input.is_empty() {
                 deadline = None;
             } else if consumed > 0 || deadline.is_none() {
-                deadline = Some(Instant::now() + self.hub.core.limits.rpc_timeout);
+                deadline = Some(Instant::now() + self.hub.sequencer.limits.rpc_timeout);
             }
         }
     }
@@ -173,9 +175,9 @@ impl Connection {
     async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, Violation>) {
         let mut consumed = 0;
         loop {
-            match rpc::decode(&input[consumed..], self.hub.core.limits.rpc_frame_bytes) {
+            match rpc::decode(&input[consumed..], self.hub.sequencer.limits.rpc_frame_bytes) {
                 Ok(Decoded::Whole { value, bytes }) => {
-                    self.hub.core.counters.calls.add(1);
+                    self.hub.sequencer.counters.calls.add(1);
                     self.call(&value, refused).await;
                     consumed += bytes;
                     if self.answers.len() > ANSWERS_BYTES {
@@ -204,7 +206,7 @@ impl Connection {
             Ok(()) if method.asynchronous => {}
             Ok(()) => rpc::encode_ok(&mut self.answers, call, true),
             Err(error) if method.asynchronous => {
-                self.hub.core.counters.failures_after_ok.add(1);
+                self.hub.sequencer.counters.failures_after_ok.add(1);
                 warn!(peer = %self.peer, %error, "publication lost after PublishAsync was answered");
             }
             Err(error) => rpc::encode_error(&mut self.answers, call, &error.to_string()),
@@ -213,7 +215,7 @@ impl Connection {
 
     /// Everything that can be wrong with a call before anything of it is published; the error is the answer's text.
     fn accepted<'a>(&self, call: &Call<'a>, refused: bool) -> Result<(Method, Request<'a>), String> {
-        let counters = &self.hub.core.counters;
+        let counters = &self.hub.sequencer.counters;
         if refused {
             self.count(&PublishError::ShuttingDown);
             return Err(PublishError::ShuttingDown.to_string());
@@ -240,7 +242,7 @@ impl Connection {
     }
 
     fn count(&self, error: &PublishError) {
-        let counters = &self.hub.core.counters;
+        let counters = &self.hub.sequencer.counters;
         match error {
             PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => counters.errors_size.add(1),
             PublishError::UnknownBroker { .. } => counters.errors_broker.add(1),
@@ -258,7 +260,7 @@ impl Connection {
                     self.skip_empty_topic();
                 } else {
                     for (_, broker) in &hub.brokers[targets.clone()] {
-                        hub.core.counters.publications.add(1);
+                        hub.sequencer.counters.publications.add(1);
                         match broker.publish(topic, message.payload) {
                             Publishing::Now(result) => result?,
                             Publishing::Later(result) => {
@@ -282,7 +284,7 @@ impl Connection {
     }
 
     fn skip_empty_topic(&mut self) {
-        self.hub.core.counters.empty_topics.add(1);
+        self.hub.sequencer.counters.empty_topics.add(1);
         if !std::mem::replace(&mut self.empty_topic_seen, true) {
             warn!(peer = %self.peer, "a message names an empty topic: skipped, and not said again for this connection");
         }
@@ -290,20 +292,21 @@ impl Connection {
 
     async fn give_way(&mut self) {
         self.turn = 0;
-        self.hub.core.wake_shards();
+        self.hub.sequencer.wake_shards();
         // It cannot fail in a way that matters: its turn is all that is wanted of it.
         let _ = tokio_uring::no_op().await;
     }
 
     /// Writes the answers that are due.
     async fn flush(&mut self) {
-        self.hub.core.wake_shards();
+        self.hub.sequencer.wake_shards();
         if self.answers.is_empty() {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
         if self.broken.is_none() {
-            let (result, answers) = self.stream.write_all(answers, self.hub.core.limits.rpc_timeout).await;
+            let (result, answers) =
+                self.stream.write_all(answers, self.hub.sequencer.limits.rpc_timeout).await;
             self.broken = result.err();
             self.answers = answers;
         }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tokio_uring::buf::{BoundedBuf, Slice};
@@ -19,6 +20,9 @@ pub enum RpcListener {
     /// `unix://…`
     Unix(UnixListener),
 }
+
+/// Between two questions whether a silent host is still there; a guess.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +66,10 @@ impl Accepting {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
+                // An idle connection never times out, so only this finds out that its host has gone.
+                socket2::SockRef::from(&stream).set_tcp_keepalive(
+                    &socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE),
+                )?;
                 let stream = stream.into_std()?;
                 // The ring waits for a socket that blocks, and refuses to for one that does not.
                 stream.set_nonblocking(false)?;
@@ -137,7 +145,7 @@ impl Stream {
     pub(super) async fn write_all(
         &self,
         mut buffer: Vec<u8>,
-        timeout: std::time::Duration,
+        timeout: Duration,
     ) -> (io::Result<()>, Vec<u8>) {
         let mut written = 0;
         while written < buffer.len() {

@@ -34,8 +34,8 @@ impl Watch {
         loop {
             woken();
             let taken = self.take(&hub);
-            let moved = hub.core.room.borrow_mut().advance();
-            hub.core.wake_shards();
+            let moved = hub.sequencer.room.borrow_mut().advance();
+            hub.sequencer.wake_shards();
             if taken || moved {
                 // A turn of the ring: see the RPC socket.
                 let _ = tokio_uring::no_op().await;
@@ -43,10 +43,10 @@ impl Watch {
             }
 
             self.wake.fall_asleep();
-            hub.core.room.borrow().want_room();
+            hub.sequencer.room.borrow().want_room();
             // Look again after saying so: what came before it wakes nobody.
             woken();
-            if hub.core.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
+            if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
                 self.wake.stay_awake();
                 continue;
             }
@@ -60,22 +60,24 @@ impl Watch {
 
     fn take(&mut self, hub: &Hub) -> bool {
         let mut taken = false;
-        let mut room = hub.core.room.borrow_mut();
         for (shard, lane) in self.up.iter_mut().enumerate() {
             for _ in 0..TURN_ENTRIES {
-                match lane.pop() {
-                    None => break,
-                    Some(Up::Interest { topic, broker, name }) => {
+                let Some(question) = lane.pop() else { break };
+                // Not across the broker, which may deliver at once.
+                let mut room = hub.sequencer.room.borrow_mut();
+                match question {
+                    Up::Interest { topic, broker, name } => {
                         let first = room.interested(shard, topic, broker, &name);
-                        if let (true, Some((_, broker))) = (first, hub.brokers.get(usize::from(broker.0))) {
-                            broker.interest(&name, true);
+                        drop(room);
+                        if first {
+                            hub.tell_broker(broker, &name, true);
                         }
                     }
-                    Some(Up::Uninterest { topic }) => {
-                        if let Some((broker, name)) = room.uninterested(shard, topic)
-                            && let Some((_, broker)) = hub.brokers.get(usize::from(broker.0))
-                        {
-                            broker.interest(&name, false);
+                    Up::Uninterest { topic } => {
+                        let last = room.uninterested(shard, topic);
+                        drop(room);
+                        if let Some((broker, name)) = last {
+                            hub.tell_broker(broker, &name, false);
                         }
                     }
                 }

@@ -1,4 +1,5 @@
-//! What the hub's tasks share: the room in the lanes, limits, counters, the stage of shutting down.
+//! The sequencer: encodes a publication once and puts it into its topic's order, for whichever broker delivers it.
+//! It also holds what the hub's tasks share: limits, counters, open streams, the stage of shutting down.
 //!
 //! One thread; no borrow is held across an `.await`.
 
@@ -44,7 +45,7 @@ pub(super) enum PublishError {
 }
 
 /// See the module.
-pub(super) struct Core {
+pub(super) struct Sequencer {
     pub(super) room: RefCell<Room>,
     pub(super) limits: Arc<Limits>,
     pub(super) counters: Arc<HubCounters>,
@@ -58,7 +59,7 @@ pub(super) struct Core {
 }
 
 /// Calls that have been read are being worked through while this lives.
-pub(super) struct InFlight<'a>(&'a Core);
+pub(super) struct InFlight<'a>(&'a Sequencer);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
@@ -69,7 +70,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-impl Core {
+impl Sequencer {
     pub(super) fn new(room: Room, limits: Arc<Limits>, counters: Arc<HubCounters>) -> Self {
         Self {
             room: RefCell::new(room),
