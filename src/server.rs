@@ -67,6 +67,10 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     }
     signals_end.close();
     let _ = watching.join();
+    if let RpcListen::Unix(path) = &config.rpc {
+        // A file that stays is replaced by the next start all the same.
+        let _ = std::fs::remove_file(path);
+    }
     counters.log("at the end");
     Ok(ExitCode::SUCCESS)
 }
