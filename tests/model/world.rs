@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
 use roadcast::mesh;
-use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
+use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Settings, Shard, ShardCounters};
 
 use super::client::{Client, Ended, Goodbye};
 use super::host::Host;
@@ -29,8 +29,10 @@ pub struct World {
     pub clients: Vec<Client>,
     budget: Arc<ConnectionBudget>,
     now: Duration,
-    /// Clients that a slot held, at most.
+    /// Clients at a time, at most.
     crowd: usize,
+    /// How often somebody connects.
+    rush: f64,
 }
 
 impl World {
@@ -42,7 +44,12 @@ impl World {
         settings.shutdown_grace = Duration::from_secs(4);
         let settings = Arc::new(settings);
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
-        let shards = rng.random_range(1..=4);
+        // More subscribers than a batch has sends, or some on each of a few shards.
+        let crowded = rng.random_bool(0.15);
+        let (shards, crowd, rush) = match crowded {
+            true => (1, 2 * BATCH_SENDS, 0.95),
+            false => (rng.random_range(1..=4), rng.random_range(2..30), 0.2),
+        };
         let (hub, ends) = mesh::mesh(shards, &limits).expect("eventfds");
         let host = |lanes| {
             let counters = Arc::new(ShardCounters::default());
@@ -53,7 +60,8 @@ impl World {
             hub: Hub::new(hub, &limits),
             hosts: ends.into_iter().map(host).collect(),
             clients: Vec::new(),
-            crowd: rng.random_range(2..30),
+            crowd,
+            rush,
             now: Duration::ZERO,
             budget,
             limits,
@@ -63,9 +71,10 @@ impl World {
 
     /// Everyone but the hub and the shards does something.
     fn act(&mut self) {
-        let here = self.clients.iter().filter(|client| !client.gone).count();
-        if here < self.crowd && self.rng.random_bool(0.2) {
+        let mut here = self.clients.iter().filter(|client| !client.gone).count();
+        while here < self.crowd && self.rng.random_bool(self.rush) {
             self.connect();
+            here += 1;
         }
         for _ in 0..self.rng.random_range(0..3) {
             self.publish();
@@ -210,7 +219,7 @@ fn random_limits(rng: &mut StdRng) -> Limits {
     let publication_bytes = pick(&[1_000, 8_000, 70_000, 300_000]);
     let outbox_bytes = publication_bytes * pick(&[1, 2, 5]);
     Limits {
-        connections: pick(&[5, 100, 100]),
+        connections: pick(&[5, 1_000, 1_000]),
         message_bytes: pick(&[1_000, 70_000]),
         topics_per_connection: pick(&[3, 6, 100]),
         topic_bytes: 16,
@@ -233,7 +242,7 @@ fn random_limits(rng: &mut StdRng) -> Limits {
 /// Runs one seed and adds what its shards have counted to `counts`.
 fn run(seed: u64, counts: &mut BTreeMap<&'static str, u64>) {
     let mut world = World::new(seed);
-    for _ in 0..world.rng.random_range(50..300) {
+    for _ in 0..world.rng.random_range(50..300) * 30 / world.crowd.max(30) {
         world.act();
         world.step();
     }
