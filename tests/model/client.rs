@@ -237,7 +237,7 @@ impl Client {
         let mut keys: Vec<Key> = command.topics.iter().map(|topic| (broker, topic.clone())).collect();
         if !command.join {
             assert!(is(done), "{text}");
-            keys.iter().for_each(|key| drop(self.subscriptions.remove(key)));
+            self.subscriptions.retain(|key, _| !keys.contains(key));
             return;
         }
         keys.retain(|key| !self.subscriptions.contains_key(key));

@@ -12,6 +12,9 @@ mod talk;
 mod wire;
 mod world;
 
+mod ends;
 mod input;
+mod joins;
 mod laggards;
+mod pings;
 mod sends;
