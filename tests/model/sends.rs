@@ -96,6 +96,18 @@ fn nothing_passes_an_outbox() {
     assert_eq!(frames, expected);
 }
 
+/// Replies of more connections than a batch has room for: whoever waits for its turn gets no publication before its reply.
+#[test]
+fn no_publication_passes_an_outbox_that_waits_for_its_turn() {
+    let mut rig = Rig::new(quiet());
+    let ids: Vec<ConnId> = (0..3 * BATCH_SENDS).map(|_| rig.member(&["foo"])).collect();
+    ids.iter().for_each(|&id| rig.leave(id, &["bar"]));
+    rig.publish("foo", b"x");
+    rig.sweep();
+    let expected = [wire::reply("@leave", &["bar"]), r#"{"topic":"foo","payload":"x"}"#.into()];
+    assert!(ids.iter().all(|&id| rig.texts(id) == expected));
+}
+
 #[test]
 fn one_send_carries_64_kib_or_one_larger_frame() {
     let mut rig = Rig::new(quiet());

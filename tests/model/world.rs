@@ -19,7 +19,7 @@ use super::hub::{Hub, Key};
 use super::rig;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 
 pub struct World {
     pub rng: StdRng,
@@ -33,6 +33,7 @@ pub struct World {
     crowd: usize,
     /// How often somebody connects.
     rush: f64,
+    topics: u32,
 }
 
 impl World {
@@ -46,9 +47,9 @@ impl World {
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
         // More subscribers than a batch has sends, or some on each of a few shards.
         let crowded = rng.random_bool(0.15);
-        let (shards, crowd, rush) = match crowded {
-            true => (1, 2 * BATCH_SENDS, 0.95),
-            false => (rng.random_range(1..=4), rng.random_range(2..30), 0.2),
+        let (shards, crowd, rush, topics) = match crowded {
+            true => (1, 2 * BATCH_SENDS, 0.95, 2),
+            false => (rng.random_range(1..=4), rng.random_range(2..30), 0.2, 8),
         };
         let (hub, ends) = mesh::mesh(shards, &limits).expect("eventfds");
         let host = |lanes| {
@@ -62,6 +63,7 @@ impl World {
             clients: Vec::new(),
             crowd,
             rush,
+            topics,
             now: Duration::ZERO,
             budget,
             limits,
@@ -102,7 +104,7 @@ impl World {
 
     pub fn random_key(&mut self) -> Key {
         // The first topics are the hottest.
-        let topic = self.rng.random_range(0..8).min(self.rng.random_range(0..8));
+        let topic = self.rng.random_range(0..self.topics).min(self.rng.random_range(0..self.topics));
         (u16::from(self.rng.random_bool(0.1)), format!("t{topic}"))
     }
 
@@ -242,7 +244,7 @@ fn random_limits(rng: &mut StdRng) -> Limits {
 /// Runs one seed and adds what its shards have counted to `counts`.
 fn run(seed: u64, counts: &mut BTreeMap<&'static str, u64>) {
     let mut world = World::new(seed);
-    for _ in 0..world.rng.random_range(50..300) * 30 / world.crowd.max(30) {
+    for _ in 0..world.rng.random_range(50..300) * 60 / world.crowd.max(60) {
         world.act();
         world.step();
     }
