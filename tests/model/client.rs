@@ -69,10 +69,10 @@ pub struct Client {
     pub short: f64,
     pub answers_pings: bool,
     /// What it has sent and the server has not received.
-    pub outgoing: VecDeque<u8>,
+    pub outgoing: Vec<u8>,
     pub goodbye: Option<Goodbye>,
     /// Taken by its socket, not read.
-    pub kernel: VecDeque<u8>,
+    pub kernel: Vec<u8>,
     stream: Vec<u8>,
     upgraded: bool,
     expected: VecDeque<Expected>,
@@ -101,9 +101,9 @@ impl Client {
             reads: usize::MAX,
             short: 0.0,
             answers_pings: true,
-            outgoing: VecDeque::new(),
+            outgoing: Vec::new(),
             goodbye: None,
-            kernel: VecDeque::new(),
+            kernel: Vec::new(),
             stream: Vec::new(),
             upgraded: false,
             expected: VecDeque::new(),
@@ -137,7 +137,7 @@ impl Client {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
-        self.outgoing.extend(bytes);
+        self.outgoing.extend_from_slice(bytes);
     }
 
     pub fn expect(&mut self, expected: Expected) {
@@ -153,7 +153,8 @@ impl Client {
     /// Reads up to `bytes` and judges every whole frame among what it has.
     pub fn read(&mut self, bytes: usize, hub: &Hub, limits: &Limits) {
         let bytes = bytes.min(self.kernel.len());
-        self.stream.extend(self.kernel.drain(..bytes));
+        self.stream.extend_from_slice(&self.kernel[..bytes]);
+        self.kernel.drain(..bytes);
         let stream = std::mem::take(&mut self.stream);
         let mut rest = &stream[..];
         if !self.upgraded && self.ended.is_none() {
