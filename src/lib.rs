@@ -8,14 +8,22 @@
 //! Imports point downward only: `server` knows everything; `ring` knows `shard`; `hub` and `shard` meet only in `mesh`;
 //! codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of either.
 
+pub mod cli;
 pub mod command;
+pub mod config;
+pub mod demo;
+pub mod hub;
 mod json_string;
 pub mod lane;
 pub mod limits;
+pub mod logs;
 pub mod mesh;
 pub mod metrics;
+pub mod preflight;
 pub mod publication;
 pub mod reply;
 pub mod ring;
+pub mod rpc;
+pub mod server;
 pub mod shard;
 pub mod ws;

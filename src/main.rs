@@ -1,3 +1,7 @@
 //! The `roadcast` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    roadcast::cli::run()
+}

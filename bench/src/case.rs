@@ -12,9 +12,9 @@ use anyhow::{Result, bail};
 use crate::clock::Clock;
 use crate::figures::{Record, Results, row};
 use crate::fleet::drive::{Pace, Slice};
+use crate::fleet::{Fleet, Plan};
 use crate::progress::Progress;
 use crate::server::{Place, Server, Spec};
-use crate::fleet::{Fleet, Plan};
 
 /// What is put to the servers.
 #[derive(Clone, Debug, PartialEq)]
@@ -228,7 +228,9 @@ impl std::fmt::Display for Work {
             Self::Connect { connections, window } => {
                 write!(out, "{connections} handshakes and joins, {window} at a time")
             }
-            Self::Idle { connections, topics } => write!(out, "{connections} connections idle in {topics} topics"),
+            Self::Idle { connections, topics } => {
+                write!(out, "{connections} connections idle in {topics} topics")
+            }
             Self::Rpc { window, payload, subscribers } => {
                 write!(out, "publishes by RPC, {payload} B, {window} in flight, {subscribers} subscribers")
             }

@@ -184,8 +184,7 @@ pub fn row(record: &Record, base: Option<&Record>) -> Row {
     metrics.sort();
     metrics.dedup();
     let figures = metrics.into_iter().filter_map(|metric| {
-        let rounds: Vec<f64> =
-            record.rounds.iter().filter_map(|round| round.get(&metric).copied()).collect();
+        let rounds: Vec<f64> = record.rounds.iter().filter_map(|round| round.get(&metric).copied()).collect();
         let ratios = base.map(|base| {
             let pairs = record.rounds.iter().zip(&base.rounds);
             pairs.filter_map(|(own, base)| Some(own.get(&metric)? / base.get(&metric)?))
@@ -195,7 +194,10 @@ pub fn row(record: &Record, base: Option<&Record>) -> Row {
     });
     let mut notes = record.notes.clone();
     if record.generator_busy > GENERATOR_LIMIT {
-        notes.push(format!("the generator was {:.0} % busy: it may be the limit", record.generator_busy * 100.0));
+        notes.push(format!(
+            "the generator was {:.0} % busy: it may be the limit",
+            record.generator_busy * 100.0
+        ));
     }
     Row {
         server: record.label.clone(),
@@ -220,7 +222,10 @@ fn percentiles(latency: &Histogram<u64>) -> Vec<Percentile> {
     }
     let whole = (0..100).map(f64::from);
     let tail = [99.0, 99.5, 99.9, 99.95, 99.99, 100.0];
-    whole.chain(tail).map(|percent| Percentile { percent, ms: ms(latency.value_at_percentile(percent)) }).collect()
+    whole
+        .chain(tail)
+        .map(|percent| Percentile { percent, ms: ms(latency.value_at_percentile(percent)) })
+        .collect()
 }
 
 #[cfg(test)]

@@ -100,7 +100,9 @@ impl Fleet {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let publisher = if plan.publishes {
             let server = match dialect.link() {
-                Link::Socket => publishes.context("this kind of server needs the address of its publish socket")?,
+                Link::Socket => {
+                    publishes.context("this kind of server needs the address of its publish socket")?
+                }
                 Link::WebSocket => clients,
             };
             Some(Publisher::connect(server, dialect.as_ref(), &epoll, PUBLISHER)?)
@@ -161,8 +163,7 @@ impl Fleet {
         let topic = place % self.topics.len();
         let order =
             if self.plan.publishes { Order::starting_at(self.sequences[topic]) } else { Order::default() };
-        let subscriber =
-            Subscriber::connect(self.clients, &self.epoll, place as u64, topic as u32, order)?;
+        let subscriber = Subscriber::connect(self.clients, &self.epoll, place as u64, topic as u32, order)?;
         self.subscribers.push(subscriber);
         self.pending += 1;
         Ok(())
@@ -333,7 +334,9 @@ impl Fleet {
             let frame = match frame::head(&input[at..]) {
                 frame::Head::Frame(frame) => frame,
                 frame::Head::Partial => break,
-                frame::Head::Invalid => bail!("a frame that is none: {:?}", &input[at..input.len().min(at + 16)]),
+                frame::Head::Invalid => {
+                    bail!("a frame that is none: {:?}", &input[at..input.len().min(at + 16)])
+                }
             };
             at += frame.bytes;
             match (frame.opcode, subscriber.stage) {

@@ -154,7 +154,11 @@ impl Spec {
             Kind::Centrifugo => peer("centrifugo"),
         };
         if !path.is_file() {
-            bail!("{} is not built ({} is missing; scripts/bench-peers builds peers)", self.label, path.display());
+            bail!(
+                "{} is not built ({} is missing; scripts/bench-peers builds peers)",
+                self.label,
+                path.display()
+            );
         }
         Ok((path, version))
     }
@@ -173,10 +177,8 @@ impl Spec {
         match self.kind {
             Kind::Roadcast => {
                 command.arg("serve");
-                let address = [
-                    ("http.address", clients.to_string()),
-                    ("rpc.listen", format!("tcp://{publishes}")),
-                ];
+                let address =
+                    [("http.address", clients.to_string()), ("rpc.listen", format!("tcp://{publishes}"))];
                 let shards = ("shards".to_owned(), "1".to_owned());
                 let own = self.options.iter().filter(|(key, _)| key != "binary");
                 let fixed = address.map(|(key, value)| (key.to_owned(), value));

@@ -39,9 +39,8 @@ impl Stamp {
         if bytes[0] != MARK {
             return None;
         }
-        let number = |at: usize| {
-            bytes[at..].first_chunk::<8>().and_then(|digits| value(u64::from_le_bytes(*digits)))
-        };
+        let number =
+            |at: usize| bytes[at..].first_chunk::<8>().and_then(|digits| value(u64::from_le_bytes(*digits)));
         Some(Self { publication: number(1)?, sequence: number(9)?, due: number(17)? })
     }
 }

@@ -87,6 +87,10 @@ impl EventLoop {
             self.take_entries();
             self.carry_out_tasks()?;
             self.ask_hub();
+            // Before it could rest: nothing would wake a loop whose end has come.
+            if self.shard.is_done() {
+                return Ok(());
+            }
             if self.shard.plan() > 0 {
                 self.send_batch()?;
             } else {
@@ -96,9 +100,6 @@ impl EventLoop {
             self.deal_with_completions()?;
             self.shard.expire();
             self.accept_after_rest()?;
-            if self.shard.is_done() {
-                return Ok(());
-            }
         }
     }
 

@@ -33,17 +33,24 @@ impl ByteQueue {
     /// Appends at the back. Moves what is queued to the front of its memory first when more than half of it is
     /// released, so a queue that never runs empty stays within twice its longest length, at a constant cost per byte.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > self.bytes.len() / 2 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
-            self.bytes.copy_within(self.start.., 0);
-            self.bytes.truncate(self.bytes.len() - self.start);
-            self.start = 0;
+        if self.bytes.len() + bytes.len() > self.bytes.capacity() {
+            self.compact();
         }
         self.bytes.extend_from_slice(bytes);
     }
 
     /// The back of the queue, for encoders that append. They must only append.
     pub fn tail(&mut self) -> &mut Vec<u8> {
+        self.compact();
         &mut self.bytes
+    }
+
+    fn compact(&mut self) {
+        if self.start > self.bytes.len() / 2 {
+            self.bytes.copy_within(self.start.., 0);
+            self.bytes.truncate(self.bytes.len() - self.start);
+            self.start = 0;
+        }
     }
 
     /// Releases `n` bytes at the front.
@@ -89,6 +96,18 @@ mod tests {
             assert_eq!(queue.len() as u32, pushed - released);
         }
         assert!(queue.bytes.capacity() <= 4 * 5_100, "{}", queue.bytes.capacity());
+    }
+
+    #[test]
+    fn encoders_that_append_leave_memory_within_a_few_times_the_content_too() {
+        let mut queue = ByteQueue::default();
+        queue.tail().extend_from_slice(&[0; 1_000]);
+        for round in 0..10_000u32 {
+            queue.tail().extend_from_slice(&[round as u8; 100]);
+            queue.release(100);
+        }
+        assert_eq!(queue.as_slice()[900..], [(9_999u32 as u8); 100]);
+        assert!(queue.bytes.capacity() <= 8 * 1_100, "{}", queue.bytes.capacity());
     }
 
     #[test]

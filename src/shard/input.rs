@@ -100,7 +100,9 @@ impl Shard {
         let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
         loop {
             let Phase::Open(endpoint) = self.connections.at(id.index).phase else { return };
-            if !bytes.is_empty() && self.must_hold(id) {
+            // Whatever is held goes first, also before what was on its way when receiving was paused.
+            let behind = self.connections.peek(id.index).held.is_some();
+            if !bytes.is_empty() && (behind || self.must_hold(id)) {
                 self.hold(id, bytes);
                 break;
             }

@@ -52,7 +52,7 @@ enum Visit {
 }
 
 impl Shard {
-    /// Plans the next batch. Returns its number of sends, at most [`BATCH_SENDS`].
+    /// Plans the next batch. Returns its number of sends, at most [`BATCH_SENDS`]. A batch of none is settled already.
     pub fn plan(&mut self) -> usize {
         debug_assert!(self.batch.is_empty());
         // Private frames and publications leave each other half a batch.
@@ -60,6 +60,10 @@ impl Shard {
         self.plan_topics();
         self.plan_outboxes(BATCH_SENDS);
         self.counters.sends.add(self.batch.len() as u64);
+        if self.batch.is_empty() {
+            // Laggards have been served without a send, and the log may be released all the same.
+            self.settle();
+        }
         self.batch.len()
     }
 
@@ -114,7 +118,10 @@ impl Shard {
 
     fn plan_topics(&mut self) {
         let mut steps = STEPS_MAX;
-        while self.batch.len() < BATCH_SENDS && steps > 0 {
+        // One turn each: whoever has got a send in this batch takes no more before it is settled.
+        let mut turns = self.active.len();
+        while self.batch.len() < BATCH_SENDS && steps > 0 && turns > 0 {
+            turns -= 1;
             let Some(id) = self.active.pop_front() else { break };
             if self.topics.live(id).is_none() {
                 continue;
@@ -163,20 +170,35 @@ impl Shard {
             return Visit::Done;
         }
         *steps = steps.saturating_sub(COPY_STEPS);
-        // A second topic of one connection: its send becomes one of the outbox, which takes both in order.
-        let slot = connection.slot;
-        if let Some(Source::Log { topic, from, to }) = self.batch.get(usize::from(slot)).map(|s| s.source) {
-            self.copy_to_outbox(record.connection, topic, from, to);
-            self.batch[usize::from(slot)].source = Source::Outbox;
-        }
-        let bytes = (to - from) as usize;
-        let id = self.connections.id(record.connection);
+        let slot = usize::from(connection.slot);
+        let planned = match self.batch.get(slot).map(|slot| slot.source) {
+            Some(Source::Log { topic, from, to }) => Some((topic, from, to)),
+            Some(Source::Outbox) | None => None,
+        };
+        let bytes = (to - from + planned.map_or(0, |(_, from, to)| to - from)) as usize;
         let limits = &self.settings.limits;
-        if self.connections.at(record.connection).outbox_len() + bytes > limits.outbox_bytes {
-            return Visit::Overflow(id, "roadcast.limits.outbox_bytes", limits.outbox_bytes);
+        let passed = if connection.outbox_len() + bytes > limits.outbox_bytes {
+            Some(("roadcast.limits.outbox_bytes", limits.outbox_bytes))
+        } else if self.outbox_bytes + bytes > limits.outboxes_bytes {
+            Some(("roadcast.limits.outboxes_bytes", limits.outboxes_bytes))
+        } else {
+            None
+        };
+        match passed {
+            Some((key, bytes_max)) if connection.lagging => {
+                return Visit::Overflow(self.connections.id(record.connection), key, bytes_max);
+            }
+            // Its socket has refused nothing: what it has in line leaves first, and the next round comes again.
+            Some(_) => {
+                topic.visited(from);
+                return Visit::Done;
+            }
+            None => {}
         }
-        if self.outbox_bytes + bytes > limits.outboxes_bytes {
-            return Visit::Overflow(id, "roadcast.limits.outboxes_bytes", limits.outboxes_bytes);
+        if let Some((topic, from, to)) = planned {
+            // A second topic of one connection: its send becomes one of the outbox, which takes both in order.
+            self.copy_to_outbox(record.connection, topic, from, to);
+            self.batch[slot].source = Source::Outbox;
         }
         self.copy_to_outbox(record.connection, topic_id.index, from, to);
         self.topics.at(topic_id.index).visited(to);

@@ -29,8 +29,7 @@ pub fn run(
         Pace::InFlight(window) | Pace::Unanswered(window) => 2 * window as usize,
         Pace::Rate(_) => OPEN_WINDOW,
     };
-    let plan =
-        Plan { topics: work.topics, payload: work.payload, window, spin: case.spin, publishes: true };
+    let plan = Plan { topics: work.topics, payload: work.payload, window, spin: case.spin, publishes: true };
     let slow = (work.subscribers as f64 * work.slow_percent / 100.0).round() as usize;
     let mut entries = Vec::new();
     for contender in contenders {
@@ -66,6 +65,9 @@ pub fn round(slice: &Slice) -> Round {
         round.insert(Metric::LatencyP50, ms(slice.latency.value_at_percentile(50.0)));
         round.insert(Metric::LatencyP99, ms(slice.latency.value_at_percentile(99.0)));
     }
-    round.insert(Metric::DeliveriesPerSecond, deliveries / slice.wall.max(Duration::from_nanos(1)).as_secs_f64());
+    round.insert(
+        Metric::DeliveriesPerSecond,
+        deliveries / slice.wall.max(Duration::from_nanos(1)).as_secs_f64(),
+    );
     round
 }

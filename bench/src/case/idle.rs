@@ -47,7 +47,8 @@ fn measure(contender: &Contender, connections: usize, plan: Plan) -> Result<Roun
     fleet.grow(connections, WINDOW)?;
     std::thread::sleep(SETTLE);
     fleet.turn(std::time::Duration::ZERO)?;
-    let kib_each = |before: u64, after: u64| after.saturating_sub(before) as f64 / 1024.0 / connections as f64;
+    let kib_each =
+        |before: u64, after: u64| after.saturating_sub(before) as f64 / 1024.0 / connections as f64;
     if let (Some(before), Some(after)) = (rss_before, rss()?) {
         round.insert(Metric::RssAtStart, before as f64 / 1024.0 / 1024.0);
         round.insert(Metric::RssPerConnection, kib_each(before, after));

@@ -118,7 +118,10 @@ impl Dialect for Goridge {
         while let Some((len, flags)) = measure(&bytes[read..]) {
             let Some(answer) = bytes.get(read..read + len) else { break };
             if flags & FLAG_ERROR != 0 {
-                bail!("a publish was answered: {}", String::from_utf8_lossy(&answer[HEADER_BYTES.min(len)..]));
+                bail!(
+                    "a publish was answered: {}",
+                    String::from_utf8_lossy(&answer[HEADER_BYTES.min(len)..])
+                );
             }
             read += len;
             answers += 1;
@@ -139,7 +142,10 @@ mod tests {
         let (len, flags) = measure(&out).unwrap();
         assert_eq!((len, flags), (out.len(), FLAG_PROTO));
         assert_eq!(&out[HEADER_BYTES..HEADER_BYTES + METHOD.len()], METHOD);
-        assert_eq!(&out[HEADER_BYTES + METHOD.len()..], b"\x0a\x1a\x0a\x07publish\x12\x03foo\x1a\x0ahello, PHP");
+        assert_eq!(
+            &out[HEADER_BYTES + METHOD.len()..],
+            b"\x0a\x1a\x0a\x07publish\x12\x03foo\x1a\x0ahello, PHP"
+        );
     }
 
     #[test]

@@ -92,7 +92,13 @@ impl Fleet {
         })
     }
 
-    fn closed_loop(&mut self, window: u32, end: Instant, run: &mut Run, done: fn(&Tally) -> u64) -> Result<()> {
+    fn closed_loop(
+        &mut self,
+        window: u32,
+        end: Instant,
+        run: &mut Run,
+        done: fn(&Tally) -> u64,
+    ) -> Result<()> {
         let mut due = u64::from(window);
         let mut progress = (0, Instant::now());
         loop {
@@ -135,7 +141,11 @@ impl Fleet {
             }
             self.flush()?;
             let next = due(run.published).saturating_duration_since(Instant::now());
-            self.turn(if run.published < total { next.min(Duration::from_millis(20)) } else { Duration::ZERO })?;
+            self.turn(if run.published < total {
+                next.min(Duration::from_millis(20))
+            } else {
+                Duration::ZERO
+            })?;
         }
         Ok(())
     }

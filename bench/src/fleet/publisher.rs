@@ -45,7 +45,8 @@ impl Publisher {
                 publisher.wait(PollFlags::IN)?;
             }
         }
-        let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let interest =
+            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         epoll::add(epoll, &publisher.socket, epoll::EventData::new_u64(token), interest)?;
         Ok(publisher)
     }

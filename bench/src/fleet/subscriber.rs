@@ -44,9 +44,16 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// Begins to connect, and has `epoll` watch the socket for everything, once an edge, under `token`.
-    pub fn connect(server: SocketAddr, epoll: &OwnedFd, token: u64, topic: u32, order: Order) -> Result<Self> {
+    pub fn connect(
+        server: SocketAddr,
+        epoll: &OwnedFd,
+        token: u64,
+        topic: u32,
+        order: Order,
+    ) -> Result<Self> {
         let socket = begin_connect(server)?;
-        let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let interest =
+            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         epoll::add(epoll, &socket, epoll::EventData::new_u64(token), interest)?;
         Ok(Self { socket: Some(socket), stage: Stage::Connecting, topic, order, partial: Vec::new() })
     }

@@ -36,7 +36,8 @@ pub fn table(results: &Results) -> String {
         cells.push(Cell::new(checked(row)));
         table.add_row(cells);
     }
-    let base = results.base.as_ref().map_or_else(String::new, |base| format!(", × = ratio to {base} [quartiles]"));
+    let base =
+        results.base.as_ref().map_or_else(String::new, |base| format!(", × = ratio to {base} [quartiles]"));
     let mut text = format!(
         "\n{}: {}\nmedians of {} rounds of {} s{base}\n{table}\n",
         results.case, results.question, results.rounds, results.slice_seconds
@@ -101,7 +102,15 @@ pub fn verdict(all: &[Results]) -> String {
     }
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["server", "messages checked", "lost", "doubled", "reordered", "damaged", "closed by server"]);
+    table.set_header([
+        "server",
+        "messages checked",
+        "lost",
+        "doubled",
+        "reordered",
+        "damaged",
+        "closed by server",
+    ]);
     for label in labels {
         let rows = all.iter().flat_map(|results| &results.rows).filter(|row| row.server == label);
         let (mut deliveries, mut faults) = (0, crate::fleet::tally::Faults::default());

@@ -124,7 +124,9 @@ impl Floor {
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         while let Some((_, text, len)) = frame::head_masked(&client.input) {
             client.input.drain(..len);
-            if let (Some(b'J'), Some(topic)) = (text.first(), Topic::index_of(text.get(1..).unwrap_or_default())) {
+            if let (Some(b'J'), Some(topic)) =
+                (text.first(), Topic::index_of(text.get(1..).unwrap_or_default()))
+            {
                 client.topic = Some(topic);
                 self.topics.entry(topic).or_default().push((name, client.stream.clone()));
                 let mut reply = Vec::new();

@@ -1,0 +1,124 @@
+//! The command line's words.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// WebSocket publish/subscribe server in the place of RoadRunner's websockets and broadcast plugins.
+#[derive(Debug, Parser)]
+#[command(name = "roadcast", version, propagate_version = true, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Read the configuration and say what would run, without binding anything
+    Check(CheckArgs),
+    /// Publish a message to topics, over RPC
+    Publish(PublishArgs),
+    /// Print the messages of topics until Ctrl-C
+    Subscribe(SubscribeArgs),
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file [default: .rr.yaml of the working directory, if there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set a key, over file and environment; repeatable
+    #[arg(short = 'o', long = "override", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Serve the demo page at / of the WebSocket address
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CheckArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `publish`.
+#[derive(Clone, Debug, Args)]
+pub struct PublishArgs {
+    /// Topics that each message goes to
+    #[arg(required = true, value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// The message; `-` reads standard input, a message a line
+    #[arg(short, long, value_name = "PAYLOAD", allow_hyphen_values = true)]
+    pub message: Option<String>,
+    /// Where the server takes publications [default: rpc.listen of the configuration]
+    #[arg(long = "url", visible_alias = "rpc", value_name = "tcp://HOST:PORT | unix:///PATH")]
+    pub url: Option<String>,
+    /// Publish to this broker only [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub broker: Option<String>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `subscribe`.
+#[derive(Clone, Debug, Args)]
+pub struct SubscribeArgs {
+    /// Topics to join
+    #[arg(required = true, value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// Where clients connect [default: http.address and websockets.path of the configuration]
+    #[arg(long, value_name = "ws://HOST:PORT/PATH")]
+    pub url: Option<String>,
+    /// Print one JSON object a line, with topic and payload
+    #[arg(long)]
+    pub json: bool,
+    /// The `Origin` header to send, where the server has a rule
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Option<String>,
+    /// Join topics of this broker [default: the server's default one]
+    #[arg(long, value_name = "NAME")]
+    pub broker: Option<String>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn publish_takes_topics_a_message_and_either_name_of_the_address() {
+        for address in ["--url", "--rpc"] {
+            let words = ["roadcast", "publish", "a", "b", "-m", "-", address, "tcp://h:1", "--broker", "bus"];
+            let Command::Publish(args) = Cli::parse_from(words).command else { panic!("not publish") };
+            assert_eq!(args.topics, ["a", "b"]);
+            assert_eq!((args.message.as_deref(), args.url.as_deref()), (Some("-"), Some("tcp://h:1")));
+        }
+        let Command::Publish(args) = Cli::parse_from(["roadcast", "publish", "a", "-"]).command else {
+            panic!()
+        };
+        assert_eq!(args.topics, ["a", "-"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line: reads the configuration, checks the machine, and runs what was asked for.
+//!
+//! Exit codes: 0 done, 1 it could not start or failed, 2 the command line was not understood.
+
+pub mod args;
+mod check;
+mod dial;
+pub mod publish;
+pub mod subscribe;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Config, ConfigError, LoadOptions, Notice};
+use crate::{logs, preflight, server};
+use args::{Cli, Command, ConfigArgs, ServeArgs};
+
+/// Runs what the process's arguments ask for.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Publish(args) => publish::run(&args),
+        Command::Subscribe(args) => subscribe::run(&args),
+    }
+}
+
+/// The configuration that these arguments mean, in this process's environment.
+pub fn load(args: &ConfigArgs) -> Result<(Config, Vec<Notice>), ConfigError> {
+    Config::load(&LoadOptions::of_process(args.config.clone(), args.overrides.clone()))
+}
+
+/// Addresses that a client of the server finds in the configuration. One that cannot be read, or would not start, is the
+/// server's matter: then the defaults are tried.
+fn configured(args: &ConfigArgs) -> Config {
+    // No file lies below a device.
+    let nowhere = LoadOptions { cwd: "/dev/null".into(), ..LoadOptions::default() };
+    let defaults = || Config::load(&nowhere).map(|(config, _)| config);
+    match load(args).map(|(config, _)| config).or_else(|_| defaults()) {
+        Ok(config) => config,
+        Err(error) => unreachable!("the defaults are valid: {error}"),
+    }
+}
+
+/// Says on stderr why nothing runs.
+pub fn fail(error: impl Display) -> ExitCode {
+    eprintln!("roadcast: {error}");
+    ExitCode::FAILURE
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    let mut config = args.config.clone();
+    if args.demo {
+        config.overrides.push("roadcast.demo=true".to_owned());
+    }
+    let (mut config, notices) = match load(&config) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(error),
+    };
+    logs::init(config.logs);
+    for Notice { warning, text } in notices {
+        if warning {
+            tracing::warn!("configuration: {text}");
+        } else {
+            tracing::info!("configuration: {text}");
+        }
+    }
+    let machine = match preflight::check(&mut config) {
+        Ok(machine) => machine,
+        Err(error) => return fail(error),
+    };
+    tracing::debug!(kernel = machine.kernel, descriptors = machine.descriptors, "the machine will do");
+    server::serve(&config).unwrap_or_else(fail)
+}

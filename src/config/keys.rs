@@ -1,0 +1,116 @@
+//! The table of keys.
+
+use super::schema::{Key, Kind, Status};
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, default, status: Status::Used, doc }
+}
+
+const fn later(path: &'static str, doc: &'static str) -> Key {
+    Key { path, kind: Kind::Opaque, default: "", status: Status::Later, doc }
+}
+
+const fn foreign(path: &'static str) -> Key {
+    Key { path, kind: Kind::Opaque, default: "", status: Status::Foreign, doc: "" }
+}
+
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
+/// The longest duration a key takes: a day. Longer ones are mistaken units.
+const DAY: u64 = 24 * 3600 * 1000;
+
+/// Every key, in the order of the documentation.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key("http.address", Kind::Address, "127.0.0.1:8080", "Where clients connect."),
+    key("rpc.listen", Kind::Rpc, "tcp://127.0.0.1:6001", "Where publishers connect."),
+    key("websockets.path", Kind::Path, "/ws", "Path of the upgrade request; any other is answered with 404."),
+    key("websockets.allowed_origin", Kind::Text, "*", "Which `Origin` may connect: `*` for all, one origin, or a pattern with one `*`. Refused: 403."),
+    key("websockets.broker", Kind::Text, "default", "The entry of `broadcast` that a client's command means when it names none."),
+    key("websockets.pubsubs", Kind::Words, "", "RoadRunner 2.3.0's form: drivers, each a broker of its own name, the first the default one."),
+    key("broadcast.*.driver", Kind::Text, "", "Driver of the broker of that name. Served: `memory`."),
+    key("server.command", Kind::Words, "", "RoadRunner's PHP workers guard access. They are not run: see `roadcast.access`."),
+    key("logs.mode", Kind::Choice(&["development", "production", "raw", "none", "off"]), "development", "`development`: console. `production`: JSON. `raw`: the message alone. `none`, `off`: nothing."),
+    key("logs.level", Kind::Choice(&["debug", "info", "warn", "warning", "error", "dpanic", "panic", "fatal"]), "info", "The least severe level that is written; those above `error` mean `error`."),
+    key("logs.encoding", Kind::Choice(&["console", "json"]), "", "Overrides the encoding of `logs.mode`."),
+
+    key("roadcast.shards", Kind::Count(0, 1024), "0", "Threads that carry connections; 0 = as many as CPUs the process may run on."),
+    key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
+    key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: start although the file has workers that would have guarded access."),
+    key("roadcast.echo_path", Kind::Path, "", "A path where each message comes back to its sender, to test proxies; empty = off."),
+    key("roadcast.demo", Kind::Flag, "false", "Serve the demo page at `/`; `--demo` does the same."),
+    key("roadcast.shutdown_grace", Kind::Duration(0, DAY), "30s", "From SIGTERM to the exit, at most; what is queued is delivered meanwhile."),
+    key("roadcast.http.address", Kind::Address, "", "Wins over `http.address`, for a file that RoadRunner reads too."),
+    key("roadcast.rpc.listen", Kind::Rpc, "", "Wins over `rpc.listen`, for a file that RoadRunner reads too."),
+    key("roadcast.ping_interval", Kind::Duration(0, DAY), "25s", "Between two pings to a connection; 0 = none."),
+    key("roadcast.pong_timeout", Kind::Duration(0, DAY), "8s", "From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing."),
+
+    key("roadcast.limits.connections", Kind::Count(0, 16_000_000), "0", "Connections in all; 0 = as many as file descriptors allow. Past it: 503."),
+    key("roadcast.limits.message_bytes", Kind::Bytes(125, GIB), "64KiB", "One message from a client, all fragments together. Past it: close 1009."),
+    key("roadcast.limits.topics_per_connection", Kind::Count(1, 1_000_000), "10000", "Topics of one connection. A join past it: `#join`."),
+    key("roadcast.limits.topic_bytes", Kind::Bytes(1, 64 * KIB), "1024", "A topic's name. A join past it: `#join`; a publish: an RPC error."),
+    key("roadcast.limits.topics", Kind::Count(1, 100_000_000), "1000000", "Topics with a subscriber, per shard. A join past it: `#join`."),
+    key("roadcast.limits.publication_bytes", Kind::Bytes(KIB, GIB), "1MiB", "One publication as encoded for clients. A larger one: an RPC error."),
+    key("roadcast.limits.outbox_bytes", Kind::Bytes(KIB, GIB), "2MiB", "Queued for one connection that does not keep up. Past it: close 1013."),
+    key("roadcast.limits.outboxes_bytes", Kind::Bytes(KIB, 1024 * GIB), "256MiB", "Queued for all such connections of one shard. Past it, the one that wants more: close 1013."),
+    key("roadcast.limits.log_bytes", Kind::Bytes(KIB, 64 * GIB), "16MiB", "Topic logs of one shard. At it, the shard takes no more until subscribers have been served."),
+    key("roadcast.limits.lane_entries", Kind::Count(16, 1 << 20), "4096", "Publications queued for one shard. At it, publishers wait."),
+    key("roadcast.limits.lane_bytes", Kind::Bytes(KIB, 64 * GIB), "8MiB", "Bytes queued for one shard. At it, publishers wait."),
+    key("roadcast.limits.socket_send_bytes", Kind::Bytes(0, GIB), "256KiB", "Kernel send buffer of a connection (`SO_SNDBUF`); 0 = the kernel decides (up to `tcp_wmem[2]`)."),
+    key("roadcast.limits.rpc_connections", Kind::Count(1, 1_000_000), "1024", "RPC connections at a time. One more is closed at once."),
+    key("roadcast.limits.rpc_frame_bytes", Kind::Bytes(KIB, 2 * GIB), "16MiB", "One goridge frame. Past it: that RPC connection is closed."),
+    key("roadcast.limits.rpc_timeout", Kind::Duration(1, DAY), "30s", "For a goridge frame to arrive whole, and for answers to be read."),
+    key("roadcast.limits.head_timeout", Kind::Duration(1, DAY), "10s", "For the head of an upgrade request to arrive."),
+    key("roadcast.limits.close_timeout", Kind::Duration(1, DAY), "5s", "For a closing handshake, before the connection is terminated."),
+    key("roadcast.limits.laggard_timeout", Kind::Duration(1, DAY), "30s", "For what is queued for a connection that does not keep up to leave."),
+
+    later("broadcast.*.config", "Options of a driver; `memory` has none."),
+    later("redis.addrs", ""), later("redis.db", ""), later("redis.username", ""), later("redis.password", ""),
+    later("redis.master_name", ""), later("redis.sentinel_password", ""), later("redis.max_retries", ""),
+    later("redis.dial_timeout", ""), later("redis.min_retry_backoff", ""), later("redis.max_retry_backoff", ""),
+    later("redis.pool_size", ""), later("redis.read_timeout", ""), later("redis.write_timeout", ""),
+    later("metrics", "Prometheus metrics."),
+    later("status", "Health and readiness."),
+    later("websockets.pool", "Workers that validate access."),
+    later("server.relay", ""), later("server.relay_timeout", ""), later("server.env", ""),
+
+    foreign("server.user"), foreign("server.group"), foreign("server.on_init"), foreign("server.after_init"),
+    foreign("http.pool"), foreign("http.middleware"), foreign("http.static"), foreign("http.uploads"),
+    foreign("http.headers"), foreign("http.fcgi"), foreign("http.http2"), foreign("http.http3"), foreign("http.ssl"),
+    foreign("http.trusted_subnets"), foreign("http.max_request_size"), foreign("http.raw_body"),
+    foreign("http.internal_error_code"), foreign("http.access_logs"), foreign("http.cache"), foreign("http.sendfile"),
+    foreign("http.otel"), foreign("http.new_relic"), foreign("http.gzip"), foreign("http.cors"), foreign("http.workers"),
+    foreign("redis.route_by_latency"), foreign("redis.route_randomly"), foreign("redis.min_idle_conns"),
+    foreign("redis.max_conn_age"), foreign("redis.pool_timeout"), foreign("redis.idle_timeout"),
+    foreign("redis.idle_check_freq"), foreign("redis.read_only"), foreign("redis.tls"),
+    foreign("logs.output"), foreign("logs.err_output"), foreign("logs.errorOutput"), foreign("logs.line_ending"),
+    foreign("logs.channels"), foreign("logs.file_logger_options"), foreign("logs.format"),
+];
+
+/// Top-level keys of other RoadRunner plugins: never taken for a misspelling of a section that is read.
+pub(super) const OTHER_SECTIONS: &[&str] = &[
+    "amqp",
+    "app",
+    "beanstalk",
+    "boltdb",
+    "centrifuge",
+    "endure",
+    "fileserver",
+    "grpc",
+    "informer",
+    "jobs",
+    "kafka",
+    "kv",
+    "lock",
+    "memcached",
+    "memory",
+    "nats",
+    "otel",
+    "reload",
+    "resetter",
+    "service",
+    "sqs",
+    "tcp",
+    "temporal",
+];

@@ -1,0 +1,77 @@
+//! What runs, for people: printed by `check`, and by `serve` once it listens.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::schema::show_bytes;
+use super::{Config, RpcListen};
+
+/// A configuration with the addresses as they are bound (a port 0 has become a real one).
+pub struct Summary<'a> {
+    /// What runs.
+    pub config: &'a Config,
+    /// Where clients connect.
+    pub http: SocketAddr,
+    /// Where publishers connect.
+    pub rpc: RpcListen,
+}
+
+impl Config {
+    /// What would run, with the addresses as configured.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary { config: self, http: self.http, rpc: self.rpc.clone() }
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (config, limits) = (self.config, &*self.config.limits);
+        let file =
+            config.file.as_ref().map_or("none, defaults".to_owned(), |file| file.display().to_string());
+        let size = |bytes: usize| show_bytes(bytes as u64);
+        let names = config.brokers.iter().enumerate().map(|(index, broker)| {
+            let default = if index == config.default_broker { ", default" } else { "" };
+            format!("{} (memory{default})", broker.name)
+        });
+        let origin = if config.origin.is_empty() { "*" } else { &config.origin };
+        let echo = config.echo_path.as_deref().unwrap_or("off");
+        let demo = if config.demo { format!("http://{}/", self.http) } else { "off".to_owned() };
+        let pinned = if config.pin { ", each bound to a CPU" } else { "" };
+        let connections = match limits.connections {
+            0 => "as many as file descriptors allow".to_owned(),
+            some => some.to_string(),
+        };
+        writeln!(f, "configuration  {file}")?;
+        writeln!(f, "clients        ws://{}{} (origin {origin})", self.http, config.path)?;
+        writeln!(f, "publishers     {}", self.rpc)?;
+        writeln!(f, "brokers        {}", names.collect::<Vec<_>>().join(", "))?;
+        writeln!(f, "shards         {}{pinned}", config.shards)?;
+        writeln!(f, "echo, demo     {echo}, {demo}")?;
+        writeln!(f, "keepalive      ping {:?}, pong {:?}", limits.ping_interval, limits.pong_timeout)?;
+        writeln!(f, "limits         connections {connections}; RPC connections {}", limits.rpc_connections)?;
+        writeln!(
+            f,
+            "               message {}, publication {}, RPC frame {}",
+            size(limits.message_bytes),
+            size(limits.publication_bytes),
+            size(limits.rpc_frame_bytes)
+        )?;
+        writeln!(
+            f,
+            "               topics {} a connection, {} a shard; name {}",
+            limits.topics_per_connection,
+            limits.topics,
+            size(limits.topic_bytes)
+        )?;
+        write!(
+            f,
+            "               outbox {} of {} a shard; log {}; lane {} in {}; socket {}",
+            size(limits.outbox_bytes),
+            size(limits.outboxes_bytes),
+            size(limits.log_bytes),
+            size(limits.lane_bytes),
+            limits.lane_entries,
+            size(limits.socket_send_bytes)
+        )
+    }
+}

@@ -1,0 +1,392 @@
+//! Goal: each way to write a setting means what the documentation says, and each mistake is told with its place.
+//! Method: configurations in a directory of the test's own, with an environment of its own.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// A directory that goes with the value.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let unique =
+            format!("roadcast-config-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn load_with(
+    files: &[(&str, &str)],
+    env: &[(&str, &str)],
+    overrides: &[&str],
+) -> Result<(Config, Vec<Notice>), String> {
+    let directory = Directory::new();
+    for (name, text) in files {
+        std::fs::write(directory.0.join(name), text).unwrap();
+    }
+    let options = LoadOptions {
+        path: None,
+        overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
+        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        cwd: directory.0.clone(),
+    };
+    let shown = directory.0.display().to_string() + "/";
+    Config::load(&options).map_err(|error| error.to_string().replace(&shown, ""))
+}
+
+fn load(file: &str) -> Result<(Config, Vec<Notice>), String> {
+    load_with(&[(".rr.yaml", file)], &[], &[])
+}
+
+fn config(file: &str) -> Config {
+    load(file).unwrap().0
+}
+
+fn notices(file: &str) -> String {
+    load(file).unwrap().1.iter().map(|notice| notice.to_string() + "\n").collect()
+}
+
+fn names(config: &Config) -> Vec<&str> {
+    config.brokers.iter().map(|broker| broker.name.as_str()).collect()
+}
+
+#[test]
+fn without_a_file_the_defaults_run() {
+    let (config, notices) = load_with(&[], &[], &[]).unwrap();
+    assert_eq!(config.file, None);
+    assert_eq!(config.http.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.rpc.to_string(), "tcp://127.0.0.1:6001");
+    assert_eq!((config.path.as_str(), config.origin.as_str(), config.echo_path.as_ref()), ("/ws", "*", None));
+    assert_eq!((names(&config), config.default_broker), (vec!["default"], 0));
+    assert_eq!(config.shards, std::thread::available_parallelism().unwrap().get());
+    assert!(config.pin && !config.demo);
+    assert_eq!(config.shutdown_grace, Duration::from_secs(30));
+    assert_eq!(config.logs, LogConfig::default());
+    assert_eq!(notices, []);
+}
+
+#[test]
+fn the_tables_defaults_are_those_of_limits() {
+    assert_eq!(*config("").limits, Limits::default());
+}
+
+#[test]
+fn every_limit_can_be_set() {
+    let numbers = "connections: 100\n message_bytes: 1KiB\n topics_per_connection: 3\n topic_bytes: 4\n topics: 5\n \
+                   publication_bytes: 6KiB\n outbox_bytes: 7KiB\n outboxes_bytes: 8KiB\n log_bytes: 9KiB\n \
+                   lane_entries: 16\n lane_bytes: 11KiB\n socket_send_bytes: 12\n rpc_connections: 13\n \
+                   rpc_frame_bytes: 14KiB\n rpc_timeout: 15s\n head_timeout: 16s\n close_timeout: 17s\n \
+                   laggard_timeout: 18s";
+    let file = format!("roadcast:\n ping_interval: 1m\n pong_timeout: 20\n limits:\n{}", {
+        numbers.split('\n').map(|line| format!("  {}\n", line.trim())).collect::<String>()
+    });
+    let seconds = Duration::from_secs;
+    let expected = Limits {
+        connections: 100,
+        message_bytes: 1024,
+        topics_per_connection: 3,
+        topic_bytes: 4,
+        topics: 5,
+        publication_bytes: 6 * 1024,
+        outbox_bytes: 7 * 1024,
+        outboxes_bytes: 8 * 1024,
+        log_bytes: 9 * 1024,
+        lane_entries: 16,
+        lane_bytes: 11 * 1024,
+        socket_send_bytes: 12,
+        rpc_connections: 13,
+        rpc_frame_bytes: 14 * 1024,
+        rpc_timeout: seconds(15),
+        head_timeout: seconds(16),
+        close_timeout: seconds(17),
+        laggard_timeout: seconds(18),
+        ping_interval: seconds(60),
+        pong_timeout: seconds(20),
+    };
+    assert_eq!(*config(&file).limits, expected);
+}
+
+/// RoadRunner's own sample configuration, in short.
+const ROADRUNNER: &str = r#"
+version: "2.7"
+rpc:        { listen: "tcp://127.0.0.1:6002" }
+http:
+  address: "127.0.0.1:8081"
+  middleware: ["websockets"]
+  pool: { num_workers: 2 }
+  trusted_subnets: ["10.0.0.0/8"]
+server:     { command: "php worker.php", relay: pipes, env: [], relay_timeout: 60s }
+websockets: { broker: main, allowed_origin: "https://*my.site", path: "/live", pool: { num_workers: 2 } }
+broadcast:
+  main:     { driver: memory, config: {} }
+  other:    { driver: memory }
+redis:      { addrs: ["localhost:6379"], db: 0 }
+logs:       { mode: production, level: error, channels: { http: { mode: off } } }
+metrics:    { address: "localhost:2112" }
+jobs:       { num_pollers: 1 }
+kv:         {}
+roadcast:   { access: open }
+"#;
+
+#[test]
+fn a_roadrunner_file_is_read_as_it_is() {
+    let config = config(ROADRUNNER);
+    assert_eq!(config.file.as_deref(), Some(Path::new(".rr.yaml")));
+    assert_eq!((config.http.to_string().as_str(), config.http_key), ("127.0.0.1:8081", "http.address"));
+    assert_eq!((config.rpc.to_string().as_str(), config.rpc_key), ("tcp://127.0.0.1:6002", "rpc.listen"));
+    assert_eq!((config.path.as_str(), config.origin.as_str()), ("/live", "https://*my.site"));
+    assert_eq!((names(&config), config.default_broker), (vec!["main", "other"], 0));
+    assert_eq!(config.logs, LogConfig { mode: Mode::Production, level: Level::Error, encoding: None });
+}
+
+#[test]
+fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() {
+    assert_eq!(
+        notices(ROADRUNNER),
+        "note: known, not used yet: metrics, redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
+         note: RoadRunner's own, without effect here: http.middleware, http.pool, http.trusted_subnets, logs.channels\n\
+         note: sections of other plugins, ignored: jobs, kv\n"
+    );
+}
+
+#[test]
+fn tls_that_clients_would_lose_is_a_warning() {
+    let text = notices("http: { ssl: { address: \":443\", cert: a, key: b } }");
+    assert!(text.starts_with("warning: http.ssl: Roadcast does not serve TLS"), "{text}");
+}
+
+#[test]
+fn workers_that_would_have_guarded_access_are_not_skipped_in_silence() {
+    let guarded = "server: { command: php worker.php }\nwebsockets: {}\n";
+    let error = load(guarded).unwrap_err();
+    assert!(error.starts_with(".rr.yaml:1:20: server.command: "), "{error}");
+    assert!(error.contains("does not run workers yet") && error.contains("roadcast.access: open"), "{error}");
+    assert!(load(&format!("{guarded}roadcast: {{ access: open }}")).is_ok());
+    assert!(load("server: { command: php worker.php }\nhttp: {}\n").is_ok());
+    assert!(load("server: { command: \"\" }\nwebsockets: {}\n").is_ok());
+    assert!(load("server: { command: [php, worker.php] }\nwebsockets: {}\n").is_err());
+    // However the section came to be.
+    let server = [(".rr.yaml", "server: { command: php worker.php }")];
+    assert!(load_with(&server, &[("RR_WEBSOCKETS_PATH", "/x")], &[]).is_err());
+    assert!(load_with(&server, &[], &["WebSockets.path=/x"]).is_err());
+    assert!(load_with(&[(".rr.yaml", "WebSockets:\n")], &[("RR_SERVER_COMMAND", "php")], &[]).is_err());
+    assert!(load("server: { command: a }\nwebsockets: {}\nroadcast: { access: closed }").is_err());
+}
+
+#[test]
+fn overrides_win_over_the_environment_and_that_over_the_file() {
+    let file = [(
+        ".rr.yaml",
+        "http: { address: \"127.0.0.1:1\" }\nwebsockets: { path: \"${P:-/p}\", allowed_origin: \"${O}\" }",
+    )];
+    let port = |env: &[_], overrides: &[_]| load_with(&file, env, overrides).unwrap().0.http.port();
+    assert_eq!(port(&[], &[]), 1);
+    assert_eq!(port(&[("RR_HTTP_ADDRESS", "127.0.0.1:2")], &[]), 2);
+    assert_eq!(port(&[("RR_HTTP_ADDRESS", "127.0.0.1:2")], &["http.address=127.0.0.1:3"]), 3);
+    assert_eq!(port(&[], &["http.address=127.0.0.1:3", "HTTP.Address='127.0.0.1:${PORT:-4}'"]), 4);
+    // A wrong value that is overridden does no harm.
+    let wrong = [(".rr.yaml", "http: { address: nonsense }")];
+    assert!(load_with(&wrong, &[], &["http.address=:1"]).is_ok());
+
+    let (config, notices) = load_with(&file, &[("P", "/q")], &[]).unwrap();
+    assert_eq!(config.path, "/q");
+    assert!(
+        notices.iter().any(|notice| notice.warning && notice.text.contains("${O} is not set")),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn variables_override_keys_with_underscores_and_brokers() {
+    let file = [(".rr.yaml", "broadcast: { my-bus: { driver: \"${D}\" } }\nwebsockets: { broker: my-bus }")];
+    let env = [
+        ("RR_WEBSOCKETS_ALLOWED_ORIGIN", "https://a"),
+        ("RR_BROADCAST_MY_BUS_DRIVER", "memory"),
+        ("RR_BROADCAST_NEW_DRIVER", "memory"),
+        ("RR_ROADCAST_LIMITS_OUTBOX_BYTES", "3MiB"),
+        ("RR_ROADCAST_HTTP_ADDRESS", "127.0.0.1:9"),
+        ("RR_HTTP_POOL_NUM_WORKERS", "4"),
+        ("D", "memory"),
+    ];
+    let (config, notices) = load_with(&file, &env, &[]).unwrap();
+    assert_eq!(config.origin, "https://a");
+    assert_eq!(names(&config), ["my-bus", "new"]);
+    assert_eq!(config.limits.outbox_bytes, 3 << 20);
+    assert_eq!((config.http.port(), config.http_key), (9, "roadcast.http.address"));
+    assert_eq!(notices, [Notice::info("RoadRunner's own, without effect here: http.pool")]);
+}
+
+#[test]
+fn what_roadrunner_sets_for_its_workers_overrides_nothing() {
+    let env = [
+        ("RR_RPC", "tcp://127.0.0.1:9"),
+        ("RR_MODE", "http"),
+        ("RR_RELAY", "pipes"),
+        ("RR_VERSION", "2"),
+        ("RR_BROADCAST_PATH", "/x"),
+        ("RR_HTTP", "true"),
+        ("RR_SOMETHING_ELSE", "x"),
+    ];
+    assert_eq!(load_with(&[], &env, &[]).unwrap(), load_with(&[], &[], &[]).unwrap());
+}
+
+#[test]
+fn unknown_keys_are_reported_with_the_nearest_known_one() {
+    let text = notices("http:\n  adress: x\nwebsocket: {}\n");
+    assert_eq!(
+        text.replace(&std::env::temp_dir().display().to_string(), "")
+            .lines()
+            .map(|l| l.split_once(".rr.yaml").unwrap().1)
+            .collect::<Vec<_>>(),
+        [
+            ":2:3: http.adress: no such key; did you mean http.address?",
+            ":3:1: websocket: no section that is read; did you mean websockets?"
+        ]
+    );
+    let (_, notices) = load_with(&[], &[("RR_HTTP_ADRESS", "x")], &["rpc.listn=x"]).unwrap();
+    let text: Vec<_> = notices.iter().map(|notice| notice.text.as_str()).collect();
+    assert_eq!(
+        text,
+        [
+            "environment variable RR_HTTP_ADRESS: http.adress: no such key; did you mean http.address?",
+            "-o: rpc.listn: no such key; did you mean rpc.listen?"
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_of_our_own_section_is_an_error() {
+    let error = load("roadcast:\n  limits:\n    outbox_byte: 1\n").unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:3:5: roadcast.limits.outbox_byte: no such key; did you mean roadcast.limits.outbox_bytes?"
+    );
+    assert!(load_with(&[], &[("RR_ROADCAST_SHARD", "1")], &[]).is_err());
+    assert!(load_with(&[], &[], &["roadcast.shard=1"]).is_err());
+}
+
+#[test]
+fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
+    for (file, expected) in [
+        ("http:\n  address: 8080\n", ".rr.yaml:2:12: http.address: \"8080\" has no port; write host:port"),
+        (
+            "rpc: { listen: \":6001\" }",
+            ".rr.yaml:1:16: rpc.listen: \":6001\" is not understood; write tcp://",
+        ),
+        (
+            "websockets: { path: ws }",
+            ".rr.yaml:1:21: websockets.path: \"ws\" is not a path; it starts with `/`",
+        ),
+        ("logs: { mode: loud }", ".rr.yaml:1:15: logs.mode: \"loud\" is not known; allowed: development"),
+        ("roadcast: { shards: -1 }", ".rr.yaml:1:21: roadcast.shards: \"-1\" is not a whole number"),
+        ("roadcast: { shards: [1] }", ".rr.yaml:1:21: roadcast.shards: holds a list; expected one value"),
+        ("roadcast: { pin: maybe }", ".rr.yaml:1:18: roadcast.pin: \"maybe\" is neither `true` nor `false`"),
+        (
+            "roadcast: { ping_interval: 1w }",
+            ".rr.yaml:1:28: roadcast.ping_interval: \"1w\" is not a duration",
+        ),
+        ("http: 8080", ".rr.yaml:1:7: http: is a section"),
+        ("http: { address: { a: b } }", ".rr.yaml:1:18: http.address: holds a section"),
+        ("- http", ".rr.yaml:1:1: a configuration holds sections"),
+        ("http: [", ".rr.yaml:"),
+        (
+            "roadcast: { limits: { outbox_bytes: 16MiB } }",
+            "roadcast.limits.outbox_bytes (16777216) must not exceed",
+        ),
+        ("roadcast: { echo_path: /ws }", "roadcast.echo_path (/ws) must differ"),
+        ("rpc: { listen: \"tcp://127.0.0.1:8080\" }", "http.address and rpc.listen are the same address"),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.starts_with(expected), "{file}: {error}");
+    }
+}
+
+#[test]
+fn a_bad_override_names_where_it_was_given() {
+    let error = |env: &[_], overrides: &[_]| load_with(&[], env, overrides).unwrap_err();
+    let text = error(&[("RR_LOGS_LEVEL", "loud")], &[]);
+    assert!(
+        text.starts_with("environment variable RR_LOGS_LEVEL: logs.level: \"loud\" is not known"),
+        "{text}"
+    );
+    assert!(error(&[], &["logs.level=loud"]).starts_with("-o: logs.level: \"loud\""));
+    assert!(error(&[], &["logs.level"]).contains("expected key=value"));
+    assert!(error(&[], &["logs=x"]).contains("is a section"));
+}
+
+#[test]
+fn the_default_broker_is_named_or_unambiguous() {
+    let default = |file: &str| {
+        let config = config(file);
+        config.brokers[config.default_broker].name.clone()
+    };
+    let two = "broadcast: { a: { driver: memory }, b: { driver: memory } }\n";
+    assert_eq!(default(&format!("{two}websockets: {{ broker: b }}")), "b");
+    assert_eq!(default(&format!("{two}websockets: {{ broker: B }}")), "b");
+    assert_eq!(default("broadcast: { a: { driver: memory } }"), "a");
+    assert_eq!(default("broadcast: { a: { driver: memory }, default: { driver: memory } }"), "default");
+    assert_eq!(default("websockets: { broker: default }"), "default");
+    assert_eq!(default("websockets: { pubsubs: [\"memory\"] }"), "memory");
+    let error = load(two).unwrap_err();
+    assert_eq!(error, "websockets.broker must say which broker is meant by default; known: a, b");
+    let error = load(&format!("{two}websockets: {{ broker: c }}")).unwrap_err();
+    assert_eq!(error, ".rr.yaml:2:23: websockets.broker: \"c\" names no entry of `broadcast`; known: a, b");
+}
+
+#[test]
+fn drivers_that_are_not_served_are_refused_each_with_what_is() {
+    for (file, expected) in [
+        (
+            "broadcast: { bus: { driver: redis } }",
+            ".rr.yaml:1:29: broadcast.bus.driver: driver \"redis\" is not served yet; supported: memory",
+        ),
+        (
+            "broadcast: { bus: { driver: rabbit } }",
+            ".rr.yaml:1:29: broadcast.bus.driver: \"rabbit\" is no known driver; supported: memory",
+        ),
+        (
+            "broadcast: { bus: {} }",
+            ".rr.yaml:1:19: broadcast.bus: has no driver; supported: `driver: memory`",
+        ),
+        ("broadcast: { bus: }", ".rr.yaml:1:17: broadcast.bus: has no driver"),
+        (
+            "websockets: { pubsubs: [redis] }",
+            ".rr.yaml:1:24: websockets.pubsubs: driver \"redis\" is not served yet",
+        ),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.starts_with(expected), "{file}: {error}");
+    }
+}
+
+#[test]
+fn included_files_are_read_and_win() {
+    let files = [
+        (".rr.yaml", "version: \"3\"\ninclude: [\"more.yaml\"]\nwebsockets: { path: /a, allowed_origin: x }"),
+        ("more.yaml", "version: \"3\"\nwebsockets: { path: /b }\nserver: { command: php }"),
+    ];
+    let error = load_with(&files, &[], &[]).unwrap_err();
+    assert!(error.starts_with("more.yaml:3:20: server.command"), "{error}");
+    let (config, _) = load_with(&files, &[], &["roadcast.access=open"]).unwrap();
+    assert_eq!((config.path.as_str(), config.origin.as_str()), ("/b", "x"));
+    let error = load_with(&files[..1], &[], &[]).unwrap_err();
+    assert!(error.contains("more.yaml: does not exist"), "{error}");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let options = LoadOptions { path: Some("none.yaml".into()), ..LoadOptions::default() };
+    let error = Config::load(&options).unwrap_err().to_string();
+    assert!(error.starts_with("configuration file none.yaml: does not exist"), "{error}");
+}

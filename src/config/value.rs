@@ -1,0 +1,226 @@
+//! What the values of keys look like: sizes, durations, addresses, paths.
+//!
+//! Each parser answers with what is wrong and what is allowed; who wrote the value, and where, is the caller's to add.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where publishers connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcListen {
+    /// `tcp://host:port`
+    Tcp(SocketAddr),
+    /// `unix:///path`
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for RpcListen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+/// Bytes that fit `sockaddr_un.sun_path` with its final NUL (unix(7)).
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// `true`, `false`, and YAML 1.1's other spellings, which RoadRunner's reader takes.
+pub fn bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" | "t" | "y" => Ok(true),
+        "false" | "no" | "off" | "0" | "f" | "n" => Ok(false),
+        _ => Err(format!("\"{text}\" is neither `true` nor `false`")),
+    }
+}
+
+/// A whole number, `_` between digits allowed.
+pub fn count(text: &str) -> Result<u64, String> {
+    let problem = || format!("\"{text}\" is not a whole number");
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(problem());
+    }
+    text.replace('_', "").parse().map_err(|_| problem())
+}
+
+/// A number of bytes: `65536`, `64KiB`, `1MiB`, `2MB`; binary units by 1024, decimal ones by 1000.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let problem = || format!("\"{text}\" is not a size; write bytes (65536) or 64KiB, 1MiB, 2MB");
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number = count(number).map_err(|_| problem())?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(problem()),
+    };
+    number.checked_mul(factor).ok_or_else(problem)
+}
+
+/// A duration as Go writes it (`30s`, `1m30s`, `500ms`, `1.5h`), or whole seconds (`30`).
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let problem = || format!("\"{text}\" is not a duration; write 30s, 1m30s or 500ms, or whole seconds");
+    if let Ok(seconds) = count(text) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(problem)?;
+        let (number, after) = rest.split_at(digits);
+        let number: f64 = number.parse().map_err(|_| problem())?;
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(problem()),
+        };
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| problem())?;
+        total = total.checked_add(part).ok_or_else(problem)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(problem()) } else { Ok(total) }
+}
+
+/// An address to listen on, as Go reads it: `127.0.0.1:8080`, `:8080` (all interfaces, IPv4 and IPv6), `[::1]:8080`,
+/// `localhost:8080` (resolved now, IPv4 preferred).
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let problem =
+        |why: &str| format!("\"{text}\" {why}; write host:port, for example 127.0.0.1:8080 or :8080");
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| problem("has no port"))?;
+    let port: u16 = port.parse().map_err(|_| problem("has no port between 0 and 65535"))?;
+    if host.is_empty() {
+        return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
+    }
+    if let Some(literal) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let ip: Ipv6Addr =
+            literal.parse().map_err(|_| problem("holds no IPv6 address between its brackets"))?;
+        return Ok(SocketAddr::new(IpAddr::V6(ip), port));
+    }
+    if host.contains(':') {
+        return Err(problem("has an IPv6 address without brackets"));
+    }
+    if host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return Err(problem("is not an address"));
+    }
+    let found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
+        Ok(found) => found.collect(),
+        Err(error) => return Err(problem(&format!("names a host that cannot be resolved ({error})"))),
+    };
+    let preferred = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    preferred.copied().ok_or_else(|| problem("names a host without an address"))
+}
+
+/// Where the RPC socket listens: `tcp://` and an [`address`], or `unix://` and a path.
+pub fn rpc_listen(text: &str) -> Result<RpcListen, String> {
+    if let Some(rest) = text.strip_prefix("tcp://") {
+        return address(rest).map(RpcListen::Tcp);
+    }
+    let Some(path) = text.strip_prefix("unix://") else {
+        return Err(format!(
+            "\"{text}\" is not understood; write tcp://127.0.0.1:6001 or unix:///run/roadcast.sock"
+        ));
+    };
+    if path.is_empty() || path.len() > UNIX_PATH_BYTES_MAX || path.contains('\0') {
+        return Err(format!("\"{text}\": the path of a Unix socket has 1 to {UNIX_PATH_BYTES_MAX} bytes"));
+    }
+    Ok(RpcListen::Unix(path.into()))
+}
+
+/// The path of a URL: starts with `/`, without query, fragment, blanks or control characters.
+pub fn url_path(text: &str) -> Result<String, String> {
+    let fits = text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#');
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "\"{text}\" is not a path; it starts with `/` and has no blanks, `?` or `#`, for example /ws"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_binary_and_decimal_units() {
+        for (text, expected) in [
+            ("0", 0),
+            ("65536", 65_536),
+            ("64KiB", 65_536),
+            ("1 MiB", 1 << 20),
+            ("2MB", 2_000_000),
+            ("1gib", 1 << 30),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "-1", "1.5MiB", "1TB", "KiB", "18446744073709551615KiB", "１"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_gos_or_whole_seconds() {
+        for (text, expected) in [
+            ("30", 30_000),
+            ("0", 0),
+            ("30s", 30_000),
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("1.5h", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["", "s", "-1s", "1d", "1s2", "1..5s", "99999999999999999999h", "1 s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_go_reads_them() {
+        for (text, expected) in [
+            (":8080", "[::]:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:80", "[::1]:80"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("localhost:80", "127.0.0.1:80"),
+        ] {
+            assert_eq!(address(text).map(|found| found.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for text in
+            ["", "8080", "127.0.0.1", "127.0.0.1:65536", "::1:80", "[::1:80", "tcp://a:1", "a b:1", "host:"]
+        {
+            let problem = address(text).unwrap_err();
+            assert!(problem.contains("host:port"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn rpc_listens_on_tcp_or_a_unix_socket_only() {
+        assert_eq!(rpc_listen("tcp://127.0.0.1:6001").unwrap().to_string(), "tcp://127.0.0.1:6001");
+        assert_eq!(rpc_listen("unix:///run/a.sock").unwrap(), RpcListen::Unix("/run/a.sock".into()));
+        assert!(rpc_listen("127.0.0.1:6001").unwrap_err().contains("tcp://"));
+        assert!(rpc_listen(&format!("unix:///{}", "x".repeat(107))).unwrap_err().contains("107"));
+    }
+
+    #[test]
+    fn a_path_starts_with_a_slash_and_has_no_query() {
+        assert!(url_path("/ws").is_ok());
+        for text in ["", "ws", "/a b", "/a?b", "/a#b", "/é", "/a\n"] {
+            assert!(url_path(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The demo page: one self-contained HTML file that connects to the server it came from.
+//!
+//! The page carries two values of this server, the path of its WebSocket endpoint and the address where it takes
+//! publications. They travel as JSON in a data block, so neither can be read as markup or script.
+//!
+//! Deliberately absent: assets from elsewhere, and publishing from the browser (clients only join and leave).
+
+use std::hash::{BuildHasher, RandomState};
+
+const TEMPLATE: &str = include_str!("demo/index.html");
+
+/// The whole HTTP response that answers `GET /` with the demo page; the connection is to be closed after it.
+///
+/// `rpc_address` is where publishers connect (`tcp://HOST:PORT` or `unix:///PATH`); an address that listens on all
+/// interfaces is shown as loopback, since that is where a publisher on this machine connects. `ws_path` is the path
+/// of the WebSocket endpoint, from its slash. About 24 KiB.
+pub fn page(rpc_address: &str, ws_path: &str) -> Vec<u8> {
+    let config = serde_json::json!({ "rpc": connectable(rpc_address), "path": ws_path });
+    let nonce = nonce();
+    let body = TEMPLATE.replace("__NONCE__", &nonce).replace("__CONFIG__", &inert(&config.to_string()));
+    let head = format!(
+        "HTTP/1.1 200 OK\r\n\
+         Content-Type: text/html; charset=utf-8\r\n\
+         Content-Length: {}\r\n\
+         Cache-Control: no-store\r\n\
+         Content-Security-Policy: default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
+         X-Content-Type-Options: nosniff\r\n\
+         Referrer-Policy: no-referrer\r\n\
+         Connection: close\r\n\
+         \r\n",
+        body.len()
+    );
+    (head + &body).into_bytes()
+}
+
+/// JSON that stays text inside a `<script>` block: what could end the block or open a tag is escaped.
+fn inert(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", letter as u32)),
+            _ => text.push(letter),
+        }
+    }
+    text
+}
+
+/// The address that a publisher on this machine uses for a listener of this address.
+fn connectable(address: &str) -> String {
+    for everywhere in ["tcp://0.0.0.0:", "tcp://[::]:", "tcp://:"] {
+        if let Some(port) = address.strip_prefix(everywhere) {
+            return format!("tcp://127.0.0.1:{port}");
+        }
+    }
+    address.to_owned()
+}
+
+/// A value no one can guess, for one response: 128 bits from the operating system's randomness, by way of the
+/// keys of the standard hasher.
+fn nonce() -> String {
+    let keys = RandomState::new();
+    format!("{:016x}{:016x}", keys.hash_one(0u8), keys.hash_one(1u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(response: &[u8]) -> (String, String) {
+        let text = String::from_utf8(response.to_vec()).expect("the page is UTF-8");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn config(body: &str) -> serde_json::Value {
+        let start = body.find(r#"id="config">"#).expect("the data block") + r#"id="config">"#.len();
+        let end = start + body[start..].find("</script>").expect("its end");
+        serde_json::from_str(&body[start..end]).expect("the data block is JSON")
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_body() {
+        let (head, body) = split(&page("tcp://127.0.0.1:6001", "/ws"));
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
+    }
+
+    #[test]
+    fn the_page_carries_the_configured_address_and_path() {
+        let (_, body) = split(&page("unix:///run/roadcast.sock", "/socket"));
+        assert_eq!(config(&body)["rpc"], "unix:///run/roadcast.sock");
+        assert_eq!(config(&body)["path"], "/socket");
+    }
+
+    #[test]
+    fn values_that_look_like_markup_stay_values() {
+        let hostile = "/ws</script><script>alert(1)</script>\u{2028}\"'&";
+        let (_, body) = split(&page("tcp://127.0.0.1:6001", hostile));
+        assert!(!body.contains("alert(1)</script>"), "the value ended its block");
+        assert_eq!(config(&body)["path"], hostile);
+    }
+
+    #[test]
+    fn an_address_that_listens_everywhere_is_shown_as_loopback() {
+        for address in ["tcp://0.0.0.0:6001", "tcp://[::]:6001", "tcp://:6001"] {
+            let (_, body) = split(&page(address, "/ws"));
+            assert_eq!(config(&body)["rpc"], "tcp://127.0.0.1:6001", "{address}");
+        }
+    }
+
+    #[test]
+    fn only_script_and_style_of_this_response_may_run() {
+        let (head, body) = split(&page("tcp://127.0.0.1:6001", "/ws"));
+        let nonce = head
+            .split("script-src 'nonce-")
+            .nth(1)
+            .and_then(|rest| rest.split('\'').next())
+            .expect("a nonce");
+        assert_eq!(nonce.len(), 32);
+        assert!(
+            body.contains(&format!("<script nonce=\"{nonce}\">"))
+                && body.contains(&format!("<style nonce=\"{nonce}\">"))
+        );
+        let (other, _) = split(&page("tcp://127.0.0.1:6001", "/ws"));
+        assert!(!other.contains(nonce), "a nonce is used once");
+        assert!(!body.contains("__NONCE__") && !body.contains("__CONFIG__"));
+    }
+
+    #[test]
+    fn the_page_is_self_contained_and_writes_text_only() {
+        for foreign in [
+            "src=\"http",
+            "href=\"http",
+            "@import",
+            "url(http",
+            "innerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            " style=\"",
+            " onclick=",
+        ] {
+            assert!(!TEMPLATE.contains(foreign), "{foreign}");
+        }
+    }
+}

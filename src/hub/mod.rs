@@ -1,0 +1,233 @@
+//! The hub: everything that is rare, slow or third-party, on one thread of `tokio-uring`. It decodes publishes, puts
+//! each topic's publications into one order, encodes them once, and hands them to the interested shards.
+//!
+//! ```text
+//! stream     RPC listeners and streams, TCP or Unix
+//! socket     one task an RPC connection: calls in, answers out
+//! publish    a request's messages to their brokers
+//! broker     memory: straight on
+//! sequencer  encode once, one order a topic
+//! room       push to all interested lanes, wait for room       the lanes down
+//! interest   which shard wants which topic
+//! up         answers to interest                               the lanes up
+//! ```
+//!
+//! Shutting down has three stages. *Finishing*: nobody is accepted any more, neither here nor by the shards; calls
+//! that have been read are worked through, later ones get errors. *Draining*: the lanes have their last entry, and
+//! whatever still waits for room gets an error. *End*: the shards have let go or the grace is over; connections close.
+//!
+//! Deliberately absent: state outside [`run`]'s own, so that there may be several hubs.
+
+mod broker;
+mod interest;
+mod publish;
+mod room;
+mod sequencer;
+mod socket;
+mod stream;
+mod up;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use self::broker::{Broker, Inlet, Memory};
+use self::publish::Hub;
+use self::room::Room;
+use self::sequencer::{Sequencer, Stage};
+use self::stream::Accepting;
+pub use self::stream::RpcListener;
+use self::up::Watch;
+use crate::lane::Wake;
+use crate::limits::Limits;
+use crate::mesh::{BrokerId, Down, HubEnd};
+use crate::metrics::counters;
+
+counters! {
+    /// What the hub counts.
+    HubCounters {
+        /// RPC connections by now.
+        rpc_open,
+        /// RPC connections taken.
+        rpc_accepted,
+        /// RPC connections turned away at `rpc_connections`.
+        rpc_refused,
+        /// RPC connections closed because what they sent is not goridge or breaks its bounds.
+        rpc_violations,
+        /// RPC connections closed because a frame, or the reading of answers, took too long.
+        rpc_timeouts,
+        /// Calls read, whatever became of them.
+        calls,
+        /// Publications asked for: one for each topic and broker.
+        publications,
+        /// Publications put into lanes: one for each interested shard.
+        publications_pushed,
+        /// Publications that met a full lane.
+        publications_waited,
+        /// Empty topic names, skipped.
+        empty_topics,
+        /// Error answers: no such service or method.
+        errors_method,
+        /// Error answers: a codec that is not served.
+        errors_codec,
+        /// Error answers: a body that cannot be decoded.
+        errors_body,
+        /// Error answers: a broker that is not configured.
+        errors_broker,
+        /// Error answers: a publication or topic over its limit.
+        errors_size,
+        /// Error answers: shutting down.
+        errors_shutdown,
+        /// Publications that failed after `PublishAsync` had been answered.
+        failures_after_ok,
+    }
+}
+
+/// What a broker is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// This process, all its cores.
+    Memory,
+}
+
+/// What a hub needs to run.
+#[derive(Debug)]
+pub struct HubConfig {
+    /// Where publishers connect, bound already; `None` runs without RPC.
+    pub rpc: Option<RpcListener>,
+    /// The opened brokers by name; the place of each is its [`BrokerId`].
+    pub brokers: Vec<(String, Driver)>,
+    /// The broker meant where none is named.
+    pub default_broker: BrokerId,
+    /// The bounds in force.
+    pub limits: Arc<Limits>,
+    /// Where the hub counts.
+    pub counters: Arc<HubCounters>,
+    /// From the beginning of shutting down to its end, at most.
+    pub shutdown_grace: Duration,
+}
+
+/// Begins the shutdown of a running hub, from any thread.
+#[derive(Clone, Debug)]
+pub struct ShutdownHandle {
+    begun: Arc<AtomicBool>,
+    wake: Arc<Wake>,
+}
+
+impl ShutdownHandle {
+    /// A handle for the hub that will run with this end.
+    pub fn new(end: &HubEnd) -> Self {
+        Self { begun: Arc::default(), wake: end.wake.clone() }
+    }
+
+    /// Begins to shut down; later calls change nothing.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+        self.wake.wake();
+    }
+}
+
+/// How long connections are answered with errors before they are closed, if the grace allows it: so that a call that
+/// is on its way is told why.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
+/// Between two looks at whether the shards have let go.
+const LETTING_GO: Duration = Duration::from_millis(5);
+/// Entries of the ring: two operations a connection at most, and a full queue is only submitted earlier.
+const RING_ENTRIES: u32 = 256;
+
+/// Runs the hub on the calling thread until shutting down is complete.
+///
+/// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot be watched.
+pub fn run(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io::Result<()> {
+    let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))?;
+    runtime.block_on(serve(config, end, shutdown))
+}
+
+async fn serve(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io::Result<()> {
+    let HubEnd { down, up, wake } = end;
+    let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
+    let sequencer = Rc::new(Sequencer::new(room, config.limits, config.counters));
+    let open = |(place, (name, driver)): (usize, (String, Driver))| {
+        let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
+        let broker: Box<dyn Broker> = match driver {
+            Driver::Memory => Box::new(Memory { inlet }),
+        };
+        tracing::debug!(broker = name, state = ?broker.state(), "broker opened");
+        (name, broker)
+    };
+    let brokers = config.brokers.into_iter().enumerate().map(open).collect();
+    let hub = Rc::new(Hub { sequencer: sequencer.clone(), brokers, default_broker: config.default_broker });
+
+    let watch = Watch::new(up, wake)?;
+    let accepting = match config.rpc {
+        None => None,
+        Some(listener) => {
+            let listener = Accepting::new(listener)?;
+            Some(tokio_uring::spawn(socket::accept(hub.clone(), listener)))
+        }
+    };
+    let (begun, said) = (Rc::new(Notify::new()), Cell::new(false));
+    let watching = tokio_uring::spawn(watch.run(hub, {
+        let (begun, flag) = (begun.clone(), shutdown.begun.clone());
+        move || {
+            if flag.load(Ordering::SeqCst) && !said.replace(true) {
+                begun.notify_one();
+            }
+        }
+    }));
+
+    begun.notified().await;
+    let (begin, grace) = (Instant::now(), config.shutdown_grace);
+    if let Some(accepting) = accepting {
+        accepting.abort();
+        let _ = accepting.await;
+    }
+    finish(&sequencer, begin + grace / 2).await;
+    drain(&sequencer, begin + grace).await;
+    close(&sequencer).await;
+    watching.abort();
+    let _ = watching.await;
+    Ok(())
+}
+
+/// Works through what has been read, until the deadline at most.
+async fn finish(sequencer: &Sequencer, deadline: Instant) {
+    sequencer.stage.set(Stage::Finishing);
+    sequencer.room.borrow_mut().announce(|| Down::StopAccepting);
+    sequencer.wake_shards();
+    // Whoever is not done by then gets an error.
+    let _ = timeout_at(deadline, sequencer.idle()).await;
+}
+
+/// Ends the lanes and answers calls with errors until the shards have let go, or the deadline.
+async fn drain(sequencer: &Sequencer, deadline: Instant) {
+    sequencer.stage.set(Stage::Draining);
+    sequencer.room.borrow_mut().end();
+    sequencer.wake_shards();
+    // Whoever waited for room says so to its caller first, however late it is.
+    let _ = timeout(LAST_ANSWERS, sequencer.idle()).await;
+    sleep_until(deadline.min(Instant::now() + LAST_ANSWERS)).await;
+    while !sequencer.room.borrow().is_abandoned() && Instant::now() < deadline {
+        sleep(LETTING_GO).await;
+    }
+}
+
+/// Closes every RPC connection and waits until their operations have ended.
+async fn close(sequencer: &Sequencer) {
+    for (_, stream) in &*sequencer.streams.borrow() {
+        stream.shutdown(Shutdown::Both);
+    }
+    while !sequencer.streams.borrow().is_empty() {
+        sequencer.ended.notified().await;
+    }
+}

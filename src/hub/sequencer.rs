@@ -1,0 +1,128 @@
+//! The sequencer: encodes a publication once and puts it into its topic's order, for whichever broker delivers it.
+//! It also holds what the hub's tasks share: limits, counters, open streams, the stage of shutting down.
+//!
+//! One thread; no borrow is held across an `.await`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::sync::Notify;
+
+use super::HubCounters;
+use super::broker::Publishing;
+use super::room::{Offer, Room};
+use super::stream::Stream;
+use crate::limits::Limits;
+use crate::mesh::BrokerId;
+use crate::publication::{self, TooLarge};
+
+/// How far shutting down has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Not begun.
+    Serving,
+    /// Calls that have been read are worked through, later ones get errors.
+    Finishing,
+    /// The lanes have their last entry; every call gets an error.
+    Draining,
+}
+
+/// Why a publication was not taken. Its text is the error answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PublishError {
+    #[error(
+        "publication of {bytes} bytes as encoded for clients is over roadcast.limits.publication_bytes ({bytes_max})"
+    )]
+    TooLarge { bytes: usize, bytes_max: usize },
+    #[error("topic name of {bytes} bytes is over roadcast.limits.topic_bytes ({bytes_max})")]
+    TopicTooLong { bytes: usize, bytes_max: usize },
+    #[error("unknown broker {name:?}, configured are: {known}")]
+    UnknownBroker { name: String, known: String },
+    #[error("roadcast is shutting down")]
+    ShuttingDown,
+}
+
+/// See the module.
+pub(super) struct Sequencer {
+    pub(super) room: RefCell<Room>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) counters: Arc<HubCounters>,
+    pub(super) stage: Cell<Stage>,
+    /// The open RPC connections, to end them all.
+    pub(super) streams: RefCell<Slab<Rc<Stream>>>,
+    /// Says that an RPC connection has ended.
+    pub(super) ended: Notify,
+    in_flight: Cell<usize>,
+    idle: Notify,
+}
+
+/// Calls that have been read are being worked through while this lives.
+pub(super) struct InFlight<'a>(&'a Sequencer);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        if self.0.in_flight.get() == 0 {
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+impl Sequencer {
+    pub(super) fn new(room: Room, limits: Arc<Limits>, counters: Arc<HubCounters>) -> Self {
+        Self {
+            room: RefCell::new(room),
+            limits,
+            counters,
+            stage: Cell::new(Stage::Serving),
+            streams: RefCell::default(),
+            ended: Notify::new(),
+            in_flight: Cell::new(0),
+            idle: Notify::new(),
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(self)
+    }
+
+    /// Ends when no call is being worked on.
+    pub(super) async fn idle(&self) {
+        while self.in_flight.get() > 0 {
+            self.idle.notified().await;
+        }
+    }
+
+    /// Encodes a publication once and hands it to every interested shard, in one order per topic.
+    pub(super) fn deliver<'a>(&self, broker: BrokerId, topic: &str, payload: &[u8]) -> Publishing<'a> {
+        if self.stage.get() >= Stage::Draining {
+            return Publishing::Now(Err(PublishError::ShuttingDown));
+        }
+        let bytes_max = self.limits.publication_bytes;
+        let mut room = self.room.borrow_mut();
+        if !room.is_wanted(broker, topic) && encoded_bytes_bound(topic, payload) <= bytes_max {
+            return Publishing::Now(Ok(()));
+        }
+        match publication::encode(topic, payload, bytes_max).map(|frame| room.publish(broker, topic, frame)) {
+            Ok(Offer::Pushed) => Publishing::Now(Ok(())),
+            Ok(Offer::Waits(done)) => {
+                Publishing::Later(Box::pin(async { done.await.map_err(|_| PublishError::ShuttingDown) }))
+            }
+            Err(TooLarge { bytes, .. }) => Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max })),
+        }
+    }
+
+    /// Wakes the shards that were given something. Due before anything is awaited.
+    pub(super) fn wake_shards(&self) {
+        self.room.borrow_mut().wake();
+    }
+}
+
+/// Bytes that a publication cannot exceed once encoded: a byte becomes six at most (`\u0001`).
+fn encoded_bytes_bound(topic: &str, payload: &[u8]) -> usize {
+    const AROUND: usize = 64;
+    topic.len().saturating_add(payload.len()).saturating_mul(6).saturating_add(AROUND)
+}

@@ -1,0 +1,89 @@
+//! The task that answers shards: it drains the up lanes, always, and moves on what waits for room in the down lanes.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::unix::pipe;
+
+use super::publish::Hub;
+use crate::lane::{Receiver, Wake};
+use crate::mesh::Up;
+
+/// Entries taken from one lane before others, and RPC, get their turn.
+const TURN_ENTRIES: usize = 256;
+
+/// The hub's receiving ends.
+pub(super) struct Watch {
+    up: Vec<Receiver<Up>>,
+    wake: Arc<Wake>,
+    /// The eventfd, under the one safe type of tokio that takes any readable descriptor.
+    eventfd: pipe::Receiver,
+}
+
+impl Watch {
+    /// Fails when the wake-up cannot be watched.
+    pub(super) fn new(up: Vec<Receiver<Up>>, wake: Arc<Wake>) -> io::Result<Self> {
+        let eventfd = pipe::Receiver::from_owned_fd_unchecked(wake.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { up, wake, eventfd })
+    }
+
+    /// Runs for ever. `woken` is called after each wake-up, and once more after the hub has said that it sleeps.
+    pub(super) async fn run(mut self, hub: Rc<Hub>, woken: impl Fn()) {
+        loop {
+            woken();
+            let taken = self.take(&hub);
+            let moved = hub.sequencer.room.borrow_mut().advance();
+            hub.sequencer.wake_shards();
+            if taken || moved {
+                // A turn of the ring: see the RPC socket.
+                let _ = tokio_uring::no_op().await;
+                continue;
+            }
+
+            self.wake.fall_asleep();
+            hub.sequencer.room.borrow().want_room();
+            // Look again after saying so: what came before it wakes nobody.
+            woken();
+            if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
+                self.wake.stay_awake();
+                continue;
+            }
+            // An error here is an error of the runtime; the lanes are looked at all the same.
+            let _ = self.eventfd.readable().await;
+            // Until it would block: only then does the runtime watch for the next one.
+            while self.eventfd.try_read(&mut [0; 8]).is_ok() {}
+            self.wake.stay_awake();
+        }
+    }
+
+    fn take(&mut self, hub: &Hub) -> bool {
+        let mut taken = false;
+        for (shard, lane) in self.up.iter_mut().enumerate() {
+            for _ in 0..TURN_ENTRIES {
+                let Some(question) = lane.pop() else { break };
+                // Not across the broker, which may deliver at once.
+                let mut room = hub.sequencer.room.borrow_mut();
+                match question {
+                    Up::Interest { topic, broker, name } => {
+                        let first = room.interested(shard, topic, broker, &name);
+                        drop(room);
+                        if first {
+                            hub.tell_broker(broker, &name, true);
+                        }
+                    }
+                    Up::Uninterest { topic } => {
+                        let last = room.uninterested(shard, topic);
+                        drop(room);
+                        if let Some((broker, name)) = last {
+                            hub.tell_broker(broker, &name, false);
+                        }
+                    }
+                }
+                taken = true;
+            }
+        }
+        taken
+    }
+}

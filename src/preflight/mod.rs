@@ -1,0 +1,128 @@
+//! What must hold before anything starts: the kernel, io_uring, file descriptors, the addresses.
+//!
+//! Each failure says what is missing, where it was asked for and how to allow it.
+
+mod kernel;
+mod listen;
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+pub use kernel::{KERNEL_MIN, io_uring_denied, supported};
+pub use listen::{BACKLOG, listeners, rpc_listener};
+
+/// Why the server does not start: the fault is in the machine, or in a setting that does not fit it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel is too old, or its version cannot be told.
+    #[error("{0}")]
+    Kernel(String),
+    /// io_uring cannot be used.
+    #[error("{0}")]
+    IoUring(String),
+    /// The limit of file descriptors is below what the configuration needs.
+    #[error("{0}")]
+    Descriptors(String),
+    /// An address cannot be listened on.
+    #[error("{key}: {address}: {reason}")]
+    Listen {
+        /// The key that named the address.
+        key: &'static str,
+        /// The address.
+        address: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Anything else that the system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was asked of it.
+        what: String,
+        /// Its answer.
+        source: std::io::Error,
+    },
+}
+
+/// What the machine offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The kernel's release, as `uname -r` says it.
+    pub kernel: String,
+    /// File descriptors that this process may have open.
+    pub descriptors: u64,
+}
+
+/// Descriptors of one shard besides its connections: listener, ring, wake-up, and some to spare.
+const DESCRIPTORS_PER_SHARD: u64 = 8;
+/// Descriptors of the process besides: standard streams, the hub's ring and epoll, signals, RPC listener, files.
+const DESCRIPTORS_ELSEWHERE: u64 = 64;
+/// The fewest connections that are worth starting for, when their number is left to the descriptors.
+const CONNECTIONS_MIN: u64 = 64;
+
+/// Checks the machine against the configuration; binds nothing. Raises the soft limit of descriptors to the hard one,
+/// and where `limits.connections` is 0 puts the number that descriptors allow in its place.
+pub fn check(config: &mut Config) -> Result<Machine, StartError> {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    supported(&kernel)?;
+    kernel::probe_io_uring()?;
+    let descriptors = raise_descriptors();
+    let limits = Arc::make_mut(&mut config.limits);
+    limits.connections = connections(descriptors, limits.connections, limits.rpc_connections, config.shards)?;
+    Ok(Machine { kernel, descriptors })
+}
+
+/// Raises the soft limit of open files to the hard one and answers with the limit in force. A refusal is no error: what
+/// counts is whether the limit in force suffices.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The connections in force for what is configured (0: as many as descriptors allow).
+fn connections(limit: u64, configured: usize, rpc: usize, shards: usize) -> Result<usize, StartError> {
+    let rpc = rpc as u64;
+    let elsewhere = DESCRIPTORS_ELSEWHERE + shards as u64 * DESCRIPTORS_PER_SHARD;
+    let wanted = if configured == 0 { CONNECTIONS_MIN } else { configured as u64 };
+    let needed = wanted + rpc + elsewhere;
+    if limit < needed {
+        let at_least = if configured == 0 { "at least " } else { "" };
+        return Err(StartError::Descriptors(format!(
+            "the limit of open files is {limit}, and {needed} are needed: {at_least}{wanted} for \
+             roadcast.limits.connections, {rpc} for roadcast.limits.rpc_connections, {elsewhere} for the server \
+             itself; raise the hard limit (`ulimit -n {needed}` as root, `LimitNOFILE={needed}` in a systemd unit, \
+             `--ulimit nofile={needed}` of a container) or lower these keys"
+        )));
+    }
+    if configured != 0 {
+        return Ok(configured);
+    }
+    // The bound of the key itself: descriptors may be practically unlimited.
+    Ok(usize::try_from(limit - rpc - elsewhere).unwrap_or(usize::MAX).min(16_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_left_open_are_what_descriptors_allow() {
+        assert_eq!(connections(20_000, 0, 1024, 2).unwrap(), 20_000 - 1024 - 64 - 16);
+        assert_eq!(connections(20_000, 500, 1024, 2).unwrap(), 500);
+        assert_eq!(connections(u64::MAX, 0, 1024, 2).unwrap(), 16_000_000);
+    }
+
+    #[test]
+    fn too_few_descriptors_name_the_numbers_and_what_to_do() {
+        let error = connections(4096, 10_000, 1024, 2).unwrap_err().to_string();
+        for part in
+            ["is 4096", "11104 are needed", "10000 for roadcast.limits.connections", "LimitNOFILE=11104"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(connections(1024, 0, 1024, 2).is_err());
+        assert!(connections(1024, 0, 100, 2).is_ok());
+    }
+}

@@ -1,0 +1,248 @@
+//! Calls: which method, which codec, and what is wrong with them that the caller is told.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::frame::{self, Decoded, Violation};
+use super::request::Request;
+use super::{Codec, rewrite, shortened};
+
+/// Bytes of a method name or of a reason that an answer repeats.
+pub(super) const ECHO_BYTES_MAX: usize = 1024;
+
+/// An RPC call in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// The caller's number for it, repeated in the answer.
+    pub sequence: u32,
+    /// `service.method`, as sent.
+    pub method: &'a [u8],
+    /// How the body is encoded, if the flags say so.
+    pub codec: Option<Codec>,
+    /// What follows the method's name.
+    pub body: &'a [u8],
+}
+
+/// Decodes the call at the beginning of a buffer.
+pub fn decode(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Call<'_>>, Violation> {
+    let (frame, bytes) = match frame::decode(buffer, frame_bytes_max)? {
+        Decoded::Whole { value, bytes } => (value, bytes),
+        Decoded::Partial { bytes } => return Ok(Decoded::Partial { bytes }),
+    };
+    let mut options = frame.options();
+    let (2, Some(sequence), Some(claimed)) = (options.len(), options.next(), options.next()) else {
+        return Err(Violation::Options(frame.options().len()));
+    };
+    let Some((method, body)) = frame.payload.split_at_checked(claimed as usize) else {
+        return Err(Violation::MethodLength { claimed, payload: frame.payload.len() });
+    };
+    let value = Call { sequence, method, codec: Codec::of(frame.flags), body };
+    Ok(Decoded::Whole { value, bytes })
+}
+
+/// Field numbers of a message: the two published layouts clash, so the service decides which one applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `broadcast.*`: a message goes to every broker in use.
+    Broadcast,
+    /// `websockets.*`: a message names its broker.
+    Websockets,
+}
+
+impl Layout {
+    pub(super) fn broker(self) -> Option<u32> {
+        match self {
+            Self::Broadcast => None,
+            Self::Websockets => Some(2),
+        }
+    }
+
+    pub(super) fn topics(self) -> u32 {
+        match self {
+            Self::Broadcast => 2,
+            Self::Websockets => 3,
+        }
+    }
+
+    pub(super) fn payload(self) -> u32 {
+        match self {
+            Self::Broadcast => 3,
+            Self::Websockets => 4,
+        }
+    }
+}
+
+/// A method that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The layout of its messages.
+    pub layout: Layout,
+    /// `PublishAsync`: answered before its messages are published.
+    pub asynchronous: bool,
+}
+
+/// What is wrong with a call; its text is the error answer. The connection lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError<'a> {
+    /// No such service.
+    Service(Cow<'a, str>),
+    /// No such method of a known service.
+    Method(Cow<'a, str>),
+    /// A name without a dot.
+    IllFormed(Cow<'a, str>),
+    /// GOB, or no codec at all.
+    Codec(Option<Codec>),
+    /// A body that its codec cannot decode.
+    Body {
+        /// That codec.
+        codec: Codec,
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl fmt::Display for CallError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "rpc: can't find service {}", shortened(name, ECHO_BYTES_MAX)),
+            Self::Method(name) => write!(f, "rpc: can't find method {}", shortened(name, ECHO_BYTES_MAX)),
+            Self::IllFormed(name) => {
+                write!(f, "rpc: service/method request ill-formed: {}", shortened(name, ECHO_BYTES_MAX))
+            }
+            Self::Codec(codec) => {
+                let named = codec.map_or("no codec", Codec::name);
+                write!(f, "rpc: the call's flags name {named}, served are PROTO, JSON, MSGPACK and RAW")
+            }
+            Self::Body { codec, reason } => {
+                write!(f, "rpc: can't decode {} body: {}", codec.name(), shortened(reason, ECHO_BYTES_MAX))
+            }
+        }
+    }
+}
+
+impl std::error::Error for CallError<'_> {}
+
+impl<'a> Call<'a> {
+    /// Finds the method, as Go's net/rpc does: the service is what stands before the last dot.
+    pub fn method(&self) -> Result<Method, CallError<'a>> {
+        let name = || String::from_utf8_lossy(self.method);
+        let Some(dot) = self.method.iter().rposition(|byte| *byte == b'.') else {
+            return Err(CallError::IllFormed(name()));
+        };
+        let layout = match &self.method[..dot] {
+            b"broadcast" => Layout::Broadcast,
+            b"websockets" => Layout::Websockets,
+            _ => return Err(CallError::Service(name())),
+        };
+        match &self.method[dot + 1..] {
+            b"Publish" => Ok(Method { layout, asynchronous: false }),
+            b"PublishAsync" => Ok(Method { layout, asynchronous: true }),
+            _ => Err(CallError::Method(name())),
+        }
+    }
+
+    /// Checks the whole body and makes its messages readable. A body of no bytes is an empty request.
+    pub fn request(&self, layout: Layout) -> Result<Request<'a>, CallError<'static>> {
+        let failed = |codec, reason: String| CallError::Body { codec, reason };
+        match self.codec {
+            Some(codec @ (Codec::Proto | Codec::Raw)) => {
+                Request::new(layout, Cow::Borrowed(self.body)).map_err(|e| failed(codec, e.to_string()))
+            }
+            Some(codec @ (Codec::Json | Codec::Msgpack)) => {
+                let body = match codec {
+                    Codec::Json => rewrite::json(layout, self.body).map_err(|e| failed(codec, e.to_string())),
+                    _ => rewrite::msgpack(layout, self.body).map_err(|e| failed(codec, e)),
+                }?;
+                Request::new(layout, Cow::Owned(body)).map_err(|e| failed(codec, e.to_string()))
+            }
+            codec @ (Some(Codec::Gob) | None) => Err(CallError::Codec(codec)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{encode_call, encode_frame, flag};
+    use super::*;
+
+    fn call(method: &str) -> Call<'_> {
+        Call { sequence: 1, method: method.as_bytes(), codec: Some(Codec::Proto), body: &[] }
+    }
+
+    #[test]
+    fn both_services_have_both_methods() {
+        for (name, layout, asynchronous) in [
+            ("broadcast.Publish", Layout::Broadcast, false),
+            ("broadcast.PublishAsync", Layout::Broadcast, true),
+            ("websockets.Publish", Layout::Websockets, false),
+            ("websockets.PublishAsync", Layout::Websockets, true),
+        ] {
+            assert_eq!(call(name).method(), Ok(Method { layout, asynchronous }));
+        }
+    }
+
+    #[test]
+    fn what_is_not_found_is_said_in_the_words_of_go() {
+        for (name, text) in [
+            ("kv.Set", "rpc: can't find service kv.Set"),
+            ("a.broadcast.Publish", "rpc: can't find service a.broadcast.Publish"),
+            (".Publish", "rpc: can't find service .Publish"),
+            ("broadcast.Foo", "rpc: can't find method broadcast.Foo"),
+            ("broadcast.", "rpc: can't find method broadcast."),
+            ("broadcast.publish", "rpc: can't find method broadcast.publish"),
+            ("Publish", "rpc: service/method request ill-formed: Publish"),
+            ("", "rpc: service/method request ill-formed: "),
+        ] {
+            assert_eq!(call(name).method().unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_or_endless_is_told_within_bounds() {
+        let bytes = [0xff, b'.', b'x'];
+        let call = Call { method: &bytes, ..call("") };
+        assert_eq!(call.method().unwrap_err().to_string(), "rpc: can't find service \u{fffd}.x");
+        let long = "ü".repeat(100_000);
+        let text = super::tests::call(&long).method().unwrap_err().to_string();
+        assert!(text.len() <= 64 + ECHO_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_codec_that_is_not_served_is_told_which_are() {
+        let text = |codec| Call { codec, ..call("") }.request(Layout::Broadcast).unwrap_err().to_string();
+        assert_eq!(
+            text(Some(Codec::Gob)),
+            "rpc: the call's flags name GOB, served are PROTO, JSON, MSGPACK and RAW"
+        );
+        assert_eq!(
+            text(None),
+            "rpc: the call's flags name no codec, served are PROTO, JSON, MSGPACK and RAW"
+        );
+    }
+
+    #[test]
+    fn a_call_is_decoded_from_any_split() {
+        let mut bytes = Vec::new();
+        encode_call(&mut bytes, 7, "broadcast.Publish", Codec::Json, b"{}");
+        for split in 0..bytes.len() {
+            assert!(matches!(decode(&bytes[..split], 1024), Ok(Decoded::Partial { .. })), "split {split}");
+        }
+        let value = Call { sequence: 7, method: b"broadcast.Publish", codec: Some(Codec::Json), body: b"{}" };
+        assert_eq!(decode(&bytes, 1024), Ok(Decoded::Whole { value, bytes: bytes.len() }));
+    }
+
+    #[test]
+    fn a_call_has_two_options_and_a_method_within_its_payload() {
+        let mut bytes = Vec::new();
+        for options in [&[][..], &[1], &[1, 2, 3]] {
+            bytes.clear();
+            encode_frame(&mut bytes, flag::PROTO, options, &[b"abc"]);
+            assert_eq!(decode(&bytes, 1024), Err(Violation::Options(options.len())));
+        }
+        for claimed in [4, u32::MAX] {
+            bytes.clear();
+            encode_frame(&mut bytes, flag::PROTO, &[1, claimed], &[b"abc"]);
+            assert_eq!(decode(&bytes, 1024), Err(Violation::MethodLength { claimed, payload: 3 }));
+        }
+    }
+}

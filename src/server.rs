@@ -1,0 +1,235 @@
+//! Threads, signals, join: one hub, one shard a core, and the order in which they start and end.
+//!
+//! Nothing is said to be ready before every thread is. A thread that fails while serving ends the process: half a server
+//! would lose messages in silence.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::config::summary::Summary;
+use crate::config::{Config, RpcListen};
+use crate::demo;
+use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
+use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
+use crate::preflight::{self, StartError};
+use crate::ring::EventLoop;
+use crate::shard::{ConnectionBudget, Page, Settings, Shard, ShardCounters};
+use crate::ws::origin::OriginRule;
+use crate::ws::upgrade::Rules;
+
+/// Part of the grace that is kept for the end itself, after the last connection has been told to go.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
+
+/// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over.
+pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
+    let listeners =
+        preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
+    let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key)?;
+    let summary = Summary {
+        config,
+        http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
+        rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
+    };
+    let (hub_end, shard_ends) =
+        mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
+    let counters = Arc::new(Counters::new(config.shards));
+    // Before any thread is there, so that no signal meets one without a handler.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
+        .map_err(refused("a handler for SIGTERM, SIGINT and SIGUSR1"))?;
+
+    let settings = Arc::new(shard_settings(config, &summary));
+    let mut threads = start_shards(config, &settings, &counters, listeners, shard_ends)?;
+    let shutdown = ShutdownHandle::new(&hub_end);
+    threads.push(start_hub(config, rpc, hub_end, &counters, &shutdown)?);
+
+    let signals_end = signals.handle();
+    let watching = {
+        let counters = counters.clone();
+        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &counters))
+    };
+    // Nobody may be listening to what is said here; that is no reason not to serve.
+    let _ = writeln!(io::stdout(), "{summary}\nready");
+    let _ = io::stdout().flush();
+
+    for thread in threads {
+        // A panic has ended the process already, or left its message on stderr.
+        if thread.join().is_err() {
+            std::process::exit(1);
+        }
+    }
+    signals_end.close();
+    let _ = watching.join();
+    if let RpcListen::Unix(path) = &config.rpc {
+        // A file that stays is replaced by the next start all the same.
+        let _ = std::fs::remove_file(path);
+    }
+    counters.log("at the end");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::System { what: what.to_owned(), source }
+}
+
+fn bound_rpc(config: &Config, rpc: &RpcListener) -> io::Result<RpcListen> {
+    Ok(match rpc {
+        RpcListener::Tcp(listener) => RpcListen::Tcp(listener.local_addr()?),
+        RpcListener::Unix(_) => config.rpc.clone(),
+    })
+}
+
+fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
+    Settings {
+        limits: config.limits.clone(),
+        rules: Rules {
+            path: config.path.clone(),
+            echo_path: config.echo_path.clone(),
+            origin: OriginRule::new(&config.origin),
+            demo: config.demo,
+        },
+        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
+        default_broker: default_broker(config),
+        demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc.to_string(), &config.path))),
+        shutdown_grace: config.shutdown_grace.saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
+    }
+}
+
+fn default_broker(config: &Config) -> BrokerId {
+    BrokerId(config.default_broker as u16)
+}
+
+/// Starts a thread for each shard and waits until each has its ring: rings are made on their own thread.
+fn start_shards(
+    config: &Config,
+    settings: &Arc<Settings>,
+    counters: &Counters,
+    listeners: Vec<TcpListener>,
+    ends: Vec<ShardEnd>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
+    let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
+    let (started, starts) = mpsc::channel();
+    let mut threads = Vec::with_capacity(config.shards);
+    for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
+        let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
+        let counters = counters.shards[index].clone();
+        let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
+        let run = move || {
+            if let Some(cpu) = cpu {
+                pin(cpu);
+            }
+            let shard = Shard::new(settings, counters.clone(), budget);
+            let event_loop = EventLoop::new(shard, counters, end, listener);
+            let (event_loop, start) = match event_loop {
+                Ok(event_loop) => (Some(event_loop), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Whoever waits for it is gone only if another shard has failed to start.
+            let _ = started.send(start);
+            if let Some(Err(error)) = event_loop.map(|mut event_loop| event_loop.run()) {
+                fail(&format!("shard {index}"), &error);
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run);
+        threads.push(thread.map_err(refused("a thread for a shard"))?);
+    }
+    for _ in 0..config.shards {
+        let start = starts.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
+        start.map_err(refused("an io_uring for a shard"))?;
+    }
+    Ok(threads)
+}
+
+fn start_hub(
+    config: &Config,
+    rpc: RpcListener,
+    end: HubEnd,
+    counters: &Counters,
+    shutdown: &ShutdownHandle,
+) -> Result<JoinHandle<()>, StartError> {
+    let hub = HubConfig {
+        rpc: Some(rpc),
+        brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
+        default_broker: default_broker(config),
+        limits: config.limits.clone(),
+        counters: counters.hub.clone(),
+        shutdown_grace: config.shutdown_grace,
+    };
+    let shutdown = shutdown.clone();
+    let run = move || {
+        if let Err(error) = hub::run(hub, end, &shutdown) {
+            fail("the hub", &error);
+        }
+    };
+    std::thread::Builder::new().name("hub".into()).spawn(run).map_err(refused("a thread for the hub"))
+}
+
+/// Half a server loses messages in silence; none at all is noticed and restarted.
+fn fail(what: &str, error: &io::Error) -> ! {
+    tracing::error!(%error, "{what} failed: the server ends");
+    std::process::exit(1);
+}
+
+/// The first SIGTERM or SIGINT begins the shutdown, a second one ends the process at once.
+fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, counters: &Counters) {
+    let mut begun = false;
+    for signal in signals.forever() {
+        match signal {
+            SIGUSR1 => counters.log("by now"),
+            signal if begun => {
+                tracing::warn!("a second signal: the server ends at once");
+                std::process::exit(128 + signal);
+            }
+            _ => {
+                begun = true;
+                tracing::info!("shutting down; a second signal ends at once");
+                shutdown.begin();
+            }
+        }
+    }
+}
+
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect()
+}
+
+fn pin(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::warn!(cpu, %error, "a shard is not bound to its CPU");
+    }
+}
+
+/// What every thread counts.
+struct Counters {
+    hub: Arc<HubCounters>,
+    shards: Vec<Arc<ShardCounters>>,
+}
+
+impl Counters {
+    fn new(shards: usize) -> Self {
+        Self { hub: Arc::default(), shards: (0..shards).map(|_| Arc::default()).collect() }
+    }
+
+    /// One line a thread: every count that is not zero.
+    fn log(&self, when: &str) {
+        let listed = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
+            let counts = counts.filter(|(_, count)| *count > 0);
+            counts.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
+        };
+        tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
+        for (index, shard) in self.shards.iter().enumerate() {
+            tracing::info!("counts {when}, shard {index}: {}", listed(&mut shard.each()));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Goal: whatever keeps the server from starting is told in words, with exit code 1, by the real binary.
+//! Method: the binary in a directory and an environment of the test's own; limits and filters on the child alone.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const ROADCAST: &str = env!("CARGO_BIN_EXE_roadcast");
+
+/// A working directory with a `.rr.yaml`; it goes with the value.
+struct Site(PathBuf);
+
+impl Site {
+    fn new(configuration: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let unique =
+            format!("roadcast-check-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join(".rr.yaml"), configuration).unwrap();
+        Self(path)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.0);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RR_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(ROADCAST).args(arguments).output().unwrap()
+    }
+
+    /// What `arguments` say on stderr, having failed to start.
+    fn refusal(&self, arguments: &[&str]) -> String {
+        refusal(self.run(arguments))
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn refusal(output: Output) -> String {
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    stderr
+}
+
+/// Both ways to start tell the same.
+fn refused_by_both(site: &Site, more: &[&str], expected: &str) {
+    for word in ["check", "serve"] {
+        let text = site.refusal(&[&[word], more].concat());
+        assert!(text.starts_with("roadcast: ") && text.contains(expected), "{word}: {text}");
+    }
+}
+
+#[test]
+fn check_prints_what_would_run_and_binds_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let site = Site::new(&format!(
+        "http: {{ address: \"{address}\" }}\nhtpp: {{}}\nwebsockets: {{ path: /live }}\n"
+    ));
+    let output = site.run(&["check", "-o", "roadcast.shards=3", "-o", "roadcast.limits.connections=500"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in [
+        "configuration  .rr.yaml\n",
+        &format!("clients        ws://{address}/live (origin *)\n"),
+        "publishers     tcp://127.0.0.1:6001\n",
+        "brokers        default (memory, default)\n",
+        "shards         3, each bound to a CPU\n",
+        "connections 500; RPC connections 1024\n",
+        "message 64KiB, publication 1MiB, RPC frame 16MiB\n",
+        "machine        Linux ",
+        "warning: .rr.yaml:2:1: htpp: no section that is read; did you mean http?",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn check_names_the_number_of_connections_that_descriptors_allow() {
+    let site = Site::new("roadcast: { shards: 2 }");
+    let limit = "ulimit -n 2000 && exec \"$0\" check";
+    let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("connections 896;") && text.contains("2000 open files"), "{text}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    refused_by_both(&Site::new(""), &["-c", "none.yaml"], "configuration file none.yaml: does not exist");
+}
+
+#[test]
+fn a_syntax_error_is_told_with_its_line() {
+    refused_by_both(&Site::new("http:\n  address: \"x\n"), &[], ".rr.yaml:");
+}
+
+#[test]
+fn a_bad_value_is_told_with_line_key_value_and_what_is_allowed() {
+    let expected = ".rr.yaml:2:10: logs.level: \"loud\" is not known; allowed: debug, info";
+    refused_by_both(&Site::new("logs:\n  level: loud\n"), &[], expected);
+}
+
+#[test]
+fn an_unknown_driver_is_told_with_those_that_are_supported() {
+    let expected = "broadcast.bus.driver: driver \"redis\" is not served yet; supported: memory";
+    refused_by_both(&Site::new("broadcast: { bus: { driver: redis } }"), &[], expected);
+}
+
+#[test]
+fn a_misspelling_in_our_own_section_is_told_with_the_nearest_key() {
+    let expected = "roadcast.shard: no such key; did you mean roadcast.shards?";
+    refused_by_both(&Site::new("roadcast: { shard: 1 }"), &[], expected);
+}
+
+#[test]
+fn workers_that_would_have_guarded_access_are_told_with_the_way_out() {
+    let site = Site::new("server: { command: php worker.php }\nwebsockets: {}\n");
+    refused_by_both(&site, &[], "roadcast.access: open");
+    assert_eq!(site.run(&["check", "-o", "roadcast.access=open"]).status.code(), Some(0));
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_numbers() {
+    let site = Site::new("roadcast: { shards: 1, limits: { connections: 3000 } }");
+    for word in ["check", "serve"] {
+        let limit = format!("ulimit -n 2000 && exec \"$0\" {word}");
+        let text = refusal(site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap());
+        assert!(text.contains("limit of open files is 2000, and 4096 are needed"), "{text}");
+        assert!(text.contains("LimitNOFILE=4096"), "{text}");
+    }
+}
+
+#[test]
+fn a_soft_limit_of_descriptors_is_raised() {
+    let site = Site::new("roadcast: { limits: { connections: 500 } }");
+    let limit = "ulimit -n 3000 && ulimit -Sn 100 && exec \"$0\" check";
+    let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_client_port_in_use_is_told_with_its_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for key in ["http.address", "roadcast.http.address"] {
+        let text = Site::new("").refusal(&["serve", "-o", &format!("{key}={address}")]);
+        assert!(text.contains(&format!("roadcast: {key}: {address}: is in use")), "{text}");
+    }
+}
+
+#[test]
+fn an_rpc_port_in_use_is_told_with_its_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", taken.local_addr().unwrap());
+    let site = Site::new("http: { address: \"127.0.0.1:0\" }");
+    let text = site.refusal(&["serve", "-o", &format!("rpc.listen={address}")]);
+    assert!(text.contains(&format!("roadcast: rpc.listen: {address}: is in use")), "{text}");
+}
+
+#[test]
+fn io_uring_denied_by_seccomp_is_told_with_the_calls_to_allow() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let site = Site::new("");
+    for (errno, expected) in [
+        (libc::EPERM, "allow io_uring_setup, io_uring_enter and io_uring_register"),
+        (libc::ENOSYS, "the kernel was built without it, or a seccomp profile denies it"),
+    ] {
+        for word in ["check", "serve"] {
+            // A filter binds its thread and what that thread starts: the child, and not the other tests.
+            let mut command = site.command(ROADCAST);
+            command.arg(word);
+            let child = std::thread::spawn(move || {
+                let deny = SeccompAction::Errno(errno as u32);
+                let calls = [(libc::SYS_io_uring_setup, vec![])].into();
+                let arch = std::env::consts::ARCH.try_into().unwrap();
+                let filter = SeccompFilter::new(calls, SeccompAction::Allow, deny, arch).unwrap();
+                seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+                command.output().unwrap()
+            });
+            let text = refusal(child.join().unwrap());
+            assert!(text.contains("roadcast: io_uring cannot be used") && text.contains(expected), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_exits_with_2() {
+    for arguments in [&["serve", "--nonsense"][..], &["publish"], &[]] {
+        assert_eq!(Site::new("").run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let version = Site::new("").run(&["--version"]);
+    assert_eq!((version.status.code(), version.stdout.starts_with(b"roadcast ")), (Some(0), true));
+}

@@ -1,0 +1,40 @@
+//! What the end-to-end tests share: the real server on free ports, a WebSocket client, a publisher, raw bytes.
+//!
+//! Nothing here uses the library: both ends of every protocol are written a second time, from its description, so
+//! that a mistake in one is not hidden by the same mistake in the other.
+//!
+//! Every wait has a bound ([`PATIENCE`]) so that a hang fails with a message; no assertion measures time.
+
+// Each test binary uses its own part of this module.
+#![allow(dead_code, unused_imports)]
+
+mod client;
+mod numbered;
+mod publisher;
+mod raw;
+mod server;
+
+pub use client::{Client, Received, Refusal};
+pub use numbered::Numbered;
+pub use publisher::{
+    Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, field, frame as goridge_frame, messages,
+};
+pub use raw::{HttpAnswer, RawClient, http, masked, read_http, upgrade_request};
+pub use server::{Server, roadcast};
+
+use std::time::Duration;
+
+/// How long a test waits for something that must happen. Generous: a machine under load is not a failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The seed of a randomised test: `ROADCAST_SEED` if set, else one from the operating system. Printed, so that a
+/// failure can be repeated.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let seed = match std::env::var("ROADCAST_SEED") {
+        Ok(text) => text.parse().expect("ROADCAST_SEED is a number"),
+        Err(_) => RandomState::new().hash_one(0u8),
+    };
+    println!("ROADCAST_SEED={seed}");
+    seed
+}

@@ -1,0 +1,174 @@
+//! `roadcast serve` as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use super::{Client, PATIENCE, Publisher};
+
+/// A command that runs the binary under test in an empty directory, without configuration from the environment.
+pub fn roadcast() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roadcast"));
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RR_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running server; killed when dropped. Its log is printed if the test fails.
+pub struct Server {
+    child: Child,
+    /// Where clients connect.
+    pub clients: SocketAddr,
+    /// Where publishers connect, as printed: `tcp://…` or `unix://…`.
+    pub publish: String,
+    /// What the server printed up to its readiness.
+    pub printed: Vec<String>,
+    lines: Mutex<Receiver<String>>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Two shards, free ports, and `overrides` (`key=value`) on top.
+    pub fn start(overrides: &[&str]) -> Self {
+        Self::start_with(&[], overrides)
+    }
+
+    /// As [`Server::start`], with more arguments for `serve`.
+    pub fn start_with(arguments: &[&str], overrides: &[&str]) -> Self {
+        let mut command = roadcast();
+        command.arg("serve").args(arguments);
+        for setting in [
+            "roadcast.shards=2",
+            "roadcast.http.address=127.0.0.1:0",
+            "roadcast.rpc.listen=tcp://127.0.0.1:0",
+        ] {
+            command.args(["-o", setting]);
+        }
+        for setting in overrides {
+            command.args(["-o", setting]);
+        }
+        Self::spawn(command)
+    }
+
+    /// Runs `command`, which must be a `roadcast serve`, and waits until it says that it is ready.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary under test starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut stderr = child.stderr.take().expect("stderr is piped");
+        let sink = log.clone();
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut chunk) {
+                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..count]));
+            }
+        });
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+
+        let mut printed = Vec::new();
+        while printed.last().is_none_or(|line| line != "ready") {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(line) => printed.push(line),
+                Err(error) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    panic!(
+                        "no `ready` from the server ({error})\nprinted: {printed:#?}\nlog:\n{}",
+                        log.lock().unwrap()
+                    );
+                }
+            }
+        }
+        let fact = |name: &str| {
+            let line = printed.iter().find(|line| line.split_whitespace().next() == Some(name));
+            line.and_then(|line| line.split_whitespace().nth(1))
+                .unwrap_or_else(|| panic!("`{name}` in {printed:#?}"))
+        };
+        let url = fact("clients");
+        let address =
+            url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("ws://ADDRESS/PATH");
+        let clients = address.parse().unwrap_or_else(|_| panic!("an address in `{url}`"));
+        let publish = fact("publishers").to_owned();
+        Self { child, clients, publish, printed, lines: Mutex::new(lines), log }
+    }
+
+    /// URL of the WebSocket endpoint at its default path.
+    pub fn url(&self) -> String {
+        format!("ws://{}/ws", self.clients)
+    }
+
+    /// A client connected to the default path.
+    pub fn client(&self) -> Client {
+        Client::connect(self.clients, "/ws").expect("the server takes a client")
+    }
+
+    /// A publisher with an RPC connection of its own.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::connect(&self.publish)
+    }
+
+    /// Process id of the server.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by number.
+    pub fn signal(&self, signal: i32) {
+        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is not 0");
+        let signal = rustix::process::Signal::from_named_raw(signal).expect("a signal's number");
+        rustix::process::kill_process(pid, signal).expect("the server can be signalled");
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        // Its standard output ends with the process; waiting for that needs no polling.
+        loop {
+            match self
+                .lines
+                .get_mut()
+                .unwrap()
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => self.printed.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("the server does not end\nlog:\n{}", self.log())
+                }
+            }
+        }
+        self.child.wait().expect("the server is our child")
+    }
+
+    /// What the server has written to standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            println!("--- end of the server's log ---");
+            tail.iter().rev().for_each(|line| println!("{line}"));
+        }
+    }
+}

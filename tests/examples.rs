@@ -1,0 +1,124 @@
+//! The examples of `docs/publishing.md` and `docs/protocol.md` do what they say.
+//!
+//! Method: the code is cut out of the document, its address replaced by that of a server of the test, and run. An
+//! example whose language is not installed is reported and not run.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Answer, Client, PROTO, Publisher, Server};
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The code block in `language` that contains `mark`.
+fn block(language: &str, mark: &str) -> String {
+    let text = document("publishing.md");
+    let mut blocks = text.split("\n```");
+    let found = blocks.find(|block| block.starts_with(&format!("{language}\n")) && block.contains(mark));
+    let block = found.unwrap_or_else(|| panic!("a block of {language} with `{mark}`"));
+    block[language.len() + 1..].to_owned()
+}
+
+fn installed(program: &str, version: &str) -> bool {
+    let there = Command::new(program).arg(version).output().is_ok_and(|output| output.status.success());
+    if !there {
+        eprintln!("NOT TESTED: the example for {program}, which is not installed here");
+    }
+    there
+}
+
+/// Writes the example to a file of its own, with the server's address in place of the default one.
+fn file(name: &str, server: &Server, code: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examples-{name}"));
+    std::fs::create_dir_all(&directory).expect("a directory for the test");
+    let address = server.publish.strip_prefix("tcp://").expect("a TCP address");
+    let (host, port) = address.rsplit_once(':').expect("host and port");
+    let code = code
+        .replace("127.0.0.1:6001", address)
+        .replace("host=\"127.0.0.1\", port=6001", &format!("host=\"{host}\", port={port}"));
+    assert!(code.contains(port), "the example names the default address");
+    let path = directory.join(name);
+    std::fs::write(&path, code).expect("a file for the test");
+    path
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().expect("it starts");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn subscriber(server: &Server, topic: &str) -> Client {
+    let mut client = server.client();
+    client.join(&[topic]);
+    client
+}
+
+#[test]
+fn the_frame_of_the_example_is_published_and_answered_as_shown() {
+    let text = block("text", "15 80");
+    let bytes: Vec<u8> = text
+        .lines()
+        .flat_map(|line| line.split_whitespace().map_while(|word| u8::from_str_radix(word, 16).ok()))
+        .collect();
+    let (call, answer) = bytes.split_at(52);
+    let server = Server::start(&[]);
+    let mut client = subscriber(&server, "news");
+    let mut publisher = Publisher::connect(&server.publish);
+    publisher.send(call).expect("the server reads");
+    client.expect("news", "Hello");
+    let expected =
+        Answer { sequence: 1, method: "broadcast.Publish".to_owned(), flags: PROTO, body: vec![8, 1] };
+    assert_eq!(publisher.answer().expect("an answer"), expected);
+    assert_eq!(answer, common::goridge_frame(PROTO, &[1, 17], b"broadcast.Publish\x08\x01"));
+}
+
+#[test]
+fn the_php_example_without_a_package_publishes() {
+    if !installed("php", "--version") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let (mut news, mut sports) = (subscriber(&server, "news"), subscriber(&server, "sports"));
+    run(Command::new("php").arg(file("publish.php", &server, &block("php", "stream_socket_client"))));
+    news.expect("news", "Hello from PHP");
+    news.expect("news", "To both topics");
+    sports.expect("sports", "To both topics");
+}
+
+#[test]
+fn the_python_example_publishes() {
+    if !installed("python3", "--version") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let (mut news, mut sports) = (subscriber(&server, "news"), subscriber(&server, "sports"));
+    // Warnings, such as that of a socket never closed, are none of ours.
+    run(Command::new("python3").arg(file("publish.py", &server, &block("python", "class Publisher"))));
+    news.expect("news", "Hello from Python");
+    sports.expect("sports", "Hello from Python");
+}
+
+#[test]
+fn the_go_example_publishes() {
+    if !installed("go", "version") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let (mut news, mut sports) = (subscriber(&server, "news"), subscriber(&server, "sports"));
+    let file = file("publish.go", &server, &block("go", "package main"));
+    run(Command::new("go").args(["run", "publish.go"]).current_dir(file.parent().expect("a directory")));
+    news.expect("news", "Hello from Go");
+    sports.expect("sports", "Hello from Go");
+}

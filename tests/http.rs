@@ -1,0 +1,162 @@
+//! The HTTP side of the client address: what is upgraded, and how everything else is answered.
+
+mod common;
+
+use common::{Client, RawClient, Received, Server, http, masked, read_http, upgrade_request};
+
+/// The upgrade request without the line that starts with `name`.
+fn without(name: &str) -> String {
+    upgrade_request("/ws", &[]).split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect()
+}
+
+/// The upgrade request with one line in place of the line that starts with `name`.
+fn with(name: &str, line: &str) -> String {
+    let replace = |old: &str| if old.starts_with(name) { format!("{line}\r\n") } else { old.to_owned() };
+    upgrade_request("/ws", &[]).split_inclusive("\r\n").map(replace).collect()
+}
+
+#[test]
+fn what_is_not_an_upgrade_of_our_path_is_refused_with_its_reason() {
+    let server = Server::start(&[]);
+    let long = format!("X-Long: {}", "x".repeat(8 * 1024));
+    let table: &[(&str, String, &[u16])] = &[
+        ("another path", upgrade_request("/other", &[]), &[404]),
+        ("a path that only begins like ours", upgrade_request("/wsx", &[]), &[404]),
+        ("the root, without --demo", "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &[404]),
+        ("no upgrade at all", "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &[400, 426]),
+        ("no Upgrade header", without("Upgrade:"), &[400, 426]),
+        ("an upgrade to something else", with("Upgrade:", "Upgrade: h2c"), &[400, 426]),
+        ("no Connection header", without("Connection:"), &[400, 426]),
+        ("no key", without("Sec-WebSocket-Key:"), &[400]),
+        ("a key of the wrong length", with("Sec-WebSocket-Key:", "Sec-WebSocket-Key: dGhl"), &[400]),
+        (
+            "a key that is not base64",
+            with("Sec-WebSocket-Key:", "Sec-WebSocket-Key: ???=5jb25nZQ!!sbub25jZQ=="),
+            &[400],
+        ),
+        ("another version", with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8"), &[426]),
+        ("no version", without("Sec-WebSocket-Version:"), &[400, 426]),
+        ("another method", with("GET", "POST /ws HTTP/1.1"), &[400, 405]),
+        ("a head over 8 KiB", upgrade_request("/ws", &[&long]), &[431]),
+        ("bytes that are no HTTP", "\u{1}\u{2}\u{3}\r\n\r\n".to_owned(), &[400]),
+    ];
+    for (what, request, expected) in table {
+        let answer = http(server.clients, request.as_bytes());
+        assert!(expected.contains(&answer.status), "{what}: {expected:?}, not {}", answer.head);
+    }
+    server.client().join(&["still-serving"]);
+}
+
+#[test]
+fn a_client_of_another_version_is_told_ours() {
+    let server = Server::start(&[]);
+    let answer = http(server.clients, with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8").as_bytes());
+    assert_eq!(answer.status, 426);
+    assert_eq!(answer.header("sec-websocket-version"), Some("13"), "RFC 6455 §4.4: {}", answer.head);
+}
+
+#[test]
+fn header_names_and_tokens_are_matched_without_regard_to_case() {
+    let server = Server::start(&[]);
+    let request = upgrade_request("/ws", &[])
+        .replace("Upgrade: websocket", "upgrade: WebSocket")
+        .replace("Connection: Upgrade", "CONNECTION: keep-alive, upgrade");
+    assert_eq!(http(server.clients, request.as_bytes()).status, 101);
+}
+
+#[test]
+fn a_query_does_not_change_the_path() {
+    let server = Server::start(&[]);
+    assert_eq!(http(server.clients, upgrade_request("/ws?token=1", &[]).as_bytes()).status, 101);
+}
+
+#[test]
+fn the_path_is_the_configured_one() {
+    let server = Server::start(&["websockets.path=/live/socket"]);
+    assert_eq!(Client::connect(server.clients, "/ws").err().expect("not our path").status, 404);
+    let mut client = Client::connect(server.clients, "/live/socket").expect("our path");
+    client.join(&["news"]);
+}
+
+#[test]
+fn an_origin_outside_the_rule_is_refused_with_403() {
+    let server = Server::start(&["websockets.allowed_origin=https://*my.site.com"]);
+    let table = [
+        (Some("https://my.site.com"), true),
+        (Some("https://some.my.site.com"), true),
+        (Some("HTTPS://Some.My.Site.Com"), true),
+        (Some("https://my.site.com.evil.example"), false),
+        (Some("http://my.site.com"), false),
+        (Some("https://site.com"), false),
+        (None, false),
+    ];
+    for (origin, allowed) in table {
+        match Client::connect_from(server.clients, "/ws", origin) {
+            Ok(_) => assert!(allowed, "{origin:?} gets in"),
+            Err(refusal) => assert_eq!((refusal.status, allowed), (403, false), "{origin:?}"),
+        }
+    }
+    // The path is looked at first: who asks for something else learns nothing about the rule.
+    assert_eq!(Client::connect(server.clients, "/other").err().expect("not our path").status, 404);
+}
+
+#[test]
+fn a_head_slower_than_its_limit_ends_the_connection() {
+    let server = Server::start(&["roadcast.limits.head_timeout=200ms"]);
+    let mut stream = std::net::TcpStream::connect(server.clients).expect("the server listens");
+    stream.set_read_timeout(Some(common::PATIENCE)).expect("a read timeout");
+    std::io::Write::write_all(&mut stream, b"GET /ws HTTP/1.1\r\nHost: x\r\n").expect("the server reads");
+    // An answer on the way out (408) is as good as none.
+    match read_http(&mut stream) {
+        Ok(answer) => assert_eq!(answer.status, 408, "{}", answer.head),
+        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the connection stays open"),
+    }
+    server.client().join(&["still-serving"]);
+}
+
+#[test]
+fn bytes_right_behind_the_upgrade_request_are_not_lost() {
+    let server = Server::start(&[]);
+    let command = masked(0x81, br#"{"command":"join","topics":["news"]}"#);
+    let mut client = RawClient::connect_with(server.clients, "/ws", &command);
+    let (first, payload) = client.frame().expect("a reply");
+    assert_eq!(first, 0x81);
+    assert_eq!(String::from_utf8_lossy(&payload), r#"{"topic":"@join","payload":["news"]}"#);
+    server.publisher().publish(&["news"], b"hello");
+    assert_eq!(client.frame(), Some((0x81, br#"{"topic":"news","payload":"hello"}"#.to_vec())));
+}
+
+#[test]
+fn connections_past_the_limit_are_answered_with_503_until_one_ends() {
+    let server = Server::start(&["roadcast.limits.connections=3"]);
+    let mut inside: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    for client in &mut inside {
+        client.join(&["news"]);
+    }
+    assert_eq!(Client::connect(server.clients, "/ws").err().expect("full").status, 503);
+    inside.pop().expect("three of them").close();
+    // The freed place is counted on its shard, which may see our next attempt first.
+    let mut newcomer = loop {
+        match Client::connect(server.clients, "/ws") {
+            Ok(client) => break client,
+            Err(refusal) => assert_eq!(refusal.status, 503),
+        }
+    };
+    newcomer.join(&["news"]);
+    server.publisher().publish(&["news"], b"for three");
+    for client in inside.iter_mut().chain([&mut newcomer]) {
+        assert_eq!(client.next(), Received::Message("news".to_owned(), "for three".to_owned()));
+    }
+}
+
+#[test]
+fn the_demo_page_is_served_when_asked_for() {
+    let server = Server::start_with(&["--demo"], &[]);
+    let answer = http(server.clients, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    let page = String::from_utf8(answer.body).expect("UTF-8");
+    assert!(page.contains(&server.publish), "the page names the RPC address {}", server.publish);
+    assert_eq!(http(server.clients, upgrade_request("/other", &[]).as_bytes()).status, 404);
+    server.client().join(&["news"]);
+}

@@ -1,0 +1,121 @@
+//! One subscriber that does not read: everyone else gets everything, and it ends with a gapless prefix.
+
+mod common;
+
+use common::{Client, Numbered, Received, Server};
+
+const RUN: Numbered = Numbered { messages: 1500, payload_bytes: 16 * 1024 };
+
+/// Small bounds, so that a reader that stops is over them long before the last message.
+const TIGHT: &[&str] = &[
+    "roadcast.limits.publication_bytes=65536",
+    "roadcast.limits.outbox_bytes=262144",
+    "roadcast.limits.outboxes_bytes=4194304",
+    "roadcast.limits.socket_send_bytes=65536",
+];
+
+/// Bounds that hold all there is and no deadline: nobody may be cut off, however slowly they read.
+const WIDE: &[&str] = &[
+    "roadcast.limits.outbox_bytes=67108864",
+    "roadcast.limits.lane_bytes=67108864",
+    "roadcast.limits.outboxes_bytes=268435456",
+    "roadcast.limits.socket_send_bytes=65536",
+    "roadcast.limits.laggard_timeout=10m",
+    "roadcast.ping_interval=0",
+];
+
+#[test]
+fn a_subscriber_that_never_reads_is_cut_off_and_nobody_else_notices() {
+    let server = Server::start(TIGHT);
+    // Some beside it on its shard, some on the other one: the kernel spreads them.
+    let mut readers: Vec<Client> = (0..6).map(|_| server.client()).collect();
+    readers.iter_mut().for_each(|client| client.join(&["news"]));
+    let mut stalled = Client::connect_narrow(server.clients, 16 * 1024);
+    stalled.join(&["news"]);
+    std::thread::scope(|scope| {
+        for client in &mut readers {
+            scope.spawn(|| RUN.read(client, 0..RUN.messages));
+        }
+        RUN.publish(&server, 0..RUN.messages);
+    });
+    // Now it reads: a prefix without a gap, then a Close 1013, or the end if it had been terminated before.
+    let (count, end) = RUN.read_prefix(&mut stalled);
+    assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");
+    assert!(count < RUN.messages, "it was given everything: the test has not made it lag");
+    readers.into_iter().for_each(Client::close);
+}
+
+#[test]
+fn a_subscriber_that_pauses_within_its_bound_gets_everything_in_order() {
+    let server = Server::start(WIDE);
+    let mut paused: Vec<Client> = (0..3).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
+    paused.iter_mut().for_each(|client| client.join(&["news"]));
+    RUN.publish(&server, 0..RUN.messages);
+    for client in &mut paused {
+        assert!(client.command("join", &["more"]));
+    }
+    let mut publisher = server.publisher();
+    for mut client in paused {
+        // Where among the publications of another topic its reply comes is not promised.
+        let (mut count, mut joined) = (0, false);
+        while count < RUN.messages || !joined {
+            match client.next() {
+                Received::Reply(kind, _) => joined = kind == "@join",
+                message => {
+                    assert_eq!(RUN.number(&message), count);
+                    count += 1;
+                }
+            }
+        }
+        publisher.publish(&["more"], b"caught up");
+        client.expect("more", "caught up");
+        client.leave(&["news", "more"]);
+    }
+}
+
+#[test]
+fn a_lagging_subscriber_may_vanish_and_another_come() {
+    let server = Server::start(TIGHT);
+    let mut reader = server.client();
+    reader.join(&["news"]);
+    let mut stalled: Vec<Client> =
+        (0..4).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
+    stalled.iter_mut().for_each(|client| client.join(&["news"]));
+    let half = RUN.messages / 2;
+    std::thread::scope(|scope| {
+        scope.spawn(|| RUN.read(&mut reader, 0..RUN.messages));
+        RUN.publish(&server, 0..half);
+        stalled.into_iter().for_each(Client::reset);
+        let mut newcomer = server.client();
+        newcomer.join(&["news"]);
+        scope.spawn(move || RUN.read(&mut newcomer, half..RUN.messages));
+        RUN.publish(&server, half..RUN.messages);
+    });
+    reader.close();
+}
+
+#[test]
+fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
+    // Two outboxes' worth for all: of many that stop reading, most are over the sum before they are over their own.
+    let server = Server::start(&[
+        "roadcast.shards=1",
+        "roadcast.limits.publication_bytes=65536",
+        "roadcast.limits.outbox_bytes=1048576",
+        "roadcast.limits.outboxes_bytes=2097152",
+        "roadcast.limits.socket_send_bytes=65536",
+    ]);
+    let mut reader = server.client();
+    reader.join(&["news"]);
+    let mut stalled: Vec<Client> =
+        (0..8).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
+    stalled.iter_mut().for_each(|client| client.join(&["news"]));
+    std::thread::scope(|scope| {
+        scope.spawn(|| RUN.read(&mut reader, 0..RUN.messages));
+        RUN.publish(&server, 0..RUN.messages);
+    });
+    for client in &mut stalled {
+        let (count, end) = RUN.read_prefix(client);
+        assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");
+    }
+    reader.close();
+}

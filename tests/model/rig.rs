@@ -1,0 +1,246 @@
+//! One shard under the hands of a test: every socket, answer and tick is given by the test.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadcast::limits::Limits;
+use roadcast::mesh::{BrokerId, Down, TopicId, Up};
+use roadcast::publication;
+use roadcast::shard::{ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
+use roadcast::ws::frame::{self, Opcode};
+use roadcast::ws::origin::OriginRule;
+use roadcast::ws::upgrade::Rules;
+
+use super::wire;
+
+/// What a socket does with a send.
+#[derive(Clone, Copy, Debug)]
+pub enum Taken {
+    All,
+    Bytes(usize),
+    Errno(i32),
+}
+
+/// A shard, the hub's side of its topics, and what each socket has taken.
+pub struct Rig {
+    pub shard: Shard,
+    pub counters: Arc<ShardCounters>,
+    pub budget: Arc<ConnectionBudget>,
+    pub now: Duration,
+    /// Everything a connection's socket has taken.
+    pub streams: HashMap<ConnId, Vec<u8>>,
+    /// Questions that the test has not answered.
+    pub questions: Vec<Up>,
+    topics: HashMap<String, (TopicId, u64)>,
+}
+
+/// The settings of most tests: two brokers, an echo path, no pings.
+pub fn settings(limits: Limits) -> Settings {
+    Settings {
+        limits: Arc::new(limits),
+        rules: Rules {
+            path: "/ws".into(),
+            echo_path: Some("/echo".into()),
+            origin: OriginRule::new("*"),
+            demo: false,
+        },
+        brokers: vec!["memory".into(), "bus".into()],
+        default_broker: BrokerId(0),
+        demo_page: None,
+        shutdown_grace: Duration::from_secs(30),
+    }
+}
+
+/// The default limits without pings.
+pub fn quiet() -> Limits {
+    Limits { ping_interval: Duration::ZERO, ..Limits::default() }
+}
+
+impl Rig {
+    pub fn new(limits: Limits) -> Self {
+        let counters = Arc::new(ShardCounters::default());
+        let budget = Arc::new(ConnectionBudget::new(match limits.connections {
+            0 => usize::MAX,
+            connections => connections,
+        }));
+        let shard = Shard::new(Arc::new(settings(limits)), counters.clone(), budget.clone());
+        let (streams, topics) = (HashMap::new(), HashMap::new());
+        Self { shard, counters, budget, now: Duration::ZERO, streams, questions: Vec::new(), topics }
+    }
+
+    /// A connection that has sent nothing.
+    pub fn accept(&mut self) -> ConnId {
+        self.shard.accepted().expect("room for one more")
+    }
+
+    /// A connection that has been upgraded and has read its 101.
+    pub fn connect(&mut self) -> ConnId {
+        self.connect_to("/ws")
+    }
+
+    pub fn connect_to(&mut self, path: &str) -> ConnId {
+        let id = self.accept();
+        self.bytes(id, &wire::upgrade_request(path));
+        self.sweep();
+        assert!(self.taken(id).starts_with(b"HTTP/1.1 101 "));
+        id
+    }
+
+    /// A connection that has joined `topics` and read its `@join`.
+    pub fn member(&mut self, topics: &[&str]) -> ConnId {
+        let id = self.connect();
+        self.join(id, topics);
+        self.answer();
+        self.sweep();
+        assert_eq!(self.texts(id), [wire::reply("@join", topics)]);
+        id
+    }
+
+    pub fn bytes(&mut self, id: ConnId, bytes: &[u8]) {
+        self.shard.received(id, &mut bytes.to_vec());
+        self.shard.check_invariants();
+    }
+
+    pub fn join(&mut self, id: ConnId, topics: &[&str]) {
+        self.bytes(id, &wire::masked(Opcode::Text, wire::command("join", "", topics).as_bytes()));
+    }
+
+    pub fn leave(&mut self, id: ConnId, topics: &[&str]) {
+        self.bytes(id, &wire::masked(Opcode::Text, wire::command("leave", "", topics).as_bytes()));
+    }
+
+    /// Takes the shard's questions without answering them.
+    pub fn ask(&mut self) {
+        while let Some(question) = self.shard.next_question() {
+            self.questions.push(question);
+        }
+    }
+
+    /// Answers every question, also those that the answers lead to.
+    pub fn answer(&mut self) {
+        self.ask();
+        while !self.questions.is_empty() {
+            for question in std::mem::take(&mut self.questions) {
+                let answer = self.answer_to(question);
+                self.take(answer);
+            }
+            self.ask();
+        }
+    }
+
+    pub fn answer_to(&mut self, question: Up) -> Down {
+        match question {
+            Up::Interest { topic, name, .. } => {
+                self.topics.insert(name.into(), (topic, 0));
+                Down::Interested { topic, sequence: 0 }
+            }
+            Up::Uninterest { topic } => {
+                self.topics.retain(|_, (known, _)| *known != topic);
+                Down::Uninterested { topic }
+            }
+        }
+    }
+
+    pub fn take(&mut self, entry: Down) {
+        self.shard.take(entry);
+        self.shard.check_invariants();
+    }
+
+    /// Publishes to a topic of the default broker that the shard is interested in. Returns the frame.
+    pub fn publish(&mut self, name: &str, payload: &[u8]) -> Vec<u8> {
+        let frame = publication::encode(name, payload, usize::MAX).unwrap();
+        let (topic, sequence) = self.topics.get_mut(name).expect("somebody wants it");
+        *sequence += 1;
+        let entry = Down::Publish { topic: *topic, sequence: *sequence, frame: frame.clone() };
+        self.take(entry);
+        frame.to_vec()
+    }
+
+    /// One batch. Returns the connections that it named.
+    pub fn batch(&mut self, mut socket: impl FnMut(ConnId, &[u8]) -> Taken) -> Vec<ConnId> {
+        let sends = self.shard.plan();
+        let batch: Vec<(usize, ConnId, Vec<u8>)> =
+            self.shard.batch().map(|(place, id, bytes)| (place, id, bytes.to_vec())).collect();
+        assert_eq!(sends, batch.len());
+        let mut ids: Vec<ConnId> = Vec::new();
+        for (place, id, bytes) in batch {
+            assert!(!ids.contains(&id), "{id:?} is in one batch twice");
+            ids.push(id);
+            let stream = self.streams.entry(id).or_default();
+            match socket(id, &bytes) {
+                Taken::All => stream.extend_from_slice(&bytes),
+                Taken::Bytes(n) => {
+                    stream.extend_from_slice(&bytes[..n]);
+                    self.shard.book(place, n as i32);
+                }
+                Taken::Errno(errno) => self.shard.book(place, -errno),
+            }
+        }
+        if sends > 0 {
+            self.shard.settle();
+        }
+        self.shard.check_invariants();
+        ids
+    }
+
+    /// Batches until there is nothing to send; every socket takes all. Returns the number of sends.
+    pub fn sweep(&mut self) -> usize {
+        self.sweep_with(|_, _| Taken::All)
+    }
+
+    pub fn sweep_with(&mut self, mut socket: impl FnMut(ConnId, &[u8]) -> Taken) -> usize {
+        let mut sends = 0;
+        for idle in 0.. {
+            let batch = self.batch(&mut socket).len();
+            sends += batch;
+            // A batch without sends may still have work behind it.
+            if batch == 0 && idle > 8 {
+                break;
+            }
+        }
+        sends
+    }
+
+    pub fn tasks(&mut self) -> Vec<Task> {
+        std::iter::from_fn(|| self.shard.next_task()).collect()
+    }
+
+    /// What the socket has taken since the last call.
+    pub fn taken(&mut self, id: ConnId) -> Vec<u8> {
+        self.streams.get_mut(&id).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The whole text frames among what the socket has taken since the last call; there must be no others.
+    pub fn texts(&mut self, id: ConnId) -> Vec<String> {
+        let frames = wire::frames(&self.taken(id));
+        let text = |(opcode, payload): (Opcode, Vec<u8>)| {
+            assert_eq!(opcode, Opcode::Text);
+            String::from_utf8(payload).unwrap()
+        };
+        frames.into_iter().map(text).collect()
+    }
+
+    /// Lets time pass and deals with who is due.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.shard.set_now(self.now);
+        self.shard.expire();
+        self.shard.check_invariants();
+    }
+
+    /// Makes the connection a laggard that owes nothing but the rest of one publication of `topic`. Returns that frame.
+    pub fn make_laggard(&mut self, id: ConnId, topic: &str, sent: usize) -> Vec<u8> {
+        let frame = self.publish(topic, b"the first that did not fit");
+        self.sweep_with(|of, _| if of == id { Taken::Bytes(sent) } else { Taken::All });
+        assert!(self.tasks().contains(&Task::WatchWritable(id)));
+        frame
+    }
+}
+
+/// A frame as the server sends it.
+pub fn frame_of(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::encode(&mut out, opcode, payload);
+    out
+}

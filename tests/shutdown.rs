@@ -1,0 +1,225 @@
+//! SIGTERM and SIGINT: what was answered ok is delivered, everyone is told goodbye, the process ends with 0.
+
+mod common;
+
+use std::sync::mpsc;
+use std::thread;
+
+use common::{Client, PROTO, Received, Server, messages};
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
+#[test]
+fn an_idle_server_says_goodbye_and_ends_with_0() {
+    for signal in [SIGTERM, SIGINT] {
+        let mut server = Server::start(&[]);
+        let mut client = server.client();
+        client.join(&["news"]);
+        server.signal(signal);
+        assert_eq!(client.next(), Received::Close(1001));
+        drop(client);
+        assert_eq!(server.wait().code(), Some(0), "signal {signal}");
+    }
+}
+
+#[test]
+fn a_server_without_clients_ends_with_0() {
+    let mut server = Server::start(&[]);
+    server.signal(SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// Publishes `PUBLISHER:NUMBER` with a window of calls in flight until the server refuses or closes; the numbers that
+/// were answered ok.
+fn publish_until_refused(server: &Server, publisher: usize, started: &mpsc::Sender<()>) -> Vec<usize> {
+    let mut connection = server.publisher();
+    let mut answered = Vec::new();
+    let mut sent = std::collections::HashMap::new();
+    for number in 0.. {
+        let body = messages(&[(&["news"], format!("{publisher}:{number}").as_bytes())]);
+        match connection.call("broadcast.Publish", PROTO, &body) {
+            Ok(sequence) => sent.insert(sequence, number),
+            Err(_) => break,
+        };
+        if sent.len() < 32 {
+            continue;
+        }
+        match connection.answer() {
+            Ok(answer) => {
+                let number = sent.remove(&answer.sequence).expect("an answer to a call in flight");
+                if answer.is_ok() {
+                    answered.push(number);
+                }
+            }
+            Err(_) => return answered,
+        }
+        if number == 500 {
+            started.send(()).expect("the test waits");
+        }
+    }
+    while let Ok(answer) = connection.answer() {
+        let number = sent.remove(&answer.sequence).expect("an answer to a call in flight");
+        if answer.is_ok() {
+            answered.push(number);
+        }
+    }
+    answered
+}
+
+#[test]
+fn nothing_that_was_answered_ok_is_lost_when_it_ends_under_load() {
+    const PUBLISHERS: usize = 3;
+    let mut server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    clients.iter_mut().for_each(|client| client.join(&["news"]));
+    let (started, starts) = mpsc::channel();
+    let (heard, answered) = thread::scope(|scope| {
+        let readers: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                scope.spawn(move || {
+                    let mut heard = Vec::new();
+                    loop {
+                        match client.next() {
+                            Received::Message(_, payload) => heard.push(payload),
+                            end => return (heard, end),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let server = &server;
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| {
+                let started = started.clone();
+                scope.spawn(move || publish_until_refused(server, publisher, &started))
+            })
+            .collect();
+        (0..PUBLISHERS).for_each(|_| starts.recv().expect("publishers under way"));
+        server.signal(SIGTERM);
+        let answered: Vec<_> =
+            publishers.into_iter().map(|thread| thread.join().expect("a publisher")).collect();
+        let heard: Vec<_> = readers.into_iter().map(|thread| thread.join().expect("a subscriber")).collect();
+        (heard, answered)
+    });
+    assert_eq!(server.wait().code(), Some(0));
+    for (number, (heard, end)) in heard.iter().enumerate() {
+        assert_eq!(end, &Received::Close(1001), "subscriber {number}");
+        for (publisher, answered) in answered.iter().enumerate() {
+            let prefix = format!("{publisher}:");
+            let own: Vec<usize> = heard
+                .iter()
+                .filter_map(|payload| payload.strip_prefix(&prefix))
+                .map(|number| number.parse().expect("a number"))
+                .collect();
+            assert!(
+                own.iter().copied().eq(0..own.len()),
+                "subscriber {number}: gaps or doubles of {publisher}"
+            );
+            let last = answered.iter().max().expect("something was answered ok");
+            assert!(
+                own.len() > *last,
+                "subscriber {number} has {} of {publisher}, {last} was answered ok",
+                own.len()
+            );
+        }
+    }
+}
+
+/// A server that cannot finish: a client that does not read holds what it was sent.
+fn server_held_open() -> (Server, Client, Client) {
+    let server = Server::start(&[
+        "roadcast.shutdown_grace=10m",
+        "roadcast.limits.laggard_timeout=10m",
+        "roadcast.limits.close_timeout=10m",
+        "roadcast.ping_interval=0",
+        "roadcast.limits.socket_send_bytes=16384",
+    ]);
+    let mut stalled = Client::connect_narrow(server.clients, 4096);
+    stalled.join(&["held"]);
+    let mut reader = server.client();
+    reader.join(&["news"]);
+    // More than both kernels hold, less than the outbox: it lags and stays.
+    let calls = (0..20).map(|_| ("held".to_owned(), vec![b'x'; 50_000]));
+    server.publisher().publish_all(4, calls);
+    (server, stalled, reader)
+}
+
+#[test]
+fn publishing_to_a_server_that_is_shutting_down_is_an_error() {
+    let (server, stalled, mut reader) = server_held_open();
+    let mut publisher = server.publisher();
+    publisher.publish(&["news"], b"before");
+    reader.expect("news", "before");
+    server.signal(SIGTERM);
+    // Once someone has been told goodbye, the shutdown is under way.
+    assert_eq!(reader.next(), Received::Close(1001));
+    let answer = publisher.ask("broadcast.Publish", PROTO, &messages(&[(&["held"], b"too late")]));
+    assert!(answer.error().contains("shutting down"), "{}", answer.error());
+    let answer = publisher.ask("broadcast.PublishAsync", PROTO, &messages(&[(&["held"], b"too late")]));
+    assert!(answer.error().contains("shutting down"), "{}", answer.error());
+    drop(stalled);
+}
+
+#[test]
+fn nobody_is_let_in_any_more_while_it_shuts_down() {
+    let (server, _stalled, mut reader) = server_held_open();
+    server.signal(SIGTERM);
+    assert_eq!(reader.next(), Received::Close(1001));
+    match std::net::TcpStream::connect(server.clients) {
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused),
+        // One that was accepted in the last moment is refused in HTTP or ended.
+        Ok(mut stream) => {
+            use std::io::Write;
+            stream.set_read_timeout(Some(common::PATIENCE)).expect("a read timeout");
+            let _ = stream.write_all(common::upgrade_request("/ws", &[]).as_bytes());
+            if let Ok(answer) = common::read_http(&mut stream) {
+                assert_eq!(answer.status, 503, "{}", answer.head);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_that_reads_again_gets_all_it_was_owed_before_the_goodbye() {
+    let (mut server, mut stalled, mut reader) = server_held_open();
+    server.signal(SIGTERM);
+    assert_eq!(reader.next(), Received::Close(1001));
+    drop(reader);
+    for number in 0..20 {
+        match stalled.next() {
+            Received::Message(_, payload) => assert_eq!(payload.len(), 50_000, "message {number}"),
+            other => panic!("{other:?} instead of message {number}"),
+        }
+    }
+    assert_eq!(stalled.next(), Received::Close(1001));
+    drop(stalled);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn the_grace_ends_what_does_not_end_by_itself() {
+    let mut server = Server::start(&[
+        "roadcast.shutdown_grace=300ms",
+        "roadcast.limits.laggard_timeout=10m",
+        "roadcast.limits.socket_send_bytes=16384",
+    ]);
+    let mut stalled = Client::connect_narrow(server.clients, 4096);
+    stalled.join(&["held"]);
+    server.publisher().publish_all(4, (0..20).map(|_| ("held".to_owned(), vec![b'x'; 50_000])));
+    server.signal(SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    drop(stalled);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (mut server, _stalled, mut reader) = server_held_open();
+    server.signal(SIGTERM);
+    assert_eq!(reader.next(), Received::Close(1001));
+    // Its grace is ten minutes, longer than the test waits: only the second signal can end it.
+    server.signal(SIGTERM);
+    let status = server.wait();
+    assert_ne!(status.code(), Some(0), "not a clean end: {status}");
+}
