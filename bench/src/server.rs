@@ -173,7 +173,7 @@ impl Spec {
         let (program, version) = self.program(place)?;
         let clients = free_port(place.address)?;
         let publishes = free_port(place.address)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program);
         match self.kind {
             Kind::Roadcast => {
                 command.arg("serve");
@@ -200,7 +200,7 @@ impl Spec {
             }
             Kind::RoadRunner => {
                 let config = self.scratch_file(place, "yaml");
-                std::fs::write(&config, roadrunner_config(clients, publishes))?;
+                std::fs::write(&config, roadrunner_config(&program, clients, publishes))?;
                 command.arg(config);
             }
             Kind::Centrifugo => {
@@ -318,18 +318,17 @@ fn shakes_hands(server: SocketAddr, path: &str) -> bool {
     attempt().unwrap_or(false)
 }
 
-fn roadrunner_config(clients: SocketAddr, publishes: SocketAddr) -> String {
-    let worker = std::env::current_exe().unwrap_or_default();
+fn roadrunner_config(program: &Path, clients: SocketAddr, publishes: SocketAddr) -> String {
     format!(
         "rpc: {{ listen: \"tcp://{publishes}\" }}\n\
-         server: {{ command: \"{} rr-worker\", relay: pipes, relay_timeout: 20s }}\n\
+         server: {{ command: \"{} worker\", relay: pipes, relay_timeout: 20s }}\n\
          http:\n  address: \"{clients}\"\n  max_request_size: 1024\n  middleware: [ \"websockets\" ]\n\
          \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
          broadcast: {{ default: {{ driver: memory }} }}\n\
          websockets:\n  broker: default\n  allowed_origin: \"*\"\n  path: \"/ws\"\n\
          \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
          logs: {{ mode: production, level: error }}\n",
-        worker.display()
+        program.display()
     )
 }
 
@@ -339,9 +338,9 @@ fn centrifugo_config(clients: SocketAddr) -> String {
         "port": clients.port().to_string(),
         "client_insecure": true,
         "allow_publish_for_client": true,
-        "allow_subscribe_for_client": true,
-        "ping_interval": "0s",
-        "pong_timeout": "0s",
+        // As good as off: it refuses zero.
+        "ping_interval": "24h",
+        "pong_timeout": "8s",
         "log_level": "error",
         // Room for the backlog of an open loop: a slow client is measured, not cut off.
         "client_queue_max_size": 256 * 1024 * 1024,
