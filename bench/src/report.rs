@@ -1,0 +1,4 @@
+//! Results for people and machines.
+
+pub mod machine;
+pub mod table;
