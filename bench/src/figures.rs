@@ -29,6 +29,8 @@ pub enum Metric {
     DeliveriesPerSecond,
     /// Publishes answered a second.
     PublishesPerSecond,
+    /// Joins, leaves and resets a second, beside the deliveries.
+    ActionsPerSecond,
     /// Connections a second.
     ConnectionsPerSecond,
     /// Resident memory of the server at its start, MiB.
@@ -51,6 +53,7 @@ impl Metric {
             Self::LatencyP99 => "p99 ms",
             Self::DeliveriesPerSecond => "deliveries/s",
             Self::PublishesPerSecond => "publishes/s",
+            Self::ActionsPerSecond => "joins, leaves, resets/s",
             Self::ConnectionsPerSecond => "connections/s",
             Self::RssAtStart => "RSS at start MiB",
             Self::RssPerConnection => "RSS KiB/connection",
@@ -60,7 +63,7 @@ impl Metric {
 
     /// Whether its ratio to the base says something.
     pub fn compares(self) -> bool {
-        self != Self::SoftirqShare
+        !matches!(self, Self::SoftirqShare | Self::ActionsPerSecond)
     }
 }
 
@@ -74,6 +77,8 @@ pub struct Record {
     pub label: String,
     /// What it says it is.
     pub version: String,
+    /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
+    pub point: Option<(String, usize)>,
     /// Its rounds. Round `n` of one server ran beside round `n` of the others.
     pub rounds: Vec<Round>,
     /// What went wrong, in all rounds.
@@ -94,6 +99,7 @@ impl Record {
         Self {
             label: label.to_owned(),
             version: version.to_owned(),
+            point: None,
             rounds: Vec::new(),
             faults: Faults::default(),
             deliveries: 0,
@@ -136,6 +142,8 @@ pub struct Row {
     pub server: String,
     /// What it says it is.
     pub version: String,
+    /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
+    pub point: Option<(String, usize)>,
     /// Its figures.
     pub figures: Vec<Figure>,
     /// What went wrong.
@@ -167,8 +175,6 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// Servers that were asked for and not measured, with the reason.
     pub missing: Vec<String>,
-    /// Where the case stands in a plot: the curve's name, its place on the x axis.
-    pub point: Option<(String, f64)>,
 }
 
 impl Row {
@@ -202,6 +208,7 @@ pub fn row(record: &Record, base: Option<&Record>) -> Row {
     Row {
         server: record.label.clone(),
         version: record.version.clone(),
+        point: record.point.clone(),
         figures: figures.collect(),
         faults: record.faults,
         deliveries: record.deliveries,

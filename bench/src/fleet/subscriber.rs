@@ -23,6 +23,10 @@ pub enum Stage {
     Joining,
     /// Joined.
     Ready,
+    /// The leave is sent.
+    Leaving,
+    /// Left: nothing may come.
+    Left,
     /// Ended.
     Closed,
 }

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use rustix::event::epoll;
 
 use super::say_ready;
-use crate::dialect::{JOINED, Topic};
+use crate::dialect::{JOINED, LEFT, Topic};
 use crate::frame;
 
 const CLIENTS: u64 = u64::MAX;
@@ -124,15 +124,20 @@ impl Floor {
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         while let Some((_, text, len)) = frame::head_masked(&client.input) {
             client.input.drain(..len);
-            if let (Some(b'J'), Some(topic)) =
-                (text.first(), Topic::index_of(text.get(1..).unwrap_or_default()))
-            {
+            let Some(topic) = Topic::index_of(text.get(1..).unwrap_or_default()) else { continue };
+            let subscribers = self.topics.entry(topic).or_default();
+            let answer = if text.first() == Some(&b'J') {
                 client.topic = Some(topic);
-                self.topics.entry(topic).or_default().push((name, client.stream.clone()));
-                let mut reply = Vec::new();
-                frame::encode_plain(&mut reply, frame::TEXT, JOINED);
-                let _ = (&*client.stream).write_all(&reply);
-            }
+                subscribers.push((name, client.stream.clone()));
+                JOINED
+            } else {
+                client.topic = None;
+                subscribers.retain(|(subscriber, _)| *subscriber != name);
+                LEFT
+            };
+            let mut reply = Vec::new();
+            frame::encode_plain(&mut reply, frame::TEXT, answer);
+            let _ = (&*client.stream).write_all(&reply);
         }
         Ok(())
     }
