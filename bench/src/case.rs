@@ -139,7 +139,9 @@ impl Case {
         veth.as_ref().map_or(Ok(()), Veth::leave)?;
         let base = self.base.as_ref();
         let base = contenders.iter().find(|contender| Some(&contender.record.label) == base);
-        let rows = contenders.iter().map(|contender| row(&contender.record, base.map(|base| &base.record)));
+        let base = base.filter(|base| !base.record.rounds.is_empty());
+        let measured = contenders.iter().filter(|contender| !contender.record.rounds.is_empty());
+        let rows = measured.map(|contender| row(&contender.record, base.map(|base| &base.record)));
         Ok(Results {
             case: self.name.clone(),
             question: self.question.clone(),

@@ -160,6 +160,11 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         let text = serde_json::to_string_pretty(&Run { setting: &here, results: &all })?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
+    if let Some(directory) = &setting.plots {
+        for path in report::plot::all(&all, directory)? {
+            println!("{}", path.display());
+        }
+    }
     if setting.verify {
         println!("{}", report::table::verdict(&all));
         let mut rows = all.iter().flat_map(|results| &results.rows);

@@ -173,11 +173,6 @@ impl Spec {
         self.options.iter().find(|(key, _)| key == "subscribers").and_then(|(_, number)| number.parse().ok())
     }
 
-    /// Whether its program is there; an error that says what is missing.
-    pub fn available(&self, place: &Place) -> Result<String> {
-        self.program(place).map(|(_, version)| version)
-    }
-
     /// Starts it and waits until it shakes hands.
     pub fn start(&self, place: &Place) -> Result<Server> {
         let (program, version) = self.program(place)?;

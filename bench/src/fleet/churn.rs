@@ -53,7 +53,7 @@ impl Churn {
         let stage = self.fleet.subscribers[place].stage;
         // Every third time around a ready one is reset instead of leaving.
         match stage {
-            Stage::Ready if self.actions % 3 == 0 => self.fleet.replace(place)?,
+            Stage::Ready if self.actions.is_multiple_of(3) => self.fleet.replace(place)?,
             Stage::Ready => self.fleet.leave(place)?,
             Stage::Left => self.fleet.join_again(place)?,
             Stage::Closed => self.fleet.replace(place)?,

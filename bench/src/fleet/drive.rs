@@ -32,8 +32,6 @@ const STALL: Duration = Duration::from_secs(3);
 pub struct Slice {
     /// From its begin to its last delivery.
     pub wall: Duration,
-    /// Publications that left.
-    pub published: u64,
     /// Messages that arrived.
     pub deliveries: u64,
     /// Calls that were answered.
@@ -103,7 +101,6 @@ impl Fleet {
         Ok(Slice {
             actions,
             wall,
-            published: run.published,
             deliveries: tally.deliveries,
             answered: tally.answered,
             cpu,
