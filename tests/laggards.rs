@@ -6,6 +6,9 @@ use common::{Client, Numbered, Received, Server};
 
 const RUN: Numbered = Numbered { messages: 1500, payload_bytes: 16 * 1024 };
 
+/// Messages at a time: together half of an outbox of [`TIGHT`], so that no reader is over its bound.
+const BATCH: usize = 8;
+
 /// Small bounds, so that a reader that stops is over them long before the last message.
 const TIGHT: &[&str] = &[
     "roadcast.limits.publication_bytes=65536",
@@ -32,12 +35,7 @@ fn a_subscriber_that_never_reads_is_cut_off_and_nobody_else_notices() {
     readers.iter_mut().for_each(|client| client.join(&["news"]));
     let mut stalled = Client::connect_narrow(server.clients, 16 * 1024);
     stalled.join(&["news"]);
-    std::thread::scope(|scope| {
-        for client in &mut readers {
-            scope.spawn(|| RUN.read(client, 0..RUN.messages));
-        }
-        RUN.publish(&server, 0..RUN.messages);
-    });
+    RUN.publish_in_step(&server, 0..RUN.messages, BATCH, &mut readers);
     // Now it reads: a prefix without a gap, then a Close 1013, or the end if it had been terminated before.
     let (count, end) = RUN.read_prefix(&mut stalled);
     assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");
@@ -76,22 +74,18 @@ fn a_subscriber_that_pauses_within_its_bound_gets_everything_in_order() {
 #[test]
 fn a_lagging_subscriber_may_vanish_and_another_come() {
     let server = Server::start(TIGHT);
-    let mut reader = server.client();
-    reader.join(&["news"]);
+    let mut readers = vec![server.client()];
+    readers[0].join(&["news"]);
     let mut stalled: Vec<Client> =
         (0..4).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
     stalled.iter_mut().for_each(|client| client.join(&["news"]));
     let half = RUN.messages / 2;
-    std::thread::scope(|scope| {
-        scope.spawn(|| RUN.read(&mut reader, 0..RUN.messages));
-        RUN.publish(&server, 0..half);
-        stalled.into_iter().for_each(Client::reset);
-        let mut newcomer = server.client();
-        newcomer.join(&["news"]);
-        scope.spawn(move || RUN.read(&mut newcomer, half..RUN.messages));
-        RUN.publish(&server, half..RUN.messages);
-    });
-    reader.close();
+    RUN.publish_in_step(&server, 0..half, BATCH, &mut readers);
+    stalled.into_iter().for_each(Client::reset);
+    readers.push(server.client());
+    readers[1].join(&["news"]);
+    RUN.publish_in_step(&server, half..RUN.messages, BATCH, &mut readers);
+    readers.into_iter().for_each(Client::close);
 }
 
 #[test]
@@ -104,18 +98,16 @@ fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
         "roadcast.limits.outboxes_bytes=2097152",
         "roadcast.limits.socket_send_bytes=65536",
     ]);
-    let mut reader = server.client();
-    reader.join(&["news"]);
+    let mut readers = [server.client()];
+    readers[0].join(&["news"]);
     let mut stalled: Vec<Client> =
         (0..8).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
     stalled.iter_mut().for_each(|client| client.join(&["news"]));
-    std::thread::scope(|scope| {
-        scope.spawn(|| RUN.read(&mut reader, 0..RUN.messages));
-        RUN.publish(&server, 0..RUN.messages);
-    });
+    // One at a time: that fits its socket, so the reader never needs any of the sum.
+    RUN.publish_in_step(&server, 0..RUN.messages, 1, &mut readers);
     for client in &mut stalled {
         let (count, end) = RUN.read_prefix(client);
         assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");
     }
-    reader.close();
+    readers.into_iter().for_each(Client::close);
 }

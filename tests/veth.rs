@@ -166,12 +166,7 @@ fn one_that_does_not_read_gets_a_prefix_and_the_others_everything() {
         namespace.clients(4, |address| Client::connect(address, "/ws").expect("an upgrade"), &server);
     let mut stalled = namespace.clients(2, |address| Client::connect_narrow(address, 16 * 1024), &server);
     readers.iter_mut().chain(&mut stalled).for_each(|client| client.join(&["news"]));
-    thread::scope(|scope| {
-        for client in &mut readers {
-            scope.spawn(|| RUN.read(client, 0..RUN.messages));
-        }
-        RUN.publish(&server, 0..RUN.messages);
-    });
+    RUN.publish_in_step(&server, 0..RUN.messages, 16, &mut readers);
     for client in &mut stalled {
         let (count, end) = RUN.read_prefix(client);
         assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");

@@ -298,11 +298,9 @@ fn goodbye(frame: Option<&CloseFrame>) -> String {
         1013 => "this subscriber took its messages too slowly",
         _ => "unknown reason",
     };
-    if frame.reason.is_empty() {
-        format!("{meaning} ({code})")
-    } else {
-        format!("{meaning} ({code}: {})", frame.reason)
-    }
+    // What the server says of its own end is worth more than what the code says of any.
+    let said = if frame.reason.is_empty() { meaning } else { frame.reason.as_str() };
+    format!("{said} ({code})")
 }
 
 /// What the server sends: a publication, whose payload is a string, or a reply, whose payload is a list.
@@ -379,7 +377,7 @@ mod tests {
         let frame = CloseFrame { code: 1001.into(), reason: "".into() };
         assert_eq!(goodbye(Some(&frame)), "it is shutting down (1001)");
         let frame = CloseFrame { code: 4000.into(), reason: "why".into() };
-        assert_eq!(goodbye(Some(&frame)), "unknown reason (4000: why)");
+        assert_eq!(goodbye(Some(&frame)), "why (4000)");
         assert_eq!(goodbye(None), "without a reason");
     }
 

@@ -136,8 +136,10 @@ impl Shard {
 
     pub(super) fn pong(&mut self, id: ConnId, payload: &[u8]) {
         let connection = self.connections.at(id.index);
-        if connection.lagging
-            && let Some(outbox) = connection.outbox.as_mut()
+        let lagging = connection.lagging;
+        // Also while a late one waits: this is the later one, and must not overtake it.
+        if let Some(outbox) =
+            connection.outbox.as_mut().filter(|outbox| lagging || outbox.late_pong.is_some())
         {
             outbox.late_pong = Some(payload.into());
             return;

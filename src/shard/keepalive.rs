@@ -96,7 +96,10 @@ impl Shard {
         let limits = &self.settings.limits;
         let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
         let connection = self.connections.at(id.index);
-        if connection.awaits_pong && !connection.heard && !connection.lagging {
+        // Whoever is not listened to may have answered.
+        let forgiven = connection.lagging || connection.read_paused;
+        let missing = connection.awaits_pong && !connection.heard && !forgiven;
+        if missing {
             self.counters.pongs_missing.add(1);
             self.tasks.push_back(Task::Report(id, Report::PongMissing));
             self.terminate(id, true);

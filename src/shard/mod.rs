@@ -143,6 +143,7 @@ const OVER_LIMIT_MAX: usize = 256;
 impl Shard {
     /// A shard without connections. `budget` counts the connections of all shards.
     pub fn new(settings: Arc<Settings>, counters: Arc<ShardCounters>, budget: Arc<ConnectionBudget>) -> Self {
+        assert_eq!(settings.rules.demo, settings.demo_page.is_some(), "a page that is served is there");
         Self {
             settings,
             counters,

@@ -35,6 +35,22 @@ impl Numbered {
         server.publisher().publish_all(16, range.map(|number| ("news".to_owned(), self.payload(number))));
     }
 
+    /// Publishes those of a range, `batch` at a time, each of which all of `readers` read before the next: then none of
+    /// them is ever behind by more than a batch, however slow the machine.
+    pub fn publish_in_step(
+        self,
+        server: &Server,
+        range: std::ops::Range<usize>,
+        batch: usize,
+        readers: &mut [Client],
+    ) {
+        for start in range.clone().step_by(batch) {
+            let part = start..(start + batch).min(range.end);
+            self.publish(server, part.clone());
+            readers.iter_mut().for_each(|client| self.read(client, part.clone()));
+        }
+    }
+
     /// Reads those of a range, in order and nothing else.
     pub fn read(self, client: &mut Client, range: std::ops::Range<usize>) {
         range.for_each(|expected| assert_eq!(self.number(&client.next()), expected));

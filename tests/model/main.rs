@@ -4,9 +4,17 @@
 //! time it is. The files named for a part of the behaviour drive one shard by hand; `world` lets a few shards, a hub and
 //! many clients run under a seed, and compares every stream with what a naive model expects.
 
+mod client;
+mod host;
+mod hub;
 mod rig;
+mod talk;
 mod wire;
+mod world;
 
+mod ends;
 mod input;
+mod joins;
 mod laggards;
+mod pings;
 mod sends;

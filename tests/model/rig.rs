@@ -157,6 +157,11 @@ impl Rig {
         frame.to_vec()
     }
 
+    /// The frame that a publication would have.
+    pub fn publish_to_nobody(&self, name: &str, payload: &[u8]) -> Vec<u8> {
+        publication::encode(name, payload, usize::MAX).unwrap().to_vec()
+    }
+
     /// One batch. Returns the connections that it named.
     pub fn batch(&mut self, mut socket: impl FnMut(ConnId, &[u8]) -> Taken) -> Vec<ConnId> {
         let sends = self.shard.plan();

@@ -1,0 +1,323 @@
+//! One client: what it sends, how it reads, and whether what it reads is what the contract promises.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use roadcast::limits::Limits;
+use roadcast::shard::ConnId;
+use roadcast::ws::frame::Opcode;
+
+use super::hub::{Hub, Key};
+use super::wire;
+
+/// A command that is answered, as the client has sent it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub join: bool,
+    pub broker: String,
+    pub topics: Vec<String>,
+}
+
+/// What the client waits for, in order.
+#[derive(Debug)]
+pub enum Expected {
+    Reply(Command),
+    Echo(Opcode, Vec<u8>),
+}
+
+/// How the client has ended its side, or broken the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// A Close frame with this payload, which comes back.
+    Close(Option<u16>),
+    /// Something that is answered by a Close of this code.
+    Violation(u16),
+    /// The end of its stream.
+    End,
+    /// A reset.
+    Reset,
+}
+
+/// A topic that the client has read `@join` for.
+#[derive(Debug)]
+struct Subscription {
+    /// Publications of the topic when it read `@join`: from this one on, all must come.
+    from: usize,
+    /// The next one, once there has been a first.
+    next: Option<usize>,
+}
+
+/// How the server has ended the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Close(Option<u16>),
+    Refused,
+}
+
+pub struct Client {
+    pub host: usize,
+    pub id: ConnId,
+    /// Speaks to the echo path.
+    pub echo: bool,
+    /// Its request is one that is refused.
+    pub refused: bool,
+    /// Bytes that the kernel holds for it at most.
+    pub capacity: usize,
+    /// Bytes it reads at a time at most; 0: it never reads.
+    pub reads: usize,
+    /// How often its socket takes less than it has room for.
+    pub short: f64,
+    pub answers_pings: bool,
+    /// What it has sent and the server has not received.
+    pub outgoing: Vec<u8>,
+    pub goodbye: Option<Goodbye>,
+    /// Taken by its socket, not read.
+    pub kernel: Vec<u8>,
+    stream: Vec<u8>,
+    upgraded: bool,
+    expected: VecDeque<Expected>,
+    subscriptions: BTreeMap<Key, Subscription>,
+    /// Of each topic, the publication behind the last one read.
+    behind: BTreeMap<Key, usize>,
+    pings: u32,
+    pongs: u32,
+    pub ended: Option<Ended>,
+    /// The server has ended its direction.
+    pub finished: bool,
+    /// The socket is gone.
+    pub gone: bool,
+    /// The server has reported it as too slow or silent.
+    pub given_up: bool,
+}
+
+impl Client {
+    pub fn new(host: usize, id: ConnId) -> Self {
+        Self {
+            host,
+            id,
+            echo: false,
+            refused: false,
+            capacity: usize::MAX,
+            reads: usize::MAX,
+            short: 0.0,
+            answers_pings: true,
+            outgoing: Vec::new(),
+            goodbye: None,
+            kernel: Vec::new(),
+            stream: Vec::new(),
+            upgraded: false,
+            expected: VecDeque::new(),
+            subscriptions: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            pings: 0,
+            pongs: 0,
+            ended: None,
+            finished: false,
+            gone: false,
+            given_up: false,
+        }
+    }
+
+    /// Whether it takes and reads everything at once: it must never be closed for what it did not do.
+    pub fn is_steady(&self) -> bool {
+        self.capacity == usize::MAX && self.reads == usize::MAX && self.short == 0.0 && self.answers_pings
+    }
+
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded
+    }
+
+    /// Whether commands that it sends now will be answered, as far as it knows.
+    pub fn is_talking(&self) -> bool {
+        self.upgraded && self.goodbye.is_none() && self.ended.is_none() && !self.gone
+    }
+
+    pub fn topics(&self) -> impl Iterator<Item = &Key> {
+        self.subscriptions.keys()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.outgoing.extend_from_slice(bytes);
+    }
+
+    pub fn expect(&mut self, expected: Expected) {
+        self.expected.push_back(expected);
+    }
+
+    /// The frame of its next ping.
+    pub fn ping(&mut self) -> Vec<u8> {
+        self.pings += 1;
+        wire::masked(Opcode::Ping, &self.pings.to_be_bytes())
+    }
+
+    /// Reads up to `bytes` and judges every whole frame among what it has.
+    pub fn read(&mut self, bytes: usize, hub: &Hub, limits: &Limits) {
+        let bytes = bytes.min(self.kernel.len());
+        self.stream.extend_from_slice(&self.kernel[..bytes]);
+        self.kernel.drain(..bytes);
+        let stream = std::mem::take(&mut self.stream);
+        let mut rest = &stream[..];
+        if !self.upgraded && self.ended.is_none() {
+            let Some(head) = rest.windows(4).position(|end| end == b"\r\n\r\n") else {
+                self.stream = stream;
+                return;
+            };
+            if rest.starts_with(b"HTTP/1.1 101 ") {
+                assert!(!self.refused, "{self:?} should have been refused");
+                self.upgraded = true;
+                rest = &rest[head + 4..];
+            } else {
+                self.ended = Some(Ended::Refused);
+            }
+        }
+        while self.upgraded
+            && let Some(frame) = wire::front(rest)
+        {
+            assert_eq!(self.ended, None, "a frame behind the last: {frame:?}");
+            self.frame(frame.opcode, &rest[frame.payload..frame.end], &rest[..frame.end], hub, limits);
+            rest = &rest[frame.end..];
+        }
+        self.stream = rest.to_vec();
+    }
+
+    fn frame(&mut self, opcode: Opcode, payload: &[u8], frame: &[u8], hub: &Hub, limits: &Limits) {
+        match opcode {
+            Opcode::Ping if self.answers_pings && self.goodbye.is_none() => {
+                self.send(&wire::masked(Opcode::Pong, payload));
+            }
+            Opcode::Ping => {}
+            Opcode::Pong => {
+                let pong = u32::from_be_bytes(payload.try_into().expect("the payload of a ping"));
+                assert!(pong > self.pongs && pong <= self.pings, "pong {pong} behind {}", self.pongs);
+                self.pongs = pong;
+            }
+            Opcode::Close => self.closed(payload, hub),
+            Opcode::Text | Opcode::Binary if self.echo => {
+                let Some(Expected::Echo(sent, bytes)) = self.expected.pop_front() else {
+                    panic!("an echo of nothing")
+                };
+                assert!(sent == opcode && bytes == payload, "the message as it was sent");
+            }
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"@") => self.reply(payload, hub, limits),
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"#") => self.reply(payload, hub, limits),
+            Opcode::Text => self.publication(payload, frame, hub),
+            Opcode::Binary | Opcode::Continuation => panic!("{opcode:?} from the server"),
+        }
+    }
+
+    fn closed(&mut self, payload: &[u8], hub: &Hub) {
+        let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+        let answered = self.expected.is_empty();
+        match (code, self.goodbye) {
+            (Some(1001), _) if hub.drained => {}
+            (Some(1013), _) if !self.is_steady() => {}
+            (code, Some(Goodbye::Close(sent))) if code == sent => assert!(answered, "{:?}", self.expected),
+            (Some(code), Some(Goodbye::Violation(due))) if code == due => {
+                assert!(answered, "{:?}", self.expected)
+            }
+            _ => panic!("Close {code:?} without a reason: {self:?}"),
+        }
+        self.ended = Some(Ended::Close(code));
+    }
+
+    fn reply(&mut self, payload: &[u8], hub: &Hub, limits: &Limits) {
+        let text = std::str::from_utf8(payload).expect("JSON");
+        let Some(Expected::Reply(command)) = self.expected.pop_front() else { panic!("unasked: {text}") };
+        let broker = match command.broker.as_str() {
+            "" | "memory" => Some(0),
+            "bus" => Some(1),
+            _ => None,
+        };
+        let (done, refused) = if command.join { ("@join", "#join") } else { ("@leave", "#leave") };
+        let is = |topic| text == wire::reply(topic, &command.topics);
+        assert!(is(done) || is(refused), "{text} to {command:?}");
+        let Some(broker) = broker else {
+            assert!(is(refused), "an unknown broker: {text}");
+            return;
+        };
+        let mut keys: Vec<Key> = command.topics.iter().map(|topic| (broker, topic.clone())).collect();
+        if !command.join {
+            assert!(is(done), "{text}");
+            self.subscriptions.retain(|key, _| !keys.contains(key));
+            return;
+        }
+        keys.retain(|key| !self.subscriptions.contains_key(key));
+        let asked = keys.len();
+        keys.sort();
+        keys.dedup();
+        keys.retain(|(_, topic)| !topic.is_empty());
+        let too_long = command.topics.iter().any(|topic| topic.len() > limits.topic_bytes);
+        let room = limits.topics_per_connection - self.subscriptions.len();
+        if too_long || keys.len() > room {
+            assert!(is(refused), "over a limit: {text}");
+        } else if asked <= room && limits.topics == usize::MAX && !hub.drained {
+            // Topics named twice may count twice.
+            assert!(is(done), "within the limits: {text}");
+        }
+        if is(done) {
+            for key in keys {
+                let from = hub.published(&key);
+                self.subscriptions.insert(key, Subscription { from, next: None });
+            }
+        }
+    }
+
+    fn publication(&mut self, payload: &[u8], frame: &[u8], hub: &Hub) {
+        let start = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
+        let fields: Vec<&str> = start.split(['"', '.', ':']).collect();
+        let [_, _, _, _, topic, _, _, _, _, broker, index, ..] = fields[..] else { panic!("{start}") };
+        let key: Key = (broker.parse().unwrap(), topic.to_owned());
+        let index: usize = index.parse().unwrap();
+        assert!(hub.history[&key][index][..] == *frame, "{key:?} {index} as it was published");
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            panic!("{key:?} {index} to somebody who has not joined")
+        };
+        let behind = self.behind.entry(key.clone()).or_default();
+        match subscription.next {
+            Some(next) => assert_eq!(index, next, "{key:?}: the next one"),
+            None => assert!(
+                (*behind..=subscription.from).contains(&index),
+                "{key:?} {index}: the first since @join at {}, not before {behind}",
+                subscription.from,
+            ),
+        }
+        subscription.next = Some(index + 1);
+        *behind = index + 1;
+    }
+
+    /// Everything that it was promised has come.
+    pub fn check_complete(&self, hub: &Hub) {
+        assert!(self.stream.is_empty() && self.kernel.is_empty(), "half a frame: {self:?}");
+        for (key, subscription) in &self.subscriptions {
+            let next = subscription.next.unwrap_or(subscription.from);
+            assert_eq!(next, hub.published(key), "{key:?} of {:?} on shard {}", self.id, self.host);
+        }
+        if self.ended.is_none() {
+            assert!(self.expected.is_empty(), "unanswered: {:?}", self.expected);
+            assert_eq!(self.pongs, self.pings, "the last ping is answered");
+        }
+    }
+
+    /// The server has ended its direction and all has been read: the last was a whole Close, or an HTTP answer.
+    pub fn check_finished(&self) {
+        assert!(self.ended.is_some(), "finished without a last word: {self:?}");
+        assert!(self.stream.is_empty() || self.ended == Some(Ended::Refused));
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("at", &(self.host, self.id))
+            .field("echo", &self.echo)
+            .field("capacity", &self.capacity)
+            .field("reads", &self.reads)
+            .field("unread", &(self.kernel.len(), self.stream.len()))
+            .field("unsent", &self.outgoing.len())
+            .field("expected", &self.expected.len())
+            .field("goodbye", &self.goodbye)
+            .field("ended", &self.ended)
+            .field("steady", &self.is_steady())
+            .finish_non_exhaustive()
+    }
+}
