@@ -191,7 +191,7 @@ impl Case {
 
 impl Contender {
     fn new(server: Server, spec: Option<&Spec>) -> Self {
-        let mut record = Record::new(&server.label, &server.version);
+        let mut record = Record::new(&server.label, server.kind, &server.version);
         let subscribers = spec.and_then(Spec::subscribers);
         record.point = spec.and_then(|spec| Some((spec.kind.name().to_owned(), spec.subscribers()?)));
         Self { server, record, subscribers }

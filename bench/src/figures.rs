@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock::TICK_NANOS;
 use crate::fleet::tally::Faults;
+use crate::server::Kind;
 use crate::stats::Spread;
 
 /// Something measured. Less is better unless it is a speed.
@@ -75,6 +76,8 @@ pub type Round = BTreeMap<Metric, f64>;
 pub struct Record {
     /// The server.
     pub label: String,
+    /// What it is.
+    pub kind: Kind,
     /// What it says it is.
     pub version: String,
     /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
@@ -95,9 +98,10 @@ pub struct Record {
 
 impl Record {
     /// An empty record.
-    pub fn new(label: &str, version: &str) -> Self {
+    pub fn new(label: &str, kind: Kind, version: &str) -> Self {
         Self {
             label: label.to_owned(),
+            kind,
             version: version.to_owned(),
             point: None,
             rounds: Vec::new(),
@@ -140,6 +144,8 @@ pub struct Percentile {
 pub struct Row {
     /// The server.
     pub server: String,
+    /// What it is.
+    pub kind: Kind,
     /// What it says it is.
     pub version: String,
     /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
@@ -207,6 +213,7 @@ pub fn row(record: &Record, base: Option<&Record>) -> Row {
     }
     Row {
         server: record.label.clone(),
+        kind: record.kind,
         version: record.version.clone(),
         point: record.point.clone(),
         figures: figures.collect(),
@@ -240,7 +247,7 @@ mod tests {
     use super::*;
 
     fn record(values: &[f64]) -> Record {
-        let mut record = Record::new("server", "1");
+        let mut record = Record::new("server", Kind::Roadcast, "1");
         record.rounds = values.iter().map(|&value| Round::from([(Metric::CpuPerDelivery, value)])).collect();
         record
     }

@@ -10,6 +10,8 @@ pub mod drive;
 pub mod flight;
 mod publisher;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 pub use subscriber::upgrade_request;
 pub mod tally;
 

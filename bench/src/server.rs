@@ -16,7 +16,8 @@ use crate::cores;
 use crate::dialect::{Centrifugo, Dialect, Floor, Goridge, Letters};
 
 /// A kind of server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Roadcast.
     Roadcast,

@@ -25,10 +25,10 @@ const ALL: &str = "roadcast,floor,uws,roadrunner,centrifugo";
 const SERVERS: &str = "roadcast,uws,roadrunner,centrifugo";
 /// Those who keep an open loop's pace.
 const FAST: &str = "roadcast,floor,uws";
-/// One server with different numbers of subscribers, all at once.
+/// One server with different numbers of subscribers, all at once. Together they fit a process of 20,000 descriptors.
 const SIZES: &str = "roadcast-100=roadcast:subscribers=100,roadcast-1000=roadcast:subscribers=1000,\
                      roadcast-10000=roadcast:subscribers=10000,uws-100=uws:subscribers=100,\
-                     uws-1000=uws:subscribers=1000,uws-10000=uws:subscribers=10000";
+                     uws-1000=uws:subscribers=1000,uws-5000=uws:subscribers=5000";
 const SHARDS: &str = "roadcast,roadcast-2-shards=roadcast:shards=2";
 
 const UWS: &str = "uws";

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
@@ -40,9 +40,7 @@ struct Floor {
 }
 
 /// Serves for ever.
-pub fn serve(clients: SocketAddr, publishes: SocketAddr, batch: bool) -> Result<()> {
-    let clients = TcpListener::bind(clients)?;
-    let publishes = TcpListener::bind(publishes)?;
+pub fn serve(clients: TcpListener, publishes: TcpListener, batch: bool) -> Result<()> {
     // std listens with a backlog of 128; a storm of connections needs more.
     rustix::net::listen(&clients, 4096)?;
     clients.set_nonblocking(true)?;
