@@ -7,7 +7,7 @@ mod rpc;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::clock::Clock;
 use crate::figures::{Record, Results, row};
@@ -15,6 +15,7 @@ use crate::fleet::drive::{Pace, Slice};
 use crate::fleet::{Fleet, Plan};
 use crate::progress::Progress;
 use crate::server::{Place, Server, Spec};
+use crate::veth::Veth;
 
 /// What is put to the servers.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +60,8 @@ pub struct FanOut {
     pub pace: Pace,
     /// Share of the subscribers who never read, %.
     pub slow_percent: f64,
-    /// Connections that come, join, leave and go all the while, at a time.
-    pub churn: usize,
+    /// Joins, leaves and resets a second of other clients meanwhile; 0: there are none.
+    pub churn: u32,
 }
 
 /// One case.
@@ -82,14 +83,16 @@ pub struct Case {
     pub slice: Duration,
     /// Whether the generator polls without sleeping.
     pub spin: bool,
-    /// Where it stands in a plot.
-    pub point: Option<(String, f64)>,
+    /// Whether a veth pair lies between the servers and the generator, instead of loopback.
+    pub veth: bool,
 }
 
 /// A server with its fleet and what it did so far.
 struct Contender {
     server: Server,
     record: Record,
+    /// Its own number of subscribers, in place of the workload's.
+    subscribers: Option<usize>,
 }
 
 impl Case {
@@ -98,21 +101,29 @@ impl Case {
         progress.case(&self.name);
         let mut missing = Vec::new();
         let mut contenders: Vec<Contender> =
-            running.into_iter().map(|server| Contender::new(server)).collect();
+            running.into_iter().map(|server| Contender::new(server, None)).collect();
+        let veth =
+            self.veth.then(Veth::new).transpose().with_context(|| format!("{}: no veth pair", self.name))?;
+        let mut place = place.clone();
+        if let Some(veth) = &veth {
+            place.address = veth.address();
+        }
         for spec in &self.servers {
             if !spec.kind.has_subscribers() && !matches!(self.work, Work::Rpc { .. }) {
                 missing.push(format!("{}: it has no subscribers", spec.label));
                 continue;
             }
             progress.say(&format!("starting {}", spec.label));
-            match spec.start(place) {
-                Ok(server) => contenders.push(Contender::new(server)),
+            match spec.start(&place) {
+                Ok(server) => contenders.push(Contender::new(server, Some(spec))),
                 Err(error) => missing.push(format!("{}: {error:#}", spec.label)),
             }
         }
         if contenders.is_empty() {
             bail!("{}: no server to measure: {}", self.name, missing.join("; "));
         }
+        // From here on every socket is a client's.
+        veth.as_ref().map_or(Ok(()), Veth::enter)?;
         match &self.work {
             Work::FanOut(work) => fanout::run(self, work, &mut contenders, &mut missing, progress)?,
             Work::Connect { connections, window } => {
@@ -125,9 +136,12 @@ impl Case {
                 rpc::run(self, (*window, *payload, *subscribers), &mut contenders, &mut missing, progress)?;
             }
         }
+        veth.as_ref().map_or(Ok(()), Veth::leave)?;
         let base = self.base.as_ref();
         let base = contenders.iter().find(|contender| Some(&contender.record.label) == base);
-        let rows = contenders.iter().map(|contender| row(&contender.record, base.map(|base| &base.record)));
+        let base = base.filter(|base| !base.record.rounds.is_empty());
+        let measured = contenders.iter().filter(|contender| !contender.record.rounds.is_empty());
+        let rows = measured.map(|contender| row(&contender.record, base.map(|base| &base.record)));
         Ok(Results {
             case: self.name.clone(),
             question: self.question.clone(),
@@ -136,7 +150,6 @@ impl Case {
             base: base.map(|base| base.record.label.clone()),
             rows: rows.collect(),
             missing,
-            point: self.point.clone(),
         })
     }
 
@@ -177,9 +190,11 @@ impl Case {
 }
 
 impl Contender {
-    fn new(server: Server) -> Self {
-        let record = Record::new(&server.label, &server.version);
-        Self { server, record }
+    fn new(server: Server, spec: Option<&Spec>) -> Self {
+        let mut record = Record::new(&server.label, server.kind, &server.version);
+        let subscribers = spec.and_then(Spec::subscribers);
+        record.point = spec.and_then(|spec| Some((spec.kind.name().to_owned(), spec.subscribers()?)));
+        Self { server, record, subscribers }
     }
 }
 
@@ -221,7 +236,7 @@ impl std::fmt::Display for Work {
                     write!(out, ", {slow_percent} % never read")?;
                 }
                 if *churn > 0 {
-                    write!(out, ", {churn} come and go")?;
+                    write!(out, ", {churn} joins, leaves and resets/s")?;
                 }
                 Ok(())
             }

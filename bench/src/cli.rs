@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::server::Spec;
+use crate::suite::Suite;
 
 /// Puts the same load to WebSocket publish/subscribe servers, in turn, and compares what it costs them.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub enum Command {
     Idle(IdleArgs),
     /// Publishes through one RPC connection, driven by their answers
     Rpc(RpcArgs),
+    /// A suite of cases
+    Suite(SuiteArgs),
     /// Serve as the floor: a loop of blocking writes
     #[command(hide = true)]
     Floor {
@@ -67,9 +70,9 @@ pub struct FanoutArgs {
     /// Share of the subscribers who never read, %
     #[arg(long, default_value_t = 0.0)]
     pub slow: f64,
-    /// Clients that come, join, leave and are reset all the while, at a time
+    /// Joins, leaves and resets a second of other clients meanwhile
     #[arg(long, default_value_t = 0)]
-    pub churn: usize,
+    pub churn: u32,
     /// What all workloads have.
     #[command(flatten)]
     pub common: Common,
@@ -87,6 +90,28 @@ pub struct ConnectArgs {
     /// What all workloads have.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// A suite.
+#[derive(Args, Debug)]
+pub struct SuiteArgs {
+    /// Which
+    pub suite: Suite,
+    /// Only cases whose name contains one of these
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Rounds, in place of the suite's own
+    #[arg(long)]
+    pub rounds: Option<usize>,
+    /// Milliseconds of a slice, in place of the suite's own
+    #[arg(long)]
+    pub slice_ms: Option<u64>,
+    /// Put these servers to every case, the first as the base
+    #[arg(long, value_delimiter = ',')]
+    pub servers: Vec<Spec>,
+    /// How the load is made.
+    #[command(flatten)]
+    pub setting: SettingArgs,
 }
 
 /// Idle connections.
@@ -136,6 +161,9 @@ pub struct Common {
     /// Milliseconds of a slice
     #[arg(long, default_value_t = 1000)]
     pub slice_ms: u64,
+    /// Put a veth pair with MTU 1500 between servers and generator, in a network namespace (needs root and ip)
+    #[arg(long)]
+    pub veth: bool,
     /// How the load is made.
     #[command(flatten)]
     pub setting: SettingArgs,

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 pub use centrifugo::Centrifugo;
 pub use goridge::Goridge;
-pub use letters::{Floor, JOINED, Letters};
+pub use letters::{Floor, JOINED, LEFT, Letters};
 
 /// A topic of a workload.
 #[derive(Clone, Debug)]
@@ -48,11 +48,19 @@ pub trait Dialect {
     /// Appends the frames that join `topic` on a connection just upgraded.
     fn join(&self, topic: &Topic, out: &mut Vec<u8>);
 
+    /// Appends the frames that join `topic` once more, after a leave.
+    fn join_again(&self, topic: &Topic, out: &mut Vec<u8>) {
+        self.join(topic, out);
+    }
+
     /// Whether a message to a subscriber says that its join is done, or refused; `None` if it says neither.
     fn joined(&self, message: &[u8]) -> Option<bool>;
 
     /// Appends the frames that leave `topic`.
     fn leave(&self, topic: &Topic, out: &mut Vec<u8>);
+
+    /// Whether a message to a subscriber says that its leave is done.
+    fn left(&self, message: &[u8]) -> bool;
 
     /// How publishes travel.
     fn link(&self) -> Link;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock::TICK_NANOS;
 use crate::fleet::tally::Faults;
+use crate::server::Kind;
 use crate::stats::Spread;
 
 /// Something measured. Less is better unless it is a speed.
@@ -29,6 +30,8 @@ pub enum Metric {
     DeliveriesPerSecond,
     /// Publishes answered a second.
     PublishesPerSecond,
+    /// Joins, leaves and resets a second, beside the deliveries.
+    ActionsPerSecond,
     /// Connections a second.
     ConnectionsPerSecond,
     /// Resident memory of the server at its start, MiB.
@@ -51,6 +54,7 @@ impl Metric {
             Self::LatencyP99 => "p99 ms",
             Self::DeliveriesPerSecond => "deliveries/s",
             Self::PublishesPerSecond => "publishes/s",
+            Self::ActionsPerSecond => "joins, leaves, resets/s",
             Self::ConnectionsPerSecond => "connections/s",
             Self::RssAtStart => "RSS at start MiB",
             Self::RssPerConnection => "RSS KiB/connection",
@@ -60,7 +64,7 @@ impl Metric {
 
     /// Whether its ratio to the base says something.
     pub fn compares(self) -> bool {
-        self != Self::SoftirqShare
+        !matches!(self, Self::SoftirqShare | Self::ActionsPerSecond)
     }
 }
 
@@ -72,8 +76,12 @@ pub type Round = BTreeMap<Metric, f64>;
 pub struct Record {
     /// The server.
     pub label: String,
+    /// What it is.
+    pub kind: Kind,
     /// What it says it is.
     pub version: String,
+    /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
+    pub point: Option<(String, usize)>,
     /// Its rounds. Round `n` of one server ran beside round `n` of the others.
     pub rounds: Vec<Round>,
     /// What went wrong, in all rounds.
@@ -90,10 +98,12 @@ pub struct Record {
 
 impl Record {
     /// An empty record.
-    pub fn new(label: &str, version: &str) -> Self {
+    pub fn new(label: &str, kind: Kind, version: &str) -> Self {
         Self {
             label: label.to_owned(),
+            kind,
             version: version.to_owned(),
+            point: None,
             rounds: Vec::new(),
             faults: Faults::default(),
             deliveries: 0,
@@ -134,8 +144,12 @@ pub struct Percentile {
 pub struct Row {
     /// The server.
     pub server: String,
+    /// What it is.
+    pub kind: Kind,
     /// What it says it is.
     pub version: String,
+    /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
+    pub point: Option<(String, usize)>,
     /// Its figures.
     pub figures: Vec<Figure>,
     /// What went wrong.
@@ -167,8 +181,6 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// Servers that were asked for and not measured, with the reason.
     pub missing: Vec<String>,
-    /// Where the case stands in a plot: the curve's name, its place on the x axis.
-    pub point: Option<(String, f64)>,
 }
 
 impl Row {
@@ -201,7 +213,9 @@ pub fn row(record: &Record, base: Option<&Record>) -> Row {
     }
     Row {
         server: record.label.clone(),
+        kind: record.kind,
         version: record.version.clone(),
+        point: record.point.clone(),
         figures: figures.collect(),
         faults: record.faults,
         deliveries: record.deliveries,
@@ -233,7 +247,7 @@ mod tests {
     use super::*;
 
     fn record(values: &[f64]) -> Record {
-        let mut record = Record::new("server", "1");
+        let mut record = Record::new("server", Kind::Roadcast, "1");
         record.rounds = values.iter().map(|&value| Round::from([(Metric::CpuPerDelivery, value)])).collect();
         record
     }

@@ -5,10 +5,13 @@
 //! - A message is looked at where the kernel put it; only the head of a frame that came in two is copied.
 //! - What is expected is known before it is sent, so what never comes is known too.
 
+pub mod churn;
 pub mod drive;
 pub mod flight;
 mod publisher;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 pub use subscriber::upgrade_request;
 pub mod tally;
 
@@ -25,7 +28,7 @@ use crate::clock::Clock;
 use crate::dialect::{Dialect, Link, Topic};
 use crate::frame;
 use crate::order::Order;
-use crate::stamp::{FILLER, STAMP_BYTES, Stamp};
+use crate::stamp::{FILLER, MARK, STAMP_BYTES, Stamp};
 use flight::Flight;
 use publisher::Publisher;
 use subscriber::{Stage, Subscriber};
@@ -189,9 +192,34 @@ impl Fleet {
         self.pending = 0;
     }
 
-    /// Subscribers that have joined.
-    pub fn ready(&self) -> usize {
-        self.subscribers.iter().filter(|subscriber| subscriber.stage == Stage::Ready).count()
+    /// Sends a leave.
+    fn leave(&mut self, place: usize) -> Result<()> {
+        let subscriber = &mut self.subscribers[place];
+        self.command.clear();
+        self.dialect.leave(&self.topics[subscriber.topic as usize], &mut self.command);
+        subscriber.stage = Stage::Leaving;
+        subscriber.send(&self.command)
+    }
+
+    /// Joins again, expecting the topic from whichever message comes first.
+    fn join_again(&mut self, place: usize) -> Result<()> {
+        let subscriber = &mut self.subscribers[place];
+        self.command.clear();
+        self.dialect.join_again(&self.topics[subscriber.topic as usize], &mut self.command);
+        subscriber.stage = Stage::Joining;
+        subscriber.order = Order::default();
+        self.pending += 1;
+        subscriber.send(&self.command)
+    }
+
+    /// Resets a connection and begins another in its place.
+    fn replace(&mut self, place: usize) -> Result<()> {
+        let topic = self.subscribers[place].topic;
+        self.subscribers[place].close(true);
+        self.subscribers[place] =
+            Subscriber::connect(self.clients, &self.epoll, place as u64, topic, Order::default())?;
+        self.pending += 1;
+        Ok(())
     }
 
     /// Appends one publication, due at `due`, to what the publisher sends; false when the window is full.
@@ -299,6 +327,7 @@ impl Fleet {
         let subscriber = &mut self.subscribers[place];
         match subscriber.stage {
             Stage::Closed => return Ok(()),
+            Stage::Leaving | Stage::Left => {}
             Stage::Ready => self.audience[subscriber.topic as usize] -= 1,
             _ => self.pending -= 1,
         }
@@ -350,19 +379,37 @@ impl Fleet {
                 }
                 (frame::PONG, _) => {}
                 (frame::CLOSE, _) => return self.ended(place),
-                (_, Stage::Joining) => match dialect.joined(frame.payload) {
-                    Some(true) => {
-                        subscriber.stage = Stage::Ready;
-                        self.pending -= 1;
-                        self.audience[subscriber.topic as usize] += 1;
-                    }
-                    Some(false) => self.refused += 1,
-                    None => {}
-                },
-                (_, topic_stage) => {
-                    debug_assert_eq!(topic_stage, Stage::Ready);
+                (_, Stage::Ready) => {
                     let (topic, order) = (subscriber.topic, &mut subscriber.order);
                     tally.message(frame.payload, topic, order, flight, expected, now);
+                }
+                (_, stage) => {
+                    let stamped = memchr::memchr(MARK, frame.payload).is_some();
+                    // Some servers send a reply and what follows it in one frame.
+                    let reply = match stage {
+                        Stage::Joining => dialect.joined(frame.payload),
+                        Stage::Leaving => dialect.left(frame.payload).then_some(true),
+                        _ => None,
+                    };
+                    match (stage, reply) {
+                        (Stage::Joining, Some(true)) => {
+                            subscriber.stage = Stage::Ready;
+                            self.pending -= 1;
+                            self.audience[subscriber.topic as usize] += 1;
+                        }
+                        (Stage::Joining, Some(false)) => self.refused += 1,
+                        (Stage::Leaving, Some(_)) => {
+                            subscriber.stage = Stage::Left;
+                            self.audience[subscriber.topic as usize] -= 1;
+                        }
+                        // Before its join is answered, and after its leave is, a subscriber gets nothing.
+                        (Stage::Joining | Stage::Left, None) if stamped => tally.faults.damaged += 1,
+                        _ => {}
+                    }
+                    if stamped && matches!(subscriber.stage, Stage::Ready | Stage::Leaving) {
+                        let (topic, order) = (subscriber.topic, &mut subscriber.order);
+                        tally.message(frame.payload, topic, order, flight, expected, now);
+                    }
                 }
             }
         }

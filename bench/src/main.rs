@@ -18,6 +18,8 @@ mod report;
 mod server;
 mod stamp;
 mod stats;
+mod suite;
+mod veth;
 mod yardstick;
 
 use std::time::Duration;
@@ -27,7 +29,7 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use case::{Case, FanOut, Work};
-use cli::{Cli, Command, Common, SettingArgs};
+use cli::{Cli, Command, Common, SettingArgs, SuiteArgs};
 use fleet::drive::Pace;
 use progress::Progress;
 use report::machine::{Run, Setting};
@@ -35,7 +37,10 @@ use server::{Kind, Place, Server};
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Floor { clients, publishes, plain } => yardstick::floor::serve(clients, publishes, !plain),
+        Command::Floor { clients, publishes, plain } => {
+            let listen = std::net::TcpListener::bind;
+            yardstick::floor::serve(listen(clients)?, listen(publishes)?, !plain)
+        }
         Command::BareRpc { listen } => yardstick::bare_rpc::serve(listen),
         Command::Fanout(args) => {
             let pace = args.rate.map_or(Pace::InFlight(args.in_flight), Pace::Rate);
@@ -62,6 +67,7 @@ fn main() -> Result<()> {
                 Work::Rpc { window: args.window, payload: args.payload, subscribers: args.subscribers };
             one("rpc", work, &args.common)
         }
+        Command::Suite(args) => suite(&args),
     }
 }
 
@@ -76,13 +82,24 @@ fn one(name: &str, work: Work, common: &Common) -> Result<()> {
         rounds: common.rounds,
         slice: Duration::from_millis(common.slice_ms),
         spin: common.setting.spin,
-        point: None,
+        veth: common.veth,
     };
     let running = match (&common.url, &common.rpc) {
         (Some(url), Some(rpc)) => vec![running(url, rpc)?],
         _ => Vec::new(),
     };
     run(vec![case], running, &common.setting)
+}
+
+/// Runs a suite.
+fn suite(args: &SuiteArgs) -> Result<()> {
+    let mut cases = args.suite.cases(args.setting.spin, &args.servers)?;
+    cases.retain(|case| args.only.is_empty() || args.only.iter().any(|part| case.name.contains(part)));
+    for case in &mut cases {
+        case.rounds = args.rounds.unwrap_or(case.rounds);
+        case.slice = args.slice_ms.map_or(case.slice, Duration::from_millis);
+    }
+    run(cases, Vec::new(), &args.setting)
 }
 
 /// A server that runs already.
@@ -130,19 +147,31 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         if own.is_some() {
             case.servers.clear();
         }
-        let results = case.run(&place, own.unwrap_or_default(), &progress)?;
-        progress.print(&report::table::table(&results));
-        all.push(results);
+        match case.run(&place, own.unwrap_or_default(), &progress) {
+            Ok(results) => {
+                progress.print(&report::table::table(&results));
+                all.push(results);
+            }
+            Err(error) => progress.print(&format!("\n{}: not run: {error:#}", case.name)),
+        }
     }
     progress.end();
+    if all.is_empty() {
+        bail!("no case could be run");
+    }
     if let Some(path) = &setting.json {
         let text = serde_json::to_string_pretty(&Run { setting: &here, results: &all })?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
+    if let Some(directory) = &setting.plots {
+        for path in report::plot::all(&all, directory)? {
+            println!("{}", path.display());
+        }
+    }
     if setting.verify {
         println!("{}", report::table::verdict(&all));
         let mut rows = all.iter().flat_map(|results| &results.rows);
-        if rows.any(|row| row.server.contains("roadcast") && !row.faults.none()) {
+        if rows.any(|row| row.kind == Kind::Roadcast && !row.faults.none()) {
             bail!("a message to a subscriber of Roadcast went wrong");
         }
     }

@@ -16,7 +16,8 @@ use crate::cores;
 use crate::dialect::{Centrifugo, Dialect, Floor, Goridge, Letters};
 
 /// A kind of server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Roadcast.
     Roadcast,
@@ -45,6 +46,11 @@ impl Kind {
         ("centrifugo", Self::Centrifugo),
     ];
 
+    /// What it is called in a spec.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
     /// What speaks this kind's language.
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
@@ -63,7 +69,7 @@ impl Kind {
 
 /// A server to compare: `[LABEL=]KIND[:KEY=VALUE]…`.
 ///
-/// `binary=PATH` starts that program. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
+/// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of the workload's. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// What it is called in the results.
@@ -163,9 +169,9 @@ impl Spec {
         Ok((path, version))
     }
 
-    /// Whether its program is there; an error that says what is missing.
-    pub fn available(&self, place: &Place) -> Result<String> {
-        self.program(place).map(|(_, version)| version)
+    /// Its own number of subscribers.
+    pub fn subscribers(&self) -> Option<usize> {
+        self.options.iter().find(|(key, _)| key == "subscribers").and_then(|(_, number)| number.parse().ok())
     }
 
     /// Starts it and waits until it shakes hands.
@@ -179,10 +185,15 @@ impl Spec {
                 command.arg("serve");
                 let address =
                     [("http.address", clients.to_string()), ("rpc.listen", format!("tcp://{publishes}"))];
-                let shards = ("shards".to_owned(), "1".to_owned());
-                let own = self.options.iter().filter(|(key, _)| key != "binary");
-                let fixed = address.map(|(key, value)| (key.to_owned(), value));
-                for (key, value) in std::iter::once(&shards).chain(&fixed).chain(own) {
+                // One shard for the one core; no pings, as the others have none.
+                let defaults =
+                    [("shards", "1"), ("ping_interval", "0s")].map(|(key, value)| (key, value.to_owned()));
+                let own =
+                    self.options.iter().filter(|(key, _)| !["binary", "subscribers"].contains(&key.as_str()));
+                let own: Vec<(&str, String)> =
+                    own.map(|(key, value)| (key.as_str(), value.clone())).collect();
+                let unset = defaults.into_iter().filter(|(key, _)| own.iter().all(|(other, _)| other != key));
+                for (key, value) in unset.chain(address).chain(own.iter().cloned()) {
                     command.arg("-o").arg(format!("roadcast.{key}={value}"));
                 }
             }

@@ -7,12 +7,17 @@ use anyhow::Result;
 use super::{Case, Contender, FanOut, book, fleet};
 use crate::clock::Clock;
 use crate::figures::{Metric, Round, ms};
+use crate::fleet::churn::Churn;
 use crate::fleet::drive::{Pace, Slice};
 use crate::fleet::{Fleet, Plan};
 use crate::progress::Progress;
+use crate::server::{Kind, Server};
 
 /// Handshakes under way while a fleet is built, which is not measured.
 const WINDOW: usize = 128;
+
+/// Clients that come and go, in turn.
+const CHURNING: usize = 64;
 
 /// Publications under way that an open loop follows: of a server that does not keep up for a long while.
 const OPEN_WINDOW: usize = 1 << 18;
@@ -30,26 +35,47 @@ pub fn run(
         Pace::Rate(_) => OPEN_WINDOW,
     };
     let plan = Plan { topics: work.topics, payload: work.payload, window, spin: case.spin, publishes: true };
-    let slow = (work.subscribers as f64 * work.slow_percent / 100.0).round() as usize;
     let mut entries = Vec::new();
     for contender in contenders {
-        progress.say(&format!("{} subscribers join {}", work.subscribers, contender.server.label));
+        if work.slow_percent > 0.0 && matches!(contender.server.kind, Kind::Floor | Kind::FloorPlain) {
+            missing.push(format!("{}: it blocks on a slow reader", contender.record.label));
+            continue;
+        }
+        let subscribers = contender.subscribers.unwrap_or(work.subscribers);
+        progress.say(&format!("{subscribers} subscribers join {}", contender.server.label));
+        let slow = (subscribers as f64 * work.slow_percent / 100.0).round() as usize;
         let built = fleet(&contender.server, plan.clone(), clock).and_then(|mut fleet| {
-            fleet.grow(work.subscribers, WINDOW)?;
+            fleet.grow(subscribers, WINDOW)?;
             fleet.stop_reading(slow)?;
-            Ok(fleet)
+            Ok((fleet, churn(work, &contender.server, &plan, clock)?))
         });
         match built {
-            Ok(fleet) => entries.push((contender, fleet)),
+            Ok(clients) => entries.push((contender, clients)),
             Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
         }
     }
-    case.rounds(&mut entries, missing, progress, |server, fleet: &mut Fleet, record, length| {
-        let slice = fleet.slice(work.pace, length, server.meter())?;
+    type Clients = (Fleet, Option<Churn>);
+    case.rounds(&mut entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
+        let slice = fleet.slice(work.pace, length, server.meter(), churn.as_mut())?;
         book(record, &slice);
-        record.rounds.push(round(&slice));
+        let mut round = round(&slice);
+        if churn.is_some() {
+            round.insert(Metric::ActionsPerSecond, slice.actions as f64 / slice.wall.as_secs_f64());
+        }
+        record.rounds.push(round);
         Ok(())
     })
+}
+
+/// The clients that come and go beside the fleet, if the workload has any.
+fn churn(work: &FanOut, server: &Server, plan: &Plan, clock: Clock) -> Result<Option<Churn>> {
+    if work.churn == 0 {
+        return Ok(None);
+    }
+    let plan = Plan { publishes: false, spin: false, window: 1, ..plan.clone() };
+    let mut beside = fleet(server, plan, clock)?;
+    beside.grow(CHURNING, CHURNING)?;
+    Ok(Some(Churn::new(beside, f64::from(work.churn))))
 }
 
 /// The figures of a slice of deliveries.

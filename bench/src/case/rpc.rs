@@ -37,7 +37,7 @@ pub fn run(
         }
     }
     case.rounds(&mut entries, missing, progress, |server, fleet: &mut Fleet, record, length| {
-        let slice = fleet.slice(Pace::Unanswered(window), length, server.meter())?;
+        let slice = fleet.slice(Pace::Unanswered(window), length, server.meter(), None)?;
         book(record, &slice);
         let mut round = fanout::round(&slice);
         round.remove(&Metric::CpuPerDelivery);

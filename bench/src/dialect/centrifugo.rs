@@ -25,6 +25,11 @@ impl Dialect for Centrifugo {
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
     }
 
+    fn join_again(&self, topic: &Topic, out: &mut Vec<u8>) {
+        let text = format!(r#"{{"id":2,"subscribe":{{"channel":"{}"}}}}"#, topic.name);
+        frame::encode_masked(out, frame::TEXT, text.as_bytes());
+    }
+
     fn joined(&self, message: &[u8]) -> Option<bool> {
         let text = std::str::from_utf8(message).ok()?;
         if text.contains(r#""error""#) {
@@ -36,6 +41,10 @@ impl Dialect for Centrifugo {
     fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
         let text = format!(r#"{{"id":3,"unsubscribe":{{"channel":"{}"}}}}"#, topic.name);
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
+    }
+
+    fn left(&self, message: &[u8]) -> bool {
+        memchr::memmem::find(message, br#""id":3"#).is_some()
     }
 
     fn link(&self) -> Link {

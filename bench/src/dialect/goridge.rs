@@ -92,6 +92,10 @@ impl Dialect for Goridge {
         Self::command("leave", topic, out);
     }
 
+    fn left(&self, message: &[u8]) -> bool {
+        message.starts_with(br#"{"topic":"@leave""#)
+    }
+
     fn link(&self) -> Link {
         Link::Socket
     }

@@ -14,6 +14,8 @@ fn letter(letter: u8, topic: &Topic, out: &mut Vec<u8>) {
 
 /// What answers a join.
 pub const JOINED: &[u8] = b"@join";
+/// What answers a leave.
+pub const LEFT: &[u8] = b"@leave";
 
 /// A publisher is a WebSocket client, and nothing answers it.
 #[derive(Debug, Default)]
@@ -36,6 +38,10 @@ impl Dialect for Letters {
 
     fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
         letter(b'L', topic, out);
+    }
+
+    fn left(&self, message: &[u8]) -> bool {
+        message == LEFT
     }
 
     fn link(&self) -> Link {
@@ -81,6 +87,10 @@ impl Dialect for Floor {
 
     fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
         letter(b'L', topic, out);
+    }
+
+    fn left(&self, message: &[u8]) -> bool {
+        message == LEFT
     }
 
     fn link(&self) -> Link {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use super::Fleet;
+use super::churn::Churn;
 use super::tally::{Faults, Tally};
 use crate::clock::{CpuMeter, CpuTime, thread_cpu};
 
@@ -31,12 +32,12 @@ const STALL: Duration = Duration::from_secs(3);
 pub struct Slice {
     /// From its begin to its last delivery.
     pub wall: Duration,
-    /// Publications that left.
-    pub published: u64,
     /// Messages that arrived.
     pub deliveries: u64,
     /// Calls that were answered.
     pub answered: u64,
+    /// Joins, leaves and resets beside them.
+    pub actions: u64,
     /// CPU time of the server, where it can be seen.
     pub cpu: Option<CpuTime>,
     /// What went wrong.
@@ -45,13 +46,21 @@ pub struct Slice {
     pub latency: Histogram<u64>,
     /// Share of the time that the generator was busy, 0 to 1.
     pub generator_busy: f64,
-    /// Share of the publications that could not leave when due, since too many were under way.
+    /// Publications that could not leave when due, since too many were under way.
     pub held_back: u64,
 }
 
 impl Fleet {
     /// Drives the server for `length`, then waits for what is still to come.
-    pub fn slice(&mut self, pace: Pace, length: Duration, meter: Option<&CpuMeter>) -> Result<Slice> {
+    ///
+    /// Clients of `churn` come and go meanwhile; what they receive counts as the rest does.
+    pub fn slice(
+        &mut self,
+        pace: Pace,
+        length: Duration,
+        meter: Option<&CpuMeter>,
+        churn: Option<&mut Churn>,
+    ) -> Result<Slice> {
         self.turn(Duration::ZERO)?;
         let carried = std::mem::take(&mut self.tally).faults;
         self.tally.faults = carried;
@@ -60,7 +69,10 @@ impl Fleet {
         let busy = thread_cpu();
         let start = Instant::now();
 
-        let mut run = Run { published: 0, held_back: 0 };
+        let mut run = Run { published: 0, held_back: 0, churn };
+        if let Some(churn) = &mut run.churn {
+            churn.begin();
+        }
         match pace {
             Pace::InFlight(window) => {
                 self.closed_loop(window, start + length, &mut run, |tally| tally.completed)?;
@@ -70,7 +82,7 @@ impl Fleet {
             }
             Pace::Rate(rate) => self.open_loop(rate, start, length, &mut run)?,
         }
-        self.drain(run.published)?;
+        self.drain(&mut run)?;
 
         let wall = start.elapsed();
         let busy = if self.plan.spin { wall.saturating_sub(self.idle) } else { thread_cpu() - busy };
@@ -78,10 +90,17 @@ impl Fleet {
             (Some(meter), Some(before)) => Some(meter.read()?.since(before)),
             _ => None,
         };
-        let tally = std::mem::take(&mut self.tally);
+        let mut tally = std::mem::take(&mut self.tally);
+        let mut actions = 0;
+        if let Some(churn) = run.churn {
+            let (beside, done) = churn.take();
+            tally.deliveries += beside.deliveries;
+            tally.faults.add(beside.faults);
+            actions = done;
+        }
         Ok(Slice {
+            actions,
             wall,
-            published: run.published,
             deliveries: tally.deliveries,
             answered: tally.answered,
             cpu,
@@ -114,7 +133,8 @@ impl Fleet {
                 run.published += 1;
             }
             self.flush()?;
-            self.turn(Duration::from_millis(20).min(end - now))?;
+            self.turn(run.patience().min(end - now))?;
+            run.beside(now)?;
             due = done(&self.tally) + u64::from(window);
             if self.tally.deliveries + self.tally.answered != progress.0 {
                 progress = (self.tally.deliveries + self.tally.answered, now);
@@ -125,7 +145,7 @@ impl Fleet {
         }
     }
 
-    fn open_loop(&mut self, rate: f64, start: Instant, length: Duration, run: &mut Run) -> Result<()> {
+    fn open_loop(&mut self, rate: f64, start: Instant, length: Duration, run: &mut Run<'_>) -> Result<()> {
         let total = (rate * length.as_secs_f64()) as u64;
         let due = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
         let deadline = start + length * 2 + DRAIN;
@@ -151,11 +171,11 @@ impl Fleet {
     }
 
     /// Waits until everything has arrived and been answered; what does not come in time is lost.
-    fn drain(&mut self, published: u64) -> Result<()> {
+    fn drain(&mut self, run: &mut Run<'_>) -> Result<()> {
         let deadline = Instant::now() + DRAIN;
         let mut progress = (0, Instant::now());
         loop {
-            let answered = !self.dialect.answers() || self.tally.answered >= published;
+            let answered = !self.dialect.answers() || self.tally.answered >= run.published;
             if self.flight.lacking() == 0 && answered {
                 return Ok(());
             }
@@ -169,12 +189,28 @@ impl Fleet {
                 return Ok(());
             }
             self.flush()?;
-            self.turn(Duration::from_millis(20))?;
+            self.turn(run.patience())?;
+            if let Some(churn) = &mut run.churn {
+                churn.settle()?;
+            }
         }
     }
 }
 
-struct Run {
+/// A slice under way.
+struct Run<'a> {
     published: u64,
     held_back: u64,
+    churn: Option<&'a mut Churn>,
+}
+
+impl Run<'_> {
+    /// How long a turn may wait: those who come and go have an epoll of their own.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(if self.churn.is_some() { 1 } else { 20 })
+    }
+
+    fn beside(&mut self, now: Instant) -> Result<()> {
+        self.churn.as_mut().map_or(Ok(()), |churn| churn.turn(now))
+    }
 }

@@ -65,11 +65,6 @@ impl Publisher {
         &mut self.out
     }
 
-    /// Bytes that wait for the server to read.
-    pub fn waiting(&self) -> usize {
-        self.out.len() - self.sent
-    }
-
     /// Sends what the socket takes.
     pub fn flush(&mut self) -> Result<()> {
         while self.sent < self.out.len() {

@@ -23,6 +23,10 @@ pub enum Stage {
     Joining,
     /// Joined.
     Ready,
+    /// The leave is sent.
+    Leaving,
+    /// Left: nothing may come.
+    Left,
     /// Ended.
     Closed,
 }
@@ -70,10 +74,10 @@ impl Subscriber {
 
     /// Ends the connection: with a reset, which leaves no port behind in TIME_WAIT, or in good order.
     pub fn close(&mut self, reset: bool) {
-        if let Some(socket) = self.socket.take() {
-            if reset {
-                let _ = sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO));
-            }
+        if let Some(socket) = self.socket.take()
+            && reset
+        {
+            let _ = sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO));
         }
         self.stage = Stage::Closed;
         self.partial = Vec::new();

@@ -130,3 +130,77 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: usize = 40;
+
+    fn envelope(publication: u32, sequence: u32) -> Vec<u8> {
+        let mut payload = [crate::stamp::FILLER; PAYLOAD];
+        Stamp { publication, sequence, due: 0 }.write(&mut payload);
+        let mut message = br#"{"topic":"t00000","payload":""#.to_vec();
+        message.extend_from_slice(&payload);
+        message.extend_from_slice(br#""}"#);
+        message
+    }
+
+    /// Publishes as many, and books what arrives of them: (publication and sequence) in that order.
+    fn faults(published: u32, arrivals: &[u32], departures: bool) -> Faults {
+        let (mut tally, mut flight) = (Tally::default(), Flight::new(64));
+        let mut order = Order::starting_at(0);
+        (0..published).for_each(|_| assert!(flight.depart(0, 1).is_some()));
+        let expected = Expected { payload: PAYLOAD, departures };
+        for &number in arrivals {
+            tally.message(&envelope(number, number), 0, &mut order, &mut flight, expected, 0);
+        }
+        if departures {
+            tally.faults.lost += flight.give_up();
+        }
+        tally.faults
+    }
+
+    #[test]
+    fn nothing_wrong_is_found_where_nothing_is() {
+        assert!(faults(4, &[0, 1, 2, 3], true).none());
+        assert!(faults(4, &[0, 1, 2, 3], false).none());
+    }
+
+    #[test]
+    fn lost_doubled_and_reordered_messages_are_counted() {
+        let fine = Faults::default();
+        assert_eq!(faults(4, &[0, 2, 3], true), Faults { lost: 1, ..fine });
+        assert_eq!(faults(4, &[0, 1, 2], true), Faults { lost: 1, ..fine }, "the last one too");
+        assert_eq!(faults(4, &[0, 1, 1, 2, 3], true), Faults { doubled: 1, ..fine });
+        assert_eq!(faults(4, &[0, 2, 1, 3], true), Faults { reordered: 1, ..fine });
+        // Without departures only a gap tells.
+        assert_eq!(faults(4, &[0, 2, 3], false), Faults { lost: 1, ..fine });
+        assert_eq!(faults(4, &[0, 2, 1, 3], false), Faults { reordered: 1, ..fine });
+    }
+
+    #[test]
+    fn a_message_cut_short_or_of_another_topic_is_damaged() {
+        let (mut tally, mut flight) = (Tally::default(), Flight::new(4));
+        flight.depart(0, 2);
+        let expected = Expected { payload: PAYLOAD, departures: true };
+        let message = envelope(0, 0);
+        for broken in [&message[..message.len() - 3], &message[..50]] {
+            tally.message(broken, 0, &mut Order::default(), &mut flight, expected, 0);
+        }
+        assert_eq!((tally.faults.damaged, tally.deliveries), (2, 0));
+        tally.message(&message, 1, &mut Order::default(), &mut flight, expected, 0);
+        assert_eq!(tally.faults.damaged, 3);
+    }
+
+    #[test]
+    fn several_messages_in_one_frame_are_all_booked() {
+        let (mut tally, mut flight) = (Tally::default(), Flight::new(4));
+        (0..3).for_each(|_| assert!(flight.depart(0, 1).is_some()));
+        let frame = [envelope(0, 0), envelope(1, 1), envelope(2, 2)].join(&b'\n');
+        let expected = Expected { payload: PAYLOAD, departures: true };
+        tally.message(&frame, 0, &mut Order::starting_at(0), &mut flight, expected, 0);
+        assert_eq!((tally.deliveries, tally.completed), (3, 3));
+        assert!(tally.faults.none());
+    }
+}

@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use rustix::event::epoll;
 
 use super::say_ready;
-use crate::dialect::{JOINED, Topic};
+use crate::dialect::{JOINED, LEFT, Topic};
 use crate::frame;
 
 const CLIENTS: u64 = u64::MAX;
@@ -40,9 +40,7 @@ struct Floor {
 }
 
 /// Serves for ever.
-pub fn serve(clients: SocketAddr, publishes: SocketAddr, batch: bool) -> Result<()> {
-    let clients = TcpListener::bind(clients)?;
-    let publishes = TcpListener::bind(publishes)?;
+pub fn serve(clients: TcpListener, publishes: TcpListener, batch: bool) -> Result<()> {
     // std listens with a backlog of 128; a storm of connections needs more.
     rustix::net::listen(&clients, 4096)?;
     clients.set_nonblocking(true)?;
@@ -124,15 +122,20 @@ impl Floor {
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         while let Some((_, text, len)) = frame::head_masked(&client.input) {
             client.input.drain(..len);
-            if let (Some(b'J'), Some(topic)) =
-                (text.first(), Topic::index_of(text.get(1..).unwrap_or_default()))
-            {
+            let Some(topic) = Topic::index_of(text.get(1..).unwrap_or_default()) else { continue };
+            let subscribers = self.topics.entry(topic).or_default();
+            let answer = if text.first() == Some(&b'J') {
                 client.topic = Some(topic);
-                self.topics.entry(topic).or_default().push((name, client.stream.clone()));
-                let mut reply = Vec::new();
-                frame::encode_plain(&mut reply, frame::TEXT, JOINED);
-                let _ = (&*client.stream).write_all(&reply);
-            }
+                subscribers.push((name, client.stream.clone()));
+                JOINED
+            } else {
+                client.topic = None;
+                subscribers.retain(|(subscriber, _)| *subscriber != name);
+                LEFT
+            };
+            let mut reply = Vec::new();
+            frame::encode_plain(&mut reply, frame::TEXT, answer);
+            let _ = (&*client.stream).write_all(&reply);
         }
         Ok(())
     }
