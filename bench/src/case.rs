@@ -50,7 +50,7 @@ pub enum Work {
 /// Publications to subscribers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FanOut {
-    /// Subscribers, spread over the topics.
+    /// Subscribers, spread over the topics; a spec may have its own number.
     pub subscribers: usize,
     /// Topics, published to in turn.
     pub topics: u32,
@@ -223,7 +223,11 @@ impl std::fmt::Display for Work {
         match self {
             Self::FanOut(work) => {
                 let FanOut { subscribers, topics, payload, pace, slow_percent, churn } = work;
-                write!(out, "{subscribers} subscribers, {payload} B")?;
+                match subscribers {
+                    0 => write!(out, "each server's own number of subscribers")?,
+                    _ => write!(out, "{subscribers} subscribers")?,
+                }
+                write!(out, ", {payload} B")?;
                 if *topics > 1 {
                     write!(out, ", {topics} topics")?;
                 }

@@ -159,6 +159,7 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
     if all.is_empty() {
         bail!("no case could be run");
     }
+    println!("{}", report::table::setting(&here, &all));
     if let Some(path) = &setting.json {
         let text = serde_json::to_string_pretty(&Run { setting: &here, results: &all })?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
