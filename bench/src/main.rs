@@ -136,7 +136,7 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
             None => std::env::current_exe()?.with_file_name("roadcast"),
         },
         peers: setting.peers.clone(),
-        scratch,
+        scratch: scratch.clone(),
     };
     let progress = Progress::new(cases.len());
     let here = Setting::here(&setting.server_cores, setting.generator_core);
@@ -156,6 +156,10 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         }
     }
     progress.end();
+    // What a server that failed has to say is kept.
+    if all.iter().all(|results| results.missing.is_empty()) {
+        std::fs::remove_dir_all(&scratch)?;
+    }
     if all.is_empty() {
         bail!("no case could be run");
     }

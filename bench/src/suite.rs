@@ -73,7 +73,12 @@ impl Suite {
                 cases.add("open-4000", FAST, UWS, open(4000.0))?;
                 cases.add("open-200", SERVERS, UWS, open(200.0))?;
                 cases.add("fanout-16k", ALL, UWS, large.clone())?;
-                cases.add("idle-one-topic", SERVERS, UWS, idle(10_000, 1))?;
+                cases.add(
+                    "idle-one-topic",
+                    &format!("{SHARDS},uws,roadrunner,centrifugo"),
+                    UWS,
+                    idle(10_000, 1),
+                )?;
                 cases.add("idle-own-topics", SERVERS, UWS, idle(10_000, 10_000))?;
                 cases.add("connect", SERVERS, UWS, connect.clone())?;
                 for window in [1, 64, 1024] {
