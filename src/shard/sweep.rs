@@ -11,6 +11,7 @@ use super::outbox::Outbox;
 use super::{Report, Shard, Stage, Task};
 use crate::mesh::TopicId;
 use crate::ws::close::CloseCode;
+use crate::ws::frame::{self, Opcode};
 
 /// Sends in one batch. Measured: 16 to 64 an `enter` are as cheap as 1,024, and later subscribers find newer frames.
 pub const BATCH_SENDS: usize = 64;
@@ -141,7 +142,7 @@ impl Shard {
                     continue;
                 }
                 if let Visit::Overflow(id, key, bytes_max) = self.visit(id, record, &mut steps) {
-                    self.overflow(id, key, bytes_max);
+                    self.overflow(id, key, bytes_max, 0);
                 }
             }
             let topic = self.topics.at(id.index);
@@ -239,13 +240,20 @@ impl Shard {
         let Some(outbox) = connection.outbox.as_mut() else { return };
         outbox.advance(sent);
         self.outbox_bytes -= sent;
+        let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
         if sent < bytes {
             self.lag(id);
-        } else if outbox.is_empty() {
+        } else if drained {
             self.outbox_drained(id);
-        } else {
-            self.queue_flush(id);
         }
+        if self.connections.at(id.index).is_open() {
+            if let Some(payload) = pong {
+                self.send_private(id, |out| frame::encode(out, Opcode::Pong, &payload));
+            }
+            // Also while it lags: it may say that it leaves, and what it causes is bounded.
+            self.resume(id);
+        }
+        self.queue_flush(id);
     }
 
     fn settle_log(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) {
@@ -260,11 +268,27 @@ impl Shard {
         let unsent = u64::from(log.frames_between(border, to)) + u64::from(border > stopped);
         self.counters.delivered.add(frames - unsent);
         self.counters.delayed.add(unsent);
-        let mut outbox = Box::new(Outbox::default());
-        outbox.push_rest(log.slice(stopped, border));
-        outbox.push_frames(log.slice(border, to));
-        self.outbox_bytes += outbox.len();
-        self.connections.at(id.index).outbox = Some(outbox);
+        let bytes_max = self.settings.limits.outboxes_bytes;
+        let fits = |end: u64| self.outbox_bytes + (end - stopped) as usize <= bytes_max;
+        let kept = if fits(to) { to } else { border };
+        if !fits(kept) {
+            // Not even the frame under way: nothing that it could understand can be said to it.
+            self.counters.dropped.add(unsent);
+            self.report_overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, unsent);
+            return self.terminate(id, true);
+        }
+        if kept > stopped {
+            let mut outbox = Box::new(Outbox::default());
+            outbox.push_rest(log.slice(stopped, border));
+            outbox.push_frames(log.slice(border, kept));
+            self.outbox_bytes += outbox.len();
+            self.connections.at(id.index).outbox = Some(outbox);
+        }
+        if kept < to {
+            let dropped = u64::from(log.frames_between(border, to));
+            self.counters.dropped.add(dropped);
+            self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, dropped);
+        }
         self.lag(id);
     }
 
@@ -301,15 +325,20 @@ impl Shard {
     }
 
     /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.
-    fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize) {
+    /// `dropped` frames never came as far as the outbox.
+    fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
         let connection = self.connections.at(id.index);
-        let (bytes, dropped) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
+        let (bytes, waiting) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
         self.outbox_bytes -= bytes;
-        self.counters.overflows.add(1);
-        self.counters.dropped.add(dropped);
-        self.tasks.push_back(Task::Report(id, Report::Overflow { key, bytes_max, dropped }));
+        self.counters.dropped.add(waiting);
+        self.report_overflow(id, key, bytes_max, dropped + waiting);
         self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow");
         // What it was promised is gone; it only has to take the Close.
         self.set_deadline(id, self.settings.limits.close_timeout);
+    }
+
+    fn report_overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
+        self.counters.overflows.add(1);
+        self.tasks.push_back(Task::Report(id, Report::Overflow { key, bytes_max, dropped }));
     }
 }

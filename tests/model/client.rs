@@ -73,6 +73,8 @@ pub struct Client {
     pub goodbye: Option<Goodbye>,
     /// Taken by its socket, not read.
     pub kernel: Vec<u8>,
+    /// Bytes that it has read in all.
+    pub read_in_all: usize,
     stream: Vec<u8>,
     upgraded: bool,
     expected: VecDeque<Expected>,
@@ -104,6 +106,7 @@ impl Client {
             outgoing: Vec::new(),
             goodbye: None,
             kernel: Vec::new(),
+            read_in_all: 0,
             stream: Vec::new(),
             upgraded: false,
             expected: VecDeque::new(),
@@ -155,6 +158,7 @@ impl Client {
         let bytes = bytes.min(self.kernel.len());
         self.stream.extend_from_slice(&self.kernel[..bytes]);
         self.kernel.drain(..bytes);
+        self.read_in_all += bytes;
         let stream = std::mem::take(&mut self.stream);
         let mut rest = &stream[..];
         if !self.upgraded && self.ended.is_none() {

@@ -13,6 +13,14 @@ use super::wire;
 const GOING_AWAY: &[u8] = b"\x88\x1D\x03\xE9the server is shutting down";
 
 #[test]
+fn nobody_is_accepted_behind_the_goodbye() {
+    let mut rig = Rig::new(quiet());
+    rig.take(Down::StopAccepting);
+    rig.take(Down::Drain);
+    assert!(rig.shard.accepted().is_none());
+}
+
+#[test]
 fn a_late_completion_touches_nobody_else() {
     let mut rig = Rig::new(quiet());
     let first = rig.member(&["foo"]);

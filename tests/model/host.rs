@@ -153,10 +153,12 @@ impl Host {
 
     fn carry_out_tasks(&mut self, now: Duration, clients: &mut [Client]) {
         self.collect_tasks();
+        let mut overflown = None;
         for task in std::mem::take(&mut self.tasks) {
             let (Task::Receive(id)
             | Task::PauseReceive(id)
             | Task::WatchWritable(id)
+            | Task::Measure(id)
             | Task::FinishSending(id)
             | Task::Terminate { id, .. }
             | Task::Report(id, _)) = task
@@ -180,8 +182,14 @@ impl Host {
                 Task::WatchWritable(_) => {
                     assert!(!std::mem::replace(&mut socket.watching, true), "{id:?} is watched already");
                 }
+                Task::Measure(_) => {
+                    let outstanding = client.kernel.len();
+                    self.shard.measured(id, client.read_in_all as u64, outstanding);
+                }
                 Task::FinishSending(_) => client.finished = true,
-                Task::Terminate { .. } => {
+                Task::Terminate { abort, .. } => {
+                    // In the middle of a frame no Close can be said.
+                    client.given_up |= abort && overflown == Some(id) && !client.is_steady();
                     let aborted = self.abort_at.is_some_and(|at| at <= now);
                     let awaited = client.finished || client.goodbye.is_some() || client.given_up || aborted;
                     assert!(awaited || !client.is_upgraded(), "{client:?} is terminated for nothing");
@@ -191,6 +199,7 @@ impl Host {
                     assert!(!client.is_steady() || client.finished, "{client:?} is given up for nothing");
                     client.given_up = true;
                 }
+                Task::Report(_, Report::Overflow { .. }) => overflown = Some(id),
                 Task::Report(..) | Task::StopAccepting => {}
             }
         }

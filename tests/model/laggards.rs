@@ -168,3 +168,27 @@ fn a_laggard_gets_its_time_to_take_what_stands_before_its_close() {
     rig.sweep();
     assert_eq!(rig.taken(id), [frame, frame_of(Opcode::Close, b"\x03\xE8")].concat());
 }
+
+/// What the kernel refuses moves to outboxes too, so their sum is looked at there as well.
+#[test]
+fn a_publication_that_everyone_refuses_keeps_the_sum_of_outboxes() {
+    let limits =
+        Limits { publication_bytes: 1 << 20, outbox_bytes: 2 << 20, outboxes_bytes: 4 << 20, ..quiet() };
+    for taken in [Taken::Errno(libc::EAGAIN), Taken::Bytes(1000)] {
+        let mut rig = Rig::new(limits.clone());
+        let ids: Vec<_> = (0..100).map(|_| rig.member(&["foo"])).collect();
+        rig.publish("foo", &vec![b'x'; 1_000_000]);
+        rig.sweep_with(|_, _| taken.clone());
+        assert_eq!(rig.counters.overflows.value(), 96, "four megabytes hold four of them");
+        assert_eq!(rig.counters.dropped.value(), 96);
+        let ended = rig
+            .tasks()
+            .into_iter()
+            .filter(|task| matches!(task, Task::Terminate { abort: true, .. }))
+            .count();
+        // In the middle of a frame no Close can be said.
+        assert_eq!(ended, if matches!(taken, Taken::Bytes(_)) { 96 } else { 0 });
+        rig.shard.check_invariants();
+        assert_eq!(ids.len(), 100);
+    }
+}

@@ -6,7 +6,7 @@ use roadcast::limits::Limits;
 use roadcast::shard::{ConnId, Report, Task};
 use roadcast::ws::frame::Opcode;
 
-use super::rig::{Rig, Taken, frame_of};
+use super::rig::{Rig, Taken, frame_of, quiet};
 use super::wire;
 
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -115,4 +115,46 @@ fn pings_are_spread() {
     }
     assert!(rig.counters.pings.value() >= ids.len() as u64);
     assert!(most <= 16, "{most} pings in one tick");
+}
+
+#[test]
+fn a_ping_behind_what_a_slow_reader_has_not_read_kills_nobody_who_reads_on() {
+    let mut rig = Rig::new(limits());
+    let id = rig.connect();
+    rig.tasks();
+    let mut deadlines = 0;
+    for second in 0..120u64 {
+        // It reads 1,000 bytes a second of 500,000 that the kernel holds; the pings are behind them.
+        rig.measures = (second * 1000, 500_000);
+        rig.pass(Duration::from_secs(1));
+        rig.sweep();
+        assert_eq!(rig.tasks(), [], "after {second} s");
+        deadlines = rig.counters.pings.value();
+    }
+    assert!(deadlines > 0);
+    // It stops reading: what follows the next ping acknowledges nothing.
+    let mut tasks = Vec::new();
+    for _ in 0..(2 * INTERVAL.as_secs()) {
+        rig.pass(Duration::from_secs(1));
+        rig.sweep();
+        tasks.extend(rig.tasks());
+    }
+    assert_eq!(tasks, [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+}
+
+#[test]
+fn a_laggard_that_keeps_taking_gets_its_pong() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.member(&["foo"]);
+    rig.make_laggard(id, "foo", 5);
+    rig.bytes(id, &wire::masked(Opcode::Ping, b"are you there"));
+    for _ in 0..120 {
+        rig.publish("foo", &[b'x'; 1000]);
+        rig.shard.writable(id);
+        rig.batch(|_, bytes| Taken::Bytes(bytes.len().min(1000)));
+        rig.tasks();
+        rig.pass(Duration::from_secs(1));
+    }
+    let (bytes, pong) = (rig.taken(id), frame_of(Opcode::Pong, b"are you there"));
+    assert!(bytes.windows(pong.len()).any(|window| window == pong), "no pong in 120 s");
 }

@@ -24,6 +24,8 @@ pub enum Taken {
 
 /// A shard, the hub's side of its topics, and what each socket has taken.
 pub struct Rig {
+    /// What every socket measures: bytes acknowledged in all, bytes outstanding.
+    pub measures: (u64, usize),
     pub shard: Shard,
     pub counters: Arc<ShardCounters>,
     pub budget: Arc<ConnectionBudget>,
@@ -66,7 +68,16 @@ impl Rig {
         }));
         let shard = Shard::new(Arc::new(settings(limits)), counters.clone(), budget.clone());
         let (streams, topics) = (HashMap::new(), HashMap::new());
-        Self { shard, counters, budget, now: Duration::ZERO, streams, questions: Vec::new(), topics }
+        Self {
+            measures: (0, 0),
+            shard,
+            counters,
+            budget,
+            now: Duration::ZERO,
+            streams,
+            questions: Vec::new(),
+            topics,
+        }
     }
 
     /// A connection that has sent nothing.
@@ -207,8 +218,16 @@ impl Rig {
         sends
     }
 
+    /// What is to be done. Sockets are measured at once, as [`Rig::measures`] says.
     pub fn tasks(&mut self) -> Vec<Task> {
-        std::iter::from_fn(|| self.shard.next_task()).collect()
+        let mut tasks = Vec::new();
+        while let Some(task) = self.shard.next_task() {
+            match task {
+                Task::Measure(id) => self.shard.measured(id, self.measures.0, self.measures.1),
+                task => tasks.push(task),
+            }
+        }
+        tasks
     }
 
     /// What the socket has taken since the last call.
