@@ -28,7 +28,7 @@ pub fn run(
             Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
         }
     }
-    case.rounds(&mut entries, missing, progress, |server, fleet: &mut Fleet, record, _| {
+    case.rounds(entries, missing, progress, |server, fleet: &mut Fleet, record, _| {
         let (start, busy) = (Instant::now(), thread_cpu());
         let before = server.meter().map(|meter| meter.read()).transpose()?;
         fleet.grow(connections, window)?;

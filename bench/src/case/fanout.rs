@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Case, Contender, FanOut, book, fleet};
 use crate::clock::Clock;
@@ -55,7 +55,7 @@ pub fn run(
         }
     }
     type Clients = (Fleet, Option<Churn>);
-    case.rounds(&mut entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
+    case.rounds(entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
         let slice = fleet.slice(work.pace, length, server.meter(), churn.as_mut())?;
         book(record, &slice);
         let mut round = round(&slice);
@@ -63,6 +63,7 @@ pub fn run(
             round.insert(Metric::ActionsPerSecond, slice.actions as f64 / slice.wall.as_secs_f64());
         }
         record.rounds.push(round);
+        ensure!(!slice.saturated, "it does not keep up: a slice had not arrived 20 s after its end");
         Ok(())
     })
 }

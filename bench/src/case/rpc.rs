@@ -36,7 +36,7 @@ pub fn run(
             Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
         }
     }
-    case.rounds(&mut entries, missing, progress, |server, fleet: &mut Fleet, record, length| {
+    case.rounds(entries, missing, progress, |server, fleet: &mut Fleet, record, length| {
         let slice = fleet.slice(Pace::Unanswered(window), length, server.meter(), None)?;
         book(record, &slice);
         let mut round = fanout::round(&slice);
