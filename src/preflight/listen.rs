@@ -2,12 +2,18 @@
 //!
 //! `SO_REUSEPORT` would let a second server of the same user share the address and take half of the clients, so the
 //! address is bound once without it first: that fails while anyone listens there.
+//!
+//! A server that was killed leaves its listeners to the kernel, which lets go of an io_uring's files a moment after the
+//! process is gone. Until then the address is taken by nobody: whoever connects is accepted by the kernel and reset. So an
+//! address in use is tried again, unless somebody lives there.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -19,6 +25,13 @@ use crate::hub::RpcListener;
 ///
 /// All of them are accepted in one go, which the shard's other connections wait for: about 15 µs each, measured with 4,000.
 pub const BACKLOG: i32 = 1024;
+
+/// How long an address may stay in use by nobody. Seen: 20 ms.
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two attempts to bind it.
+const LET_GO_INTERVAL: Duration = Duration::from_millis(50);
+/// A listener that has kept a new connection for so long is somebody's.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(200);
 
 /// `shards` listeners that share `address` (`key` named it). `TCP_NODELAY` and, unless 0, `SO_SNDBUF` are set on them,
 /// and accepted connections inherit both. Port 0 is any free one, the same for all; `[::]` takes IPv4 too.
@@ -32,7 +45,7 @@ pub fn listeners(
     let mut address = usable(address);
     if address.port() != 0 {
         // Dropped at once: only its success counts.
-        bound(address, false).map_err(error)?;
+        once_let_go(|| bound(address, false), || tcp_lives(address)).map_err(error)?;
     }
     let mut listeners = Vec::with_capacity(shards);
     for _ in 0..shards.max(1) {
@@ -54,7 +67,8 @@ pub fn rpc_listener(listen: &RpcListen, key: &'static str) -> Result<RpcListener
     match listen {
         RpcListen::Tcp(address) => {
             let listening = || {
-                let socket = bound(usable(*address), false)?;
+                let address = usable(*address);
+                let socket = once_let_go(|| bound(address, false), || tcp_lives(address))?;
                 socket.set_tcp_nodelay(true)?;
                 socket.listen(BACKLOG)?;
                 Ok(RpcListener::Tcp(socket.into()))
@@ -87,6 +101,49 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Binds, again and again while the address is in use by nobody who `lives`.
+fn once_let_go<T>(bind: impl Fn() -> io::Result<T>, lives: impl Fn() -> bool) -> io::Result<T> {
+    let deadline = Instant::now() + LET_GO_TIMEOUT;
+    loop {
+        match bind() {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline && !lives() =>
+            {
+                thread::sleep(LET_GO_INTERVAL);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn tcp_lives(address: SocketAddr) -> bool {
+    let ip = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other.ip(),
+    };
+    match TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), SIGN_OF_LIFE) {
+        Ok(stream) => stream.set_read_timeout(Some(SIGN_OF_LIFE)).is_err() || keeps(stream),
+        // Neither taken nor refused: a full queue is somebody's.
+        Err(error) => error.kind() == io::ErrorKind::TimedOut,
+    }
+}
+
+fn unix_lives(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(stream) => stream.set_read_timeout(Some(SIGN_OF_LIFE)).is_err() || keeps(stream),
+        Err(error) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound),
+    }
+}
+
+/// Whether whoever took the connection keeps it, or says something.
+fn keeps(mut stream: impl Read) -> bool {
+    match stream.read(&mut [0]) {
+        Ok(bytes) => bytes > 0,
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    }
+}
+
 fn unix(path: &Path, key: &'static str, address: String) -> Result<UnixListener, StartError> {
     let error = |reason: String| StartError::Listen { key, address: address.clone(), reason };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -99,17 +156,20 @@ fn unix(path: &Path, key: &'static str, address: String) -> Result<UnixListener,
                 "a file of that name is there and is no socket; remove it or use another path".to_owned(),
             ));
         }
-        match UnixStream::connect(path) {
-            Err(refusal) if refusal.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(|failure| {
-                    error(format!("is left from an earlier run and cannot be removed: {failure}"))
-                })?;
-            }
-            Err(failure) if failure.kind() == io::ErrorKind::NotFound => {}
-            Err(failure) if failure.kind() == io::ErrorKind::PermissionDenied => {
+        let refusal = || match UnixStream::connect(path) {
+            Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+            Err(refusal) => Ok(refusal.kind()),
+        };
+        let gone = once_let_go(refusal, || unix_lives(path));
+        match gone {
+            Ok(io::ErrorKind::ConnectionRefused) => std::fs::remove_file(path).map_err(|failure| {
+                error(format!("is left from an earlier run and cannot be removed: {failure}"))
+            })?,
+            Ok(io::ErrorKind::NotFound) => {}
+            Ok(io::ErrorKind::PermissionDenied) => {
                 return Err(error("a socket of another user is there; use another path".to_owned()));
             }
-            _ => return Err(refused(key, address, &io::Error::from(io::ErrorKind::AddrInUse))),
+            _ => return Err(refused(key, address, &io::ErrorKind::AddrInUse.into())),
         }
     }
     UnixListener::bind(path).map_err(|failure| refused(key, address, &failure))
@@ -186,6 +246,28 @@ mod tests {
         assert_eq!(std::io::Read::read(&mut &client, &mut [0]).unwrap(), 0);
         drop((client, first));
         listeners(address, KEY, 1, 0).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_its_last_owner_lets_go_of_late_is_waited_for() {
+        // As the kernel holds it for a killed server: connections are taken and reset.
+        let late = bound(local(5), false).unwrap();
+        late.listen(1).unwrap();
+        let address = late.local_addr().unwrap().as_socket().unwrap();
+        let late: TcpListener = late.into();
+        let dying = thread::spawn(move || {
+            let (connection, _) = late.accept().unwrap();
+            socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO)).unwrap();
+        });
+        listeners(address, KEY, 1, 0).unwrap();
+        dying.join().unwrap();
+
+        let path = std::env::temp_dir().join(format!("roadcast-late-{}.sock", std::process::id()));
+        let late = UnixListener::bind(&path).unwrap();
+        let dying = thread::spawn(move || drop((late.accept().unwrap(), late.accept().unwrap())));
+        rpc_listener(&RpcListen::Unix(path.clone()), "rpc.listen").unwrap();
+        dying.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
