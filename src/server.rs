@@ -34,7 +34,7 @@ const LAST_MOMENTS: Duration = Duration::from_millis(500);
 pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
-    let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key)?;
+    let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key, config.rpc_mode)?;
     let socket_file = SocketFile::of(&config.rpc);
     let summary = Summary {
         config,

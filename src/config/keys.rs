@@ -43,6 +43,7 @@ pub static KEYS: &[Key] = &[
     key("roadcast.shutdown_grace", Kind::Duration(0, DAY), "30s", "From SIGTERM to the exit, at most; what is queued is delivered meanwhile."),
     key("roadcast.http.address", Kind::Address, "", "Wins over `http.address`, for a file that RoadRunner reads too."),
     key("roadcast.rpc.listen", Kind::Rpc, "", "Wins over `rpc.listen`, for a file that RoadRunner reads too."),
+    key("roadcast.rpc.mode", Kind::Mode, "", "Permissions of the file where publishers connect by a Unix socket; empty = the umask decides."),
     key("roadcast.ping_interval", Kind::Duration(0, DAY), "25s", "Between two pings to a connection; 0 = none."),
     key("roadcast.pong_timeout", Kind::Duration(0, DAY), "8s", "From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing."),
 

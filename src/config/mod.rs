@@ -77,6 +77,8 @@ pub struct Config {
     pub rpc: RpcListen,
     /// The key that named it.
     pub rpc_key: &'static str,
+    /// Permissions of the file where that is a Unix socket; `None`: the umask decides.
+    pub rpc_mode: Option<u32>,
     /// All brokers; at least one, names unique.
     pub brokers: Vec<BrokerConfig>,
     /// Index in `brokers` of the one that a command without a broker means.
@@ -231,6 +233,10 @@ fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
         demo: read.flag("roadcast.demo")?,
         rpc,
         rpc_key,
+        rpc_mode: match read.0.value("roadcast.rpc.mode")?.0 {
+            Some(Value::Number(mode)) => Some(mode as u32),
+            _ => None,
+        },
         brokers,
         default_broker,
         shards,

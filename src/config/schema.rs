@@ -53,6 +53,8 @@ pub enum Kind {
     Rpc,
     /// The path of a URL; see [`value::url_path`].
     Path,
+    /// Permissions of a file; see [`value::mode`].
+    Mode,
     /// A list of words.
     Words,
     /// Not read.
@@ -66,7 +68,7 @@ pub enum Value {
     Text(String),
     /// Of `Flag`.
     Flag(bool),
-    /// Of `Count` and `Bytes`.
+    /// Of `Count`, `Bytes` and `Mode`.
     Number(u64),
     /// Of `Duration`.
     Duration(Duration),
@@ -182,6 +184,7 @@ impl Key {
             Kind::Address => value::address(text).map(Value::Address),
             Kind::Rpc => value::rpc_listen(text).map(Value::Rpc),
             Kind::Path => value::url_path(text).map(Value::Text),
+            Kind::Mode => value::mode(text).map(Value::Number),
             Kind::Words => Ok(Value::Words(text.split(',').map(|word| word.trim().to_owned()).collect())),
         }
     }
@@ -199,6 +202,7 @@ impl Key {
             Kind::Address => "host:port".to_owned(),
             Kind::Rpc => "`tcp://host:port`, `unix:///path`".to_owned(),
             Kind::Path => "URL path".to_owned(),
+            Kind::Mode => "octal, `0000` to `0777`".to_owned(),
             Kind::Words => "list".to_owned(),
         }
     }

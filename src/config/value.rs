@@ -99,6 +99,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let problem =
         |why: &str| format!("\"{text}\" {why}; write host:port, for example 127.0.0.1:8080 or :8080");
+    if let Some(bare) = ["http://", "https://", "ws://", "tcp://"].iter().find_map(|s| text.strip_prefix(s)) {
+        let scheme = &text[..text.len() - bare.len()];
+        return Err(problem(&format!("is an address with a scheme; leave off {scheme}")));
+    }
     let (host, port) = text.rsplit_once(':').ok_or_else(|| problem("has no port"))?;
     let port: u16 = port.parse().map_err(|_| problem("has no port between 0 and 65535"))?;
     if host.is_empty() {
@@ -137,6 +141,14 @@ pub fn rpc_listen(text: &str) -> Result<RpcListen, String> {
         return Err(format!("\"{text}\": the path of a Unix socket has 1 to {UNIX_PATH_BYTES_MAX} bytes"));
     }
     Ok(RpcListen::Unix(path.into()))
+}
+
+/// Permissions of a file in octal, as chmod(1) takes them: `0660`, `660`, `0o660`.
+pub fn mode(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let octal = digits.chars().all(|c| c.is_digit(8));
+    let mode = u64::from_str_radix(digits, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or_else(|| format!("\"{text}\" are no permissions; write them in octal, for example \"0660\""))
 }
 
 /// The path of a URL: starts with `/`, without query, fragment, blanks or control characters.
@@ -209,11 +221,26 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_in_an_address_is_to_be_left_off() {
+        assert!(address("http://127.0.0.1:8080").unwrap_err().contains("leave off http://;"));
+    }
+
+    #[test]
     fn rpc_listens_on_tcp_or_a_unix_socket_only() {
         assert_eq!(rpc_listen("tcp://127.0.0.1:6001").unwrap().to_string(), "tcp://127.0.0.1:6001");
         assert_eq!(rpc_listen("unix:///run/a.sock").unwrap(), RpcListen::Unix("/run/a.sock".into()));
         assert!(rpc_listen("127.0.0.1:6001").unwrap_err().contains("tcp://"));
         assert!(rpc_listen(&format!("unix:///{}", "x".repeat(107))).unwrap_err().contains("107"));
+    }
+
+    #[test]
+    fn permissions_are_octal() {
+        for (text, expected) in [("0660", 0o660), ("600", 0o600), ("0o777", 0o777), ("0", 0)] {
+            assert_eq!(mode(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0880", "1777", "rw", "-1", "+7", "0x1ff"] {
+            assert!(mode(text).unwrap_err().contains("octal"), "{text}");
+        }
     }
 
     #[test]

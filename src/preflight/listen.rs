@@ -7,15 +7,16 @@
 //! process is gone. Until then the address is taken by nobody: whoever connects is accepted by the kernel and reset. So an
 //! address in use is tried again, unless somebody lives there.
 
+use std::fs::Permissions;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::StartError;
 use crate::config::RpcListen;
@@ -62,8 +63,13 @@ pub fn listeners(
     Ok(listeners)
 }
 
-/// The listener for RPC (`key` named its address). A Unix socket that nobody listens on any more is replaced.
-pub fn rpc_listener(listen: &RpcListen, key: &'static str) -> Result<RpcListener, StartError> {
+/// The listener for RPC (`key` named its address). A Unix socket that nobody listens on any more is replaced; `mode` is
+/// that of the new one, without it the umask decides.
+pub fn rpc_listener(
+    listen: &RpcListen,
+    key: &'static str,
+    mode: Option<u32>,
+) -> Result<RpcListener, StartError> {
     match listen {
         RpcListen::Tcp(address) => {
             let listening = || {
@@ -75,7 +81,7 @@ pub fn rpc_listener(listen: &RpcListen, key: &'static str) -> Result<RpcListener
             };
             listening().map_err(|error| refused(key, listen.to_string(), &error))
         }
-        RpcListen::Unix(path) => unix(path, key, listen.to_string()).map(RpcListener::Unix),
+        RpcListen::Unix(path) => unix(path, key, listen.to_string(), mode).map(RpcListener::Unix),
     }
 }
 
@@ -144,7 +150,12 @@ fn keeps(mut stream: impl Read) -> bool {
     }
 }
 
-fn unix(path: &Path, key: &'static str, address: String) -> Result<UnixListener, StartError> {
+fn unix(
+    path: &Path,
+    key: &'static str,
+    address: String,
+    mode: Option<u32>,
+) -> Result<UnixListener, StartError> {
     let error = |reason: String| StartError::Listen { key, address: address.clone(), reason };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
@@ -172,7 +183,21 @@ fn unix(path: &Path, key: &'static str, address: String) -> Result<UnixListener,
             _ => return Err(refused(key, address, &io::ErrorKind::AddrInUse.into())),
         }
     }
-    UnixListener::bind(path).map_err(|failure| refused(key, address, &failure))
+    bound_unix(path, mode).map_err(|failure| refused(key, address, &failure))
+}
+
+fn bound_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    if let Some(mode) = mode {
+        // Before the file is there: at no time may it be open to more than these. The umask may still narrow it.
+        rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode))?;
+    }
+    socket.bind(&SockAddr::unix(path)?)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn refused(key: &'static str, address: String, error: &io::Error) -> StartError {
@@ -186,9 +211,13 @@ fn refused(key: &'static str, address: String, error: &io::Error) -> StartError 
             "is no address of this machine (`ip addr` lists them); `:PORT` means all of them".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket a directory that this user \
-             may write"
-                .to_owned()
+            if address.starts_with("unix://") {
+                "permission denied: this user may not write its directory".to_owned()
+            } else {
+                "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE (`AmbientCapabilities=` of a systemd \
+                 unit) or the sysctl net.ipv4.ip_unprivileged_port_start"
+                    .to_owned()
+            }
         }
         _ => error.to_string(),
     };
@@ -265,7 +294,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("roadcast-late-{}.sock", std::process::id()));
         let late = UnixListener::bind(&path).unwrap();
         let dying = thread::spawn(move || drop((late.accept().unwrap(), late.accept().unwrap())));
-        rpc_listener(&RpcListen::Unix(path.clone()), "rpc.listen").unwrap();
+        rpc_listener(&RpcListen::Unix(path.clone()), "rpc.listen", None).unwrap();
         dying.join().unwrap();
         std::fs::remove_file(&path).unwrap();
     }
@@ -274,6 +303,15 @@ mod tests {
     fn an_address_of_another_machine_is_named() {
         let error = listeners("192.0.2.1:8080".parse().unwrap(), KEY, 1, 0).unwrap_err().to_string();
         assert!(error.contains("192.0.2.1:8080: is no address of this machine"), "{error}");
+    }
+
+    #[test]
+    fn a_denied_address_is_explained_by_its_kind() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let tcp = refused(KEY, "127.0.0.1:80".to_owned(), &denied).to_string();
+        assert!(tcp.contains("below 1024") && !tcp.contains("directory"), "{tcp}");
+        let unix = refused(KEY, "unix:///run/a.sock".to_owned(), &denied).to_string();
+        assert!(unix.contains("directory") && !unix.contains("1024"), "{unix}");
     }
 
     #[test]
@@ -287,7 +325,7 @@ mod tests {
     fn a_tcp_port_in_use_is_refused_for_rpc() {
         let taken = TcpListener::bind(local(4)).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = rpc_listener(&RpcListen::Tcp(address), "rpc.listen").unwrap_err().to_string();
+        let error = rpc_listener(&RpcListen::Tcp(address), "rpc.listen", None).unwrap_err().to_string();
         assert!(error.starts_with(&format!("rpc.listen: tcp://{address}: is in use")), "{error}");
     }
 
@@ -297,21 +335,26 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("rpc.sock");
         let listen = RpcListen::Unix(path.clone());
-        let first = rpc_listener(&listen, "rpc.listen").unwrap();
-        let error = rpc_listener(&listen, "rpc.listen").unwrap_err().to_string();
+        let first = rpc_listener(&listen, "rpc.listen", None).unwrap();
+        let error = rpc_listener(&listen, "rpc.listen", None).unwrap_err().to_string();
         assert!(error.contains("is in use"), "{error}");
         drop(first);
         assert!(path.exists());
-        rpc_listener(&listen, "rpc.listen").unwrap();
+        rpc_listener(&listen, "rpc.listen", None).unwrap();
+
+        for mode in [0o600, 0o666] {
+            rpc_listener(&listen, "rpc.listen", Some(mode)).unwrap();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
+        }
 
         let file = directory.join("file");
         std::fs::write(&file, "precious").unwrap();
-        let error = rpc_listener(&RpcListen::Unix(file.clone()), "rpc.listen").unwrap_err().to_string();
+        let error = rpc_listener(&RpcListen::Unix(file.clone()), "rpc.listen", None).unwrap_err().to_string();
         assert!(error.contains("is no socket"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 
         let error =
-            rpc_listener(&RpcListen::Unix(directory.join("none/rpc.sock")), "rpc.listen").unwrap_err();
+            rpc_listener(&RpcListen::Unix(directory.join("none/rpc.sock")), "rpc.listen", None).unwrap_err();
         assert!(error.to_string().contains("none does not exist"), "{error}");
         std::fs::remove_dir_all(&directory).unwrap();
     }
