@@ -282,3 +282,24 @@ fn the_end_asked_for_is_a_close_1000() {
     let frame = tungstenite::protocol::CloseFrame { code: 1000.into(), reason: "".into() };
     assert_eq!(closes.recv(), Ok(tungstenite::Message::Close(Some(frame))));
 }
+
+#[test]
+fn a_configuration_that_does_not_say_where_the_server_is_is_an_error_and_with_an_url_not_read() {
+    let address = format!("tcp://{}", unused());
+    for (command, more) in [("publish", &["-m", "x"][..]), ("subscribe", &[])] {
+        for (given, words) in [
+            (["-c", "none.yaml"], ["none.yaml", "does not exist"]),
+            (["-o", "rpc.listn=x"], ["-o: rpc.listn", "rpc.listen"]),
+            (
+                ["-o", if command == "publish" { "rpc.listen=x" } else { "websockets.path=x" }],
+                ["-o: ", "\"x\""],
+            ),
+        ] {
+            let output = run(&[&[command, "news"], more, &given].concat(), b"");
+            expect_failure(&output, &words);
+        }
+        let url = if command == "publish" { address.clone() } else { address.replace("tcp://", "ws://") };
+        let output = run(&[&[command, "news", "-c", "none.yaml", "--url", &url], more].concat(), b"");
+        expect_failure(&output, &["nobody listens at", &url]);
+    }
+}

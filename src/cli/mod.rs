@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Config, ConfigError, LoadOptions, Notice};
+use crate::config::{Addresses, Config, ConfigError, LoadOptions, Notice};
 use crate::{logs, preflight, server};
 use args::{Cli, Command, ConfigArgs, ServeArgs};
 
@@ -32,16 +32,9 @@ pub fn load(args: &ConfigArgs) -> Result<(Config, Vec<Notice>), ConfigError> {
     Config::load(&LoadOptions::of_process(args.config.clone(), args.overrides.clone()))
 }
 
-/// Addresses that a client of the server finds in the configuration. One that cannot be read, or would not start, is the
-/// server's matter: then the defaults are tried.
-fn configured(args: &ConfigArgs) -> Config {
-    // No file lies below a device.
-    let nowhere = LoadOptions { cwd: "/dev/null".into(), ..LoadOptions::default() };
-    let defaults = || Config::load(&nowhere).map(|(config, _)| config);
-    match load(args).map(|(config, _)| config).or_else(|_| defaults()) {
-        Ok(config) => config,
-        Err(error) => unreachable!("the defaults are valid: {error}"),
-    }
+/// Where a client of the server finds it, by these arguments.
+fn addresses(args: &ConfigArgs) -> Result<Addresses, ConfigError> {
+    Addresses::load(&LoadOptions::of_process(args.config.clone(), args.overrides.clone()))
 }
 
 /// Says on stderr why nothing runs.

@@ -17,6 +17,7 @@ use prost::Message as _;
 
 use super::args::PublishArgs;
 use super::dial::{self, DialError};
+use crate::config::ConfigError;
 use crate::rpc::{self, Codec, Decoded};
 
 /// Calls in flight. Their answers (43 bytes each) fit the socket's receive buffer, so the server never waits for us.
@@ -31,6 +32,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why not all was published.
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("`{0}` is not an address of a publish socket: tcp://HOST:PORT or unix:///PATH")]
     Address(String),
     #[error(transparent)]
@@ -66,7 +69,10 @@ pub fn run(args: &PublishArgs) -> ExitCode {
 }
 
 fn publish(args: &PublishArgs) -> Result<(), PublishError> {
-    let address = args.url.clone().unwrap_or_else(|| super::configured(&args.config).rpc.to_string());
+    let address = match &args.url {
+        Some(url) => url.clone(),
+        None => super::addresses(&args.config)?.publish()?,
+    };
     let (reading, writing) = connect(&address)?;
     let messages = match args.message.as_deref() {
         Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),

@@ -22,6 +22,7 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::args::SubscribeArgs;
 use super::dial::{self, DialError};
+use crate::config::ConfigError;
 
 /// For the upgrade and for the answer to the join, each. A guess: long for any network that a person waits for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +32,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Why the subscription has not begun, or has ended.
 #[derive(Debug, thiserror::Error)]
 enum SubscribeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("`{0}` is not the address of a server: ws://HOST:PORT/PATH")]
     Url(String),
     #[error("`{0}`: wss (TLS) is not supported by this command yet. Connect to the server itself with ws://")]
@@ -67,7 +70,10 @@ pub fn run(args: &SubscribeArgs) -> ExitCode {
 }
 
 fn subscribe(args: &SubscribeArgs) -> Result<(), SubscribeError> {
-    let url = &args.url.clone().unwrap_or_else(|| super::configured(&args.config).url());
+    let url = &match &args.url {
+        Some(url) => url.clone(),
+        None => super::addresses(&args.config)?.url()?,
+    };
     let interrupts = interrupts().map_err(SubscribeError::Signals)?;
     let mut socket = connect(url, args.origin.as_deref())?;
     let mut join = serde_json::json!({ "command": "join", "topics": args.topics });

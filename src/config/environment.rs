@@ -42,6 +42,11 @@ pub fn expand(text: &str, environment: &Environment, unset: &mut Vec<String>) ->
     out
 }
 
+/// Whether a `${` has no `}` behind it.
+pub fn is_unclosed(text: &str) -> bool {
+    text.rfind("${").is_some_and(|at| !text[at..].contains('}'))
+}
+
 /// A segment of a key as it appears in the name of a variable: capitals, anything but letters and digits as `_`.
 pub fn spelled(segment: &str) -> String {
     segment.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
@@ -72,6 +77,16 @@ mod tests {
         ] {
             assert_eq!(expanded(text), (expected.to_owned(), vec![]), "{text}");
         }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_closed_stays_and_is_noticed() {
+        for (text, unclosed) in
+            [("${A", true), ("${A}${A", true), ("${A}", false), ("$A}", false), ("}${", true)]
+        {
+            assert_eq!(is_unclosed(text), unclosed, "{text}");
+        }
+        assert_eq!(expanded("a${A").0, "a${A");
     }
 
     #[test]

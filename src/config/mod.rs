@@ -4,6 +4,7 @@
 //! the files and to resolve host names; the environment is handed in. What runs in spite of a doubt is told by a
 //! [`Notice`]; what would run otherwise than written is a [`ConfigError`].
 
+pub mod addresses;
 pub mod brokers;
 pub mod environment;
 pub mod error;
@@ -15,11 +16,12 @@ pub mod value;
 pub mod yaml;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::hub::Driver;
+pub use addresses::Addresses;
 pub use brokers::BrokerConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, Notice, Origin};
@@ -27,6 +29,7 @@ pub use value::RpcListen;
 
 use crate::limits::Limits;
 use crate::logs::{Encoding, Level, LogConfig, Mode};
+use crate::ws::origin::OriginRule;
 use schema::Value;
 use settings::Settings;
 use yaml::{Data, Node};
@@ -99,13 +102,10 @@ impl Config {
     /// Reads the configuration, with what is worth saying about it.
     pub fn load(options: &LoadOptions) -> Result<(Self, Vec<Notice>), ConfigError> {
         let mut settings = Settings::default();
-        let file = options.path.clone().or_else(|| {
-            // Also a link to nowhere is meant to be read: better an error than the defaults.
-            let found = options.cwd.join(DEFAULT_FILE).symlink_metadata();
-            found.is_ok().then(|| PathBuf::from(DEFAULT_FILE))
-        });
+        let file = first_file(options);
         if let Some(file) = &file {
-            add_files(&mut settings, &options.cwd.join(file), &options.env)?;
+            let mut add = |root: Node, path: &_| settings.add_file(&root, path, &options.env);
+            read_files(&options.cwd.join(file), &mut add)?;
         }
         settings.add_environment(&options.env)?;
         for argument in &options.overrides {
@@ -113,12 +113,29 @@ impl Config {
         }
         let config = Self { file, ..build(&Reader(&settings))? };
         config.check(&settings)?;
-        Ok((config, settings.into_notices()))
+        let doubts = config.doubts(&settings)?;
+        let mut notices = settings.into_notices();
+        notices.extend(doubts);
+        Ok((config, notices))
     }
 
-    /// Where clients connect, as they write it.
-    pub fn url(&self) -> String {
-        format!("ws://{}{}", self.http, self.path)
+    /// What runs as written and is hardly meant so.
+    fn doubts(&self, settings: &Settings) -> Result<Vec<Notice>, ConfigError> {
+        let mut notices = Vec::new();
+        if let Some(doubt) = OriginRule::doubt(&self.origin) {
+            let (_, at) = settings.value("websockets.allowed_origin")?;
+            let text = format!(
+                "{at}: websockets.allowed_origin: \"{}\" fits no browser's origin, so no page can connect: {doubt}",
+                self.origin
+            );
+            notices.push(Notice::warning(text));
+        }
+        if self.rpc_mode.is_some() && matches!(self.rpc, RpcListen::Tcp(_)) {
+            let (_, at) = settings.value("roadcast.rpc.mode")?;
+            let text = format!("{at}: roadcast.rpc.mode has no effect: {} is not a Unix socket", self.rpc);
+            notices.push(Notice::warning(text));
+        }
+        Ok(notices)
     }
 
     /// Settings that do not fit together.
@@ -146,25 +163,42 @@ impl Config {
     }
 }
 
+/// The file to read, if there is one.
+fn first_file(options: &LoadOptions) -> Option<PathBuf> {
+    options.path.clone().or_else(|| {
+        // Also a link to nowhere is meant to be read: better an error than the defaults.
+        let found = options.cwd.join(DEFAULT_FILE).symlink_metadata();
+        found.is_ok().then(|| PathBuf::from(DEFAULT_FILE))
+    })
+}
+
 /// Reads a file and the files that it includes; their keys win, as in RoadRunner. Included files include no others.
-fn add_files(settings: &mut Settings, path: &std::path::Path, env: &Environment) -> Result<(), ConfigError> {
+fn read_files(
+    path: &Path,
+    add: &mut dyn FnMut(Node, &Arc<PathBuf>) -> Result<(), ConfigError>,
+) -> Result<(), ConfigError> {
     let path = Arc::new(path.to_path_buf());
     let root = settings::read(&path)?;
-    settings.add_file(&root, &path, env)?;
-    let Data::Map(pairs) = &root.data else { return Ok(()) };
-    let Some((_, include)) = pairs.iter().find(|(key, _)| key.text == "include") else { return Ok(()) };
-    let at = |node: &Node| Origin::File { path: Arc::clone(&path), line: node.line, column: node.column };
-    let items = match &include.data {
-        Data::Null => &[][..],
-        Data::List(items) => items,
-        _ => return Err(ConfigError::value(&at(include), "include", "expected a list of files")),
-    };
-    for item in items {
-        let Data::Scalar(name) = &item.data else {
-            return Err(ConfigError::value(&at(item), "include", "expected the name of a file"));
+    let mut included = Vec::new();
+    if let Data::Map(pairs) = &root.data
+        && let Some((_, include)) = pairs.iter().find(|(key, _)| key.text == "include")
+    {
+        let at = |node: &Node| Origin::File { path: Arc::clone(&path), line: node.line, column: node.column };
+        let items = match &include.data {
+            Data::Null => &[][..],
+            Data::List(items) => items,
+            _ => return Err(ConfigError::value(&at(include), "include", "expected a list of files")),
         };
-        let included = Arc::new(path.with_file_name(name));
-        settings.add_file(&settings::read(&included)?, &included, env)?;
+        for item in items {
+            let Data::Scalar(name) = &item.data else {
+                return Err(ConfigError::value(&at(item), "include", "expected the name of a file"));
+            };
+            included.push(Arc::new(path.with_file_name(name)));
+        }
+    }
+    add(root, &path)?;
+    for path in included {
+        add(settings::read(&path)?, &path)?;
     }
     Ok(())
 }
@@ -209,15 +243,23 @@ impl Reader<'_> {
     }
 }
 
+fn http_address(read: &Reader<'_>) -> Result<(SocketAddr, &'static str), ConfigError> {
+    match read.first(["roadcast.http.address", "http.address"])? {
+        (Value::Address(address), key) => Ok((address, key)),
+        (_, key) => Err(ConfigError::Together(format!("{key} is no address"))),
+    }
+}
+
+fn rpc_address(read: &Reader<'_>) -> Result<(RpcListen, &'static str), ConfigError> {
+    match read.first(["roadcast.rpc.listen", "rpc.listen"])? {
+        (Value::Rpc(listen), key) => Ok((listen, key)),
+        (_, key) => Err(ConfigError::Together(format!("{key} is no address"))),
+    }
+}
+
 fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
-    let (http, http_key) = match read.first(["roadcast.http.address", "http.address"])? {
-        (Value::Address(address), key) => (address, key),
-        (_, key) => return Err(ConfigError::Together(format!("{key} is no address"))),
-    };
-    let (rpc, rpc_key) = match read.first(["roadcast.rpc.listen", "rpc.listen"])? {
-        (Value::Rpc(listen), key) => (listen, key),
-        (_, key) => return Err(ConfigError::Together(format!("{key} is no address"))),
-    };
+    let (http, http_key) = http_address(read)?;
+    let (rpc, rpc_key) = rpc_address(read)?;
     let (brokers, default_broker) = brokers::read(read.0)?;
     let shards = match read.number("roadcast.shards")? {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

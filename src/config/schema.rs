@@ -140,12 +140,17 @@ pub fn nearest(path: &[String]) -> Option<&'static str> {
 
 /// The section that is read whose name is nearest to `written`, when `written` is a likely misspelling.
 pub fn nearest_section(written: &str) -> Option<&'static str> {
-    if OTHER_SECTIONS.contains(&written) {
+    if is_other_plugin(written) {
         return None;
     }
     let sections = KEYS.iter().filter_map(|key| key.path.split('.').next());
     let near = sections.map(|known| (strsim::damerau_levenshtein(known, written), known)).min()?;
     (near.0 <= (written.len() / 4).max(1)).then_some(near.1)
+}
+
+/// Whether a top-level section (in lower case) is another RoadRunner plugin's.
+pub fn is_other_plugin(section: &str) -> bool {
+    OTHER_SECTIONS.contains(&section)
 }
 
 /// The key of that path.

@@ -15,6 +15,10 @@ use super::yaml::{self, Data, Node};
 const OWN_SECTION: &str = "roadcast";
 /// Top-level keys that describe the file itself.
 const FILE_KEYS: [&str; 2] = ["version", "include"];
+/// Keys that keep people out: what is written for them must not be lost to a typo or an unset variable.
+const GUARDS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
+/// Edits between two names that are taken for the same one misspelt.
+const NEAR_MISS: usize = 2;
 
 /// A value as written; of lists, each item.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ struct Setting {
     words: Vec<String>,
     list: bool,
     origin: Origin,
+    /// A variable that left one of [`GUARDS`] without what was meant.
+    unset: Option<String>,
 }
 
 /// All settings, by path.
@@ -112,7 +118,7 @@ impl Settings {
                 }
             }
             Found::Unknown => self.unknown(path, &at(&Node { line, column, data: Data::Null }))?,
-            Found::Elsewhere => self.elsewhere(path, &at(&Node { line, column, data: Data::Null })),
+            Found::Elsewhere => self.elsewhere(path, &at(&Node { line, column, data: Data::Null }))?,
         }
         Ok(())
     }
@@ -136,8 +142,15 @@ impl Settings {
                 None => {
                     let path: Vec<String> =
                         rest.to_ascii_lowercase().splitn(2, '_').map(str::to_owned).collect();
+                    let section = path.first().map(String::as_str).unwrap_or_default();
                     if path.len() == 2 && matches!(schema::find(&path[..1]), Found::Section { .. }) {
                         self.unknown(&path, &origin)?;
+                    } else if let [_, key] = path.as_slice()
+                        && let Some(near) = guard_section(section)
+                        && misspells_guard(&[near.to_owned(), key.clone()])
+                    {
+                        // Most variables are anybody's; this one was meant to keep people out.
+                        self.elsewhere(&path, &origin)?;
                     }
                 }
             }
@@ -196,7 +209,7 @@ impl Settings {
                 return Err(ConfigError::value(&origin, key, "is a section: name one of its keys"));
             }
             Found::Unknown => self.unknown(&path, &origin)?,
-            Found::Elsewhere => self.elsewhere(&path, &origin),
+            Found::Elsewhere => self.elsewhere(&path, &origin)?,
         }
         Ok(())
     }
@@ -221,21 +234,40 @@ impl Settings {
         &mut self,
         key: &'static Key,
         path: Vec<String>,
-        words: Vec<String>,
+        written: Vec<String>,
         list: bool,
         origin: Origin,
         env: &Environment,
     ) {
         let mut unset = Vec::new();
-        let words = words.iter().map(|word| environment::expand(word, env, &mut unset)).collect();
-        for name in unset {
-            let key = path.join(".");
+        let mut unclosed = false;
+        let words = written
+            .iter()
+            .map(|word| {
+                unclosed |= environment::is_unclosed(word);
+                environment::expand(word, env, &mut unset)
+            })
+            .collect();
+        let at = path.join(".");
+        if unclosed {
+            let text = format!("{origin}: {at}: a `${{` without its `}}` is taken as it stands");
+            self.notices.push(Notice::warning(text));
+        }
+        let guards = GUARDS.contains(&key.path);
+        for name in unset.iter().filter(|_| !guards) {
             let text = format!(
-                "{origin}: {key}: ${{{name}}} is not set and counts as empty; ${{{name}:-…}} gives a default"
+                "{origin}: {at}: ${{{name}}} is not set and counts as empty; ${{{name}:-…}} gives a default"
             );
             self.notices.push(Notice::warning(text));
         }
-        self.values.insert(path, Setting { key, words, list, origin });
+        if guards {
+            // Also one that is set to nothing: whoever means that writes `${…:-}`.
+            let emptied = |word: &&String| environment::expand(word, env, &mut Vec::new()).is_empty();
+            let name = |word: &String| Some(word.split_once("${")?.1.split_once('}')?.0.to_owned());
+            unset.extend(written.iter().filter(emptied).filter_map(name).filter(|name| !name.contains(":-")));
+        }
+        let unset = unset.into_iter().next().filter(|_| guards);
+        self.values.insert(path, Setting { key, words, list, origin, unset });
     }
 
     fn note_unused(&mut self, key: &'static Key, node: &Node) {
@@ -254,24 +286,31 @@ impl Settings {
     fn unknown(&mut self, path: &[String], origin: &Origin) -> Result<(), ConfigError> {
         let nearest = schema::nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
         let problem = format!("no such key{nearest}");
-        if path.first().is_some_and(|section| section.eq_ignore_ascii_case(OWN_SECTION)) {
+        let own = path.first().is_some_and(|section| section.eq_ignore_ascii_case(OWN_SECTION));
+        if own || *origin == Origin::Override || misspells_guard(path) {
             return Err(ConfigError::value(origin, path.join("."), problem));
         }
         self.notices.push(Notice::warning(format!("{origin}: {}: {problem}", path.join("."))));
         Ok(())
     }
 
-    fn elsewhere(&mut self, path: &[String], origin: &Origin) {
-        let Some(section) = path.first() else { return };
-        match schema::nearest_section(&section.to_ascii_lowercase()) {
-            Some(near) => {
-                let text = format!("{origin}: {section}: no section that is read; did you mean {near}?");
-                self.notices.push(Notice::warning(text));
-            }
-            None => {
-                self.elsewhere.insert(section.clone());
-            }
+    fn elsewhere(&mut self, path: &[String], origin: &Origin) -> Result<(), ConfigError> {
+        let Some(section) = path.first() else { return Ok(()) };
+        let lower = section.to_ascii_lowercase();
+        let guard = guard_section(&lower);
+        let near = guard.or_else(|| schema::nearest_section(&lower));
+        let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let problem = format!("no section that is read{hint}");
+        let given = *origin == Origin::Override && !schema::is_other_plugin(&lower);
+        if given || guard.is_some() {
+            return Err(ConfigError::value(origin, section, problem));
         }
+        if near.is_some() {
+            self.notices.push(Notice::warning(format!("{origin}: {section}: {problem}")));
+        } else {
+            self.elsewhere.insert(section.clone());
+        }
+        Ok(())
     }
 
     /// Whether anyone wrote this top-level section, also an empty one.
@@ -300,8 +339,15 @@ impl Settings {
 
     /// The value that was written for a path.
     pub fn written(&self, path: &[String]) -> Result<Option<(Value, Origin)>, ConfigError> {
-        let Some(Setting { key, words, list, origin }) = self.values.get(path) else { return Ok(None) };
+        let Some(Setting { key, words, list, origin, unset }) = self.values.get(path) else {
+            return Ok(None);
+        };
         let error = |problem: String| ConfigError::value(origin, path.join("."), problem);
+        if let Some(name) = unset {
+            return Err(error(format!(
+                "${{{name}}} is not set, or empty, and this key keeps people out; set it, or give a default: ${{{name}:-…}}"
+            )));
+        }
         if *list && matches!(key.kind, Kind::Words) {
             let words: Vec<String> = words.iter().filter(|word| !word.is_empty()).cloned().collect();
             return Ok((!words.is_empty()).then(|| (Value::Words(words), origin.clone())));
@@ -337,6 +383,24 @@ impl Settings {
         }
         self.notices
     }
+}
+
+/// Whether a path that leads nowhere was meant for one of [`GUARDS`].
+fn misspells_guard(path: &[String]) -> bool {
+    GUARDS.iter().filter_map(|key| key.split_once('.')).any(|(section, leaf)| match path {
+        [written, key] => {
+            let distance = strsim::damerau_levenshtein(leaf, &key.to_ascii_lowercase());
+            section.eq_ignore_ascii_case(written) && distance <= NEAR_MISS
+        }
+        _ => false,
+    })
+}
+
+/// The section of [`GUARDS`] that a section which is not read was meant to be.
+fn guard_section(written: &str) -> Option<&'static str> {
+    let near = |section: &&str| strsim::damerau_levenshtein(section, written) <= NEAR_MISS;
+    let mut sections = GUARDS.iter().filter_map(|key| key.split('.').next());
+    sections.find(near).filter(|_| !schema::is_other_plugin(written))
 }
 
 fn expected(key: &Key) -> &'static str {

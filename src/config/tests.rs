@@ -1,7 +1,6 @@
 //! Goal: each way to write a setting means what the documentation says, and each mistake is told with its place.
 //! Method: configurations in a directory of the test's own, with an environment of its own.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -188,7 +187,7 @@ fn workers_that_would_have_guarded_access_are_not_skipped_in_silence() {
 fn overrides_win_over_the_environment_and_that_over_the_file() {
     let file = [(
         ".rr.yaml",
-        "http: { address: \"127.0.0.1:1\" }\nwebsockets: { path: \"${P:-/p}\", allowed_origin: \"${O}\" }",
+        "http: { address: \"127.0.0.1:1\" }\nwebsockets: { path: \"${P:-/p}\", allowed_origin: \"${O:-*}\" }\nlogs: { level: \"${L}\" }",
     )];
     let port = |env: &[_], overrides: &[_]| load_with(&file, env, overrides).unwrap().0.http.port();
     assert_eq!(port(&[], &[]), 1);
@@ -202,7 +201,7 @@ fn overrides_win_over_the_environment_and_that_over_the_file() {
     let (config, notices) = load_with(&file, &[("P", "/q")], &[]).unwrap();
     assert_eq!(config.path, "/q");
     assert!(
-        notices.iter().any(|notice| notice.warning && notice.text.contains("${O} is not set")),
+        notices.iter().any(|notice| notice.warning && notice.text.contains("logs.level: ${L} is not set")),
         "{notices:?}"
     );
 }
@@ -243,7 +242,7 @@ fn what_roadrunner_sets_for_its_workers_overrides_nothing() {
 
 #[test]
 fn unknown_keys_are_reported_with_the_nearest_known_one() {
-    let text = notices("http:\n  adress: x\nwebsocket: {}\n");
+    let text = notices("http:\n  adress: x\nbroadcats: {}\n");
     assert_eq!(
         text.replace(&std::env::temp_dir().display().to_string(), "")
             .lines()
@@ -251,18 +250,82 @@ fn unknown_keys_are_reported_with_the_nearest_known_one() {
             .collect::<Vec<_>>(),
         [
             ":2:3: http.adress: no such key; did you mean http.address?",
-            ":3:1: websocket: no section that is read; did you mean websockets?"
+            ":3:1: broadcats: no section that is read; did you mean broadcast?"
         ]
     );
-    let (_, notices) = load_with(&[], &[("RR_HTTP_ADRESS", "x")], &["rpc.listn=x"]).unwrap();
+    let (_, notices) = load_with(&[], &[("RR_HTTP_ADRESS", "x")], &[]).unwrap();
     let text: Vec<_> = notices.iter().map(|notice| notice.text.as_str()).collect();
     assert_eq!(
         text,
-        [
-            "environment variable RR_HTTP_ADRESS: http.adress: no such key; did you mean http.address?",
-            "-o: rpc.listn: no such key; did you mean rpc.listen?"
-        ]
+        ["environment variable RR_HTTP_ADRESS: http.adress: no such key; did you mean http.address?"]
     );
+}
+
+#[test]
+fn an_unknown_key_given_with_an_override_is_an_error() {
+    let error = |text: &str| load_with(&[], &[], &[text]).unwrap_err();
+    assert_eq!(error("rpc.listn=x"), "-o: rpc.listn: no such key; did you mean rpc.listen?");
+    assert_eq!(error("htpp.address=x"), "-o: htpp: no section that is read; did you mean http?");
+    assert_eq!(error("demo=true"), "-o: demo: no section that is read");
+    assert!(load_with(&[], &[], &["jobs.num_pollers=1", "http.pool.num_workers=1"]).is_ok());
+}
+
+#[test]
+fn a_typo_in_what_keeps_people_out_is_an_error() {
+    for (file, expected) in [
+        (
+            "websockets: { allowed_origins: x }",
+            "websockets.allowed_origins: no such key; did you mean websockets.allowed_origin?",
+        ),
+        ("websockets: { allowedOrigin: x }", "websockets.allowedOrigin: no such key"),
+        ("server: { comand: php }", "server.comand: no such key; did you mean server.command?"),
+        ("websocket: {}", "websocket: no section that is read; did you mean websockets?"),
+        ("webocket: {}", "webocket: no section that is read; did you mean websockets?"),
+        ("Servers: {}", "Servers: no section that is read; did you mean server?"),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.starts_with(".rr.yaml:1:") && error.contains(expected), "{file}: {error}");
+    }
+    for name in ["RR_WEBSOCKETS_ALOWED_ORIGIN", "RR_WEBSOCKET_ALLOWED_ORIGIN", "RR_SERVER_COMAND"] {
+        let error = load_with(&[], &[(name, "x")], &[]).unwrap_err();
+        assert!(error.starts_with(&format!("environment variable {name}: ")), "{error}");
+    }
+    // Others are for somebody else, or far from anything.
+    assert!(load("websockets: { origin: x }\nservice: {}\n").is_ok());
+    assert!(load_with(&[], &[("RR_SERVERS_LIST", "x")], &[]).is_ok());
+}
+
+#[test]
+fn an_unset_variable_opens_nothing() {
+    for (file, key) in [
+        ("websockets: { allowed_origin: \"${O}\" }", "websockets.allowed_origin"),
+        ("websockets: { allowed_origin: \"https://${O}\" }", "websockets.allowed_origin"),
+        ("websockets: {}\nserver: { command: \"${O}\" }", "server.command"),
+        ("websockets: {}\nserver: { command: [php, \"${O}\"] }", "server.command"),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.contains(&format!("{key}: ${{O}} is not set")), "{file}: {error}");
+        let files = [(".rr.yaml", file)];
+        if !file.contains("https") {
+            assert!(load_with(&files, &[("O", "")], &[]).is_err(), "{file}");
+        }
+        assert!(load_with(&files, &[("O", "https://a")], &["roadcast.access=open"]).is_ok(), "{file}");
+        // What is overridden does no harm.
+        let overridden = ["roadcast.access=open".to_owned(), format!("{key}=https://a")];
+        let overridden = overridden.each_ref().map(String::as_str);
+        assert!(load_with(&files, &[], &overridden).is_ok(), "{file}");
+    }
+    assert_eq!(config("websockets: { allowed_origin: \"${O:-}\" }").origin, "*");
+}
+
+#[test]
+fn doubtful_settings_are_warned_of() {
+    let text = notices("websockets: { allowed_origin: \"https://a.site/\" }");
+    assert!(text.contains(".rr.yaml:1:31: websockets.allowed_origin: \"https://a.site/\" fits no"), "{text}");
+    let text = notices("websockets: { path: \"/${A\" }\nroadcast: { rpc: { mode: 0600 } }");
+    assert!(text.contains("websockets.path: a `${` without its `}`"), "{text}");
+    assert!(text.contains("roadcast.rpc.mode has no effect"), "{text}");
+    assert_eq!(config("roadcast: { rpc: { listen: unix:///a, mode: 0600 } }").rpc_mode, Some(0o600));
 }
 
 #[test]
@@ -389,4 +452,57 @@ fn a_named_file_must_exist() {
     let options = LoadOptions { path: Some("none.yaml".into()), ..LoadOptions::default() };
     let error = Config::load(&options).unwrap_err().to_string();
     assert!(error.starts_with("configuration file none.yaml: does not exist"), "{error}");
+}
+
+fn addresses(file: &str, env: &[(&str, &str)], overrides: &[&str]) -> Result<(String, String), String> {
+    let directory = Directory::new();
+    std::fs::write(directory.0.join(".rr.yaml"), file).unwrap();
+    let options = LoadOptions {
+        path: None,
+        overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
+        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        cwd: directory.0.clone(),
+    };
+    let found = Addresses::load(&options).and_then(|found| Ok((found.publish()?, found.url()?)));
+    let shown = directory.0.display().to_string() + "/";
+    found.map_err(|error| error.to_string().replace(&shown, ""))
+}
+
+#[test]
+fn addresses_are_found_in_a_file_that_the_server_would_refuse() {
+    let expected = Ok(("tcp://127.0.0.1:7".to_owned(), "ws://127.0.0.1:9/live".to_owned()));
+    let addressed = "http: { address: \"127.0.0.1:9\" }\nrpc: { listen: \"tcp://127.0.0.1:7\" }\n\
+                     websockets: { path: /live, allowed_origin: \"${NONE}\" }\n";
+    for refused in [
+        "broadcast: { bus: { driver: redis } }",
+        "server: { command: php }",
+        "roadcast: { shard: 1, limits: 7 }",
+        "logs: loud",
+        "websocket: {}",
+    ] {
+        let file = format!("{addressed}{refused}");
+        assert!(load(&file).is_err(), "{refused}");
+        assert_eq!(addresses(&file, &[("RR_ROADCAST_SHARD", "1")], &[]), expected, "{refused}");
+    }
+    let own = "roadcast: { http: { address: \"127.0.0.1:9\" }, rpc: { listen: \"tcp://127.0.0.1:7\" } }";
+    assert_eq!(addresses(own, &[], &["websockets.path=/live"]), expected);
+    let env = [("RR_HTTP_ADDRESS", "127.0.0.1:9"), ("RR_RPC_LISTEN", "tcp://127.0.0.1:7")];
+    assert_eq!(addresses("websockets: { path: /live }", &env, &[]), expected);
+}
+
+#[test]
+fn addresses_that_cannot_be_told_are_errors_and_only_those_that_are_needed() {
+    let bad = "rpc: { listen: nowhere }\nhttp: { address: \"127.0.0.1:9\" }\n";
+    assert!(addresses(bad, &[], &[]).unwrap_err().starts_with(".rr.yaml:1:16: rpc.listen: \"nowhere\""));
+    assert!(addresses("http: [", &[], &[]).is_err());
+    assert!(addresses("http: 8080", &[], &[]).unwrap_err().contains("http: is a section"));
+    assert!(addresses("", &[], &["rpc.listn=x"]).unwrap_err().contains("did you mean rpc.listen?"));
+    assert!(addresses("", &[], &["nonsense"]).unwrap_err().contains("expected key=value"));
+    let options = LoadOptions { path: Some("none.yaml".into()), ..LoadOptions::default() };
+    assert!(Addresses::load(&options).is_err());
+    // Each asks for what it needs alone.
+    let directory = Directory::new();
+    std::fs::write(directory.0.join(".rr.yaml"), bad).unwrap();
+    let options = LoadOptions { cwd: directory.0.clone(), ..LoadOptions::default() };
+    assert_eq!(Addresses::load(&options).unwrap().url().unwrap(), "ws://127.0.0.1:9/ws");
 }

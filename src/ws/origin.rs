@@ -30,6 +30,33 @@ impl OriginRule {
         })
     }
 
+    /// Why a rule can hardly be meant as it is written: no browser's origin (RFC 6454 §6.2: scheme, host, port) meets it.
+    pub fn doubt(rule: &str) -> Option<&'static str> {
+        if rule.is_empty() || rule == "*" {
+            return None;
+        }
+        if rule.contains(|c: char| c == ',' || c.is_whitespace()) {
+            return Some("it is one rule, not a list");
+        }
+        if rule.matches('*').count() > 1 {
+            return Some("only one `*` stands for anything, the others for themselves");
+        }
+        let before = rule.split('*').next().unwrap_or_default();
+        let (scheme, host) = match rule.split_once("://") {
+            Some((_, host)) => (true, host),
+            None => (false, rule),
+        };
+        if host.contains(['/', '?', '#']) {
+            return Some("an origin ends with its host or port: no `/` at its end, no path");
+        }
+        // The `*` may stand for the scheme, or for its end.
+        let open = rule.contains('*') && before.chars().all(|c| c.is_ascii_alphanumeric());
+        if !scheme && !open && !rule.eq_ignore_ascii_case("null") {
+            return Some("an origin begins with its scheme, as in https://my.site");
+        }
+        None
+    }
+
     /// Whether a request with this `Origin` header may be upgraded. A request without one meets only the rule that
     /// allows all.
     pub fn allows(&self, origin: Option<&str>) -> bool {
@@ -51,6 +78,34 @@ impl OriginRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_that_no_browser_meets_are_doubted() {
+        for (rule, words) in [
+            ("https://my.site/", "no `/`"),
+            ("https://my.site/app", "no path"),
+            ("*my.site/", "no `/`"),
+            ("https://a.site,https://b.site", "not a list"),
+            ("https://a.site https://b.site", "not a list"),
+            ("https://*.*.site", "only one `*`"),
+            ("my.site", "begins with its scheme"),
+            ("my.*.site", "begins with its scheme"),
+        ] {
+            assert!(OriginRule::doubt(rule).is_some_and(|doubt| doubt.contains(words)), "{rule}");
+        }
+        for rule in [
+            "",
+            "*",
+            "null",
+            "https://my.site",
+            "HTTPS://My.Site:8443",
+            "https://*my.site",
+            "*.my.site",
+            "http*",
+        ] {
+            assert_eq!(OriginRule::doubt(rule), None, "{rule}");
+        }
+    }
 
     #[test]
     fn origins_meet_rules_as_tabled() {

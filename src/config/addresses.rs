@@ -1,0 +1,66 @@
+//! The addresses that clients of the server find in its configuration.
+//!
+//! Read for themselves: a file that only the server would refuse (a driver not served, a misspelt limit) still says where
+//! it listens. What was given for this one command, `-c` and `-o`, is held to the letter.
+
+use super::environment::{self, Environment};
+use super::error::ConfigError;
+use super::settings::Settings;
+use super::yaml::{Data, Node};
+use super::{LoadOptions, Reader, first_file, http_address, read_files, rpc_address};
+
+/// The keys that are read.
+const KEYS: [&str; 5] =
+    ["http.address", "rpc.listen", "websockets.path", "roadcast.http.address", "roadcast.rpc.listen"];
+
+/// Where the server is found.
+#[derive(Debug)]
+pub struct Addresses(Settings);
+
+impl Addresses {
+    /// Reads the places of a configuration. An error: a file that cannot be read as YAML, or a wrong `-o`.
+    pub fn load(options: &LoadOptions) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        if let Some(file) = first_file(options) {
+            let mut add = |mut root: Node, path: &_| {
+                keep(&mut root, "");
+                settings.add_file(&root, path, &options.env)
+            };
+            read_files(&options.cwd.join(file), &mut add)?;
+        }
+        let overrides = |(name, _): &(&String, &String)| {
+            let key = name.strip_prefix(environment::PREFIX);
+            key.is_none_or(|key| KEYS.iter().any(|known| environment::spelled(known) == *key))
+        };
+        let env: Environment =
+            options.env.iter().filter(overrides).map(|(name, value)| (name.clone(), value.clone())).collect();
+        settings.add_environment(&env)?;
+        for argument in &options.overrides {
+            settings.add_override(argument, &options.env)?;
+        }
+        Ok(Self(settings))
+    }
+
+    /// Where publishers connect: `tcp://…` or `unix://…`.
+    pub fn publish(&self) -> Result<String, ConfigError> {
+        rpc_address(&Reader(&self.0)).map(|(listen, _)| listen.to_string())
+    }
+
+    /// Where clients connect: `ws://…`.
+    pub fn url(&self) -> Result<String, ConfigError> {
+        let read = Reader(&self.0);
+        let (address, _) = http_address(&read)?;
+        Ok(format!("ws://{address}{}", read.text("websockets.path")?.unwrap_or_default()))
+    }
+}
+
+/// Takes everything out of a tree that does not lead to one of [`KEYS`].
+fn keep(node: &mut Node, above: &str) {
+    let Data::Map(pairs) = &mut node.data else { return };
+    pairs.retain_mut(|(key, value)| {
+        let path = format!("{above}{}", key.text.to_ascii_lowercase());
+        let below = format!("{path}.");
+        keep(value, &below);
+        KEYS.iter().any(|known| *known == path || known.starts_with(&below))
+    });
+}
