@@ -172,11 +172,11 @@ fn first_file(options: &LoadOptions) -> Option<PathBuf> {
     })
 }
 
+/// What becomes of a file's tree.
+type AddFile<'a> = dyn FnMut(Node, &Arc<PathBuf>) -> Result<(), ConfigError> + 'a;
+
 /// Reads a file and the files that it includes; their keys win, as in RoadRunner. Included files include no others.
-fn read_files(
-    path: &Path,
-    add: &mut dyn FnMut(Node, &Arc<PathBuf>) -> Result<(), ConfigError>,
-) -> Result<(), ConfigError> {
+fn read_files(path: &Path, add: &mut AddFile<'_>) -> Result<(), ConfigError> {
     let path = Arc::new(path.to_path_buf());
     let root = settings::read(&path)?;
     let mut included = Vec::new();
