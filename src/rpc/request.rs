@@ -51,15 +51,21 @@ pub(super) enum WireError {
 /// Takes the next field off: its number, and its content if it is a length-delimited one.
 #[inline]
 fn next_field<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), WireError> {
-    // Nearly every field of a publish: its key and its length are one byte each.
-    if let [key @ 8..0x80, length @ 0..0x80, rest @ ..] = *fields
-        && key & 7 == WireType::LengthDelimited as u8
-        && let Some((content, rest)) = rest.split_at_checked(usize::from(*length))
-    {
-        *fields = rest;
-        return Ok((u32::from(key >> 3), Some(content)));
+    // Nearly every field of a publish: its key is one byte, its length one or two.
+    let (key, length, rest) = match *fields {
+        [key @ 8..0x80, length @ 0..0x80, rest @ ..] => (*key, usize::from(*length), rest),
+        [key @ 8..0x80, low @ 0x80.., high @ 1..0x80, rest @ ..] => {
+            (*key, usize::from(*low & 0x7F) | usize::from(*high) << 7, rest)
+        }
+        _ => return next_field_of_any_kind(fields),
+    };
+    match rest.split_at_checked(length) {
+        Some((content, rest)) if key & 7 == WireType::LengthDelimited as u8 => {
+            *fields = rest;
+            Ok((u32::from(key >> 3), Some(content)))
+        }
+        _ => next_field_of_any_kind(fields),
     }
-    next_field_of_any_kind(fields)
 }
 
 fn next_field_of_any_kind<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), WireError> {
