@@ -54,7 +54,7 @@ fn next_field<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), Wire
     // Nearly every field of a publish: its key is one byte, its length one or two.
     let (key, length, rest) = match *fields {
         [key @ 8..0x80, length @ 0..0x80, rest @ ..] => (*key, usize::from(*length), rest),
-        [key @ 8..0x80, low @ 0x80.., high @ 1..0x80, rest @ ..] => {
+        [key @ 8..0x80, low @ 0x80..=0xFF, high @ 1..0x80, rest @ ..] => {
             (*key, usize::from(*low & 0x7F) | usize::from(*high) << 7, rest)
         }
         _ => return next_field_of_any_kind(fields),
