@@ -54,6 +54,8 @@ pub struct FanOut {
     pub subscribers: usize,
     /// Topics, published to in turn.
     pub topics: u32,
+    /// Connections that publish, each to its share of the topics.
+    pub publishers: u32,
     /// Bytes of a payload.
     pub payload: usize,
     /// What makes a publication due.
@@ -222,7 +224,7 @@ impl std::fmt::Display for Work {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::FanOut(work) => {
-                let FanOut { subscribers, topics, payload, pace, slow_percent, churn } = work;
+                let FanOut { subscribers, topics, publishers, payload, pace, slow_percent, churn } = work;
                 match subscribers {
                     0 => write!(out, "each server's own number of subscribers")?,
                     _ => write!(out, "{subscribers} subscribers")?,
@@ -230,6 +232,9 @@ impl std::fmt::Display for Work {
                 write!(out, ", {payload} B")?;
                 if *topics > 1 {
                     write!(out, ", {topics} topics")?;
+                }
+                if *publishers > 1 {
+                    write!(out, ", {publishers} publishers")?;
                 }
                 match pace {
                     Pace::InFlight(window) => write!(out, ", {window} in flight")?,

@@ -1,4 +1,4 @@
-//! A fleet: one server's subscribers and its publisher, in one thread and one epoll.
+//! A fleet: one server's subscribers and its publishers, in one thread and one epoll.
 //!
 //! Invariants worth naming:
 //! - Edges, not levels: a socket is read until a read comes back short, and costs nothing until more arrives.
@@ -39,8 +39,8 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// Events taken at a time.
 const EVENTS: usize = 1024;
 
-/// The token of the publisher; subscribers have their place.
-const PUBLISHER: u64 = u64::MAX;
+/// The first token of a publisher; subscribers have their place.
+const PUBLISHERS: u64 = 1 << 32;
 
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
@@ -53,8 +53,9 @@ pub struct Plan {
     pub window: usize,
     /// Whether the generator polls without sleeping.
     pub spin: bool,
-    /// Whether departures are known here; if not, another fleet publishes.
-    pub publishes: bool,
+    /// Connections that publish, each to its share of the topics; none where another fleet publishes, whose departures are
+    /// not known here.
+    pub publishers: u32,
 }
 
 /// One server's clients.
@@ -73,7 +74,7 @@ pub struct Fleet {
     pending: usize,
     /// Joins that were refused.
     refused: u64,
-    publisher: Option<Publisher>,
+    publishers: Vec<Publisher>,
     topics: Vec<Topic>,
     /// Of each topic: its next sequence, and how many subscribers count on it.
     sequences: Vec<u32>,
@@ -100,17 +101,17 @@ impl Fleet {
             bail!("a payload must have at least {STAMP_BYTES} bytes, its stamp");
         }
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let publisher = if plan.publishes {
+        let mut publishers = Vec::new();
+        for place in 0..plan.publishers {
             let server = match dialect.link() {
                 Link::Socket => {
                     publishes.context("this kind of server needs the address of its publish socket")?
                 }
                 Link::WebSocket => clients,
             };
-            Some(Publisher::connect(server, dialect.as_ref(), &epoll, PUBLISHER)?)
-        } else {
-            None
-        };
+            let token = PUBLISHERS + u64::from(place);
+            publishers.push(Publisher::connect(server, dialect.as_ref(), &epoll, token)?);
+        }
         Ok(Self {
             clock,
             epoll,
@@ -123,7 +124,7 @@ impl Fleet {
             subscribers: Vec::new(),
             pending: 0,
             refused: 0,
-            publisher,
+            publishers,
             topics: (0..plan.topics).map(Topic::at).collect(),
             sequences: vec![0; plan.topics as usize],
             audience: vec![0; plan.topics as usize],
@@ -163,8 +164,11 @@ impl Fleet {
     fn begin_one(&mut self) -> Result<()> {
         let place = self.subscribers.len();
         let topic = place % self.topics.len();
-        let order =
-            if self.plan.publishes { Order::starting_at(self.sequences[topic]) } else { Order::default() };
+        let order = if self.plan.publishers > 0 {
+            Order::starting_at(self.sequences[topic])
+        } else {
+            Order::default()
+        };
         let subscriber = Subscriber::connect(self.clients, &self.epoll, place as u64, topic as u32, order)?;
         self.subscribers.push(subscriber);
         self.pending += 1;
@@ -223,8 +227,11 @@ impl Fleet {
 
     /// Appends one publication, due at `due`, to what the publisher sends; false when the window is full.
     fn publish(&mut self, due: Instant) -> Result<bool> {
-        let publisher = self.publisher.as_mut().context("this fleet does not publish")?;
         let topic = self.turn_of;
+        if self.publishers.is_empty() {
+            bail!("this fleet does not publish");
+        }
+        let publisher = topic % self.publishers.len();
         let Some(publication) = self.flight.depart(topic as u32, self.audience[topic]) else {
             return Ok(false);
         };
@@ -232,12 +239,12 @@ impl Fleet {
         let sequence = self.sequences[topic];
         self.sequences[topic] = sequence.wrapping_add(1);
         Stamp { publication, sequence, due: self.clock.ticks_at(due) }.write(&mut self.payload);
-        self.dialect.publish(&self.topics[topic], &self.payload, publisher.out());
+        self.dialect.publish(&self.topics[topic], &self.payload, self.publishers[publisher].out());
         Ok(true)
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.publisher.as_mut().map_or(Ok(()), Publisher::flush)
+        self.publishers.iter_mut().try_for_each(Publisher::flush)
     }
 
     /// Waits for events, `timeout` at most, and deals with them.
@@ -246,7 +253,7 @@ impl Fleet {
         let waited = self.wait(&mut events, timeout);
         for event in &events {
             match event.data.u64() {
-                PUBLISHER => self.publisher_event()?,
+                token if token >= PUBLISHERS => self.publisher_event((token - PUBLISHERS) as usize)?,
                 place => self.subscriber_event(place as usize, event.flags)?,
             }
         }
@@ -278,8 +285,8 @@ impl Fleet {
         Ok(())
     }
 
-    fn publisher_event(&mut self) -> Result<()> {
-        let Some(publisher) = &mut self.publisher else { return Ok(()) };
+    fn publisher_event(&mut self, place: usize) -> Result<()> {
+        let Some(publisher) = self.publishers.get_mut(place) else { return Ok(()) };
         publisher.flush()?;
         self.tally.answered += publisher.read_answers(self.dialect.as_mut())?;
         Ok(())

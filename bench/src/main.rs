@@ -51,6 +51,7 @@ fn main() -> Result<()> {
                 payload: args.payload,
                 pace,
                 slow_percent: args.slow,
+                publishers: args.publishers.max(1),
                 churn: args.churn,
             };
             one("fanout", Work::FanOut(work), &args.common)

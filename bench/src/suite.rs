@@ -157,7 +157,7 @@ impl Cases {
 }
 
 fn fanout(subscribers: usize, topics: u32, payload: usize, pace: Pace) -> Work {
-    Work::FanOut(FanOut { subscribers, topics, payload, pace, slow_percent: 0.0, churn: 0 })
+    Work::FanOut(FanOut { subscribers, topics, publishers: 1, payload, pace, slow_percent: 0.0, churn: 0 })
 }
 
 fn with(mut work: Work, change: impl FnOnce(&mut FanOut)) -> Work {

@@ -20,7 +20,7 @@ pub fn run(
     progress: &Progress,
 ) -> Result<()> {
     let clock = Clock::start();
-    let plan = Plan { topics: 1, payload: STAMP_BYTES, window: 1, spin: case.spin, publishes: false };
+    let plan = Plan { topics: 1, payload: STAMP_BYTES, window: 1, spin: case.spin, publishers: 0 };
     let mut entries = Vec::new();
     for contender in contenders {
         match fleet(&contender.server, plan.clone(), clock) {

@@ -34,7 +34,13 @@ pub fn run(
         Pace::InFlight(window) | Pace::Unanswered(window) => 2 * window as usize,
         Pace::Rate(_) => OPEN_WINDOW,
     };
-    let plan = Plan { topics: work.topics, payload: work.payload, window, spin: case.spin, publishes: true };
+    let plan = Plan {
+        topics: work.topics,
+        payload: work.payload,
+        window,
+        spin: case.spin,
+        publishers: work.publishers,
+    };
     let mut entries = Vec::new();
     for contender in contenders {
         if work.slow_percent > 0.0 && matches!(contender.server.kind, Kind::Floor | Kind::FloorPlain) {
@@ -73,7 +79,7 @@ fn churn(work: &FanOut, server: &Server, plan: &Plan, clock: Clock) -> Result<Op
     if work.churn == 0 {
         return Ok(None);
     }
-    let plan = Plan { publishes: false, spin: false, window: 1, ..plan.clone() };
+    let plan = Plan { publishers: 0, spin: false, window: 1, ..plan.clone() };
     let mut beside = fleet(server, plan, clock)?;
     beside.grow(CHURNING, CHURNING)?;
     Ok(Some(Churn::new(beside, f64::from(work.churn))))

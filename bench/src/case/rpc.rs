@@ -18,7 +18,7 @@ pub fn run(
 ) -> Result<()> {
     let clock = Clock::start();
     // Answers may run far ahead of deliveries.
-    let plan = Plan { topics: 1, payload, window: 1 << 18, spin: case.spin, publishes: true };
+    let plan = Plan { topics: 1, payload, window: 1 << 18, spin: case.spin, publishers: 1 };
     let mut entries = Vec::new();
     for contender in contenders {
         if !contender.server.kind.dialect().answers() {

@@ -87,7 +87,7 @@ impl Fleet {
             }
         }
         let now = clock.ticks();
-        let expected = Expected { payload: plan.payload, departures: plan.publishes };
+        let expected = Expected { payload: plan.payload, departures: plan.publishers > 0 };
         loop {
             let frame = match frame::head(&input[at..]) {
                 frame::Head::Frame(frame) => frame,
