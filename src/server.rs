@@ -20,8 +20,8 @@ use crate::demo;
 use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
-use crate::ring::EventLoop;
-use crate::shard::{ConnectionBudget, Page, Settings, Shard, ShardCounters};
+use crate::ring::{EventLoop, LoopCounters};
+use crate::shard::{ConnectionBudget, Dropped, Page, Settings, Shard, ShardCounters};
 use crate::ws::origin::OriginRule;
 use crate::ws::upgrade::Rules;
 
@@ -40,7 +40,7 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     };
     let (hub_end, shard_ends) =
         mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
-    let counters = Arc::new(Counters::new(config.shards));
+    let counters = Arc::new(Counters::new(config));
     // Before any thread is there, so that no signal meets one without a handler.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
         .map_err(refused("a handler for SIGTERM, SIGINT and SIGUSR1"))?;
@@ -89,6 +89,7 @@ fn bound_rpc(config: &Config, rpc: &RpcListener) -> io::Result<RpcListen> {
 fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
     Settings {
         limits: config.limits.clone(),
+        policies: config.policies.clone(),
         rules: Rules {
             path: config.path.clone(),
             echo_path: config.echo_path.clone(),
@@ -120,14 +121,14 @@ fn start_shards(
     let mut threads = Vec::with_capacity(config.shards);
     for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
-        let counters = counters.shards[index].clone();
+        let (counters, loop_counters) = (counters.shards[index].clone(), counters.loops[index].clone());
         let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
         let run = move || {
             if let Some(cpu) = cpu {
                 pin(cpu);
             }
-            let shard = Shard::new(settings, counters.clone(), budget);
-            let event_loop = EventLoop::new(shard, counters, end, listener);
+            let shard = Shard::new(settings, counters, budget);
+            let event_loop = EventLoop::new(shard, loop_counters, end, listener);
             let (event_loop, start) = match event_loop {
                 Ok(event_loop) => (Some(event_loop), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -214,11 +215,17 @@ fn pin(cpu: usize) {
 struct Counters {
     hub: Arc<HubCounters>,
     shards: Vec<Arc<ShardCounters>>,
+    /// Of the loops around the shards, in the same order.
+    loops: Vec<Arc<LoopCounters>>,
 }
 
 impl Counters {
-    fn new(shards: usize) -> Self {
-        Self { hub: Arc::default(), shards: (0..shards).map(|_| Arc::default()).collect() }
+    fn new(config: &Config) -> Self {
+        Self {
+            hub: Arc::new(HubCounters::new(config.brokers.len())),
+            shards: (0..config.shards).map(|_| Arc::default()).collect(),
+            loops: (0..config.shards).map(|_| Arc::default()).collect(),
+        }
     }
 
     /// One line a thread: every count that is not zero.
@@ -228,8 +235,22 @@ impl Counters {
             counts.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
         };
         tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
-        for (index, shard) in self.shards.iter().enumerate() {
-            tracing::info!("counts {when}, shard {index}: {}", listed(&mut shard.each()));
+        for (index, (shard, around)) in self.shards.iter().zip(&self.loops).enumerate() {
+            let balance = shard.standing().balance;
+            let dropped = Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
+            let deliveries = [
+                ("owed", balance.owed),
+                ("delivered", balance.delivered),
+                ("queued", balance.queued_logs + balance.queued_outboxes),
+            ];
+            tracing::info!(
+                "counts {when}, shard {index}: {}",
+                listed(&mut shard.each().chain(around.each()))
+            );
+            tracing::info!(
+                "deliveries {when}, shard {index}: {}",
+                listed(&mut deliveries.into_iter().chain(dropped))
+            );
         }
     }
 }

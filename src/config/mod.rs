@@ -27,6 +27,7 @@ pub use value::RpcListen;
 
 use crate::limits::Limits;
 use crate::logs::{Encoding, Level, LogConfig, Mode};
+use crate::policy::{Pattern, Policies};
 use schema::Value;
 use settings::Settings;
 use yaml::{Data, Node};
@@ -87,6 +88,8 @@ pub struct Config {
     pub pin: bool,
     /// From the signal to the exit, at most.
     pub shutdown_grace: Duration,
+    /// What becomes of clients that do not keep up.
+    pub policies: Policies,
     /// The bounds in force.
     pub limits: Arc<Limits>,
     /// How and what to log.
@@ -236,8 +239,22 @@ fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
         shards,
         pin: read.flag("roadcast.pin")?,
         shutdown_grace: read.duration("roadcast.shutdown_grace")?,
+        policies: policies(read)?,
         limits: Arc::new(limits(read)?),
         logs: logs(read)?,
+    })
+}
+
+fn policies(read: &Reader<'_>) -> Result<Policies, ConfigError> {
+    let patterns = |key: &str| -> Result<Vec<Pattern>, ConfigError> {
+        let (Some(Value::Words(words)), origin) = read.0.value(key)? else { return Ok(Vec::new()) };
+        let pattern =
+            |word: &String| Pattern::parse(word).map_err(|problem| ConfigError::value(&origin, key, problem));
+        words.iter().map(pattern).collect()
+    };
+    Ok(Policies {
+        skip: patterns("roadcast.overflow.skip")?,
+        disconnect: patterns("roadcast.overflow.disconnect")?,
     })
 }
 

@@ -23,7 +23,9 @@ use sockets::Sockets;
 use uring::{Completion, Uring};
 
 use crate::mesh::ShardEnd;
-use crate::shard::{ConnId, Report, Shard, ShardCounters, Task};
+use crate::metrics::counters;
+use crate::pulse::Pulse;
+use crate::shard::{ConnId, Report, Shard, Task};
 use std::sync::Arc;
 
 /// Entries taken from the lane in one turn at most: the others wait no longer than their sweep takes.
@@ -32,11 +34,32 @@ const LANE_TURN: usize = 256;
 /// How long accepting rests when descriptors have run out, unless one is freed before.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
+counters! {
+    /// What the loop around a shard counts.
+    LoopCounters {
+        /// Turns of the loop.
+        turns,
+        /// Times that it slept.
+        sleeps,
+        /// Turns in which the lane had to wait because the logs were full.
+        log_stalls,
+        /// Times that the completion queue overflowed. Nothing is lost, but multishot operations end.
+        cq_overflows,
+        /// Receives that found no provided buffer, and waited for the turn's end.
+        buffer_shortages,
+        /// Times that accepting rested because descriptors, or the kernel's memory, had run out.
+        accept_rests,
+    } also {
+        /// Whether the loop is stuck.
+        pulse: Pulse,
+    }
+}
+
 /// One shard's thread: its ring, listener, lanes and sockets.
 pub struct EventLoop {
     uring: Uring,
     shard: Shard,
-    counters: Arc<ShardCounters>,
+    counters: Arc<LoopCounters>,
     lanes: ShardEnd,
     listener: Option<TcpListener>,
     accepting: bool,
@@ -56,7 +79,7 @@ impl EventLoop {
     /// A loop for the calling thread, which must be the one that runs it.
     pub fn new(
         shard: Shard,
-        counters: Arc<ShardCounters>,
+        counters: Arc<LoopCounters>,
         lanes: ShardEnd,
         listener: TcpListener,
     ) -> io::Result<Self> {
@@ -83,19 +106,25 @@ impl EventLoop {
     /// Serves until the hub says that all is over and everyone has gone.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
-            self.shard.set_now(self.started.elapsed());
+            let now = Instant::now();
+            self.counters.turns.add(1);
+            self.counters.pulse.beat(now);
+            self.shard.set_now(now - self.started);
             self.take_entries();
             self.carry_out_tasks()?;
             self.ask_hub();
             // Before it could rest: nothing would wake a loop whose end has come.
             if self.shard.is_done() {
+                self.shard.publish_standing();
+                self.counters.pulse.rest();
                 return Ok(());
             }
             if self.shard.plan() > 0 {
                 self.send_batch()?;
             } else {
                 self.rest()?;
-                self.uring.reap(&mut self.completions)?;
+                let overflows = self.uring.reap(&mut self.completions)?;
+                self.counters.cq_overflows.add(overflows);
             }
             self.deal_with_completions()?;
             self.shard.expire();
@@ -131,13 +160,13 @@ impl EventLoop {
 
     /// Sends the planned batch and settles it. Nothing else touches the shard between the two.
     fn send_batch(&mut self) -> io::Result<()> {
-        let Self { uring, shard, sockets, completions, .. } = self;
+        let Self { uring, shard, sockets, completions, counters, .. } = self;
         let sends = shard.batch().map(|(place, id, bytes)| {
             let Some(fd) = sockets.fd(id) else { unreachable!("a planned connection has a socket") };
             (event::send(place), fd, bytes)
         });
         uring.send_batch(sends)?;
-        uring.reap(completions)?;
+        counters.cq_overflows.add(uring.reap(completions)?);
         completions.retain(|completion| match event::of(completion.user_data, sockets) {
             Event::Sent(place) => {
                 shard.book(place, completion.result);
@@ -162,11 +191,15 @@ impl EventLoop {
         } else {
             let next = [self.shard.next_deadline(), self.accept_again].into_iter().flatten().min();
             let timeout = next.map(|at| at.saturating_sub(self.started.elapsed()));
+            self.counters.sleeps.add(1);
+            self.counters.pulse.rest();
             self.uring.wait(timeout)
         };
         self.lanes.wake.stay_awake();
         slept?;
-        self.shard.set_now(self.started.elapsed());
+        let now = Instant::now();
+        self.counters.pulse.beat(now);
+        self.shard.set_now(now - self.started);
         Ok(())
     }
 
@@ -218,6 +251,7 @@ impl EventLoop {
                     tracing::error!(%error, "accepting rests: raise the limit of descriptors (ulimit -n)");
                 }
                 if !self.accepting {
+                    self.counters.accept_rests.add(1);
                     self.accept_again = Some(self.started.elapsed() + ACCEPT_REST);
                 }
                 return Ok(());
@@ -259,7 +293,10 @@ impl EventLoop {
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         let stopped = !socket.receiving;
         match -completion.result {
-            libc::ENOBUFS => self.starved.push(id),
+            libc::ENOBUFS => {
+                self.counters.buffer_shortages.add(1);
+                self.starved.push(id);
+            }
             // A pause that has been taken back meanwhile; or data behind which the multishot ended.
             libc::ECANCELED | libc::EINTR | ..0 => {
                 if stopped {

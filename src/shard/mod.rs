@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent: descriptors, system calls, clocks, locks.
 
+mod balance;
 mod bytes;
 mod commands;
 mod connection;
@@ -22,6 +23,7 @@ mod keepalive;
 mod log;
 mod outbox;
 mod outgoing;
+mod parking;
 mod settings;
 mod sweep;
 mod timers;
@@ -32,6 +34,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use balance::{Balance, Dropped, Standing};
 pub use connection::{ConnId, Connections};
 pub use counters::ShardCounters;
 pub use settings::{ConnectionBudget, Page, Settings};
@@ -129,8 +132,11 @@ pub struct Shard {
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
     outbox_bytes: usize,
-    /// Sum of all logs.
+    /// Sum of the logs of active topics.
     log_bytes: usize,
+    /// Sum of the logs of all others: frames that parked subscribers wait for.
+    parked_bytes: usize,
+    balance: Balance,
     stage: Stage,
     /// When whoever is still there is terminated.
     abort_at_ms: Option<u64>,
@@ -160,6 +166,8 @@ impl Shard {
             questions: VecDeque::new(),
             outbox_bytes: 0,
             log_bytes: 0,
+            parked_bytes: 0,
+            balance: Balance::default(),
             stage: Stage::Serving,
             abort_at_ms: None,
             due: Vec::new(),
@@ -234,12 +242,18 @@ impl Shard {
         if topic.len() == 0 {
             return;
         }
+        let owed = topic.len() as u64;
         topic.append(frame);
-        self.log_bytes += frame.len();
-        if !topic.active {
-            topic.active = true;
-            self.active.push_back(id);
+        self.balance.owed += owed;
+        self.balance.queued_logs += owed;
+        let parked = topic.parked;
+        // A parked log is counted apart until the topic is active, the new frame with it.
+        if parked {
+            self.parked_bytes += frame.len();
+        } else {
+            self.log_bytes += frame.len();
         }
+        self.activate(id);
     }
 
     fn interested(&mut self, id: TopicId, sequence: u64) {
@@ -255,7 +269,8 @@ impl Shard {
     fn uninterested(&mut self, id: TopicId) {
         let Some(topic) = self.topics.live(id) else { return };
         if topic.is_unused() {
-            self.log_bytes -= self.topics.remove(id.index).log.len();
+            let topic = self.topics.remove(id.index);
+            self.forget_log(topic.log.len(), topic.parked);
             self.counters.topics.set(self.topics.len() as u64);
         } else {
             topic.interest = Interest::Asking;
@@ -310,6 +325,22 @@ impl Shard {
         self.connections.len()
     }
 
+    /// How the shard stands now.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            balance: self.balance,
+            log_bytes: self.log_bytes as u64,
+            parked_bytes: self.parked_bytes as u64,
+            outbox_bytes: self.outbox_bytes as u64,
+            topics_active: self.active.len() as u64,
+        }
+    }
+
+    /// Lets others read how the shard stands. Done with each batch; the loop does it once more at its end.
+    pub fn publish_standing(&self) {
+        self.counters.standing.publish(&self.standing().to_numbers());
+    }
+
     /// Says goodbye to everyone once every log has been swept out.
     fn drain_step(&mut self) {
         if self.stage != Stage::Draining || !self.active.is_empty() {
@@ -318,8 +349,11 @@ impl Shard {
         self.stage = Stage::Closing;
         for id in self.connections.ids() {
             match self.connections.at(id.index).phase {
-                Phase::Head => self.terminate(id, false),
-                Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, "the server is shutting down"),
+                Phase::Head => self.terminate(id, Dropped::Shutdown, false),
+                Phase::Open(_) => {
+                    let reason = "the server is shutting down";
+                    self.close(id, CloseCode::GOING_AWAY, reason, Dropped::Shutdown);
+                }
                 Phase::Closing { .. } | Phase::Ended => {}
             }
         }
@@ -327,6 +361,7 @@ impl Shard {
 
     /// Checks what the module's head promises. For tests; costs time proportional to the whole shard.
     pub fn check_invariants(&self) {
+        self.check_balance();
         let mut outbox_bytes = 0;
         for id in self.connections.ids() {
             let connection = self.connections.peek(id.index);
@@ -342,15 +377,23 @@ impl Shard {
                 assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
             }
             for (place, membership) in connection.topics.iter().enumerate() {
-                let record = self.topics.peek(membership.topic).subscribers()[membership.record as usize];
+                let topic = self.topics.peek(membership.topic);
+                let record = topic.subscribers()[membership.record as usize];
                 assert_eq!((record.connection, record.place), (id.index, place as u32));
+                let waits = !topic.active && topic.is_behind(membership.record);
+                assert!(
+                    !waits || (connection.parked && connection.outbox_len() > 0),
+                    "{id:?}: parked for ever"
+                );
             }
         }
         assert_eq!(outbox_bytes, self.outbox_bytes);
-        let mut log_bytes = 0;
+        let (mut log_bytes, mut parked_bytes) = (0, 0);
         for (index, topic) in self.topics.iter() {
             topic.check_invariants();
-            log_bytes += topic.log.len();
+            *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.len();
+            assert!(!(topic.parked && topic.active));
+            assert!(topic.parked || topic.active || topic.log.len() == 0 || topic.is_unused());
             assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
             for (record, subscriber) in topic.subscribers().iter().enumerate() {
                 let connection = self.connections.peek(subscriber.connection);
@@ -358,6 +401,18 @@ impl Shard {
                 assert_eq!((membership.topic, membership.record), (index, record as u32));
             }
         }
-        assert_eq!(log_bytes, self.log_bytes);
+        assert_eq!((log_bytes, parked_bytes), (self.log_bytes, self.parked_bytes));
+    }
+
+    /// Checks what the books say against what lies in logs and outboxes.
+    fn check_balance(&self) {
+        assert!(self.balance.holds(), "{:?}", self.balance);
+        let ids = self.connections.ids();
+        let outboxes = ids.iter().filter_map(|id| self.connections.peek(id.index).outbox.as_ref());
+        let queued_outboxes: u64 = outboxes.map(|outbox| outbox.publications()).sum();
+        let topics = self.topics.iter();
+        let queued_logs: u64 = topics.map(|(_, topic)| topic.queued()).sum::<u64>() + self.in_batch();
+        let queued = (queued_logs, queued_outboxes);
+        assert_eq!((self.balance.queued_logs, self.balance.queued_outboxes), queued, "{:?}", self.balance);
     }
 }

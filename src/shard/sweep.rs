@@ -6,10 +6,12 @@
 //! Active topics take turns, so a hot one starves nobody. A turn visits subscribers from the topic's cursor on and gives
 //! each all that it has not had, in one send. A visit costs a send, or a copy where an outbox stands in the way.
 
+use super::balance::Dropped;
 use super::connection::{ConnId, Connection};
 use super::outbox::Outbox;
 use super::{Report, Shard, Stage, Task};
 use crate::mesh::TopicId;
+use crate::policy::Overflow;
 use crate::ws::close::CloseCode;
 
 /// Sends in one batch. Measured: 16 to 64 an `enter` are as cheap as 1,024, and later subscribers find newer frames.
@@ -45,6 +47,14 @@ enum Source {
     },
 }
 
+/// What the kernel has taken of one batch.
+#[derive(Default)]
+struct Taken {
+    bytes: u64,
+    /// Publications sent whole, straight from a log.
+    frames: u64,
+}
+
 /// What became of a visit.
 enum Visit {
     Done,
@@ -59,6 +69,7 @@ impl Shard {
         self.plan_outboxes(if self.active.is_empty() { BATCH_SENDS } else { BATCH_SENDS / 2 });
         self.plan_topics();
         self.plan_outboxes(BATCH_SENDS);
+        self.counters.batches.add(1);
         self.counters.sends.add(self.batch.len() as u64);
         if self.batch.is_empty() {
             // Laggards have been served without a send, and the log may be released all the same.
@@ -80,20 +91,35 @@ impl Shard {
     /// Ends the batch: what was not sent moves to outboxes, dead sockets are ended, logs are released.
     pub fn settle(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
+        let mut taken = Taken::default();
         for slot in batch.drain(..) {
-            self.settle_slot(slot);
+            self.settle_slot(slot, &mut taken);
         }
         self.batch = batch;
+        self.counters.bytes_sent.add(taken.bytes);
+        self.balance.queued_logs -= taken.frames;
+        self.balance.delivered += taken.frames;
         let mut swept = std::mem::take(&mut self.swept);
         for id in swept.drain(..) {
             if let Some(topic) = self.topics.live(id) {
                 self.log_bytes -= topic.release();
+                self.park_log(id.index);
             }
         }
         self.swept = swept;
         if self.stage == Stage::Draining {
             self.drain_step();
         }
+        self.publish_standing();
+    }
+
+    /// Deliveries of the batch under way. For tests.
+    pub(super) fn in_batch(&self) -> u64 {
+        let frames = |slot: &Slot| match slot.source {
+            Source::Outbox => 0,
+            Source::Log { topic, from, to } => self.topics.peek(topic).log.count(from, to),
+        };
+        self.batch.iter().map(frames).sum()
     }
 
     fn bytes_of(&self, slot: &Slot) -> &[u8] {
@@ -133,6 +159,7 @@ impl Shard {
                 let topic = self.topics.at(id.index);
                 let Some(record) = topic.next_visit() else {
                     remains = topic.next_round();
+                    self.counters.rounds.add(1);
                     break;
                 };
                 steps -= 1;
@@ -153,6 +180,7 @@ impl Shard {
                 self.swept.push(id);
             }
         }
+        self.counters.sweep_steps.add(u64::from(STEPS_MAX - steps));
     }
 
     /// Serves the record at the topic's cursor.
@@ -185,6 +213,14 @@ impl Shard {
             None
         };
         match passed {
+            Some(_) if connection.lagging && topic.overflow == Overflow::Skip => {
+                let keep_newest = self.parked_bytes + topic.log.newest_bytes() <= limits.log_bytes;
+                connection.parked |= keep_newest;
+                self.counters.newest_dropped.add(u64::from(!keep_newest));
+                let skipped = topic.park(keep_newest);
+                self.balance.drop_from_logs(skipped, Dropped::Skipped);
+                return Visit::Done;
+            }
             Some((key, bytes_max)) if connection.lagging => {
                 return Visit::Overflow(self.connections.id(record.connection), key, bytes_max);
             }
@@ -207,13 +243,21 @@ impl Shard {
 
     fn copy_to_outbox(&mut self, connection: u32, topic: u32, from: u64, to: u64) {
         let log = &mut self.topics.at(topic).log;
-        self.counters.delayed.add(u64::from(log.frames_between(from, to)));
+        let frames = u64::from(log.frames_between(from, to));
         let outbox = self.connections.at(connection).outbox.get_or_insert_default();
-        outbox.push_frames(log.slice(from, to));
+        outbox.push_publications(log.slice(from, to), frames);
         self.outbox_bytes += (to - from) as usize;
+        self.delayed(frames);
     }
 
-    fn settle_slot(&mut self, slot: Slot) {
+    /// Publications have gone from a log to an outbox.
+    fn delayed(&mut self, frames: u64) {
+        self.counters.delayed.add(frames);
+        self.balance.queued_logs -= frames;
+        self.balance.queued_outboxes += frames;
+    }
+
+    fn settle_slot(&mut self, slot: Slot, taken: &mut Taken) {
         let bytes = self.bytes_of(&slot).len();
         let connection = self.connections.at(slot.id.index);
         connection.slot = NO_SLOT;
@@ -223,49 +267,64 @@ impl Shard {
             // No room in the socket, or none in the kernel by now: wait until it says that there is.
             errno if [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::EINTR].contains(&-errno) => 0,
             _ => {
-                self.terminate(slot.id, false);
+                if let Source::Log { topic, from, to } = slot.source {
+                    let frames = u64::from(self.topics.at(topic).log.frames_between(from, to));
+                    self.balance.drop_from_logs(frames, Dropped::Gone);
+                }
+                self.counters.gone.add(u64::from(self.connections.peek(slot.id.index).is_open()));
+                self.terminate(slot.id, Dropped::Gone, false);
                 return;
             }
         };
-        self.counters.bytes_sent.add(sent as u64);
+        taken.bytes += sent as u64;
         match slot.source {
             Source::Outbox => self.settle_outbox(slot.id, bytes, sent),
-            Source::Log { topic, from, to } => self.settle_log(slot.id, topic, (from, to), sent),
+            Source::Log { topic, from, to } => {
+                taken.frames += self.settle_log(slot.id, topic, (from, to), sent)
+            }
         }
     }
 
     fn settle_outbox(&mut self, id: ConnId, bytes: usize, sent: usize) {
         let connection = self.connections.at(id.index);
         let Some(outbox) = connection.outbox.as_mut() else { return };
-        outbox.advance(sent);
+        let left = outbox.advance(sent);
         self.outbox_bytes -= sent;
+        self.balance.queued_outboxes -= left;
+        self.balance.delivered += left;
+        let drained = outbox.is_empty();
+        // Half empty: what is parked now goes on for a while before it is parked again.
+        if connection.parked && sent > 0 && outbox.len() <= self.settings.limits.outbox_bytes / 2 {
+            self.unpark(id);
+        }
         if sent < bytes {
             self.lag(id);
-        } else if outbox.is_empty() {
+        } else if drained {
             self.outbox_drained(id);
         } else {
             self.queue_flush(id);
         }
     }
 
-    fn settle_log(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) {
+    /// Returns the publications that were sent whole.
+    fn settle_log(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) -> u64 {
         let log = &mut self.topics.at(topic).log;
         let frames = u64::from(log.frames_between(from, to));
         let stopped = from + sent as u64;
         if stopped == to {
-            self.counters.delivered.add(frames);
-            return;
+            return frames;
         }
         let border = log.border_behind(from, stopped);
-        let unsent = u64::from(log.frames_between(border, to)) + u64::from(border > stopped);
-        self.counters.delivered.add(frames - unsent);
-        self.counters.delayed.add(unsent);
         let mut outbox = Box::new(Outbox::default());
-        outbox.push_rest(log.slice(stopped, border));
-        outbox.push_frames(log.slice(border, to));
+        outbox.push_cut_publication(log.slice(stopped, border));
+        let behind = u64::from(log.frames_between(border, to));
+        outbox.push_publications(log.slice(border, to), behind);
+        let unsent = outbox.publications();
         self.outbox_bytes += outbox.len();
         self.connections.at(id.index).outbox = Some(outbox);
+        self.delayed(unsent);
         self.lag(id);
+        frames - unsent
     }
 
     /// The socket took less than it was given: the connection waits for room, alone.
@@ -302,13 +361,15 @@ impl Shard {
 
     /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.
     fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize) {
+        let dropped_before = self.balance.dropped(Dropped::Overflow);
         let connection = self.connections.at(id.index);
-        let (bytes, dropped) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
+        let (bytes, publications) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
         self.outbox_bytes -= bytes;
+        self.balance.drop_from_outboxes(publications, Dropped::Overflow);
         self.counters.overflows.add(1);
-        self.counters.dropped.add(dropped);
+        self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow", Dropped::Overflow);
+        let dropped = self.balance.dropped(Dropped::Overflow) - dropped_before;
         self.tasks.push_back(Task::Report(id, Report::Overflow { key, bytes_max, dropped }));
-        self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow");
         // What it was promised is gone; it only has to take the Close.
         self.set_deadline(id, self.settings.limits.close_timeout);
     }

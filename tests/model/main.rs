@@ -15,3 +15,4 @@ mod world;
 mod input;
 mod laggards;
 mod sends;
+mod skipping;
