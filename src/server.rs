@@ -14,6 +14,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::admin::{self, Endpoint, Progress, ShardSources, Sources};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
@@ -33,8 +34,15 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key)?;
+    let admin = admin_listeners(config)?;
+    let bound = |endpoint: fn(&Endpoint) -> bool| {
+        let listener = admin.iter().find(|(_, of)| endpoint(of));
+        listener.map(|(listener, _)| listener.local_addr()).transpose()
+    };
     let summary = Summary {
         config,
+        metrics: bound(|of| *of == Endpoint::Metrics).map_err(refused("the address for metrics"))?,
+        status: bound(|of| *of != Endpoint::Metrics).map_err(refused("the address for health"))?,
         http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
         rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
     };
@@ -45,6 +53,10 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
         .map_err(refused("a handler for SIGTERM, SIGINT and SIGUSR1"))?;
 
+    let progress = Arc::new(Progress::default());
+    if !admin.is_empty() {
+        start_admin(admin, sources(config, &counters, &hub_end, &progress))?;
+    }
     let settings = Arc::new(shard_settings(config, &summary));
     let mut threads = start_shards(config, &settings, &counters, listeners, shard_ends)?;
     let shutdown = ShutdownHandle::new(&hub_end);
@@ -52,9 +64,10 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
 
     let signals_end = signals.handle();
     let watching = {
-        let counters = counters.clone();
-        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &counters))
+        let (counters, progress) = (counters.clone(), progress.clone());
+        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &progress, &counters))
     };
+    progress.serving();
     // Nobody may be listening to what is said here; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "{summary}\nready");
     let _ = io::stdout().flush();
@@ -173,6 +186,41 @@ fn start_hub(
     std::thread::Builder::new().name("hub".into()).spawn(run).map_err(refused("a thread for the hub"))
 }
 
+fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, Endpoint)>, StartError> {
+    let status = Endpoint::Status { unavailable: config.unavailable_status };
+    let wanted = [(config.metrics, Endpoint::Metrics), (config.status, status)];
+    let wanted = wanted.into_iter().filter_map(|(named, endpoint)| Some((named?, endpoint)));
+    wanted.map(|((address, key), of)| Ok((preflight::admin_listener(address, key)?, of))).collect()
+}
+
+fn sources(config: &Config, counters: &Counters, hub: &HubEnd, progress: &Arc<Progress>) -> Arc<Sources> {
+    let shards = counters.shards.iter().zip(&counters.loops).zip(&hub.down).enumerate();
+    let shards = shards.map(|(index, ((counts, around), lane))| ShardSources {
+        name: index.to_string(),
+        counts: counts.clone(),
+        around: around.clone(),
+        lane: lane.depth(),
+    });
+    Arc::new(Sources {
+        progress: progress.clone(),
+        hub: counters.hub.clone(),
+        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
+        shards: shards.collect(),
+    })
+}
+
+/// Starts the thread of the admin endpoints, which ends with the process.
+fn start_admin(listeners: Vec<(TcpListener, Endpoint)>, sources: Arc<Sources>) -> Result<(), StartError> {
+    let run = move || {
+        if let Err(error) = admin::run(listeners, &sources) {
+            // Without it nobody is served worse.
+            tracing::error!(%error, "metrics and health are not served");
+        }
+    };
+    let thread = std::thread::Builder::new().name("admin".into()).spawn(run);
+    thread.map(drop).map_err(refused("a thread for the admin endpoints"))
+}
+
 /// Half a server loses messages in silence; none at all is noticed and restarted.
 fn fail(what: &str, error: &io::Error) -> ! {
     tracing::error!(%error, "{what} failed: the server ends");
@@ -180,7 +228,7 @@ fn fail(what: &str, error: &io::Error) -> ! {
 }
 
 /// The first SIGTERM or SIGINT begins the shutdown, a second one ends the process at once.
-fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, counters: &Counters) {
+fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, progress: &Progress, counters: &Counters) {
     let mut begun = false;
     for signal in signals.forever() {
         match signal {
@@ -191,6 +239,7 @@ fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, counters: &Co
             }
             _ => {
                 begun = true;
+                progress.draining();
                 tracing::info!("shutting down; a second signal ends at once");
                 shutdown.begin();
             }

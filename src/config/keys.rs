@@ -35,6 +35,10 @@ pub static KEYS: &[Key] = &[
     key("logs.level", Kind::Choice(&["debug", "info", "warn", "warning", "error", "dpanic", "panic", "fatal"]), "info", "The least severe level that is written; those above `error` mean `error`."),
     key("logs.encoding", Kind::Choice(&["console", "json"]), "", "Overrides the encoding of `logs.mode`."),
 
+    key("metrics.address", Kind::Address, "127.0.0.1:2112", "Metrics for Prometheus (docs/metrics.md), where the file has a section `metrics`; off without one."),
+    key("status.address", Kind::Address, "127.0.0.1:2114", "`/health` and `/ready`, where the file has a section `status`; off without one."),
+    key("status.unavailable_status_code", Kind::Count(400, 599), "503", "HTTP status when the answer is no."),
+
     key("roadcast.shards", Kind::Count(0, 1024), "0", "Threads that carry connections; 0 = as many as CPUs the process may run on."),
     key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
     key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: start although the file has workers that would have guarded access."),
@@ -43,6 +47,8 @@ pub static KEYS: &[Key] = &[
     key("roadcast.shutdown_grace", Kind::Duration(0, DAY), "30s", "From SIGTERM to the exit, at most; what is queued is delivered meanwhile."),
     key("roadcast.http.address", Kind::Address, "", "Wins over `http.address`, for a file that RoadRunner reads too."),
     key("roadcast.rpc.listen", Kind::Rpc, "", "Wins over `rpc.listen`, for a file that RoadRunner reads too."),
+    key("roadcast.metrics.address", Kind::Address, "", "Wins over `metrics.address`, for a file that RoadRunner reads too; turns metrics on by itself."),
+    key("roadcast.status.address", Kind::Address, "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
     key("roadcast.ping_interval", Kind::Duration(0, DAY), "25s", "Between two pings to a connection; 0 = none."),
     key("roadcast.pong_timeout", Kind::Duration(0, DAY), "8s", "From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing."),
 
@@ -73,8 +79,6 @@ pub static KEYS: &[Key] = &[
     later("redis.master_name", ""), later("redis.sentinel_password", ""), later("redis.max_retries", ""),
     later("redis.dial_timeout", ""), later("redis.min_retry_backoff", ""), later("redis.max_retry_backoff", ""),
     later("redis.pool_size", ""), later("redis.read_timeout", ""), later("redis.write_timeout", ""),
-    later("metrics", "Prometheus metrics."),
-    later("status", "Health and readiness."),
     later("websockets.pool", "Workers that validate access."),
     later("server.relay", ""), later("server.relay_timeout", ""), later("server.env", ""),
 
@@ -87,6 +91,7 @@ pub static KEYS: &[Key] = &[
     foreign("redis.route_by_latency"), foreign("redis.route_randomly"), foreign("redis.min_idle_conns"),
     foreign("redis.max_conn_age"), foreign("redis.pool_timeout"), foreign("redis.idle_timeout"),
     foreign("redis.idle_check_freq"), foreign("redis.read_only"), foreign("redis.tls"),
+    foreign("metrics.collect"), foreign("status.check_timeout"), foreign("status.shutdown_check_timeout"),
     foreign("logs.output"), foreign("logs.err_output"), foreign("logs.errorOutput"), foreign("logs.line_ending"),
     foreign("logs.channels"), foreign("logs.file_logger_options"), foreign("logs.format"),
 ];

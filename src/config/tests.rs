@@ -154,7 +154,7 @@ fn a_roadrunner_file_is_read_as_it_is() {
 fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() {
     assert_eq!(
         notices(ROADRUNNER),
-        "note: known, not used yet: metrics, redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
+        "note: known, not used yet: redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
          note: RoadRunner's own, without effect here: http.middleware, http.pool, http.trusted_subnets, logs.channels\n\
          note: sections of other plugins, ignored: jobs, kv\n"
     );
