@@ -220,11 +220,6 @@ impl<T> Receiver<T> {
         Some(entry)
     }
 
-    /// The oldest entry, left in place.
-    pub fn peek(&self) -> Option<&T> {
-        self.queue.peek().ok().map(|(_, entry)| entry)
-    }
-
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

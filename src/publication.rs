@@ -25,11 +25,8 @@ pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>
     let topic = topic.as_bytes();
     let topic_len = json_string::escaped_len(topic);
     let payload_len = json_string::escaped_len(payload);
-    let text_len = BEFORE_TOPIC.len() + topic_len + BEFORE_PAYLOAD.len() + payload_len + AFTER_PAYLOAD.len();
-    let bytes = frame::header_len(text_len) + text_len;
-    if bytes > bytes_max {
-        return Err(TooLarge { bytes });
-    }
+    let text_len = text_len(topic_len, payload_len);
+    let bytes = checked(text_len, bytes_max)?;
 
     let mut out = Vec::with_capacity(bytes);
     frame::encode_header(&mut out, Opcode::Text, text_len);
@@ -40,6 +37,29 @@ pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>
     out.extend_from_slice(AFTER_PAYLOAD);
     debug_assert_eq!(out.len(), bytes);
     Ok(out.into())
+}
+
+/// Whether [`encode`] would refuse, without encoding.
+pub fn check(topic: &str, payload: &[u8], bytes_max: usize) -> Result<(), TooLarge> {
+    // A byte becomes six at most (`\u0001`), so most publications need no closer look.
+    let bound =
+        text_len(6 * topic.len(), payload.len().saturating_mul(6)).saturating_add(frame::HEADER_BYTES_MAX);
+    if bound <= bytes_max {
+        return Ok(());
+    }
+    let lens = (json_string::escaped_len(topic.as_bytes()), json_string::escaped_len(payload));
+    checked(text_len(lens.0, lens.1), bytes_max).map(drop)
+}
+
+fn text_len(topic_len: usize, payload_len: usize) -> usize {
+    const AROUND: usize = BEFORE_TOPIC.len() + BEFORE_PAYLOAD.len() + AFTER_PAYLOAD.len();
+    payload_len.saturating_add(topic_len + AROUND)
+}
+
+/// The length of the whole frame.
+fn checked(text_len: usize, bytes_max: usize) -> Result<usize, TooLarge> {
+    let bytes = frame::header_len(text_len).saturating_add(text_len);
+    if bytes > bytes_max { Err(TooLarge { bytes }) } else { Ok(bytes) }
 }
 
 fn append(out: &mut Vec<u8>, text: &[u8], escaped_len: usize) {

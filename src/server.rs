@@ -5,6 +5,8 @@
 
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -34,6 +36,7 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key)?;
+    let socket_file = SocketFile::of(&config.rpc);
     let admin = admin_listeners(config)?;
     let bound = |endpoint: fn(&Endpoint) -> bool| {
         let listener = admin.iter().find(|(_, of)| endpoint(of));
@@ -80,9 +83,8 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     }
     signals_end.close();
     let _ = watching.join();
-    if let RpcListen::Unix(path) = &config.rpc {
-        // A file that stays is replaced by the next start all the same.
-        let _ = std::fs::remove_file(path);
+    if let Some(file) = socket_file {
+        file.remove();
     }
     counters.log("at the end");
     Ok(ExitCode::SUCCESS)
@@ -178,12 +180,24 @@ fn start_hub(
         shutdown_grace: config.shutdown_grace,
     };
     let shutdown = shutdown.clone();
+    let (started, start) = mpsc::channel();
     let run = move || {
-        if let Err(error) = hub::run(hub, end, &shutdown) {
+        let said = started.clone();
+        let ready = move || {
+            let _ = said.send(Ok(()));
+        };
+        if let Err(error) = hub::run(hub, end, &shutdown, ready)
+            && let Err(mpsc::SendError(Err(error))) = started.send(Err(error))
+        {
+            // Nobody waits for its start any more: it failed while serving.
             fail("the hub", &error);
         }
     };
-    std::thread::Builder::new().name("hub".into()).spawn(run).map_err(refused("a thread for the hub"))
+    let thread = std::thread::Builder::new().name("hub".into()).spawn(run);
+    let thread = thread.map_err(refused("a thread for the hub"))?;
+    let start = start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
+    start.map_err(refused("an io_uring for the hub"))?;
+    Ok(thread)
 }
 
 fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, Endpoint)>, StartError> {
@@ -257,6 +271,32 @@ fn pin(cpu: usize) {
     set.set(cpu);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
         tracing::warn!(cpu, %error, "a shard is not bound to its CPU");
+    }
+}
+
+/// The file of a Unix socket, as it was when it was bound.
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(rpc: &RpcListen) -> Option<Self> {
+        let RpcListen::Unix(path) = rpc else { return None };
+        Some(Self { path: path.clone(), identity: Self::identity(path)? })
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        let file = std::fs::symlink_metadata(path).ok()?;
+        Some((file.dev(), file.ino()))
+    }
+
+    /// Removes the file, unless another server has put its own there while this one was draining.
+    fn remove(self) {
+        if Self::identity(&self.path) == Some(self.identity) {
+            // One that stays is replaced by the next start all the same.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

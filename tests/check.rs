@@ -92,7 +92,7 @@ fn check_names_the_number_of_connections_that_descriptors_allow() {
     let limit = "ulimit -n 2000 && exec \"$0\" check";
     let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("connections 896;") && text.contains("2000 open files"), "{text}");
+    assert!(text.contains("connections 768;") && text.contains("2000 open files"), "{text}");
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn too_few_descriptors_are_told_with_numbers() {
     for word in ["check", "serve"] {
         let limit = format!("ulimit -n 2000 && exec \"$0\" {word}");
         let text = refusal(site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap());
-        assert!(text.contains("limit of open files is 2000, and 4096 are needed"), "{text}");
-        assert!(text.contains("LimitNOFILE=4096"), "{text}");
+        assert!(text.contains("limit of open files is 2000, and 4160 are needed"), "{text}");
+        assert!(text.contains("LimitNOFILE=4160"), "{text}");
     }
 }
 

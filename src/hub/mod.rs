@@ -166,15 +166,25 @@ const LETTING_GO: Duration = Duration::from_millis(5);
 /// Entries of the ring: two operations a connection at most, and a full queue is only submitted earlier.
 const RING_ENTRIES: u32 = 256;
 
-/// Runs the hub on the calling thread until shutting down is complete.
+/// Runs the hub on the calling thread until shutting down is complete. `ready` is called once it listens.
 ///
 /// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot be watched.
-pub fn run(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io::Result<()> {
+pub fn run(
+    config: HubConfig,
+    end: HubEnd,
+    shutdown: &ShutdownHandle,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
     let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))?;
-    runtime.block_on(serve(config, end, shutdown))
+    runtime.block_on(serve(config, end, shutdown, ready))
 }
 
-async fn serve(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io::Result<()> {
+async fn serve(
+    config: HubConfig,
+    end: HubEnd,
+    shutdown: &ShutdownHandle,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
     let HubEnd { down, up, wake } = end;
     let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
     let counters = config.counters;
@@ -208,6 +218,7 @@ async fn serve(config: HubConfig, end: HubEnd, shutdown: &ShutdownHandle) -> io:
         }
     }));
 
+    ready();
     begun.notified().await;
     let (begin, grace) = (Instant::now(), config.shutdown_grace);
     if let Some(accepting) = accepting {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::broker::Broker;
 use super::sequencer::{PublishError, Sequencer};
 use crate::mesh::BrokerId;
+use crate::publication::{self, TooLarge};
 use crate::rpc::{Layout, Message, Request};
 
 /// The hub's tasks, and the brokers that publications go through.
@@ -47,11 +48,17 @@ impl Hub {
 
     /// Finds what can be wrong with a request without publishing half of it first.
     pub(super) fn check(&self, layout: Layout, request: &Request<'_>) -> Result<(), PublishError> {
-        let bytes_max = self.sequencer.limits.topic_bytes;
+        let limits = &self.sequencer.limits;
         for message in request.messages() {
             self.targets(layout, &message)?;
-            if let Some(topic) = message.topics().find(|topic| topic.len() > bytes_max) {
-                return Err(PublishError::TopicTooLong { bytes: topic.len(), bytes_max });
+            for topic in message.topics() {
+                let (bytes, bytes_max) = (topic.len(), limits.topic_bytes);
+                if bytes > bytes_max {
+                    return Err(PublishError::TopicTooLong { bytes, bytes_max });
+                }
+                let bytes_max = limits.publication_bytes;
+                publication::check(topic, message.payload, bytes_max)
+                    .map_err(|TooLarge { bytes }| PublishError::TooLarge { bytes, bytes_max })?;
             }
         }
         Ok(())

@@ -103,7 +103,7 @@ impl Sequencer {
         }
         let bytes_max = self.limits.publication_bytes;
         let mut room = self.room.borrow_mut();
-        if !room.is_wanted(broker, topic) && encoded_bytes_bound(topic, payload) <= bytes_max {
+        if !room.is_wanted(broker, topic) {
             return Publishing::Now(Ok(()));
         }
         match publication::encode(topic, payload, bytes_max).map(|frame| room.publish(broker, topic, frame)) {
@@ -119,10 +119,4 @@ impl Sequencer {
     pub(super) fn wake_shards(&self) {
         self.room.borrow_mut().wake();
     }
-}
-
-/// Bytes that a publication cannot exceed once encoded: a byte becomes six at most (`\u0001`).
-fn encoded_bytes_bound(topic: &str, payload: &[u8]) -> usize {
-    const AROUND: usize = 64;
-    topic.len().saturating_add(payload.len()).saturating_mul(6).saturating_add(AROUND)
 }

@@ -67,7 +67,7 @@ fn start_on(
         shutdown_grace,
     };
     let handle = shutdown.clone();
-    let thread = Some(std::thread::spawn(move || run(config, end, &handle)));
+    let thread = Some(std::thread::spawn(move || run(config, end, &handle, || {})));
     Running { shards, address, counters, shutdown, thread }
 }
 

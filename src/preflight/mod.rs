@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::shard::OVER_LIMIT_MAX;
 pub use kernel::{KERNEL_MIN, io_uring_denied, supported};
 pub use listen::{BACKLOG, admin_listener, listeners, rpc_listener};
 
@@ -54,8 +55,9 @@ pub struct Machine {
     pub descriptors: u64,
 }
 
-/// Descriptors of one shard besides its connections: listener, ring, wake-up, and some to spare.
-const DESCRIPTORS_PER_SHARD: u64 = 8;
+/// Descriptors of one shard besides its connections: listener, ring, wake-up, some to spare, and the clients beyond the
+/// limit who are told so.
+const DESCRIPTORS_PER_SHARD: u64 = 8 + OVER_LIMIT_MAX as u64;
 /// Descriptors of the process besides: standard streams, the hub's ring and epoll, signals, RPC listener, files.
 const DESCRIPTORS_ELSEWHERE: u64 = 64;
 /// The fewest connections that are worth starting for, when their number is left to the descriptors.
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn connections_left_open_are_what_descriptors_allow() {
-        assert_eq!(connections(20_000, 0, 1024, 2).unwrap(), 20_000 - 1024 - 64 - 16);
+        assert_eq!(connections(20_000, 0, 1024, 2).unwrap(), 20_000 - 1024 - 64 - 2 * (8 + 64));
         assert_eq!(connections(20_000, 500, 1024, 2).unwrap(), 500);
         assert_eq!(connections(u64::MAX, 0, 1024, 2).unwrap(), 16_000_000);
     }
@@ -118,7 +120,7 @@ mod tests {
     fn too_few_descriptors_name_the_numbers_and_what_to_do() {
         let error = connections(4096, 10_000, 1024, 2).unwrap_err().to_string();
         for part in
-            ["is 4096", "11104 are needed", "10000 for roadcast.limits.connections", "LimitNOFILE=11104"]
+            ["is 4096", "11232 are needed", "10000 for roadcast.limits.connections", "LimitNOFILE=11232"]
         {
             assert!(error.contains(part), "{error}");
         }

@@ -11,11 +11,13 @@
 mod buffers;
 mod event;
 mod sockets;
+mod tcp;
 mod uring;
 
 use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event::Event;
@@ -26,13 +28,15 @@ use crate::mesh::ShardEnd;
 use crate::metrics::counters;
 use crate::pulse::Pulse;
 use crate::shard::{ConnId, Report, Shard, Task};
-use std::sync::Arc;
 
 /// Entries taken from the lane in one turn at most: the others wait no longer than their sweep takes.
 const LANE_TURN: usize = 256;
 
 /// How long accepting rests when descriptors have run out, unless one is freed before.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// Between two words in the log that accepting rests.
+const REST_SAID_EVERY: Duration = Duration::from_secs(60);
 
 counters! {
     /// What the loop around a shard counts.
@@ -72,7 +76,7 @@ pub struct EventLoop {
     /// Connections that have been shut down and have nothing under way.
     closing: Vec<ConnId>,
     started: Instant,
-    out_of_descriptors: bool,
+    rest_said: Option<Duration>,
 }
 
 impl EventLoop {
@@ -99,7 +103,7 @@ impl EventLoop {
             starved: Vec::new(),
             closing: Vec::new(),
             started: Instant::now(),
-            out_of_descriptors: false,
+            rest_said: None,
         })
     }
 
@@ -113,7 +117,6 @@ impl EventLoop {
             self.take_entries();
             self.carry_out_tasks()?;
             self.ask_hub();
-            // Before it could rest: nothing would wake a loop whose end has come.
             if self.shard.is_done() {
                 self.shard.publish_standing();
                 self.counters.pulse.rest();
@@ -180,7 +183,7 @@ impl EventLoop {
 
     /// Nothing to send: submits what is queued, and sleeps if there is nothing else to do either.
     fn rest(&mut self) -> io::Result<()> {
-        if self.shard.has_work() || !self.closing.is_empty() {
+        if self.shard.has_work() || self.shard.is_done() || !self.closing.is_empty() {
             return self.uring.enter_until_empty();
         }
         self.lanes.wake.fall_asleep();
@@ -239,30 +242,34 @@ impl EventLoop {
             fd if fd >= 0 => {
                 // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-                self.out_of_descriptors = false;
                 // Without room even for a refusal the descriptor is closed here.
                 if let Some(id) = self.shard.accepted() {
                     self.sockets.insert(id, fd);
                 }
             }
-            errno if [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].contains(&-errno) => {
-                if !std::mem::replace(&mut self.out_of_descriptors, true) {
-                    let error = io::Error::from_raw_os_error(-errno);
-                    tracing::error!(%error, "accepting rests: raise the limit of descriptors (ulimit -n)");
-                }
-                if !self.accepting {
-                    self.counters.accept_rests.add(1);
-                    self.accept_again = Some(self.started.elapsed() + ACCEPT_REST);
-                }
-                return Ok(());
-            }
-            // Whoever gave up before it was accepted is no reason to stop.
-            _ => {}
+            // Whoever gave up before it was accepted is no reason to stop; nor is a cancellation, which has no listener.
+            errno if [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::ECANCELED].contains(&-errno) => {}
+            errno => return self.rest_accepting(&io::Error::from_raw_os_error(-errno)),
         }
         if self.accepting {
             return Ok(());
         }
         self.accept()
+    }
+
+    /// Descriptors or memory have run out, or something that trying at once again would not change.
+    fn rest_accepting(&mut self, error: &io::Error) -> io::Result<()> {
+        let now = self.started.elapsed();
+        let said = self.rest_said.is_some_and(|at| now < at + REST_SAID_EVERY);
+        if !said && self.listener.is_some() {
+            self.rest_said = Some(now);
+            tracing::error!(%error, "accepting rests: for \"too many open files\" raise the limit (ulimit -n)");
+        }
+        if !self.accepting {
+            self.counters.accept_rests.add(1);
+            self.accept_again = Some(now + ACCEPT_REST);
+        }
+        Ok(())
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -342,6 +349,12 @@ impl EventLoop {
                     socket.watching = true;
                     let Some(fd) = self.sockets.fd(id) else { continue };
                     self.uring.watch_writable(fd, event::writable(id))?;
+                }
+                Task::Measure(id) => {
+                    let Some((acknowledged, outstanding)) = self.sockets.fd(id).and_then(tcp::measure) else {
+                        continue;
+                    };
+                    self.shard.measured(id, acknowledged, outstanding);
                 }
                 Task::FinishSending(id) => self.shut_down(id, Shutdown::Write),
                 Task::Terminate { id, abort } => self.terminate(id, abort),

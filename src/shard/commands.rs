@@ -71,33 +71,37 @@ impl Shard {
         if names.iter().any(|name| name.as_ref().len() > limits.topic_bytes) {
             return None;
         }
-        let connection = self.connections.peek(id.index);
-        // A topic that is asked for twice counts twice here: a bound on the work, checked before any is done.
-        let known = |name: &str| {
-            let topic = self.topics.find(broker, name);
-            topic.is_some_and(|topic| connection.topics.iter().any(|member| member.topic == topic))
-        };
-        let new = names.iter().filter(|name| !known(name.as_ref())).count();
-        if connection.topics.len() + new > limits.topics_per_connection {
+        let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
+        // Held against the connection's list in one pass: both may be thousands long.
+        let mut wanted = self.find_all(broker, names.clone());
+        // A new topic that is named twice counts twice: a bound on the work, checked before any is done.
+        let created = names.clone().count() - wanted.len();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let topics = &self.connections.peek(id.index).topics;
+        let mut subscribed: SmallVec<[u32; 4]> = topics
+            .iter()
+            .map(|member| member.topic)
+            .filter(|topic| wanted.binary_search(topic).is_ok())
+            .collect();
+        subscribed.sort_unstable();
+        wanted.retain(|topic| subscribed.binary_search(topic).is_err());
+        if topics.len() + wanted.len() + created > limits.topics_per_connection
+            || self.topics.len() + created > limits.topics
+        {
             return None;
         }
-        let created = names.iter().filter(|name| self.topics.find(broker, name.as_ref()).is_none()).count();
-        if self.topics.len() + created > limits.topics {
-            return None;
-        }
-        let mut wanted = SmallVec::new();
-        for name in names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty()) {
-            let index = match self.topics.find(broker, name) {
-                Some(index) => index,
-                None => self.create_topic(broker, name),
-            };
-            let subscribed =
-                self.connections.peek(id.index).topics.iter().any(|member| member.topic == index);
-            if !subscribed && !wanted.contains(&index) {
-                wanted.push(index);
+        for name in names {
+            if self.topics.find(broker, name).is_none() {
+                wanted.push(self.create_topic(broker, name));
             }
         }
         Some(wanted)
+    }
+
+    /// The topics of these names that exist, one for each time it is named.
+    fn find_all<'a>(&self, broker: BrokerId, names: impl Iterator<Item = &'a str>) -> SmallVec<[u32; 4]> {
+        names.filter_map(|name| self.topics.find(broker, name)).collect()
     }
 
     fn create_topic(&mut self, broker: BrokerId, name: &str) -> u32 {
@@ -142,10 +146,12 @@ impl Shard {
             self.send_private(id, |out| reply::encode(out, Reply::LeaveFailed, names));
             return;
         };
-        for name in names {
-            let Some(index) = self.topics.find(broker, name.as_ref()) else { continue };
-            let topics = &self.connections.peek(id.index).topics;
-            if let Some(place) = topics.iter().position(|member| member.topic == index) {
+        let mut left = self.find_all(broker, names.iter().map(AsRef::as_ref));
+        left.sort_unstable();
+        // From the back: the last membership fills the place of one that goes.
+        for place in (0..self.connections.peek(id.index).topics.len()).rev() {
+            let topic = self.connections.peek(id.index).topics[place].topic;
+            if left.binary_search(&topic).is_ok() {
                 self.unsubscribe(id.index, place as u32, Dropped::Left);
             }
         }

@@ -89,6 +89,10 @@ pub struct Connection {
     pub deadline_tick: u32,
     /// A ping is out.
     pub awaits_pong: bool,
+    /// The pong's time is over; what the peer has acknowledged meanwhile decides.
+    pub pong_overdue: bool,
+    /// Bytes that the peer had acknowledged when the ping went out, in their lowest 32 bits.
+    pub acknowledged: u32,
     /// Something came from it, or left for it, since the last ping.
     pub heard: bool,
     /// Its send in the batch under way, or [`NO_SLOT`].
@@ -119,6 +123,8 @@ impl Connection {
             keepalive_tick: 0,
             deadline_tick: 0,
             awaits_pong: false,
+            pong_overdue: false,
+            acknowledged: 0,
             heard: false,
             slot: NO_SLOT,
             flush_queued: false,

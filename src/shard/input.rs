@@ -143,10 +143,8 @@ impl Shard {
         let connection = self.connections.at(id.index);
         let lagging = connection.lagging;
         // Also while a late one waits: this is the later one, and must not overtake it.
-        if let Some(outbox) =
-            connection.outbox.as_mut().filter(|outbox| lagging || outbox.late_pong.is_some())
-        {
-            outbox.late_pong = Some(payload.into());
+        if let Some(outbox) = connection.outbox.as_mut().filter(|outbox| lagging || outbox.keeps_pong()) {
+            outbox.keep_pong(payload);
             return;
         }
         self.send_private(id, |out| frame::encode(out, Opcode::Pong, payload));
@@ -154,7 +152,10 @@ impl Shard {
 
     fn must_hold(&self, id: ConnId) -> bool {
         let connection = self.connections.peek(id.index);
-        connection.outbox_len() > REPLIES_BYTES
+        let outbox = connection.outbox_len();
+        let sum_passed = self.outbox_bytes > self.settings.limits.outboxes_bytes;
+        outbox > REPLIES_BYTES
+            || (outbox > 0 && sum_passed)
             || connection.held.as_ref().is_some_and(|held| held.join.is_some())
     }
 

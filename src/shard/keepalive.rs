@@ -1,7 +1,9 @@
 //! Deadlines and pings.
 //!
 //! A ping goes out each interval; any byte received, or progress of the outbox of a laggard, is a sign of life. While a
-//! connection lags its own deadline governs and a missing pong is forgiven: the ping may still stand in the outbox.
+//! connection lags its own deadline governs and a missing pong is forgiven: the ping may still stand in the outbox. It may
+//! also stand in the kernel's buffer, behind what a slow but steady reader has not read: so when a pong is overdue, progress
+//! of what the peer acknowledges is a sign of life too, unless it has acknowledged everything, the ping included.
 
 use std::time::Duration;
 
@@ -45,8 +47,8 @@ impl Shard {
         if deadline && self.deadline_passed(id) {
             return;
         }
-        if keepalive && self.keepalive_passed(id) {
-            return;
+        if keepalive {
+            self.keepalive_passed(id);
         }
         self.reschedule(id);
     }
@@ -92,16 +94,17 @@ impl Shard {
         true
     }
 
-    /// Returns whether that was the connection's end.
-    fn keepalive_passed(&mut self, id: ConnId) -> bool {
+    fn keepalive_passed(&mut self, id: ConnId) {
         let limits = &self.settings.limits;
         let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
         let connection = self.connections.at(id.index);
-        if connection.awaits_pong && !connection.heard && !connection.lagging {
-            self.counters.pongs_missing.add(1);
-            self.tasks.push_back(Task::Report(id, Report::PongMissing));
-            self.terminate(id, Dropped::Silent, true);
-            return true;
+        // Whoever is not listened to may have answered.
+        let forgiven = connection.lagging || connection.read_paused;
+        if connection.awaits_pong && !connection.heard && !forgiven {
+            connection.pong_overdue = true;
+            self.tasks.push_back(Task::Measure(id));
+            self.set_keepalive(id, patience);
+            return;
         }
         let ping = !connection.awaits_pong && !connection.lagging;
         connection.awaits_pong = ping && !patience.is_zero();
@@ -109,6 +112,9 @@ impl Shard {
             connection.heard = false;
             self.counters.pings.add(1);
             self.send_private(id, |out| frame::encode(out, Opcode::Ping, b""));
+            if !patience.is_zero() {
+                self.tasks.push_back(Task::Measure(id));
+            }
         }
         let next = match (ping, patience.is_zero()) {
             (true, false) => patience,
@@ -117,7 +123,24 @@ impl Shard {
             (false, _) => interval.saturating_sub(patience).max(Duration::from_millis(1)),
         };
         self.set_keepalive(id, next);
-        false
+    }
+
+    /// The socket of a connection has been measured: `acknowledged` bytes in all have reached the peer, `outstanding`
+    /// ones stand in the kernel.
+    pub fn measured(&mut self, id: ConnId, acknowledged: u64, outstanding: usize) {
+        let Some(connection) = self.connections.live(id).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut connection.acknowledged, acknowledged as u32);
+        if !std::mem::take(&mut connection.pong_overdue) || connection.heard {
+            return;
+        }
+        if outstanding > 0 && before != acknowledged as u32 {
+            return;
+        }
+        self.counters.pongs_missing.add(1);
+        self.tasks.push_back(Task::Report(id, Report::PongMissing));
+        self.terminate(id, Dropped::Silent, true);
     }
 
     /// Sets the first ping of a connection, at a place in the interval of its own: pings are spread.

@@ -35,7 +35,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use balance::{Balance, Dropped, Standing};
-pub use connection::{ConnId, Connections};
+pub use connection::ConnId;
+pub(crate) use connection::Connections;
 pub use counters::ShardCounters;
 pub use settings::{ConnectionBudget, Page, Settings};
 pub use sweep::BATCH_SENDS;
@@ -58,6 +59,8 @@ pub enum Task {
     PauseReceive(ConnId),
     /// Hand in `writable` once when it has room.
     WatchWritable(ConnId),
+    /// Hand in `measured`: what the peer has acknowledged, and what it has not.
+    Measure(ConnId),
     /// End the sending direction.
     FinishSending(ConnId),
     /// End it both ways; hand in `released` when its last operation has come back and it is closed.
@@ -144,11 +147,12 @@ pub struct Shard {
 }
 
 /// Connections beyond the limit that a shard answers with 503 at a time; further ones are closed at once.
-const OVER_LIMIT_MAX: usize = 256;
+pub const OVER_LIMIT_MAX: usize = 64;
 
 impl Shard {
     /// A shard without connections. `budget` counts the connections of all shards.
     pub fn new(settings: Arc<Settings>, counters: Arc<ShardCounters>, budget: Arc<ConnectionBudget>) -> Self {
+        assert_eq!(settings.rules.demo, settings.demo_page.is_some(), "a page that is served is there");
         Self {
             settings,
             counters,
@@ -181,6 +185,10 @@ impl Shard {
 
     /// A connection has been accepted. `None`: there is no room even to refuse it; close it.
     pub fn accepted(&mut self) -> Option<ConnId> {
+        // Everyone has been told goodbye already; nobody comes behind it.
+        if self.stage == Stage::Closing {
+            return None;
+        }
         let counted = self.budget.take();
         if !counted {
             self.counters.refused_limit.add(1);
@@ -309,7 +317,7 @@ impl Shard {
         self.questions.push_front(question);
     }
 
-    /// Whether a batch can be planned at once.
+    /// Whether there is something to do at once.
     #[inline]
     pub fn has_work(&self) -> bool {
         !self.active.is_empty() || !self.flush.is_empty() || !self.tasks.is_empty()

@@ -28,8 +28,15 @@ pub struct Outbox {
     runs: VecDeque<(u64, u64)>,
     /// Publications that have not left whole.
     publications: u64,
-    /// The answer to a ping that came while the connection lagged; a later ping replaces it (RFC 6455 §5.5.3).
-    pub late_pong: Option<Box<[u8]>>,
+    late_pong: Option<LatePong>,
+}
+
+/// The answer to a ping that came while the connection lagged. A later ping replaces its payload (RFC 6455 §5.5.3), not
+/// its turn: it is due when what waited at the first of them has left.
+#[derive(Debug)]
+struct LatePong {
+    payload: Box<[u8]>,
+    due: u64,
 }
 
 impl Outbox {
@@ -129,6 +136,22 @@ impl Outbox {
         let dropped = self.publications - kept;
         self.publications = kept;
         (bytes, dropped)
+    }
+
+    /// Keeps the answer to a ping until what waits now has left, in the place of one that is kept already.
+    pub fn keep_pong(&mut self, payload: &[u8]) {
+        let due = self.late_pong.as_ref().map_or(self.sent + self.len() as u64, |pong| pong.due);
+        self.late_pong = Some(LatePong { payload: payload.into(), due });
+    }
+
+    /// Whether an answer to a ping is kept.
+    pub fn keeps_pong(&self) -> bool {
+        self.late_pong.is_some()
+    }
+
+    /// The answer kept, once it is due.
+    pub fn due_pong(&mut self) -> Option<Box<[u8]>> {
+        self.late_pong.take_if(|pong| pong.due <= self.sent).map(|pong| pong.payload)
     }
 
     /// Marks all that waits now as due to leave by the next deadline.

@@ -27,7 +27,7 @@ impl Shard {
     /// The outbox has been sent whole.
     pub(super) fn outbox_drained(&mut self, id: ConnId) {
         let connection = self.connections.at(id.index);
-        let late_pong = connection.outbox.take().and_then(|outbox| outbox.late_pong);
+        connection.outbox = None;
         match &mut connection.phase {
             Phase::Closing { finished, peer_ended } => {
                 if *peer_ended {
@@ -40,10 +40,6 @@ impl Shard {
             Phase::Open(_) => {
                 connection.deadline_tick = 0;
                 self.reschedule(id);
-                if let Some(payload) = late_pong {
-                    self.pong(id, &payload);
-                }
-                self.resume(id);
             }
             Phase::Head | Phase::Ended => {}
         }

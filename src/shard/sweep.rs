@@ -13,6 +13,7 @@ use super::{Report, Shard, Stage, Task};
 use crate::mesh::TopicId;
 use crate::policy::Overflow;
 use crate::ws::close::CloseCode;
+use crate::ws::frame::{self, Opcode};
 
 /// Sends in one batch. Measured: 16 to 64 an `enter` are as cheap as 1,024, and later subscribers find newer frames.
 pub const BATCH_SENDS: usize = 64;
@@ -168,7 +169,7 @@ impl Shard {
                     continue;
                 }
                 if let Visit::Overflow(id, key, bytes_max) = self.visit(id, record, &mut steps) {
-                    self.overflow(id, key, bytes_max);
+                    self.overflow(id, key, bytes_max, 0);
                 }
             }
             let topic = self.topics.at(id.index);
@@ -292,7 +293,7 @@ impl Shard {
         self.outbox_bytes -= sent;
         self.balance.queued_outboxes -= left;
         self.balance.delivered += left;
-        let drained = outbox.is_empty();
+        let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
         // Half empty: what is parked now goes on for a while before it is parked again.
         if connection.parked && sent > 0 && outbox.len() <= self.settings.limits.outbox_bytes / 2 {
             self.unpark(id);
@@ -301,9 +302,15 @@ impl Shard {
             self.lag(id);
         } else if drained {
             self.outbox_drained(id);
-        } else {
-            self.queue_flush(id);
         }
+        if self.connections.at(id.index).is_open() {
+            if let Some(payload) = pong {
+                self.send_private(id, |out| frame::encode(out, Opcode::Pong, &payload));
+            }
+            // Also while it lags: it may say that it leaves, and what it causes is bounded.
+            self.resume(id);
+        }
+        self.queue_flush(id);
     }
 
     /// Returns the publications that were sent whole.
@@ -315,16 +322,47 @@ impl Shard {
             return frames;
         }
         let border = log.border_behind(from, stopped);
-        let mut outbox = Box::new(Outbox::default());
-        outbox.push_cut_publication(log.slice(stopped, border));
         let behind = u64::from(log.frames_between(border, to));
-        outbox.push_publications(log.slice(border, to), behind);
-        let unsent = outbox.publications();
-        self.outbox_bytes += outbox.len();
-        self.connections.at(id.index).outbox = Some(outbox);
-        self.delayed(unsent);
+        let unsent = behind + u64::from(border > stopped);
+        let bytes_max = self.settings.limits.outboxes_bytes;
+        let fits = |end: u64| self.outbox_bytes + (end - stopped) as usize <= bytes_max;
+        let kept = if fits(to) { to } else { border };
+        if !fits(kept) {
+            // Not even the frame under way: nothing that it could understand can be said to it.
+            self.balance.drop_from_logs(unsent, Dropped::Overflow);
+            self.report_overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, unsent);
+            self.terminate(id, Dropped::Overflow, true);
+            return frames - unsent;
+        }
+        if kept > stopped {
+            let mut outbox = Box::new(Outbox::default());
+            outbox.push_cut_publication(log.slice(stopped, border));
+            if kept > border {
+                outbox.push_publications(log.slice(border, kept), behind);
+            }
+            let delayed = outbox.publications();
+            self.outbox_bytes += outbox.len();
+            self.connections.at(id.index).outbox = Some(outbox);
+            self.delayed(delayed);
+        }
+        if kept < to {
+            self.no_room_behind(id, topic, kept > stopped, behind);
+        }
         self.lag(id);
         frames - unsent
+    }
+
+    /// The outboxes of the shard have no room for the `frames` behind the one under way of a send that came back short.
+    fn no_room_behind(&mut self, id: ConnId, topic: u32, under_way: bool, frames: u64) {
+        // Without a frame under way nothing but a Close would tell when the socket has room again.
+        if under_way && self.topics.at(topic).overflow == Overflow::Skip {
+            self.counters.newest_dropped.add(1);
+            self.balance.drop_from_logs(frames, Dropped::Skipped);
+        } else {
+            self.balance.drop_from_logs(frames, Dropped::Overflow);
+            let bytes_max = self.settings.limits.outboxes_bytes;
+            self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);
+        }
     }
 
     /// The socket took less than it was given: the connection waits for room, alone.
@@ -360,17 +398,22 @@ impl Shard {
     }
 
     /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.
-    fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize) {
+    /// `dropped` publications never came as far as the outbox.
+    fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
         let dropped_before = self.balance.dropped(Dropped::Overflow);
         let connection = self.connections.at(id.index);
-        let (bytes, publications) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
+        let (bytes, waiting) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
         self.outbox_bytes -= bytes;
-        self.balance.drop_from_outboxes(publications, Dropped::Overflow);
-        self.counters.overflows.add(1);
+        self.balance.drop_from_outboxes(waiting, Dropped::Overflow);
         self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow", Dropped::Overflow);
-        let dropped = self.balance.dropped(Dropped::Overflow) - dropped_before;
-        self.tasks.push_back(Task::Report(id, Report::Overflow { key, bytes_max, dropped }));
+        let dropped = dropped + self.balance.dropped(Dropped::Overflow) - dropped_before;
+        self.report_overflow(id, key, bytes_max, dropped);
         // What it was promised is gone; it only has to take the Close.
         self.set_deadline(id, self.settings.limits.close_timeout);
+    }
+
+    fn report_overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
+        self.counters.overflows.add(1);
+        self.tasks.push_back(Task::Report(id, Report::Overflow { key, bytes_max, dropped }));
     }
 }

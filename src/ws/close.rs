@@ -15,18 +15,10 @@ impl CloseCode {
     pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// A type of data that cannot be accepted.
-    pub const UNSUPPORTED: Self = Self(1003);
     /// Data that does not fit its type: text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// The peer broke a rule of this server.
-    pub const POLICY: Self = Self(1008);
     /// A message larger than this server takes.
     pub const TOO_BIG: Self = Self(1009);
-    /// The server met something that it did not expect.
-    pub const INTERNAL_ERROR: Self = Self(1011);
-    /// The server restarts.
-    pub const RESTART: Self = Self(1012);
     /// The server cannot serve this client now: it does not keep up, or there are too many.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 

@@ -69,10 +69,12 @@ pub struct Client {
     pub short: f64,
     pub answers_pings: bool,
     /// What it has sent and the server has not received.
-    pub outgoing: VecDeque<u8>,
+    pub outgoing: Vec<u8>,
     pub goodbye: Option<Goodbye>,
     /// Taken by its socket, not read.
-    pub kernel: VecDeque<u8>,
+    pub kernel: Vec<u8>,
+    /// Bytes that it has read in all.
+    pub read_in_all: usize,
     stream: Vec<u8>,
     upgraded: bool,
     expected: VecDeque<Expected>,
@@ -105,9 +107,10 @@ impl Client {
             reads: usize::MAX,
             short: 0.0,
             answers_pings: true,
-            outgoing: VecDeque::new(),
+            outgoing: Vec::new(),
             goodbye: None,
-            kernel: VecDeque::new(),
+            kernel: Vec::new(),
+            read_in_all: 0,
             stream: Vec::new(),
             upgraded: false,
             expected: VecDeque::new(),
@@ -143,7 +146,7 @@ impl Client {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
-        self.outgoing.extend(bytes);
+        self.outgoing.extend_from_slice(bytes);
     }
 
     pub fn expect(&mut self, expected: Expected) {
@@ -159,7 +162,9 @@ impl Client {
     /// Reads up to `bytes` and judges every whole frame among what it has.
     pub fn read(&mut self, bytes: usize, hub: &Hub, limits: &Limits) {
         let bytes = bytes.min(self.kernel.len());
-        self.stream.extend(self.kernel.drain(..bytes));
+        self.stream.extend_from_slice(&self.kernel[..bytes]);
+        self.kernel.drain(..bytes);
+        self.read_in_all += bytes;
         let stream = std::mem::take(&mut self.stream);
         let mut rest = &stream[..];
         if !self.upgraded && self.ended.is_none() {
@@ -243,7 +248,7 @@ impl Client {
         let mut keys: Vec<Key> = command.topics.iter().map(|topic| (broker, topic.clone())).collect();
         if !command.join {
             assert!(is(done), "{text}");
-            keys.iter().for_each(|key| drop(self.subscriptions.remove(key)));
+            self.subscriptions.retain(|key, _| !keys.contains(key));
             return;
         }
         keys.retain(|key| !self.subscriptions.contains_key(key));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use rand::RngExt;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use roadcast::limits::Limits;
 use roadcast::mesh::{Down, HubEnd, TopicId, Up};
 use roadcast::policy::{Overflow, Policies};
@@ -87,7 +87,7 @@ impl Hub {
     }
 
     /// Answers some questions and sequences what has room.
-    pub fn step(&mut self, rng: &mut StdRng) {
+    pub fn step(&mut self, rng: &mut SmallRng) {
         for shard in 0..self.answers.len() {
             for _ in 0..rng.random_range(0..4) {
                 let Some(question) = self.lanes.up[shard].pop() else { break };

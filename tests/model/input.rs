@@ -1,9 +1,10 @@
 //! What arrives from clients: order, holding, pausing.
 
-use roadcast::shard::Task;
+use roadcast::limits::Limits;
+use roadcast::shard::{Report, Task};
 use roadcast::ws::frame::Opcode;
 
-use super::rig::{Rig, Taken, quiet};
+use super::rig::{Rig, Taken, frame_of, quiet};
 use super::wire;
 
 #[test]
@@ -20,4 +21,110 @@ fn what_arrives_behind_held_input_stays_behind_it() {
     rig.sweep();
     let echoed: Vec<u8> = wire::frames(&rig.taken(id)).iter().map(|(_, payload)| payload[0]).collect();
     assert_eq!(echoed, sent);
+}
+
+#[test]
+fn replies_unread_pause_their_client_alone() {
+    let mut rig = Rig::new(quiet());
+    let (id, other) = (rig.connect_to("/echo"), rig.connect_to("/echo"));
+    rig.tasks();
+    let message = wire::masked(Opcode::Text, &[b'x'; 60_000]);
+    let mut sent = 0;
+    while !rig.tasks().contains(&Task::PauseReceive(id)) {
+        rig.bytes(id, &message);
+        rig.sweep_with(|_, _| Taken::Errno(libc::EAGAIN));
+        sent += 1;
+        assert!(sent < 100, "its echoes pile up for ever");
+    }
+    rig.bytes(other, &message);
+    rig.sweep();
+    assert_eq!(wire::frames(&rig.taken(other)).len(), 1, "the other is served");
+    assert_eq!(rig.counters.overflows.value(), 0);
+    rig.shard.writable(id);
+    rig.sweep();
+    assert_eq!(wire::frames(&rig.taken(id)).len(), sent, "and so is the first, once it reads");
+    assert_eq!(rig.tasks(), [Task::Receive(id)]);
+}
+
+#[test]
+fn a_flood_behind_a_pending_join_pauses_its_client() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.connect();
+    rig.tasks();
+    rig.join(id, &["foo"]);
+    let leave = wire::masked(Opcode::Text, wire::command("leave", "", &["bar"]).as_bytes());
+    let mut held = 0;
+    while rig.tasks() != [Task::PauseReceive(id)] {
+        rig.bytes(id, &leave);
+        held += 1;
+        assert!(held < 10_000, "input is held without bound");
+    }
+    rig.answer();
+    assert_eq!(rig.tasks(), [Task::Receive(id)]);
+    rig.sweep();
+    assert_eq!(rig.texts(id).len(), 1 + held);
+}
+
+/// A command that is none is ignored, counted each time, and reported once.
+#[test]
+fn malformed_and_unknown_commands_are_reported_once_a_connection() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.member(&["foo"]);
+    rig.tasks();
+    for _ in 0..3 {
+        rig.bytes(id, &wire::masked(Opcode::Text, b"{\"command\":\"dance\"}"));
+        rig.bytes(id, &wire::masked(Opcode::Text, b"{"));
+    }
+    assert_eq!(rig.tasks(), [Task::Report(id, Report::UnknownCommand("dance".into()))]);
+    assert_eq!(rig.counters.malformed.value(), 6);
+    rig.bytes(id, &wire::masked(Opcode::Text, b"{\"command\":\"headers\"}"));
+    assert_eq!(rig.sweep(), 0, "no replies");
+}
+
+#[test]
+fn a_violation_is_answered_by_its_code_behind_all_replies() {
+    let violations: &[(&[u8], u16)] =
+        &[(b"\x81\x01x", 1002), (b"\x81\x81\0\0\0\0\xFF", 1007), (b"\x82\xFE\xFF\xFF\0\0\0\0", 1009)];
+    for (bytes, code) in violations {
+        let mut rig = Rig::new(Limits { message_bytes: 1_000, ..quiet() });
+        let id = rig.member(&["foo"]);
+        rig.leave(id, &["bar"]);
+        rig.bytes(id, &[bytes, &wire::masked(Opcode::Ping, b"not read any more")[..]].concat());
+        rig.publish_to_nobody("foo", b"x");
+        rig.sweep();
+        let frames = wire::frames(&rig.taken(id));
+        assert_eq!(frames[0].1, wire::reply("@leave", &["bar"]).as_bytes());
+        assert_eq!((frames.len(), frames[1].0), (2, Opcode::Close));
+        assert_eq!(frames[1].1[..2], code.to_be_bytes());
+        let tasks = rig.tasks();
+        assert!(
+            tasks
+                .iter()
+                .any(|task| matches!(task, Task::Report(_, Report::Violation(of, _)) if of.0 == *code))
+        );
+    }
+}
+
+#[test]
+fn frames_right_behind_the_request_are_served_wherever_the_input_is_split() {
+    let mut input = wire::upgrade_request("/ws");
+    input.extend(wire::masked(Opcode::Ping, b"at once"));
+    input.extend(wire::fragment(false, Opcode::Text, b"{\"command\":\"leave\","));
+    input.extend(wire::masked(Opcode::Ping, b"between"));
+    input.extend(wire::fragment(true, Opcode::Continuation, b"\"topics\":[\"foo\"]}"));
+    for split in 0..=input.len() {
+        let mut rig = Rig::new(quiet());
+        let id = rig.accept();
+        rig.bytes(id, &input[..split]);
+        rig.bytes(id, &input[split..]);
+        rig.sweep();
+        let taken = rig.taken(id);
+        let head = taken.windows(4).position(|end| end == b"\r\n\r\n").expect("an answer") + 4;
+        let expected = [
+            frame_of(Opcode::Pong, b"at once"),
+            frame_of(Opcode::Pong, b"between"),
+            frame_of(Opcode::Text, wire::reply("@leave", &["foo"]).as_bytes()),
+        ];
+        assert_eq!(taken[head..], expected.concat(), "split at {split}");
+    }
 }

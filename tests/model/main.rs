@@ -12,7 +12,10 @@ mod talk;
 mod wire;
 mod world;
 
+mod ends;
 mod input;
+mod joins;
 mod laggards;
+mod pings;
 mod sends;
 mod skipping;

@@ -8,7 +8,7 @@ use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
-use roadcast::shard::{ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
+use roadcast::shard::{Balance, ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
 use roadcast::ws::frame::{self, Opcode};
 use roadcast::ws::origin::OriginRule;
 use roadcast::ws::upgrade::Rules;
@@ -25,6 +25,8 @@ pub enum Taken {
 
 /// A shard, the hub's side of its topics, and what each socket has taken.
 pub struct Rig {
+    /// What every socket measures: bytes acknowledged in all, bytes outstanding.
+    pub measures: (u64, usize),
     pub shard: Shard,
     pub counters: Arc<ShardCounters>,
     pub budget: Arc<ConnectionBudget>,
@@ -73,7 +75,21 @@ impl Rig {
         let settings = Settings { policies, ..settings(limits) };
         let shard = Shard::new(Arc::new(settings), counters.clone(), budget.clone());
         let (streams, topics) = (HashMap::new(), HashMap::new());
-        Self { shard, counters, budget, now: Duration::ZERO, streams, questions: Vec::new(), topics }
+        Self {
+            measures: (0, 0),
+            shard,
+            counters,
+            budget,
+            now: Duration::ZERO,
+            streams,
+            questions: Vec::new(),
+            topics,
+        }
+    }
+
+    /// What has become of all deliveries.
+    pub fn balance(&self) -> Balance {
+        self.shard.standing().balance
     }
 
     /// A connection that has sent nothing.
@@ -164,6 +180,11 @@ impl Rig {
         frame.to_vec()
     }
 
+    /// The frame that a publication would have.
+    pub fn publish_to_nobody(&self, name: &str, payload: &[u8]) -> Vec<u8> {
+        publication::encode(name, payload, usize::MAX).unwrap().to_vec()
+    }
+
     /// One batch. Returns the connections that it named.
     pub fn batch(&mut self, mut socket: impl FnMut(ConnId, &[u8]) -> Taken) -> Vec<ConnId> {
         let sends = self.shard.plan();
@@ -209,8 +230,16 @@ impl Rig {
         sends
     }
 
+    /// What is to be done. Sockets are measured at once, as [`Rig::measures`] says.
     pub fn tasks(&mut self) -> Vec<Task> {
-        std::iter::from_fn(|| self.shard.next_task()).collect()
+        let mut tasks = Vec::new();
+        while let Some(task) = self.shard.next_task() {
+            match task {
+                Task::Measure(id) => self.shard.measured(id, self.measures.0, self.measures.1),
+                task => tasks.push(task),
+            }
+        }
+        tasks
     }
 
     /// What the socket has taken since the last call.

@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
 use roadcast::mesh;
 use roadcast::policy::{Pattern, Policies};
-use roadcast::shard::{ConnectionBudget, Dropped, Settings, Shard, ShardCounters};
+use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Settings, Shard, ShardCounters};
 
 use super::client::{Client, Ended, Goodbye};
 use super::host::Host;
@@ -20,23 +20,26 @@ use super::hub::{Hub, Key};
 use super::rig;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 250;
 
 pub struct World {
-    pub rng: StdRng,
+    pub rng: SmallRng,
     pub limits: Limits,
     pub hub: Hub,
     pub hosts: Vec<Host>,
     pub clients: Vec<Client>,
     budget: Arc<ConnectionBudget>,
     now: Duration,
-    /// Clients that a slot held, at most.
+    /// Clients at a time, at most.
     crowd: usize,
+    /// How often somebody connects.
+    rush: f64,
+    topics: u32,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let mut rng = SmallRng::seed_from_u64(seed);
         let limits = random_limits(&mut rng);
         limits.check().expect("limits that fit together");
         let mut settings: Settings = rig::settings(limits.clone());
@@ -49,7 +52,12 @@ impl World {
         settings.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
         let settings = Arc::new(settings);
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
-        let shards = rng.random_range(1..=4);
+        // More subscribers than a batch has sends, or some on each of a few shards.
+        let crowded = rng.random_bool(0.15);
+        let (shards, crowd, rush, topics) = match crowded {
+            true => (1, 3 * BATCH_SENDS, 0.98, 2),
+            false => (rng.random_range(1..=4), rng.random_range(2..30), 0.2, 8),
+        };
         let (hub, ends) = mesh::mesh(shards, &limits).expect("eventfds");
         let host = |lanes| {
             let counters = Arc::new(ShardCounters::default());
@@ -60,7 +68,9 @@ impl World {
             hub: Hub::new(hub, &limits, settings.policies.clone()),
             hosts: ends.into_iter().map(host).collect(),
             clients: Vec::new(),
-            crowd: rng.random_range(2..30),
+            crowd,
+            rush,
+            topics,
             now: Duration::ZERO,
             budget,
             limits,
@@ -70,15 +80,18 @@ impl World {
 
     /// Everyone but the hub and the shards does something.
     fn act(&mut self) {
-        let here = self.clients.iter().filter(|client| !client.gone).count();
-        if here < self.crowd && self.rng.random_bool(0.2) {
+        let mut here = self.clients.iter().filter(|client| !client.gone).count();
+        while here < self.crowd && self.rng.random_bool(self.rush) {
             self.connect();
+            here += 1;
         }
         for _ in 0..self.rng.random_range(0..3) {
             self.publish();
         }
         for place in 0..self.clients.len() {
-            if self.clients[place].is_talking() && self.rng.random_bool(0.05) {
+            // A crowd is there for its topics.
+            let idle = self.rush > 0.5 && self.clients[place].topics().next().is_none();
+            if self.clients[place].is_talking() && self.rng.random_bool(if idle { 0.5 } else { 0.05 }) {
                 self.say_something(place);
             }
         }
@@ -100,7 +113,7 @@ impl World {
 
     pub fn random_key(&mut self) -> Key {
         // The first topics are the hottest.
-        let topic = self.rng.random_range(0..8).min(self.rng.random_range(0..8));
+        let topic = self.rng.random_range(0..self.topics).min(self.rng.random_range(0..self.topics));
         (u16::from(self.rng.random_bool(0.1)), format!("t{topic}"))
     }
 
@@ -231,12 +244,12 @@ impl World {
 }
 
 /// Limits so small that every one of them is met.
-fn random_limits(rng: &mut StdRng) -> Limits {
+fn random_limits(rng: &mut SmallRng) -> Limits {
     let mut pick = |values: &[usize]| values[rng.random_range(0..values.len())];
     let publication_bytes = pick(&[1_000, 8_000, 70_000, 300_000]);
     let outbox_bytes = publication_bytes * pick(&[1, 2, 5]);
     Limits {
-        connections: pick(&[5, 100, 100]),
+        connections: pick(&[5, 1_000, 1_000]),
         message_bytes: pick(&[1_000, 70_000]),
         topics_per_connection: pick(&[3, 6, 100]),
         topic_bytes: 16,
@@ -259,7 +272,7 @@ fn random_limits(rng: &mut StdRng) -> Limits {
 /// Runs one seed and adds what its shards have counted to `counts`.
 fn run(seed: u64, counts: &mut BTreeMap<&'static str, u64>) {
     let mut world = World::new(seed);
-    for _ in 0..world.rng.random_range(50..300) {
+    for _ in 0..world.rng.random_range(50..300) * 80 / world.crowd.max(80) {
         world.act();
         world.step();
     }

@@ -1,0 +1,84 @@
+//! Connections that have joined and wait: what each costs in memory, of the server and of the kernel.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{Case, Contender, fleet};
+use crate::clock::Clock;
+use crate::figures::{Metric, Round};
+use crate::fleet::Plan;
+use crate::progress::Progress;
+use crate::stamp::STAMP_BYTES;
+
+const WINDOW: usize = 128;
+
+/// How long a server may take to tidy up before its memory is read.
+const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
+
+pub fn run(
+    case: &Case,
+    connections: usize,
+    topics: u32,
+    contenders: &mut [Contender],
+    missing: &mut Vec<String>,
+    progress: &Progress,
+) -> Result<()> {
+    let plan = Plan { topics, payload: STAMP_BYTES, window: 1, spin: false, publishes: false };
+    for round in 1..=case.rounds {
+        for contender in contenders.iter_mut() {
+            progress.step(round, case.rounds, &contender.record.label);
+            let measured = measure(contender, connections, plan.clone());
+            match measured {
+                Ok(round) => contender.record.rounds.push(round),
+                Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(contender: &Contender, connections: usize, plan: Plan) -> Result<Round> {
+    let mut round = Round::new();
+    let pid = contender.server.pid();
+    let rss = || pid.map(rss_bytes).transpose();
+    let (rss_before, kernel_before) = (rss()?, kernel_bytes()?);
+    let mut fleet = fleet(&contender.server, plan, Clock::start())?;
+    fleet.grow(connections, WINDOW)?;
+    std::thread::sleep(SETTLE);
+    fleet.turn(std::time::Duration::ZERO)?;
+    let kib_each =
+        |before: u64, after: u64| after.saturating_sub(before) as f64 / 1024.0 / connections as f64;
+    if let (Some(before), Some(after)) = (rss_before, rss()?) {
+        round.insert(Metric::RssAtStart, before as f64 / 1024.0 / 1024.0);
+        round.insert(Metric::RssPerConnection, kib_each(before, after));
+    }
+    round.insert(Metric::KernelPerConnection, kib_each(kernel_before, kernel_bytes()?));
+    fleet.shrink(true);
+    std::thread::sleep(SETTLE);
+    Ok(round)
+}
+
+/// Bytes that a process holds in memory.
+fn rss_bytes(pid: u32) -> Result<u64> {
+    field_kib(&format!("/proc/{pid}/status"), "VmRSS:").map(|kib| kib * 1024)
+}
+
+/// Bytes that the kernel holds for itself: slabs, page tables, stacks, and the buffers of TCP.
+fn kernel_bytes() -> Result<u64> {
+    let mut bytes = 0;
+    for field in ["Slab:", "PageTables:", "KernelStack:"] {
+        bytes += field_kib("/proc/meminfo", field)? * 1024;
+    }
+    let sockets = fs::read_to_string("/proc/net/sockstat")?;
+    let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
+    let pages: u64 = tcp.rsplit(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    Ok(bytes + pages * 4096)
+}
+
+fn field_kib(path: &str, field: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+    let line = text.lines().find(|line| line.starts_with(field));
+    let value = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|value| value.parse().ok());
+    value.with_context(|| format!("{field} in {path}"))
+}

@@ -1,0 +1,377 @@
+//! The servers of a comparison: what they are called, how each kind is started, how they end.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::clock::CpuMeter;
+use crate::cores;
+use crate::dialect::{Centrifugo, Dialect, Floor, Goridge, Letters};
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Roadcast.
+    Roadcast,
+    /// The floor, with what is in flight batched into one write a socket.
+    Floor,
+    /// The floor, a write for every frame and socket.
+    FloorPlain,
+    /// The bare RPC loop, which has no subscribers.
+    BareRpc,
+    /// uWebSockets, native.
+    Uws,
+    /// RoadRunner with its `websockets` and `broadcast` plugins.
+    RoadRunner,
+    /// Centrifugo.
+    Centrifugo,
+}
+
+impl Kind {
+    const NAMES: [(&'static str, Self); 7] = [
+        ("roadcast", Self::Roadcast),
+        ("floor", Self::Floor),
+        ("floor-plain", Self::FloorPlain),
+        ("bare-rpc", Self::BareRpc),
+        ("uws", Self::Uws),
+        ("roadrunner", Self::RoadRunner),
+        ("centrifugo", Self::Centrifugo),
+    ];
+
+    /// What it is called in a spec.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
+    /// What speaks this kind's language.
+    pub fn dialect(self) -> Box<dyn Dialect> {
+        match self {
+            Self::Roadcast | Self::RoadRunner | Self::BareRpc => Box::<Goridge>::default(),
+            Self::Floor | Self::FloorPlain => Box::<Floor>::default(),
+            Self::Uws => Box::<Letters>::default(),
+            Self::Centrifugo => Box::<Centrifugo>::default(),
+        }
+    }
+
+    /// Whether it has subscribers.
+    pub fn has_subscribers(self) -> bool {
+        self != Self::BareRpc
+    }
+}
+
+/// A server to compare: `[LABEL=]KIND[:KEY=VALUE]…`.
+///
+/// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of the workload's. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// What it is called in the results.
+    pub label: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Keys and values, in their order.
+    pub options: Vec<(String, String)>,
+}
+
+impl FromStr for Spec {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.split(':');
+        let head = parts.next().unwrap_or_default();
+        let (label, kind) = head.split_once('=').unwrap_or((text, head));
+        let known = Kind::NAMES.iter().find(|(name, _)| *name == kind);
+        let Some((_, kind)) = known else {
+            let names: Vec<_> = Kind::NAMES.iter().map(|(name, _)| *name).collect();
+            bail!("{kind:?} is no kind of server; there are {}", names.join(", "));
+        };
+        let options = parts
+            .map(|option| option.split_once('=').with_context(|| format!("{option:?} is not KEY=VALUE")))
+            .map(|option| option.map(|(key, value)| (key.to_owned(), value.to_owned())))
+            .collect::<Result<_>>()?;
+        Ok(Self { label: label.to_owned(), kind: *kind, options })
+    }
+}
+
+/// Where programs are found and where they run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Address that servers listen on.
+    pub address: IpAddr,
+    /// Cores that servers run on.
+    pub cores: Vec<usize>,
+    /// The `roadcast` program, where a spec names none.
+    pub roadcast: PathBuf,
+    /// Directory of the peers' programs.
+    pub peers: PathBuf,
+    /// Directory for configurations and logs.
+    pub scratch: PathBuf,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    /// What it is called in the results.
+    pub label: String,
+    /// What it is.
+    pub kind: Kind,
+    /// What it says it is.
+    pub version: String,
+    /// Where clients connect.
+    pub clients: SocketAddr,
+    /// Where publishes go, if not to `clients`.
+    pub publishes: SocketAddr,
+    /// Its process, unless it was running before.
+    child: Option<Child>,
+    meter: Option<CpuMeter>,
+}
+
+/// How long a server may take to serve.
+const START: Duration = Duration::from_secs(30);
+/// How long it may take to end when asked.
+const STOP: Duration = Duration::from_secs(5);
+
+impl Spec {
+    /// The program to start, and its version; an error that says how to get what is missing.
+    fn program(&self, place: &Place) -> Result<(PathBuf, String)> {
+        let named = self.options.iter().find(|(key, _)| key == "binary").map(|(_, path)| PathBuf::from(path));
+        let peer = |name: &str| {
+            let version = std::fs::read_to_string(place.peers.join(format!("{name}.version")));
+            (place.peers.join(name), version.map_or_else(|_| "unknown".into(), |text| text.trim().to_owned()))
+        };
+        let (path, version) = match self.kind {
+            Kind::Roadcast => {
+                let path = named.unwrap_or_else(|| place.roadcast.clone());
+                let version = said_version(&path);
+                (path, version)
+            }
+            Kind::Floor | Kind::FloorPlain | Kind::BareRpc => {
+                (std::env::current_exe()?, env!("CARGO_PKG_VERSION").to_owned())
+            }
+            Kind::Uws => peer("uwebsockets"),
+            Kind::RoadRunner => peer("roadrunner"),
+            Kind::Centrifugo => peer("centrifugo"),
+        };
+        if !path.is_file() {
+            bail!(
+                "{} is not built ({} is missing; scripts/bench-peers builds peers)",
+                self.label,
+                path.display()
+            );
+        }
+        Ok((path, version))
+    }
+
+    /// Its own number of subscribers.
+    pub fn subscribers(&self) -> Option<usize> {
+        self.options.iter().find(|(key, _)| key == "subscribers").and_then(|(_, number)| number.parse().ok())
+    }
+
+    /// Starts it and waits until it shakes hands.
+    pub fn start(&self, place: &Place) -> Result<Server> {
+        let (program, version) = self.program(place)?;
+        let clients = free_port(place.address)?;
+        let publishes = free_port(place.address)?;
+        let mut command = Command::new(&program);
+        match self.kind {
+            Kind::Roadcast => {
+                command.arg("serve");
+                let address =
+                    [("http.address", clients.to_string()), ("rpc.listen", format!("tcp://{publishes}"))];
+                // One shard for the one core; no pings, as the others have none.
+                let defaults =
+                    [("shards", "1"), ("ping_interval", "0s")].map(|(key, value)| (key, value.to_owned()));
+                let own =
+                    self.options.iter().filter(|(key, _)| !["binary", "subscribers"].contains(&key.as_str()));
+                let own: Vec<(&str, String)> =
+                    own.map(|(key, value)| (key.as_str(), value.clone())).collect();
+                let unset = defaults.into_iter().filter(|(key, _)| own.iter().all(|(other, _)| other != key));
+                for (key, value) in unset.chain(address).chain(own.iter().cloned()) {
+                    command.arg("-o").arg(format!("roadcast.{key}={value}"));
+                }
+            }
+            Kind::Floor | Kind::FloorPlain => {
+                command.arg("floor").arg(clients.to_string()).arg(publishes.to_string());
+                if self.kind == Kind::FloorPlain {
+                    command.arg("--plain");
+                }
+            }
+            Kind::BareRpc => {
+                command.arg("bare-rpc").arg(publishes.to_string());
+            }
+            Kind::Uws => {
+                command.arg(clients.ip().to_string()).arg(clients.port().to_string());
+            }
+            Kind::RoadRunner => {
+                let config = self.scratch_file(place, "yaml");
+                std::fs::write(&config, roadrunner_config(&program, clients, publishes))?;
+                command.arg(config);
+            }
+            Kind::Centrifugo => {
+                let config = self.scratch_file(place, "json");
+                std::fs::write(&config, centrifugo_config(clients))?;
+                command.arg("--config").arg(config);
+            }
+        }
+        let log = self.scratch_file(place, "log");
+        let output = File::create(&log).with_context(|| log.display().to_string())?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        // Children inherit the affinity of the thread that starts them.
+        let own = cores::current()?;
+        cores::pin(&place.cores)?;
+        let child = command.spawn();
+        cores::pin(&own)?;
+        let mut server = Server {
+            label: self.label.clone(),
+            kind: self.kind,
+            version,
+            clients,
+            publishes,
+            child: Some(child.with_context(|| format!("starting {}", self.label))?),
+            meter: None,
+        };
+        server.wait_until_ready().with_context(|| format!("{} (its log: {})", self.label, log.display()))?;
+        server.meter = Some(CpuMeter::new(server.pid().unwrap_or_default(), &place.cores)?);
+        Ok(server)
+    }
+
+    fn scratch_file(&self, place: &Place, extension: &str) -> PathBuf {
+        let name: String =
+            self.label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        place.scratch.join(format!("{name}.{extension}"))
+    }
+}
+
+impl Server {
+    /// A server that runs already, here or elsewhere. Its CPU time is not seen.
+    pub fn running(label: String, kind: Kind, clients: SocketAddr, publishes: SocketAddr) -> Self {
+        Self { label, kind, version: "unknown".into(), clients, publishes, child: None, meter: None }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Its CPU clocks, where they can be seen.
+    pub fn meter(&self) -> Option<&CpuMeter> {
+        self.meter.as_ref()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        let handshake = self.kind.has_subscribers();
+        let path = self.kind.dialect().path();
+        loop {
+            let ready = if handshake {
+                shakes_hands(self.clients, path)
+            } else {
+                TcpStream::connect(self.publishes).is_ok()
+            };
+            if ready {
+                return Ok(());
+            }
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
+                bail!("ended before it served: {}", status?);
+            }
+            if Instant::now() > deadline {
+                bail!("does not serve after {} s", START.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        if let Some(pid) = Pid::from_raw(child.id() as i32) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP;
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn said_version(program: &Path) -> String {
+    let said = Command::new(program).arg("--version").output();
+    said.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A port that nobody has at the moment.
+fn free_port(address: IpAddr) -> Result<SocketAddr> {
+    Ok(TcpListener::bind((address, 0))?.local_addr()?)
+}
+
+fn shakes_hands(server: SocketAddr, path: &str) -> bool {
+    let attempt = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(&crate::fleet::upgrade_request(path, server))?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head.ends_with(b"101"))
+    };
+    attempt().unwrap_or(false)
+}
+
+fn roadrunner_config(program: &Path, clients: SocketAddr, publishes: SocketAddr) -> String {
+    format!(
+        "rpc: {{ listen: \"tcp://{publishes}\" }}\n\
+         server: {{ command: \"{} worker\", relay: pipes, relay_timeout: 20s }}\n\
+         http:\n  address: \"{clients}\"\n  max_request_size: 1024\n  middleware: [ \"websockets\" ]\n\
+         \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
+         broadcast: {{ default: {{ driver: memory }} }}\n\
+         websockets:\n  broker: default\n  allowed_origin: \"*\"\n  path: \"/ws\"\n\
+         \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
+         logs: {{ mode: production, level: error }}\n",
+        program.display()
+    )
+}
+
+fn centrifugo_config(clients: SocketAddr) -> String {
+    serde_json::json!({
+        "address": clients.ip().to_string(),
+        "port": clients.port().to_string(),
+        "client_insecure": true,
+        "allow_publish_for_client": true,
+        // As good as off: it refuses zero.
+        "ping_interval": "24h",
+        "pong_timeout": "8s",
+        "log_level": "error",
+        // Room for the backlog of an open loop: a slow client is measured, not cut off.
+        "client_queue_max_size": 256 * 1024 * 1024,
+        "client_channel_limit": 1024,
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_names_label_kind_and_options() {
+        let spec: Spec = "old=roadcast:binary=/x/roadcast:shards=2".parse().unwrap();
+        assert_eq!((spec.label.as_str(), spec.kind), ("old", Kind::Roadcast));
+        assert_eq!(spec.options[1], ("shards".into(), "2".into()));
+        let spec: Spec = "roadcast:shards=2".parse().unwrap();
+        assert_eq!(spec.label, "roadcast:shards=2");
+        assert!("nginx".parse::<Spec>().is_err());
+        assert!("roadcast:shards".parse::<Spec>().is_err());
+    }
+}
