@@ -120,6 +120,15 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// A metric of the process, without labels.
+    fn single(&mut self, (name, help): (&str, &str), kind: MetricType, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        match kind {
+            MetricType::Counter => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            _ => metric.encode_gauge(&value),
+        }
+    }
+
     fn counter<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -174,7 +183,11 @@ impl Sources {
         let now = Instant::now();
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
         out.gauge("build_info", "Always 1; the version is the label", version)?;
-        out.gauge("ready", "1 when /ready answers 200", [(NoLabels, u64::from(self.is_ready(now).is_ok()))])?;
+        out.single(
+            ("ready", "1 when /ready answers 200"),
+            MetricType::Gauge,
+            u64::from(self.is_ready(now).is_ok()),
+        )?;
         let busy = self
             .pulses()
             .map(|(name, pulse)| ([("thread", name.to_owned())], pulse.busy_for(now).as_millis() as u64));
@@ -187,9 +200,13 @@ impl Sources {
 
     fn encode_hub(&self, out: &mut Writer<'_>) -> fmt::Result {
         let hub = &*self.hub;
-        out.gauge("rpc_connections_open", "RPC connections by now", [(NoLabels, hub.rpc_open.value())])?;
+        out.single(
+            ("rpc_connections_open", "RPC connections by now"),
+            MetricType::Gauge,
+            hub.rpc_open.value(),
+        )?;
         for (name, help, counter) in HUB {
-            out.counter(name, help, [(NoLabels, counter(hub).value())])?;
+            out.single((name, help), MetricType::Counter, counter(hub).value())?;
         }
         let by = |label: &'static str, counted: &'static [Counted<HubCounters>]| {
             counted.iter().map(move |(name, _, counter)| ([(label, *name)], counter(hub).value()))
@@ -273,14 +290,5 @@ impl Sources {
         out.counter("closes", "Close frames sent on the server's own account", closes)?;
         let closes = labelled("code", &|shard| shard.counts.closes_by_client.each().collect());
         out.counter("client_closes", "Close frames of clients", closes)
-    }
-}
-
-/// No label at all.
-struct NoLabels;
-
-impl EncodeLabelSet for NoLabels {
-    fn encode(&self, _: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
-        Ok(())
     }
 }

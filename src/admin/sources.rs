@@ -141,10 +141,10 @@ mod tests {
         sources.progress.serving();
         for (name, pulse) in sources.pulses() {
             pulse.beat(now);
-            assert_eq!(sources.is_ready(now + STALLED), Ok(()));
+            assert_eq!(sources.is_ready(now + STALLED / 2), Ok(()));
             let why = sources.is_ready(now + 2 * STALLED).unwrap_err();
             assert!(why.starts_with(&name) && why.contains("2000 ms"), "{why}");
-            assert_eq!(sources.is_alive(now + STUCK), Ok(()));
+            assert_eq!(sources.is_alive(now + STUCK / 2), Ok(()));
             assert!(sources.is_alive(now + 2 * STUCK).is_err());
             pulse.rest();
             assert_eq!(sources.is_ready(now + 2 * STUCK), Ok(()), "whoever sleeps is alive");

@@ -179,7 +179,7 @@ fn a_publication_that_everyone_refuses_keeps_the_sum_of_outboxes() {
         let mut rig = Rig::new(limits.clone());
         let ids: Vec<_> = (0..100).map(|_| rig.member(&["foo"])).collect();
         rig.publish("foo", &vec![b'x'; 1_000_000]);
-        rig.sweep_with(|_, _| taken.clone());
+        rig.sweep_with(|_, _| taken);
         assert_eq!(rig.counters.overflows.value(), 96, "four megabytes hold four of them");
         assert_eq!(rig.balance().dropped(Dropped::Overflow), 96);
         let ended = rig
