@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod counters;
 mod event;
 mod sockets;
 mod tcp;
@@ -20,13 +21,13 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use counters::LoopCounters;
+
 use event::Event;
 use sockets::Sockets;
 use uring::{Completion, Uring};
 
 use crate::mesh::ShardEnd;
-use crate::metrics::counters;
-use crate::pulse::Pulse;
 use crate::shard::{ConnId, Report, Shard, Task};
 
 /// Entries taken from the lane in one turn at most: the others wait no longer than their sweep takes.
@@ -37,27 +38,6 @@ const ACCEPT_REST: Duration = Duration::from_millis(500);
 
 /// Between two words in the log that accepting rests.
 const REST_SAID_EVERY: Duration = Duration::from_secs(60);
-
-counters! {
-    /// What the loop around a shard counts.
-    LoopCounters {
-        /// Turns of the loop.
-        turns,
-        /// Times that it slept.
-        sleeps,
-        /// Turns in which the lane had to wait because the logs were full.
-        log_stalls,
-        /// Times that the completion queue overflowed. Nothing is lost, but multishot operations end.
-        cq_overflows,
-        /// Receives that found no provided buffer, and waited for the turn's end.
-        buffer_shortages,
-        /// Times that accepting rested because descriptors, or the kernel's memory, had run out.
-        accept_rests,
-    } also {
-        /// Whether the loop is stuck.
-        pulse: Pulse,
-    }
-}
 
 /// One shard's thread: its ring, listener, lanes and sockets.
 pub struct EventLoop {

@@ -9,10 +9,35 @@
 //!   counted apart (`parked_bytes`), so that whoever does not read cannot stop the shard from taking more;
 //! - whoever is parked has an outbox, and each piece that leaves it looks whether there is room.
 
+use super::balance::Dropped;
 use super::connection::ConnId;
 use super::{Shard, TopicId};
+use crate::policy::Overflow;
 
 impl Shard {
+    /// Parks the connection whose record the cursor of a topic stands at.
+    pub(super) fn park(&mut self, topic: u32, connection: u32) {
+        let topic = self.topics.at(topic);
+        let keep_newest = self.parked_bytes + topic.log.newest_bytes() <= self.settings.limits.log_bytes;
+        let skipped = topic.park(keep_newest);
+        self.connections.at(connection).parked |= keep_newest;
+        self.counters.newest_dropped.add(u64::from(!keep_newest));
+        self.balance.drop_from_logs(skipped, Dropped::Skipped);
+    }
+
+    /// The outboxes of the shard have no room for the `frames` behind the one under way of a send that came back short.
+    pub(super) fn no_room_behind(&mut self, id: ConnId, topic: u32, under_way: bool, frames: u64) {
+        // Without a frame under way nothing but a Close would tell when the socket has room again.
+        if under_way && self.topics.at(topic).overflow == Overflow::Skip {
+            self.counters.newest_dropped.add(1);
+            self.balance.drop_from_logs(frames, Dropped::Skipped);
+        } else {
+            self.balance.drop_from_logs(frames, Dropped::Overflow);
+            let bytes_max = self.settings.limits.outboxes_bytes;
+            self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);
+        }
+    }
+
     /// Puts a topic in line for the sweep.
     pub(super) fn activate(&mut self, id: TopicId) {
         let topic = self.topics.at(id.index);

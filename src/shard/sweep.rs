@@ -33,12 +33,12 @@ const ALL: i32 = i32::MAX;
 #[derive(Debug)]
 pub(super) struct Slot {
     id: ConnId,
-    source: Source,
+    pub(super) source: Source,
     result: i32,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Source {
+pub(super) enum Source {
     Outbox,
     /// A range of a topic's log, between two borders.
     Log {
@@ -112,15 +112,6 @@ impl Shard {
             self.drain_step();
         }
         self.publish_standing();
-    }
-
-    /// Deliveries of the batch under way. For tests.
-    pub(super) fn in_batch(&self) -> u64 {
-        let frames = |slot: &Slot| match slot.source {
-            Source::Outbox => 0,
-            Source::Log { topic, from, to } => self.topics.peek(topic).log.count(from, to),
-        };
-        self.batch.iter().map(frames).sum()
     }
 
     fn bytes_of(&self, slot: &Slot) -> &[u8] {
@@ -215,11 +206,7 @@ impl Shard {
         };
         match passed {
             Some(_) if connection.lagging && topic.overflow == Overflow::Skip => {
-                let keep_newest = self.parked_bytes + topic.log.newest_bytes() <= limits.log_bytes;
-                connection.parked |= keep_newest;
-                self.counters.newest_dropped.add(u64::from(!keep_newest));
-                let skipped = topic.park(keep_newest);
-                self.balance.drop_from_logs(skipped, Dropped::Skipped);
+                self.park(topic_id.index, record.connection);
                 return Visit::Done;
             }
             Some((key, bytes_max)) if connection.lagging => {
@@ -352,19 +339,6 @@ impl Shard {
         frames - unsent
     }
 
-    /// The outboxes of the shard have no room for the `frames` behind the one under way of a send that came back short.
-    fn no_room_behind(&mut self, id: ConnId, topic: u32, under_way: bool, frames: u64) {
-        // Without a frame under way nothing but a Close would tell when the socket has room again.
-        if under_way && self.topics.at(topic).overflow == Overflow::Skip {
-            self.counters.newest_dropped.add(1);
-            self.balance.drop_from_logs(frames, Dropped::Skipped);
-        } else {
-            self.balance.drop_from_logs(frames, Dropped::Overflow);
-            let bytes_max = self.settings.limits.outboxes_bytes;
-            self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);
-        }
-    }
-
     /// The socket took less than it was given: the connection waits for room, alone.
     fn lag(&mut self, id: ConnId) {
         let laggard_timeout = self.settings.limits.laggard_timeout;
@@ -399,7 +373,7 @@ impl Shard {
 
     /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.
     /// `dropped` publications never came as far as the outbox.
-    fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
+    pub(super) fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
         let dropped_before = self.balance.dropped(Dropped::Overflow);
         let connection = self.connections.at(id.index);
         let (bytes, waiting) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
