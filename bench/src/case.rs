@@ -50,10 +50,12 @@ pub enum Work {
 /// Publications to subscribers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FanOut {
-    /// Subscribers, spread over the topics.
+    /// Subscribers, spread over the topics; a spec may have its own number.
     pub subscribers: usize,
     /// Topics, published to in turn.
     pub topics: u32,
+    /// Connections that publish, each to its share of the topics.
+    pub publishers: u32,
     /// Bytes of a payload.
     pub payload: usize,
     /// What makes a publication due.
@@ -157,27 +159,27 @@ impl Case {
     /// slice fails is left out from then on, and `missing` says why.
     fn rounds<T>(
         &self,
-        entries: &mut [(&mut Contender, T)],
+        entries: Vec<(&mut Contender, T)>,
         missing: &mut Vec<String>,
         progress: &Progress,
         mut slice: impl FnMut(&Server, &mut T, &mut Record, Duration) -> Result<()>,
     ) -> Result<()> {
+        let mut entries: Vec<_> =
+            entries.into_iter().map(|(contender, entry)| (contender, Some(entry))).collect();
         let count = entries.len();
-        let mut failed = vec![false; count];
         for round in 0..=self.rounds {
             let warm_up = round == 0;
             for turn in 0..count {
                 let place = (turn + round) % count;
-                if failed[place] {
-                    continue;
-                }
-                let (contender, entry) = &mut entries[place];
+                let (contender, slot) = &mut entries[place];
+                let Some(entry) = slot else { continue };
                 progress.step(round, self.rounds, &contender.record.label);
                 let length = if warm_up { self.slice / 2 } else { self.slice };
                 let done = slice(&contender.server, entry, &mut contender.record, length);
                 if let Err(error) = done {
                     missing.push(format!("{}: {error:#}", contender.record.label));
-                    failed[place] = true;
+                    // Its connections end with it, so that it is idle from now on.
+                    *slot = None;
                 }
                 if warm_up {
                     contender.record.rounds.clear();
@@ -222,10 +224,17 @@ impl std::fmt::Display for Work {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::FanOut(work) => {
-                let FanOut { subscribers, topics, payload, pace, slow_percent, churn } = work;
-                write!(out, "{subscribers} subscribers, {payload} B")?;
+                let FanOut { subscribers, topics, publishers, payload, pace, slow_percent, churn } = work;
+                match subscribers {
+                    0 => write!(out, "each server's own number of subscribers")?,
+                    _ => write!(out, "{subscribers} subscribers")?,
+                }
+                write!(out, ", {payload} B")?;
                 if *topics > 1 {
                     write!(out, ", {topics} topics")?;
+                }
+                if *publishers > 1 {
+                    write!(out, ", {publishers} publishers")?;
                 }
                 match pace {
                     Pace::InFlight(window) => write!(out, ", {window} in flight")?,

@@ -58,6 +58,9 @@ pub struct FanoutArgs {
     /// Topics, published to in turn; as many as subscribers is unicast
     #[arg(long, default_value_t = 1)]
     pub topics: u32,
+    /// Connections that publish, each to its share of the topics
+    #[arg(long, default_value_t = 1)]
+    pub publishers: u32,
     /// Bytes of a payload
     #[arg(long, default_value_t = 128)]
     pub payload: usize,

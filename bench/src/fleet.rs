@@ -1,4 +1,4 @@
-//! A fleet: one server's subscribers and its publisher, in one thread and one epoll.
+//! A fleet: one server's subscribers and its publishers, in one thread and one epoll.
 //!
 //! Invariants worth naming:
 //! - Edges, not levels: a socket is read until a read comes back short, and costs nothing until more arrives.
@@ -8,6 +8,7 @@
 pub mod churn;
 pub mod drive;
 pub mod flight;
+mod input;
 mod publisher;
 mod subscriber;
 #[cfg(test)]
@@ -22,17 +23,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::clock::Clock;
 use crate::dialect::{Dialect, Link, Topic};
-use crate::frame;
 use crate::order::Order;
-use crate::stamp::{FILLER, MARK, STAMP_BYTES, Stamp};
+use crate::stamp::{FILLER, STAMP_BYTES, Stamp};
 use flight::Flight;
 use publisher::Publisher;
 use subscriber::{Stage, Subscriber};
-use tally::{Expected, Tally};
+use tally::Tally;
 
 /// Bytes read at a time: more than a socket holds in most turns.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -40,8 +39,8 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// Events taken at a time.
 const EVENTS: usize = 1024;
 
-/// The token of the publisher; subscribers have their place.
-const PUBLISHER: u64 = u64::MAX;
+/// The first token of a publisher; subscribers have their place.
+const PUBLISHERS: u64 = 1 << 32;
 
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
@@ -54,8 +53,9 @@ pub struct Plan {
     pub window: usize,
     /// Whether the generator polls without sleeping.
     pub spin: bool,
-    /// Whether departures are known here; if not, another fleet publishes.
-    pub publishes: bool,
+    /// Connections that publish, each to its share of the topics; none where another fleet publishes, whose departures are
+    /// not known here.
+    pub publishers: u32,
 }
 
 /// One server's clients.
@@ -74,7 +74,7 @@ pub struct Fleet {
     pending: usize,
     /// Joins that were refused.
     refused: u64,
-    publisher: Option<Publisher>,
+    publishers: Vec<Publisher>,
     topics: Vec<Topic>,
     /// Of each topic: its next sequence, and how many subscribers count on it.
     sequences: Vec<u32>,
@@ -101,17 +101,17 @@ impl Fleet {
             bail!("a payload must have at least {STAMP_BYTES} bytes, its stamp");
         }
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let publisher = if plan.publishes {
+        let mut publishers = Vec::new();
+        for place in 0..plan.publishers {
             let server = match dialect.link() {
                 Link::Socket => {
                     publishes.context("this kind of server needs the address of its publish socket")?
                 }
                 Link::WebSocket => clients,
             };
-            Some(Publisher::connect(server, dialect.as_ref(), &epoll, PUBLISHER)?)
-        } else {
-            None
-        };
+            let token = PUBLISHERS + u64::from(place);
+            publishers.push(Publisher::connect(server, dialect.as_ref(), &epoll, token)?);
+        }
         Ok(Self {
             clock,
             epoll,
@@ -124,7 +124,7 @@ impl Fleet {
             subscribers: Vec::new(),
             pending: 0,
             refused: 0,
-            publisher,
+            publishers,
             topics: (0..plan.topics).map(Topic::at).collect(),
             sequences: vec![0; plan.topics as usize],
             audience: vec![0; plan.topics as usize],
@@ -164,8 +164,11 @@ impl Fleet {
     fn begin_one(&mut self) -> Result<()> {
         let place = self.subscribers.len();
         let topic = place % self.topics.len();
-        let order =
-            if self.plan.publishes { Order::starting_at(self.sequences[topic]) } else { Order::default() };
+        let order = if self.plan.publishers > 0 {
+            Order::starting_at(self.sequences[topic])
+        } else {
+            Order::default()
+        };
         let subscriber = Subscriber::connect(self.clients, &self.epoll, place as u64, topic as u32, order)?;
         self.subscribers.push(subscriber);
         self.pending += 1;
@@ -224,8 +227,11 @@ impl Fleet {
 
     /// Appends one publication, due at `due`, to what the publisher sends; false when the window is full.
     fn publish(&mut self, due: Instant) -> Result<bool> {
-        let publisher = self.publisher.as_mut().context("this fleet does not publish")?;
         let topic = self.turn_of;
+        if self.publishers.is_empty() {
+            bail!("this fleet does not publish");
+        }
+        let publisher = topic % self.publishers.len();
         let Some(publication) = self.flight.depart(topic as u32, self.audience[topic]) else {
             return Ok(false);
         };
@@ -233,12 +239,12 @@ impl Fleet {
         let sequence = self.sequences[topic];
         self.sequences[topic] = sequence.wrapping_add(1);
         Stamp { publication, sequence, due: self.clock.ticks_at(due) }.write(&mut self.payload);
-        self.dialect.publish(&self.topics[topic], &self.payload, publisher.out());
+        self.dialect.publish(&self.topics[topic], &self.payload, self.publishers[publisher].out());
         Ok(true)
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.publisher.as_mut().map_or(Ok(()), Publisher::flush)
+        self.publishers.iter_mut().try_for_each(Publisher::flush)
     }
 
     /// Waits for events, `timeout` at most, and deals with them.
@@ -247,7 +253,7 @@ impl Fleet {
         let waited = self.wait(&mut events, timeout);
         for event in &events {
             match event.data.u64() {
-                PUBLISHER => self.publisher_event()?,
+                token if token >= PUBLISHERS => self.publisher_event((token - PUBLISHERS) as usize)?,
                 place => self.subscriber_event(place as usize, event.flags)?,
             }
         }
@@ -279,141 +285,10 @@ impl Fleet {
         Ok(())
     }
 
-    fn publisher_event(&mut self) -> Result<()> {
-        let Some(publisher) = &mut self.publisher else { return Ok(()) };
+    fn publisher_event(&mut self, place: usize) -> Result<()> {
+        let Some(publisher) = self.publishers.get_mut(place) else { return Ok(()) };
         publisher.flush()?;
         self.tally.answered += publisher.read_answers(self.dialect.as_mut())?;
-        Ok(())
-    }
-
-    fn subscriber_event(&mut self, place: usize, flags: epoll::EventFlags) -> Result<()> {
-        let Some(subscriber) = self.subscribers.get_mut(place) else { return Ok(()) };
-        if subscriber.stage == Stage::Connecting && flags.contains(epoll::EventFlags::OUT) {
-            subscriber.stage = Stage::Upgrading;
-            // A refused connection shows when it is read.
-            let _ = subscriber.send(&self.upgrade);
-        }
-        if !flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ERR) {
-            return Ok(());
-        }
-        loop {
-            let subscriber = &mut self.subscribers[place];
-            let Some(socket) = &subscriber.socket else { return Ok(()) };
-            let kept = subscriber.partial.len();
-            if self.scratch.len() < kept + SCRATCH_BYTES / 2 {
-                self.scratch.resize(kept + SCRATCH_BYTES, 0);
-            }
-            self.scratch[..kept].copy_from_slice(&subscriber.partial);
-            subscriber.partial.clear();
-            let room = self.scratch.len() - kept;
-            match recv(socket, &mut self.scratch[kept..], RecvFlags::empty()) {
-                Ok((0, _)) => return self.ended(place),
-                Ok((received, _)) => {
-                    self.input(place, kept + received)?;
-                    if received < room {
-                        return Ok(());
-                    }
-                }
-                Err(Errno::AGAIN) => {
-                    self.subscribers[place].partial.extend_from_slice(&self.scratch[..kept]);
-                    return Ok(());
-                }
-                Err(_) => return self.ended(place),
-            }
-        }
-    }
-
-    fn ended(&mut self, place: usize) -> Result<()> {
-        let subscriber = &mut self.subscribers[place];
-        match subscriber.stage {
-            Stage::Closed => return Ok(()),
-            Stage::Leaving | Stage::Left => {}
-            Stage::Ready => self.audience[subscriber.topic as usize] -= 1,
-            _ => self.pending -= 1,
-        }
-        self.tally.faults.closed += 1;
-        subscriber.close(false);
-        Ok(())
-    }
-
-    /// Reads the frames in the first `bytes` of the scratch, and keeps the head of the last.
-    fn input(&mut self, place: usize, bytes: usize) -> Result<()> {
-        let Self { scratch, subscribers, dialect, command, tally, flight, plan, clock, .. } = self;
-        let subscriber = &mut subscribers[place];
-        let input = &scratch[..bytes];
-        let mut at = 0;
-        if subscriber.stage == Stage::Upgrading {
-            match subscriber::upgrade_answer(input)? {
-                Some(head) => {
-                    at = head;
-                    subscriber.stage = Stage::Joining;
-                    command.clear();
-                    dialect.join(&self.topics[subscriber.topic as usize], command);
-                    subscriber.send(command)?;
-                }
-                None => {
-                    subscriber.partial.extend_from_slice(input);
-                    return Ok(());
-                }
-            }
-        }
-        let now = clock.ticks();
-        let expected = Expected { payload: plan.payload, departures: plan.publishes };
-        loop {
-            let frame = match frame::head(&input[at..]) {
-                frame::Head::Frame(frame) => frame,
-                frame::Head::Partial => break,
-                frame::Head::Invalid => {
-                    bail!("a frame that is none: {:?}", &input[at..input.len().min(at + 16)])
-                }
-            };
-            at += frame.bytes;
-            match (frame.opcode, subscriber.stage) {
-                (frame::PING, _) => {
-                    command.clear();
-                    frame::encode_masked(command, frame::PONG, frame.payload);
-                    if let Some(socket) = &subscriber.socket {
-                        // A pong that finds no room is not missed: the next one will do.
-                        let _ = send(socket, command, SendFlags::NOSIGNAL);
-                    }
-                }
-                (frame::PONG, _) => {}
-                (frame::CLOSE, _) => return self.ended(place),
-                (_, Stage::Ready) => {
-                    let (topic, order) = (subscriber.topic, &mut subscriber.order);
-                    tally.message(frame.payload, topic, order, flight, expected, now);
-                }
-                (_, stage) => {
-                    let stamped = memchr::memchr(MARK, frame.payload).is_some();
-                    // Some servers send a reply and what follows it in one frame.
-                    let reply = match stage {
-                        Stage::Joining => dialect.joined(frame.payload),
-                        Stage::Leaving => dialect.left(frame.payload).then_some(true),
-                        _ => None,
-                    };
-                    match (stage, reply) {
-                        (Stage::Joining, Some(true)) => {
-                            subscriber.stage = Stage::Ready;
-                            self.pending -= 1;
-                            self.audience[subscriber.topic as usize] += 1;
-                        }
-                        (Stage::Joining, Some(false)) => self.refused += 1,
-                        (Stage::Leaving, Some(_)) => {
-                            subscriber.stage = Stage::Left;
-                            self.audience[subscriber.topic as usize] -= 1;
-                        }
-                        // Before its join is answered, and after its leave is, a subscriber gets nothing.
-                        (Stage::Joining | Stage::Left, None) if stamped => tally.faults.damaged += 1,
-                        _ => {}
-                    }
-                    if stamped && matches!(subscriber.stage, Stage::Ready | Stage::Leaving) {
-                        let (topic, order) = (subscriber.topic, &mut subscriber.order);
-                        tally.message(frame.payload, topic, order, flight, expected, now);
-                    }
-                }
-            }
-        }
-        subscriber.partial.extend_from_slice(&input[at..]);
         Ok(())
     }
 }

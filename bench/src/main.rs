@@ -50,6 +50,7 @@ fn main() -> Result<()> {
                 payload: args.payload,
                 pace,
                 slow_percent: args.slow,
+                publishers: args.publishers.max(1),
                 churn: args.churn,
             };
             one("fanout", Work::FanOut(work), &args.common)
@@ -136,7 +137,7 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
             None => std::env::current_exe()?.with_file_name("roadcast"),
         },
         peers: setting.peers.clone(),
-        scratch,
+        scratch: scratch.clone(),
     };
     let progress = Progress::new(cases.len());
     let here = Setting::here(&setting.server_cores, setting.generator_core);
@@ -156,9 +157,14 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         }
     }
     progress.end();
+    // What a server that failed has to say is kept.
+    if all.iter().all(|results| results.missing.is_empty()) {
+        std::fs::remove_dir_all(&scratch)?;
+    }
     if all.is_empty() {
         bail!("no case could be run");
     }
+    println!("{}", report::table::setting(&here, &all));
     if let Some(path) = &setting.json {
         let text = serde_json::to_string_pretty(&Run { setting: &here, results: &all })?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;

@@ -160,11 +160,9 @@ impl Spec {
             Kind::Centrifugo => peer("centrifugo"),
         };
         if !path.is_file() {
-            bail!(
-                "{} is not built ({} is missing; scripts/bench-peers builds peers)",
-                self.label,
-                path.display()
-            );
+            let builds =
+                if self.kind == Kind::Roadcast { "cargo build --release" } else { "scripts/bench-peers" };
+            bail!("not built: {} is missing ({builds} makes it)", path.display());
         }
         Ok((path, version))
     }

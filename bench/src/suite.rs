@@ -73,15 +73,22 @@ impl Suite {
                 cases.add("open-4000", FAST, UWS, open(4000.0))?;
                 cases.add("open-200", SERVERS, UWS, open(200.0))?;
                 cases.add("fanout-16k", ALL, UWS, large.clone())?;
-                cases.add("idle-one-topic", SERVERS, UWS, idle(10_000, 1))?;
+                cases.add(
+                    "idle-one-topic",
+                    &format!("{SHARDS},uws,roadrunner,centrifugo"),
+                    UWS,
+                    idle(10_000, 1),
+                )?;
                 cases.add("idle-own-topics", SERVERS, UWS, idle(10_000, 10_000))?;
                 cases.add("connect", SERVERS, UWS, connect.clone())?;
                 for window in [1, 64, 1024] {
                     cases.add(&format!("unicast-{window}"), ALL, UWS, unicast(window))?;
                 }
                 cases.add("topics-100", SERVERS, UWS, fanout(1000, 100, 128, Pace::InFlight(64)))?;
-                cases.add("subscribers-1", SIZES, "roadcast-1000", one.clone())?;
-                cases.add("subscribers-64", SIZES, "roadcast-1000", many.clone())?;
+                for window in [1, 64] {
+                    let work = fanout(0, 1, 128, Pace::InFlight(window));
+                    cases.add(&format!("subscribers-{window}"), SIZES, "roadcast-1000", work)?;
+                }
                 cases.add("shards-1", SHARDS, "roadcast", one.clone())?;
                 cases.add("shards-64", SHARDS, "roadcast", many.clone())?;
                 cases.add("rpc-0", "roadcast,bare-rpc,roadrunner", "bare-rpc", rpc(0))?;
@@ -150,7 +157,7 @@ impl Cases {
 }
 
 fn fanout(subscribers: usize, topics: u32, payload: usize, pace: Pace) -> Work {
-    Work::FanOut(FanOut { subscribers, topics, payload, pace, slow_percent: 0.0, churn: 0 })
+    Work::FanOut(FanOut { subscribers, topics, publishers: 1, payload, pace, slow_percent: 0.0, churn: 0 })
 }
 
 fn with(mut work: Work, change: impl FnOnce(&mut FanOut)) -> Work {

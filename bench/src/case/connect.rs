@@ -20,7 +20,7 @@ pub fn run(
     progress: &Progress,
 ) -> Result<()> {
     let clock = Clock::start();
-    let plan = Plan { topics: 1, payload: STAMP_BYTES, window: 1, spin: case.spin, publishes: false };
+    let plan = Plan { topics: 1, payload: STAMP_BYTES, window: 1, spin: case.spin, publishers: 0 };
     let mut entries = Vec::new();
     for contender in contenders {
         match fleet(&contender.server, plan.clone(), clock) {
@@ -28,7 +28,7 @@ pub fn run(
             Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
         }
     }
-    case.rounds(&mut entries, missing, progress, |server, fleet: &mut Fleet, record, _| {
+    case.rounds(entries, missing, progress, |server, fleet: &mut Fleet, record, _| {
         let (start, busy) = (Instant::now(), thread_cpu());
         let before = server.meter().map(|meter| meter.read()).transpose()?;
         fleet.grow(connections, window)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Case, Contender, FanOut, book, fleet};
 use crate::clock::Clock;
@@ -34,7 +34,13 @@ pub fn run(
         Pace::InFlight(window) | Pace::Unanswered(window) => 2 * window as usize,
         Pace::Rate(_) => OPEN_WINDOW,
     };
-    let plan = Plan { topics: work.topics, payload: work.payload, window, spin: case.spin, publishes: true };
+    let plan = Plan {
+        topics: work.topics,
+        payload: work.payload,
+        window,
+        spin: case.spin,
+        publishers: work.publishers,
+    };
     let mut entries = Vec::new();
     for contender in contenders {
         if work.slow_percent > 0.0 && matches!(contender.server.kind, Kind::Floor | Kind::FloorPlain) {
@@ -55,7 +61,7 @@ pub fn run(
         }
     }
     type Clients = (Fleet, Option<Churn>);
-    case.rounds(&mut entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
+    case.rounds(entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
         let slice = fleet.slice(work.pace, length, server.meter(), churn.as_mut())?;
         book(record, &slice);
         let mut round = round(&slice);
@@ -63,6 +69,7 @@ pub fn run(
             round.insert(Metric::ActionsPerSecond, slice.actions as f64 / slice.wall.as_secs_f64());
         }
         record.rounds.push(round);
+        ensure!(!slice.saturated, "it does not keep up: a slice had not arrived 20 s after its end");
         Ok(())
     })
 }
@@ -72,7 +79,7 @@ fn churn(work: &FanOut, server: &Server, plan: &Plan, clock: Clock) -> Result<Op
     if work.churn == 0 {
         return Ok(None);
     }
-    let plan = Plan { publishes: false, spin: false, window: 1, ..plan.clone() };
+    let plan = Plan { publishers: 0, spin: false, window: 1, ..plan.clone() };
     let mut beside = fleet(server, plan, clock)?;
     beside.grow(CHURNING, CHURNING)?;
     Ok(Some(Churn::new(beside, f64::from(work.churn))))

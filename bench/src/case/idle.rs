@@ -24,7 +24,7 @@ pub fn run(
     missing: &mut Vec<String>,
     progress: &Progress,
 ) -> Result<()> {
-    let plan = Plan { topics, payload: STAMP_BYTES, window: 1, spin: false, publishes: false };
+    let plan = Plan { topics, payload: STAMP_BYTES, window: 1, spin: false, publishers: 0 };
     for round in 1..=case.rounds {
         for contender in contenders.iter_mut() {
             progress.step(round, case.rounds, &contender.record.label);

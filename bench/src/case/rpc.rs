@@ -18,7 +18,7 @@ pub fn run(
 ) -> Result<()> {
     let clock = Clock::start();
     // Answers may run far ahead of deliveries.
-    let plan = Plan { topics: 1, payload, window: 1 << 18, spin: case.spin, publishes: true };
+    let plan = Plan { topics: 1, payload, window: 1 << 18, spin: case.spin, publishers: 1 };
     let mut entries = Vec::new();
     for contender in contenders {
         if !contender.server.kind.dialect().answers() {
@@ -36,7 +36,7 @@ pub fn run(
             Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
         }
     }
-    case.rounds(&mut entries, missing, progress, |server, fleet: &mut Fleet, record, length| {
+    case.rounds(entries, missing, progress, |server, fleet: &mut Fleet, record, length| {
         let slice = fleet.slice(Pace::Unanswered(window), length, server.meter(), None)?;
         book(record, &slice);
         let mut round = fanout::round(&slice);

@@ -48,6 +48,8 @@ pub struct Slice {
     pub generator_busy: f64,
     /// Publications that could not leave when due, since too many were under way.
     pub held_back: u64,
+    /// Whether messages still arrived when the slice was given up.
+    pub saturated: bool,
 }
 
 impl Fleet {
@@ -69,7 +71,7 @@ impl Fleet {
         let busy = thread_cpu();
         let start = Instant::now();
 
-        let mut run = Run { published: 0, held_back: 0, churn };
+        let mut run = Run { published: 0, held_back: 0, saturated: false, churn };
         if let Some(churn) = &mut run.churn {
             churn.begin();
         }
@@ -108,6 +110,7 @@ impl Fleet {
             latency: tally.latency,
             generator_busy: busy.as_secs_f64() / wall.as_secs_f64(),
             held_back: run.held_back,
+            saturated: run.saturated,
         })
     }
 
@@ -184,8 +187,14 @@ impl Fleet {
             if arrived != progress.0 {
                 progress = (arrived, now);
             }
-            if now > deadline || progress.1.elapsed() > STALL {
+            if progress.1.elapsed() > STALL {
                 self.tally.faults.lost += self.flight.give_up();
+                return Ok(());
+            }
+            if now > deadline {
+                // Late, not lost.
+                self.flight.give_up();
+                run.saturated = true;
                 return Ok(());
             }
             self.flush()?;
@@ -201,6 +210,7 @@ impl Fleet {
 struct Run<'a> {
     published: u64,
     held_back: u64,
+    saturated: bool,
     churn: Option<&'a mut Churn>,
 }
 

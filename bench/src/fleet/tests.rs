@@ -23,8 +23,8 @@ impl Rig {
         rig
     }
 
-    fn fleet(&self, topics: u32, payload: usize, publishes: bool) -> Fleet {
-        let plan = Plan { topics, payload, window: 256, spin: false, publishes };
+    fn fleet(&self, topics: u32, payload: usize, publishers: u32) -> Fleet {
+        let plan = Plan { topics, payload, window: 256, spin: false, publishers };
         Fleet::new(Box::<Floor>::default(), self.clients, Some(self.publishes), plan, Clock::start()).unwrap()
     }
 }
@@ -35,7 +35,7 @@ const LENGTH: Duration = Duration::from_millis(100);
 fn every_publication_reaches_every_subscriber_of_its_topic_once() {
     for batch in [true, false] {
         let rig = Rig::new(batch);
-        let mut fleet = rig.fleet(3, 100, true);
+        let mut fleet = rig.fleet(3, 100, 1);
         fleet.grow(30, 8).unwrap();
         let slice = fleet.slice(Pace::InFlight(16), LENGTH, None, None).unwrap();
         assert!(slice.deliveries >= 10, "{}", slice.deliveries);
@@ -48,7 +48,7 @@ fn every_publication_reaches_every_subscriber_of_its_topic_once() {
 #[test]
 fn frames_larger_than_a_read_are_put_together() {
     let rig = Rig::new(true);
-    let mut fleet = rig.fleet(1, 300_000, true);
+    let mut fleet = rig.fleet(1, 300_000, 1);
     fleet.grow(3, 3).unwrap();
     let slice = fleet.slice(Pace::InFlight(4), LENGTH, None, None).unwrap();
     assert!(slice.deliveries > 0);
@@ -58,7 +58,7 @@ fn frames_larger_than_a_read_are_put_together() {
 #[test]
 fn an_open_loop_publishes_at_its_rate_whatever_arrives() {
     let rig = Rig::new(true);
-    let mut fleet = rig.fleet(1, 64, true);
+    let mut fleet = rig.fleet(1, 64, 1);
     fleet.grow(2, 2).unwrap();
     let slice = fleet.slice(Pace::Rate(500.0), LENGTH, None, None).unwrap();
     assert_eq!(slice.deliveries, 2 * 50);
@@ -68,9 +68,9 @@ fn an_open_loop_publishes_at_its_rate_whatever_arrives() {
 #[test]
 fn nothing_is_missed_while_others_come_and_go() {
     let rig = Rig::new(true);
-    let mut fleet = rig.fleet(1, 64, true);
+    let mut fleet = rig.fleet(1, 64, 1);
     fleet.grow(4, 4).unwrap();
-    let mut beside = rig.fleet(1, 64, false);
+    let mut beside = rig.fleet(1, 64, 0);
     beside.grow(8, 8).unwrap();
     let mut churn = Churn::new(beside, 2000.0);
     let slice = fleet.slice(Pace::InFlight(2), LENGTH, None, Some(&mut churn)).unwrap();
@@ -89,7 +89,7 @@ fn a_server_that_goes_away_is_noticed() {
         std::thread::park();
         drop(publisher);
     });
-    let plan = Plan { topics: 1, payload: 64, window: 4, spin: false, publishes: true };
+    let plan = Plan { topics: 1, payload: 64, window: 4, spin: false, publishers: 1 };
     let mut fleet =
         Fleet::new(Box::<Floor>::default(), address, Some(address), plan, Clock::start()).unwrap();
     let error = fleet.grow(1, 1).unwrap_err().to_string();

@@ -41,11 +41,25 @@ struct Axes<'a> {
     x: &'a str,
     y: &'a str,
     x_label: fn(f64) -> String,
+    y_label: fn(f64) -> String,
+    /// Whether the y axis begins at zero.
+    from_zero: bool,
 }
 
-const LATENCY: Axes<'static> =
-    Axes { x: "share of the messages", y: "ms from due to arrival", x_label: nines_label };
-const COST: Axes<'static> = Axes { x: "subscribers", y: "CPU µs per delivery", x_label: power_label };
+const LATENCY: Axes<'static> = Axes {
+    x: "share of the messages",
+    y: "ms from due to arrival",
+    x_label: nines_label,
+    y_label: power_label,
+    from_zero: false,
+};
+const COST: Axes<'static> = Axes {
+    x: "subscribers",
+    y: "CPU µs per delivery",
+    x_label: power_label,
+    y_label: plain_label,
+    from_zero: true,
+};
 
 /// Where a share stands so that each further nine takes as much room: 90 % at 1, 99 % at 2.
 fn nines(percent: f64) -> f64 {
@@ -58,11 +72,16 @@ fn nines_label(place: f64) -> String {
 }
 
 fn power_label(place: f64) -> String {
-    format!("{:.0}", 10f64.powf(place))
+    let value = 10f64.powf(place);
+    format!("{value:.*}", if value < 1.0 { 2 } else { 0 })
+}
+
+fn plain_label(value: f64) -> String {
+    format!("{value:.2}")
 }
 
 fn latencies(results: &Results) -> Curves {
-    let place = |point: &Percentile| (nines(point.percent), point.ms.max(1e-4));
+    let place = |point: &Percentile| (nines(point.percent), point.ms.max(1e-4).log10());
     let curves = results.rows.iter().map(|row| {
         let shown = row.latency.iter().filter(|point| point.percent < 100.0);
         (row.server.clone(), shown.map(place).collect())
@@ -103,20 +122,24 @@ fn chart(
     let points = curves.iter().flat_map(|(_, points)| points.iter());
     let xs = range(points.clone().map(|point| point.0));
     let ys = range(points.map(|point| point.1));
+    let room = 0.08 * (ys.end - ys.start);
+    let ys = if axes.from_zero { 0.0..ys.end * 1.1 } else { ys.start - room..ys.end + room };
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .caption(title, (FONT, 18))
         .margin(12)
+        .margin_right(32)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(xs, (ys.start * 0.8..ys.end * 1.2).log_scale())?;
+        .build_cartesian_2d(xs, ys)?;
     chart
         .configure_mesh()
         .x_desc(axes.x)
         .y_desc(axes.y)
         .x_labels(6)
         .x_label_formatter(&|place| (axes.x_label)(*place))
+        .y_label_formatter(&|place| (axes.y_label)(*place))
         .light_line_style(TRANSPARENT)
         .label_style((FONT, 13))
         .axis_desc_style((FONT, 14))

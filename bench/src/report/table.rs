@@ -3,6 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::figures::{Figure, Metric, Results, Row};
+use crate::report::machine::Setting;
 use crate::stats::Spread;
 
 /// The table of a case, with what a reader must know below it.
@@ -124,4 +125,20 @@ pub fn verdict(all: &[Results]) -> String {
         table.add_row(std::iter::once(Cell::new(label)).chain(cells));
     }
     format!("\nEvery message was checked:\n{table}")
+}
+
+/// The machine, and what each server says it is.
+pub fn setting(setting: &Setting, all: &[Results]) -> String {
+    let mut text = format!(
+        "\n{}, {} cores, {}; {}\n{}\n",
+        setting.processor, setting.cores, setting.kernel, setting.pinned, setting.command
+    );
+    let mut told: Vec<&str> = Vec::new();
+    for row in all.iter().flat_map(|results| &results.rows) {
+        if !told.contains(&row.server.as_str()) {
+            told.push(&row.server);
+            text.push_str(&format!("{}: {}\n", row.server, row.version));
+        }
+    }
+    text
 }
