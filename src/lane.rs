@@ -76,7 +76,36 @@ impl AsFd for Wake {
 struct Shared {
     /// Sum of the costs of all entries taken out so far.
     taken: AtomicU64,
+    /// Entries taken out so far.
+    taken_entries: AtomicU64,
     wants_room: AtomicBool,
+    pushed: Pushed,
+}
+
+/// What the producer has put in so far, for those who look on. Apart from what the consumer writes.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Pushed {
+    cost: AtomicU64,
+    entries: AtomicU64,
+}
+
+/// How full a lane is, for any thread to see.
+#[derive(Clone, Debug)]
+pub struct Depth(Arc<Shared>);
+
+impl Depth {
+    /// Sum of the costs of what is queued, by now.
+    pub fn cost(&self) -> u64 {
+        let taken = self.0.taken.load(Ordering::Acquire);
+        self.0.pushed.cost.load(Ordering::Relaxed).saturating_sub(taken)
+    }
+
+    /// Entries queued, by now.
+    pub fn entries(&self) -> u64 {
+        let taken = self.0.taken_entries.load(Ordering::Acquire);
+        self.0.pushed.entries.load(Ordering::Relaxed).saturating_sub(taken)
+    }
 }
 
 /// The producer's end of a lane.
@@ -118,6 +147,11 @@ impl<T> Sender<T> {
         self.pushed - self.shared.taken.load(Ordering::Acquire)
     }
 
+    /// How full the lane is, for other threads.
+    pub fn depth(&self) -> Depth {
+        Depth(self.shared.clone())
+    }
+
     /// Entries that still fit.
     pub fn free_entries(&self) -> usize {
         self.queue.slots()
@@ -141,6 +175,9 @@ impl<T> Sender<T> {
         match self.queue.push((cost, entry)) {
             Ok(()) => {
                 self.pushed += cost;
+                let Pushed { cost, entries } = &self.shared.pushed;
+                cost.store(self.pushed, Ordering::Relaxed);
+                entries.store(entries.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                 Ok(())
             }
             Err(rtrb::PushError::Full((_, entry))) => Err(entry),
@@ -172,6 +209,8 @@ impl<T> Receiver<T> {
         // Only this end writes `taken`.
         let taken = self.shared.taken.load(Ordering::Relaxed) + cost;
         self.shared.taken.store(taken, Ordering::Release);
+        let entries = &self.shared.taken_entries;
+        entries.store(entries.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.shared.wants_room.load(Ordering::Relaxed)
             && self.shared.wants_room.swap(false, Ordering::SeqCst)
@@ -212,6 +251,18 @@ mod tests {
         assert_eq!(receiver.pop(), Some(3));
         assert_eq!(receiver.pop(), None);
         assert_eq!(sender.queued_cost(), 0);
+    }
+
+    #[test]
+    fn an_onlooker_sees_how_full_a_lane_is() {
+        let (mut sender, mut receiver) = pair(4, 10);
+        let depth = sender.depth();
+        sender.push(4, 1).unwrap();
+        sender.push(6, 2).unwrap();
+        sender.push(1, 3).unwrap_err();
+        assert_eq!((depth.entries(), depth.cost()), (2, 10));
+        receiver.pop();
+        assert_eq!((depth.entries(), depth.cost()), (1, 6));
     }
 
     #[test]

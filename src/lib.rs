@@ -8,6 +8,7 @@
 //! Imports point downward only: `server` knows everything; `ring` knows `shard`; `hub` and `shard` meet only in `mesh`;
 //! codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of either.
 
+pub mod admin;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -19,8 +20,10 @@ pub mod limits;
 pub mod logs;
 pub mod mesh;
 pub mod metrics;
+pub mod policy;
 pub mod preflight;
 pub mod publication;
+pub mod pulse;
 pub mod reply;
 pub mod ring;
 pub mod rpc;

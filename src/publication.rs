@@ -41,14 +41,17 @@ pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>
 
 /// Whether [`encode`] would refuse, without encoding.
 pub fn check(topic: &str, payload: &[u8], bytes_max: usize) -> Result<(), TooLarge> {
-    // A byte becomes six at most (`\u0001`), so most publications need no closer look.
-    let bound =
-        text_len(6 * topic.len(), payload.len().saturating_mul(6)).saturating_add(frame::HEADER_BYTES_MAX);
-    if bound <= bytes_max {
+    if bytes_bound(topic.len().saturating_add(payload.len())) <= bytes_max {
         return Ok(());
     }
     let lens = (json_string::escaped_len(topic.as_bytes()), json_string::escaped_len(payload));
     checked(text_len(lens.0, lens.1), bytes_max).map(drop)
+}
+
+/// Bytes that the frame of a publication whose topic and payload have `bytes` together cannot exceed: a byte becomes six at
+/// most (`\u0001`).
+pub fn bytes_bound(bytes: usize) -> usize {
+    text_len(0, bytes.saturating_mul(6)).saturating_add(frame::HEADER_BYTES_MAX)
 }
 
 fn text_len(topic_len: usize, payload_len: usize) -> usize {

@@ -16,14 +16,15 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::admin::{self, Endpoint, Progress, ShardSources, Sources};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
 use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
-use crate::ring::EventLoop;
-use crate::shard::{ConnectionBudget, Page, Settings, Shard, ShardCounters};
+use crate::ring::{EventLoop, LoopCounters};
+use crate::shard::{ConnectionBudget, Dropped, Page, Settings, Shard, ShardCounters};
 use crate::ws::origin::OriginRule;
 use crate::ws::upgrade::Rules;
 
@@ -36,18 +37,29 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key, config.rpc_mode)?;
     let socket_file = SocketFile::of(&config.rpc);
+    let admin = admin_listeners(config)?;
+    let bound = |endpoint: fn(&Endpoint) -> bool| {
+        let listener = admin.iter().find(|(_, of)| endpoint(of));
+        listener.map(|(listener, _)| listener.local_addr()).transpose()
+    };
     let summary = Summary {
         config,
+        metrics: bound(|of| *of == Endpoint::Metrics).map_err(refused("the address for metrics"))?,
+        status: bound(|of| *of != Endpoint::Metrics).map_err(refused("the address for health"))?,
         http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
         rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
     };
     let (hub_end, shard_ends) =
         mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
-    let counters = Arc::new(Counters::new(config.shards));
+    let counters = Arc::new(Counters::new(config));
     // Before any thread is there, so that no signal meets one without a handler.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
         .map_err(refused("a handler for SIGTERM, SIGINT and SIGUSR1"))?;
 
+    let progress = Arc::new(Progress::default());
+    if !admin.is_empty() {
+        start_admin(admin, sources(config, &counters, &hub_end, &progress))?;
+    }
     let settings = Arc::new(shard_settings(config, &summary));
     let mut threads = start_shards(config, &settings, &counters, listeners, shard_ends)?;
     let shutdown = ShutdownHandle::new(&hub_end);
@@ -55,9 +67,10 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
 
     let signals_end = signals.handle();
     let watching = {
-        let counters = counters.clone();
-        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &counters))
+        let (counters, progress) = (counters.clone(), progress.clone());
+        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &progress, &counters))
     };
+    progress.serving();
     // Nobody may be listening to what is said here; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "{summary}\nready");
     let _ = io::stdout().flush();
@@ -91,6 +104,7 @@ fn bound_rpc(config: &Config, rpc: &RpcListener) -> io::Result<RpcListen> {
 fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
     Settings {
         limits: config.limits.clone(),
+        policies: config.policies.clone(),
         rules: Rules {
             path: config.path.clone(),
             echo_path: config.echo_path.clone(),
@@ -122,14 +136,14 @@ fn start_shards(
     let mut threads = Vec::with_capacity(config.shards);
     for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
-        let counters = counters.shards[index].clone();
+        let (counters, loop_counters) = (counters.shards[index].clone(), counters.loops[index].clone());
         let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
         let run = move || {
             if let Some(cpu) = cpu {
                 pin(cpu);
             }
-            let shard = Shard::new(settings, counters.clone(), budget);
-            let event_loop = EventLoop::new(shard, counters, end, listener);
+            let shard = Shard::new(settings, counters, budget);
+            let event_loop = EventLoop::new(shard, loop_counters, end, listener);
             let (event_loop, start) = match event_loop {
                 Ok(event_loop) => (Some(event_loop), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -186,6 +200,41 @@ fn start_hub(
     Ok(thread)
 }
 
+fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, Endpoint)>, StartError> {
+    let status = Endpoint::Status { unavailable: config.unavailable_status };
+    let wanted = [(config.metrics, Endpoint::Metrics), (config.status, status)];
+    let wanted = wanted.into_iter().filter_map(|(named, endpoint)| Some((named?, endpoint)));
+    wanted.map(|((address, key), of)| Ok((preflight::admin_listener(address, key)?, of))).collect()
+}
+
+fn sources(config: &Config, counters: &Counters, hub: &HubEnd, progress: &Arc<Progress>) -> Arc<Sources> {
+    let shards = counters.shards.iter().zip(&counters.loops).zip(&hub.down).enumerate();
+    let shards = shards.map(|(index, ((counts, around), lane))| ShardSources {
+        name: index.to_string(),
+        counts: counts.clone(),
+        around: around.clone(),
+        lane: lane.depth(),
+    });
+    Arc::new(Sources {
+        progress: progress.clone(),
+        hub: counters.hub.clone(),
+        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
+        shards: shards.collect(),
+    })
+}
+
+/// Starts the thread of the admin endpoints, which ends with the process.
+fn start_admin(listeners: Vec<(TcpListener, Endpoint)>, sources: Arc<Sources>) -> Result<(), StartError> {
+    let run = move || {
+        if let Err(error) = admin::run(listeners, &sources) {
+            // Without it nobody is served worse.
+            tracing::error!(%error, "metrics and health are not served");
+        }
+    };
+    let thread = std::thread::Builder::new().name("admin".into()).spawn(run);
+    thread.map(drop).map_err(refused("a thread for the admin endpoints"))
+}
+
 /// Half a server loses messages in silence; none at all is noticed and restarted.
 fn fail(what: &str, error: &io::Error) -> ! {
     tracing::error!(%error, "{what} failed: the server ends");
@@ -193,7 +242,7 @@ fn fail(what: &str, error: &io::Error) -> ! {
 }
 
 /// The first SIGTERM or SIGINT begins the shutdown, a second one ends the process at once.
-fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, counters: &Counters) {
+fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, progress: &Progress, counters: &Counters) {
     let mut begun = false;
     for signal in signals.forever() {
         match signal {
@@ -204,6 +253,7 @@ fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, counters: &Co
             }
             _ => {
                 begun = true;
+                progress.draining();
                 tracing::info!("shutting down; a second signal ends at once");
                 shutdown.begin();
             }
@@ -254,11 +304,17 @@ impl SocketFile {
 struct Counters {
     hub: Arc<HubCounters>,
     shards: Vec<Arc<ShardCounters>>,
+    /// Of the loops around the shards, in the same order.
+    loops: Vec<Arc<LoopCounters>>,
 }
 
 impl Counters {
-    fn new(shards: usize) -> Self {
-        Self { hub: Arc::default(), shards: (0..shards).map(|_| Arc::default()).collect() }
+    fn new(config: &Config) -> Self {
+        Self {
+            hub: Arc::new(HubCounters::new(config.brokers.len())),
+            shards: (0..config.shards).map(|_| Arc::default()).collect(),
+            loops: (0..config.shards).map(|_| Arc::default()).collect(),
+        }
     }
 
     /// One line a thread: every count that is not zero.
@@ -268,8 +324,22 @@ impl Counters {
             counts.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
         };
         tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
-        for (index, shard) in self.shards.iter().enumerate() {
-            tracing::info!("counts {when}, shard {index}: {}", listed(&mut shard.each()));
+        for (index, (shard, around)) in self.shards.iter().zip(&self.loops).enumerate() {
+            let balance = shard.standing().balance;
+            let dropped = Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
+            let deliveries = [
+                ("owed", balance.owed),
+                ("delivered", balance.delivered),
+                ("queued", balance.queued_logs + balance.queued_outboxes),
+            ];
+            tracing::info!(
+                "counts {when}, shard {index}: {}",
+                listed(&mut shard.each().chain(around.each()))
+            );
+            tracing::info!(
+                "deliveries {when}, shard {index}: {}",
+                listed(&mut deliveries.into_iter().chain(dropped))
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
+use roadcast::policy::Policies;
 use roadcast::ring::EventLoop;
 use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
 use roadcast::ws::origin::OriginRule;
@@ -32,6 +33,7 @@ impl TestShard {
         let budget = Arc::new(ConnectionBudget::new(20_000));
         let settings = Arc::new(Settings {
             limits: Arc::new(limits),
+            policies: Policies::default(),
             rules: Rules {
                 path: "/ws".into(),
                 echo_path: Some("/echo".into()),
@@ -46,7 +48,7 @@ impl TestShard {
         let (end, shard_counters, shard_budget) = (ends.remove(0), counters.clone(), budget.clone());
         let thread = std::thread::spawn(move || {
             let shard = Shard::new(settings, shard_counters.clone(), shard_budget);
-            EventLoop::new(shard, shard_counters, end, listener).unwrap().run().unwrap();
+            EventLoop::new(shard, Arc::default(), end, listener).unwrap().run().unwrap();
         });
         Self { address, hub, counters, budget, thread: Some(thread) }
     }
@@ -148,7 +150,8 @@ fn publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye() {
     });
     shard.drain();
     reading.join().unwrap();
-    assert_eq!(shard.counters.delivered.value() + shard.counters.delayed.value(), 20_000);
+    let balance = shard.counters.standing().balance;
+    assert_eq!((balance.owed, balance.delivered), (20_000, 20_000), "{balance:?}");
 }
 
 #[test]

@@ -41,6 +41,13 @@ pub enum Command {
         #[arg(long)]
         plain: bool,
     },
+    /// Become another program, which ends when the process that started this one does
+    #[command(hide = true, trailing_var_arg = true)]
+    Tied {
+        /// The program and its arguments
+        #[arg(required = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Serve as the bare RPC loop
     #[command(hide = true)]
     BareRpc {

@@ -41,6 +41,7 @@ fn main() -> Result<()> {
             let listen = std::net::TcpListener::bind;
             yardstick::floor::serve(listen(clients)?, listen(publishes)?, !plain)
         }
+        Command::Tied { command } => server::become_tied(&command),
         Command::BareRpc { listen } => yardstick::bare_rpc::serve(listen),
         Command::Fanout(args) => {
             let pace = args.rate.map_or(Pace::InFlight(args.in_flight), Pace::Rate);

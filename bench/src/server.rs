@@ -1,15 +1,17 @@
 //! The servers of a comparison: what they are called, how each kind is started, how they end.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
 use crate::clock::CpuMeter;
 use crate::cores;
@@ -177,7 +179,9 @@ impl Spec {
         let (program, version) = self.program(place)?;
         let clients = free_port(place.address)?;
         let publishes = free_port(place.address)?;
-        let mut command = Command::new(&program);
+        // However this process ends, the server does not outlive it.
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("tied").arg("--").arg(&program);
         match self.kind {
             Kind::Roadcast => {
                 command.arg("serve");
@@ -303,6 +307,13 @@ impl Drop for Server {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Becomes the program that `command` names, with its arguments, to be terminated when the parent ends.
+pub fn become_tied(command: &[OsString]) -> Result<()> {
+    let (program, arguments) = command.split_first().context("no program")?;
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    Err(Command::new(program).args(arguments).exec()).with_context(|| program.display().to_string())
 }
 
 fn said_version(program: &Path) -> String {

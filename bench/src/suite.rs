@@ -89,12 +89,15 @@ impl Suite {
                     let work = fanout(0, 1, 128, Pace::InFlight(window));
                     cases.add(&format!("subscribers-{window}"), SIZES, "roadcast-1000", work)?;
                 }
+                cases.add("fanout-6000-subscribers", FAST, UWS, fanout(6000, 1, 128, Pace::InFlight(1)))?;
                 cases.add("shards-1", SHARDS, "roadcast", one.clone())?;
                 cases.add("shards-64", SHARDS, "roadcast", many.clone())?;
                 cases.add("rpc-0", "roadcast,bare-rpc,roadrunner", "bare-rpc", rpc(0))?;
                 cases.add("rpc-1", "roadcast,bare-rpc,roadrunner", "bare-rpc", rpc(1))?;
                 cases.add("mixed", SERVERS, UWS, with(many.clone(), |work| work.churn = 1000))?;
-                cases.add("slow-readers", SERVERS, UWS, with(open(200.0), |work| work.slow_percent = 1.0))?;
+                // Enough bytes that who never reads lags behind for most of the rounds, without being given up at once.
+                let kib = fanout(1000, 1, 1024, Pace::Rate(200.0));
+                cases.add("slow-readers", SERVERS, UWS, with(kib, |work| work.slow_percent = 1.0))?;
                 cases.add_veth("veth-fanout-1", ALL, UWS, one)?;
                 cases.add_veth("veth-fanout-64", ALL, UWS, many)?;
                 cases.add_veth("veth-fanout-16k", FAST, UWS, large)?;

@@ -25,6 +25,7 @@ pub struct Veth {
 impl Veth {
     /// Makes the pair. Needs root and the `ip` program.
     pub fn new() -> Result<Self> {
+        forget_stale();
         let id = std::process::id();
         // Names of links have at most 15 bytes.
         let (name, ours, theirs) = (format!("rcb{id}"), format!("rcb{id}a"), format!("rcb{id}b"));
@@ -68,6 +69,17 @@ impl Drop for Veth {
         let _ = self.leave();
         // The pair goes with the namespace that one of its ends is in.
         let _ = ip(&["netns", "delete", &self.name]);
+    }
+}
+
+/// Deletes namespaces that killed processes have left.
+fn forget_stale() {
+    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let owner = name.strip_prefix("rcb").and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = ip(&["netns", "delete", &name]);
+        }
     }
 }
 

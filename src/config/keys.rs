@@ -35,6 +35,10 @@ pub static KEYS: &[Key] = &[
     key("logs.level", Kind::Choice(&["debug", "info", "warn", "warning", "error", "dpanic", "panic", "fatal"]), "info", "The least severe level that is written; those above `error` mean `error`."),
     key("logs.encoding", Kind::Choice(&["console", "json"]), "", "Overrides the encoding of `logs.mode`."),
 
+    key("metrics.address", Kind::Address, "127.0.0.1:2112", "Metrics for Prometheus (docs/metrics.md), where the file has a section `metrics`; off without one."),
+    key("status.address", Kind::Address, "127.0.0.1:2114", "`/health` and `/ready`, where the file has a section `status`; off without one."),
+    key("status.unavailable_status_code", Kind::Count(400, 599), "503", "HTTP status when the answer is no."),
+
     key("roadcast.shards", Kind::Count(0, 1024), "0", "Threads that carry connections; 0 = as many as CPUs the process may run on."),
     key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
     key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: start although the file has workers that would have guarded access."),
@@ -44,8 +48,13 @@ pub static KEYS: &[Key] = &[
     key("roadcast.http.address", Kind::Address, "", "Wins over `http.address`, for a file that RoadRunner reads too."),
     key("roadcast.rpc.listen", Kind::Rpc, "", "Wins over `rpc.listen`, for a file that RoadRunner reads too."),
     key("roadcast.rpc.mode", Kind::Mode, "", "Permissions of the file where publishers connect by a Unix socket; empty = the umask decides."),
+    key("roadcast.metrics.address", Kind::Address, "", "Wins over `metrics.address`, for a file that RoadRunner reads too; turns metrics on by itself."),
+    key("roadcast.status.address", Kind::Address, "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
     key("roadcast.ping_interval", Kind::Duration(0, DAY), "25s", "Between two pings to a connection; 0 = none."),
     key("roadcast.pong_timeout", Kind::Duration(0, DAY), "8s", "From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing."),
+
+    key("roadcast.overflow.skip", Kind::Words, "", "Topics where a client that does not keep up stays connected and gets the newest message once it has room; older ones are dropped. Names, or beginnings with a `*` behind."),
+    key("roadcast.overflow.disconnect", Kind::Words, "", "Exceptions from `roadcast.overflow.skip`. Every topic that is in neither list is treated so: close 1013 past `outbox_bytes`."),
 
     key("roadcast.limits.connections", Kind::Count(0, 16_000_000), "0", "Connections in all; 0 = as many as file descriptors allow. Past it: 503."),
     key("roadcast.limits.message_bytes", Kind::Bytes(125, GIB), "64KiB", "One message from a client, all fragments together. Past it: close 1009."),
@@ -53,8 +62,8 @@ pub static KEYS: &[Key] = &[
     key("roadcast.limits.topic_bytes", Kind::Bytes(1, 64 * KIB), "1024", "A topic's name. A join past it: `#join`; a publish: an RPC error."),
     key("roadcast.limits.topics", Kind::Count(1, 100_000_000), "1000000", "Topics with a subscriber, per shard. A join past it: `#join`."),
     key("roadcast.limits.publication_bytes", Kind::Bytes(KIB, GIB), "1MiB", "One publication as encoded for clients. A larger one: an RPC error."),
-    key("roadcast.limits.outbox_bytes", Kind::Bytes(KIB, GIB), "2MiB", "Queued for one connection that does not keep up. Past it: close 1013."),
-    key("roadcast.limits.outboxes_bytes", Kind::Bytes(KIB, 1024 * GIB), "256MiB", "Queued for all such connections of one shard. Past it, the one that wants more: close 1013."),
+    key("roadcast.limits.outbox_bytes", Kind::Bytes(KIB, GIB), "2MiB", "Queued for one connection that does not keep up. Past it: close 1013, or `roadcast.overflow`."),
+    key("roadcast.limits.outboxes_bytes", Kind::Bytes(KIB, 1024 * GIB), "256MiB", "Queued for all such connections of one shard. Past it, the one that wants more: close 1013, or `roadcast.overflow`."),
     key("roadcast.limits.log_bytes", Kind::Bytes(KIB, 64 * GIB), "16MiB", "Topic logs of one shard. At it, the shard takes no more until subscribers have been served."),
     key("roadcast.limits.lane_entries", Kind::Count(16, 1 << 20), "4096", "Publications queued for one shard. At it, publishers wait."),
     key("roadcast.limits.lane_bytes", Kind::Bytes(KIB, 64 * GIB), "8MiB", "Bytes queued for one shard. At it, publishers wait."),
@@ -71,8 +80,6 @@ pub static KEYS: &[Key] = &[
     later("redis.master_name", ""), later("redis.sentinel_password", ""), later("redis.max_retries", ""),
     later("redis.dial_timeout", ""), later("redis.min_retry_backoff", ""), later("redis.max_retry_backoff", ""),
     later("redis.pool_size", ""), later("redis.read_timeout", ""), later("redis.write_timeout", ""),
-    later("metrics", "Prometheus metrics."),
-    later("status", "Health and readiness."),
     later("websockets.pool", "Workers that validate access."),
     later("server.relay", ""), later("server.relay_timeout", ""), later("server.env", ""),
 
@@ -85,6 +92,7 @@ pub static KEYS: &[Key] = &[
     foreign("redis.route_by_latency"), foreign("redis.route_randomly"), foreign("redis.min_idle_conns"),
     foreign("redis.max_conn_age"), foreign("redis.pool_timeout"), foreign("redis.idle_timeout"),
     foreign("redis.idle_check_freq"), foreign("redis.read_only"), foreign("redis.tls"),
+    foreign("metrics.collect"), foreign("status.check_timeout"), foreign("status.shutdown_check_timeout"),
     foreign("logs.output"), foreign("logs.err_output"), foreign("logs.errorOutput"), foreign("logs.line_ending"),
     foreign("logs.channels"), foreign("logs.file_logger_options"), foreign("logs.format"),
 ];

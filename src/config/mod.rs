@@ -29,6 +29,7 @@ pub use value::RpcListen;
 
 use crate::limits::Limits;
 use crate::logs::{Encoding, Level, LogConfig, Mode};
+use crate::policy::{Pattern, Policies};
 use crate::ws::origin::OriginRule;
 use schema::Value;
 use settings::Settings;
@@ -82,6 +83,12 @@ pub struct Config {
     pub rpc_key: &'static str,
     /// Permissions of the file where that is a Unix socket; `None`: the umask decides.
     pub rpc_mode: Option<u32>,
+    /// Where metrics are served, if they are, and the key that named the address.
+    pub metrics: Option<(SocketAddr, &'static str)>,
+    /// Where health and readiness are served, if they are, and the key that named the address.
+    pub status: Option<(SocketAddr, &'static str)>,
+    /// The HTTP status of "not healthy" and "not ready".
+    pub unavailable_status: u16,
     /// All brokers; at least one, names unique.
     pub brokers: Vec<BrokerConfig>,
     /// Index in `brokers` of the one that a command without a broker means.
@@ -92,6 +99,8 @@ pub struct Config {
     pub pin: bool,
     /// From the signal to the exit, at most.
     pub shutdown_grace: Duration,
+    /// What becomes of clients that do not keep up.
+    pub policies: Policies,
     /// The bounds in force.
     pub limits: Arc<Limits>,
     /// How and what to log.
@@ -152,12 +161,16 @@ impl Config {
         if self.echo_path.as_ref() == Some(&self.path) {
             return together(format!("roadcast.echo_path ({}) must differ from websockets.path", self.path));
         }
-        if self.http.port() != 0 && self.rpc == RpcListen::Tcp(self.http) {
-            let (http, rpc) = (self.http_key, self.rpc_key);
-            return together(format!(
-                "{http} and {rpc} are the same address ({}); give one another port",
-                self.http
-            ));
+        let rpc = if let RpcListen::Tcp(address) = self.rpc { Some((address, self.rpc_key)) } else { None };
+        let listening = [Some((self.http, self.http_key)), rpc, self.metrics, self.status];
+        let listening: Vec<_> =
+            listening.into_iter().flatten().filter(|(address, _)| address.port() != 0).collect();
+        for (place, (address, key)) in listening.iter().enumerate() {
+            if let Some((_, other)) = listening[..place].iter().find(|(known, _)| known == address) {
+                let text =
+                    format!("{other} and {key} are the same address ({address}); give one another port");
+                return together(text);
+            }
         }
         self.limits.check().or_else(|clash| together(clash.to_string()))
     }
@@ -260,6 +273,8 @@ fn rpc_address(read: &Reader<'_>) -> Result<(RpcListen, &'static str), ConfigErr
 fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
     let (http, http_key) = http_address(read)?;
     let (rpc, rpc_key) = rpc_address(read)?;
+    let metrics = admin(read, "metrics", ["roadcast.metrics.address", "metrics.address"])?;
+    let status = admin(read, "status", ["roadcast.status.address", "status.address"])?;
     let (brokers, default_broker) = brokers::read(read.0)?;
     let shards = match read.number("roadcast.shards")? {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -279,13 +294,46 @@ fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
             Some(Value::Number(mode)) => Some(mode as u32),
             _ => None,
         },
+        metrics,
+        status,
+        unavailable_status: read.number("status.unavailable_status_code")? as u16,
         brokers,
         default_broker,
         shards,
         pin: read.flag("roadcast.pin")?,
         shutdown_grace: read.duration("roadcast.shutdown_grace")?,
+        policies: policies(read)?,
         limits: Arc::new(limits(read)?),
         logs: logs(read)?,
+    })
+}
+
+/// An endpoint's address, if anyone wrote its section or Roadcast's own key for it.
+fn admin(
+    read: &Reader<'_>,
+    section: &str,
+    keys: [&'static str; 2],
+) -> Result<Option<(SocketAddr, &'static str)>, ConfigError> {
+    let own = read.0.value(keys[0])?.0.is_some();
+    if !own && !read.0.has_section(section) {
+        return Ok(None);
+    }
+    match read.first(keys)? {
+        (Value::Address(address), key) => Ok(Some((address, key))),
+        (_, key) => Err(ConfigError::Together(format!("{key} is no address"))),
+    }
+}
+
+fn policies(read: &Reader<'_>) -> Result<Policies, ConfigError> {
+    let patterns = |key: &str| -> Result<Vec<Pattern>, ConfigError> {
+        let (Some(Value::Words(words)), origin) = read.0.value(key)? else { return Ok(Vec::new()) };
+        let pattern =
+            |word: &String| Pattern::parse(word).map_err(|problem| ConfigError::value(&origin, key, problem));
+        words.iter().map(pattern).collect()
+    };
+    Ok(Policies {
+        skip: patterns("roadcast.overflow.skip")?,
+        disconnect: patterns("roadcast.overflow.disconnect")?,
     })
 }
 

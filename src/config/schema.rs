@@ -288,7 +288,7 @@ mod tests {
             ("broadcast.*.driver", "broadcast.My-Bus.driver".to_owned())
         );
         assert_eq!(spelled("http.pool.num_workers").0, "http.pool");
-        assert_eq!(spelled("metrics").0, "metrics");
+        assert_eq!(spelled("server.relay.x").0, "server.relay");
         assert!(matches!(find(&path("roadcast.limits")), Found::Section { named: false }));
         assert!(matches!(find(&path("broadcast.bus")), Found::Section { named: true }));
         assert!(matches!(find(&path("http.adress")), Found::Unknown));

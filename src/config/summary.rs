@@ -14,12 +14,23 @@ pub struct Summary<'a> {
     pub http: SocketAddr,
     /// Where publishers connect.
     pub rpc: RpcListen,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+    /// Where health and readiness are served.
+    pub status: Option<SocketAddr>,
 }
 
 impl Config {
     /// What would run, with the addresses as configured.
     pub fn summary(&self) -> Summary<'_> {
-        Summary { config: self, http: self.http, rpc: self.rpc.clone() }
+        let address = |named: Option<(SocketAddr, &'static str)>| named.map(|(address, _)| address);
+        Summary {
+            config: self,
+            http: self.http,
+            rpc: self.rpc.clone(),
+            metrics: address(self.metrics),
+            status: address(self.status),
+        }
     }
 }
 
@@ -44,6 +55,12 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "configuration  {file}")?;
         writeln!(f, "clients        ws://{}{} (origin {origin})", self.http, config.path)?;
         writeln!(f, "publishers     {}", self.rpc)?;
+        if let Some(address) = self.metrics {
+            writeln!(f, "metrics        http://{address}/metrics")?;
+        }
+        if let Some(address) = self.status {
+            writeln!(f, "status         http://{address}/health and /ready")?;
+        }
         writeln!(f, "brokers        {}", names.collect::<Vec<_>>().join(", "))?;
         writeln!(f, "shards         {}{pinned}", config.shards)?;
         writeln!(f, "echo, demo     {echo}, {demo}")?;

@@ -153,7 +153,7 @@ fn a_roadrunner_file_is_read_as_it_is() {
 fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() {
     assert_eq!(
         notices(ROADRUNNER),
-        "note: known, not used yet: metrics, redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
+        "note: known, not used yet: redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
          note: RoadRunner's own, without effect here: http.middleware, http.pool, http.trusted_subnets, logs.channels\n\
          note: sections of other plugins, ignored: jobs, kv\n"
     );
@@ -505,4 +505,58 @@ fn addresses_that_cannot_be_told_are_errors_and_only_those_that_are_needed() {
     std::fs::write(directory.0.join(".rr.yaml"), bad).unwrap();
     let options = LoadOptions { cwd: directory.0.clone(), ..LoadOptions::default() };
     assert_eq!(Addresses::load(&options).unwrap().url().unwrap(), "ws://127.0.0.1:9/ws");
+}
+
+#[test]
+fn endpoints_are_on_where_their_section_is_or_our_own_key() {
+    let address = |named: Option<(SocketAddr, &'static str)>| {
+        named.map(|(address, key)| format!("{address} {key}")).unwrap_or_default()
+    };
+    for (file, metrics, status) in [
+        ("", "", ""),
+        ("metrics:", "127.0.0.1:2112 metrics.address", ""),
+        ("status: {}", "", "127.0.0.1:2114 status.address"),
+        ("metrics: { address: \":9000\", collect: {} }", "[::]:9000 metrics.address", ""),
+        (
+            "metrics: { address: 127.0.0.1:1 }\nroadcast: { metrics: { address: 127.0.0.1:2 } }",
+            "127.0.0.1:2 roadcast.metrics.address",
+            "",
+        ),
+        ("roadcast: { status: { address: 127.0.0.1:3 } }", "", "127.0.0.1:3 roadcast.status.address"),
+    ] {
+        let config = config(file);
+        assert_eq!(
+            (address(config.metrics).as_str(), address(config.status).as_str()),
+            (metrics, status),
+            "{file}"
+        );
+        assert_eq!(config.unavailable_status, 503);
+    }
+    let config =
+        load_with(&[], &[("RR_METRICS_ADDRESS", "127.0.0.1:4")], &["status.unavailable_status_code=500"]);
+    let config = config.unwrap().0;
+    assert_eq!(address(config.metrics), "127.0.0.1:4 metrics.address");
+    assert_eq!(
+        (config.unavailable_status, address(config.status).as_str()),
+        (500, "127.0.0.1:2114 status.address")
+    );
+    let error = load("metrics: { address: 127.0.0.1:8080 }").unwrap_err();
+    assert!(
+        error.contains("http.address and metrics.address are the same address (127.0.0.1:8080)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn policies_are_lists_of_patterns_and_a_wrong_one_is_told_with_its_place() {
+    let file = "roadcast: { overflow: { skip: [prices, 'ticks.*'], disconnect: ticks.final } }";
+    let policies = config(file).policies;
+    let skips = |topic| policies.overflow(topic) == crate::policy::Overflow::Skip;
+    assert_eq!(["prices", "ticks.a", "ticks.final", "x"].map(skips), [true, true, false, false]);
+    let error = load("roadcast:\n  overflow: { skip: ['a*b'] }").unwrap_err();
+    assert!(
+        error.starts_with(".rr.yaml:2:21: roadcast.overflow.skip: \"a*b\": a `*` stands at the end"),
+        "{error}"
+    );
+    assert_eq!(config("roadcast: { overflow: { skip: } }").policies, Policies::default());
 }

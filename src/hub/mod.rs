@@ -51,7 +51,8 @@ use self::up::Watch;
 use crate::lane::Wake;
 use crate::limits::Limits;
 use crate::mesh::{BrokerId, Down, HubEnd};
-use crate::metrics::counters;
+use crate::metrics::{Counter, counters};
+use crate::pulse::{Pulse, Watched};
 
 counters! {
     /// What the hub counts.
@@ -90,6 +91,26 @@ counters! {
         errors_shutdown,
         /// Publications that failed after `PublishAsync` had been answered.
         failures_after_ok,
+    } also {
+        /// Publications asked for over RPC, by broker: its place is its [`BrokerId`].
+        by_broker: Box<[Counter]>,
+        /// Whether the hub is stuck.
+        pulse: Pulse,
+    }
+}
+
+impl HubCounters {
+    /// Counters for a hub with this many brokers.
+    pub fn new(brokers: usize) -> Self {
+        Self { by_broker: (0..brokers).map(|_| Counter::default()).collect(), ..Self::default() }
+    }
+
+    /// Spawns a task of the hub that counts as busy while it runs.
+    fn spawn<T: 'static>(
+        self: &Arc<Self>,
+        task: impl Future<Output = T> + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        tokio_uring::spawn(Watched::new(self.clone(), |counters| &counters.pulse, task))
     }
 }
 
@@ -166,7 +187,8 @@ async fn serve(
 ) -> io::Result<()> {
     let HubEnd { down, up, wake } = end;
     let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
-    let sequencer = Rc::new(Sequencer::new(room, config.limits, config.counters));
+    let counters = config.counters;
+    let sequencer = Rc::new(Sequencer::new(room, config.limits, counters.clone()));
     let open = |(place, (name, driver)): (usize, (String, Driver))| {
         let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
         let broker: Box<dyn Broker> = match driver {
@@ -183,11 +205,11 @@ async fn serve(
         None => None,
         Some(listener) => {
             let listener = Accepting::new(listener)?;
-            Some(tokio_uring::spawn(socket::accept(hub.clone(), listener)))
+            Some(counters.spawn(socket::accept(hub.clone(), listener)))
         }
     };
     let (begun, said) = (Rc::new(Notify::new()), Cell::new(false));
-    let watching = tokio_uring::spawn(watch.run(hub, {
+    let watching = counters.spawn(watch.run(hub, {
         let (begun, flag) = (begun.clone(), shutdown.begun.clone());
         move || {
             if flag.load(Ordering::SeqCst) && !said.replace(true) {

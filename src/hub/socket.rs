@@ -67,7 +67,7 @@ pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
         let place = streams.insert(stream.clone());
         counters.rpc_open.set(streams.len() as u64);
         drop(streams);
-        tokio_uring::spawn(serve(hub.clone(), stream, peer, place));
+        counters.spawn(serve(hub.clone(), stream, peer, place));
     }
 }
 
@@ -259,8 +259,13 @@ impl Connection {
                 if topic.is_empty() {
                     self.skip_empty_topic();
                 } else {
-                    for (_, broker) in &hub.brokers[targets.clone()] {
+                    for (place, (_, broker)) in
+                        hub.brokers.iter().enumerate().take(targets.end).skip(targets.start)
+                    {
                         hub.sequencer.counters.publications.add(1);
+                        if let Some(counter) = hub.sequencer.counters.by_broker.get(place) {
+                            counter.add(1);
+                        }
                         match broker.publish(topic, message.payload) {
                             Publishing::Now(result) => result?,
                             Publishing::Later(result) => {

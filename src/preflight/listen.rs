@@ -85,6 +85,16 @@ pub fn rpc_listener(
     }
 }
 
+/// A listener for metrics or health (`key` named its address).
+pub fn admin_listener(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
+    let listening = || {
+        let socket = bound(usable(address), false)?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    listening().map_err(|error: io::Error| refused(key, address.to_string(), &error))
+}
+
 /// A host without IPv6 still has all its IPv4 interfaces.
 fn usable(address: SocketAddr) -> SocketAddr {
     let every = address.is_ipv6() && address.ip().is_unspecified();

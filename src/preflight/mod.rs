@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Config;
 use crate::shard::OVER_LIMIT_MAX;
 pub use kernel::{KERNEL_MIN, io_uring_denied, supported};
-pub use listen::{BACKLOG, listeners, rpc_listener};
+pub use listen::{BACKLOG, admin_listener, listeners, rpc_listener};
 
 /// Why the server does not start: the fault is in the machine, or in a setting that does not fit it.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod counters;
 mod event;
 mod sockets;
 mod tcp;
@@ -20,12 +21,14 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use counters::LoopCounters;
+
 use event::Event;
 use sockets::Sockets;
 use uring::{Completion, Uring};
 
 use crate::mesh::ShardEnd;
-use crate::shard::{ConnId, Report, Shard, ShardCounters, Task};
+use crate::shard::{ConnId, Report, Shard, Task};
 
 /// Entries taken from the lane in one turn at most: the others wait no longer than their sweep takes.
 const LANE_TURN: usize = 256;
@@ -40,7 +43,7 @@ const REST_SAID_EVERY: Duration = Duration::from_secs(60);
 pub struct EventLoop {
     uring: Uring,
     shard: Shard,
-    counters: Arc<ShardCounters>,
+    counters: Arc<LoopCounters>,
     lanes: ShardEnd,
     listener: Option<TcpListener>,
     accepting: bool,
@@ -60,7 +63,7 @@ impl EventLoop {
     /// A loop for the calling thread, which must be the one that runs it.
     pub fn new(
         shard: Shard,
-        counters: Arc<ShardCounters>,
+        counters: Arc<LoopCounters>,
         lanes: ShardEnd,
         listener: TcpListener,
     ) -> io::Result<Self> {
@@ -87,18 +90,24 @@ impl EventLoop {
     /// Serves until the hub says that all is over and everyone has gone.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
-            self.shard.set_now(self.started.elapsed());
+            let now = Instant::now();
+            self.counters.turns.add(1);
+            self.counters.pulse.beat(now);
+            self.shard.set_now(now - self.started);
             self.take_entries();
             self.carry_out_tasks()?;
             self.ask_hub();
             if self.shard.is_done() {
+                self.shard.publish_standing();
+                self.counters.pulse.rest();
                 return Ok(());
             }
             if self.shard.plan() > 0 {
                 self.send_batch()?;
             } else {
                 self.rest()?;
-                self.uring.reap(&mut self.completions)?;
+                let overflows = self.uring.reap(&mut self.completions)?;
+                self.counters.cq_overflows.add(overflows);
             }
             self.deal_with_completions()?;
             self.shard.expire();
@@ -134,13 +143,13 @@ impl EventLoop {
 
     /// Sends the planned batch and settles it. Nothing else touches the shard between the two.
     fn send_batch(&mut self) -> io::Result<()> {
-        let Self { uring, shard, sockets, completions, .. } = self;
+        let Self { uring, shard, sockets, completions, counters, .. } = self;
         let sends = shard.batch().map(|(place, id, bytes)| {
             let Some(fd) = sockets.fd(id) else { unreachable!("a planned connection has a socket") };
             (event::send(place), fd, bytes)
         });
         uring.send_batch(sends)?;
-        uring.reap(completions)?;
+        counters.cq_overflows.add(uring.reap(completions)?);
         completions.retain(|completion| match event::of(completion.user_data, sockets) {
             Event::Sent(place) => {
                 shard.book(place, completion.result);
@@ -165,11 +174,15 @@ impl EventLoop {
         } else {
             let next = [self.shard.next_deadline(), self.accept_again].into_iter().flatten().min();
             let timeout = next.map(|at| at.saturating_sub(self.started.elapsed()));
+            self.counters.sleeps.add(1);
+            self.counters.pulse.rest();
             self.uring.wait(timeout)
         };
         self.lanes.wake.stay_awake();
         slept?;
-        self.shard.set_now(self.started.elapsed());
+        let now = Instant::now();
+        self.counters.pulse.beat(now);
+        self.shard.set_now(now - self.started);
         Ok(())
     }
 
@@ -233,6 +246,7 @@ impl EventLoop {
             tracing::error!(%error, "accepting rests: for \"too many open files\" raise the limit (ulimit -n)");
         }
         if !self.accepting {
+            self.counters.accept_rests.add(1);
             self.accept_again = Some(now + ACCEPT_REST);
         }
         Ok(())
@@ -266,7 +280,10 @@ impl EventLoop {
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         let stopped = !socket.receiving;
         match -completion.result {
-            libc::ENOBUFS => self.starved.push(id),
+            libc::ENOBUFS => {
+                self.counters.buffer_shortages.add(1);
+                self.starved.push(id);
+            }
             // A pause that has been taken back meanwhile; or data behind which the multishot ended.
             libc::ECANCELED | libc::EINTR | ..0 => {
                 if stopped {

@@ -180,8 +180,10 @@ impl Uring {
         }
     }
 
-    /// Moves all completions into `completions`, those of an overflown queue included.
-    pub fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+    /// Moves all completions into `completions`, those of an overflown queue included. Returns how often it was found
+    /// overflown.
+    pub fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<u64> {
+        let mut overflows = 0;
         loop {
             completions.extend(self.ring.completion().map(|entry| Completion {
                 user_data: entry.user_data(),
@@ -189,8 +191,9 @@ impl Uring {
                 flags: entry.flags(),
             }));
             if !self.ring.submission().cq_overflow() {
-                return Ok(());
+                return Ok(overflows);
             }
+            overflows += 1;
             self.enter(0)?;
         }
     }

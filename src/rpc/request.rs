@@ -49,7 +49,26 @@ pub(super) enum WireError {
 }
 
 /// Takes the next field off: its number, and its content if it is a length-delimited one.
+#[inline]
 fn next_field<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), WireError> {
+    // Nearly every field of a publish: its key is one byte, its length one or two.
+    let (key, length, rest) = match *fields {
+        [key @ 8..0x80, length @ 0..0x80, rest @ ..] => (*key, usize::from(*length), rest),
+        [key @ 8..0x80, low @ 0x80..=0xFF, high @ 1..0x80, rest @ ..] => {
+            (*key, usize::from(*low & 0x7F) | usize::from(*high) << 7, rest)
+        }
+        _ => return next_field_of_any_kind(fields),
+    };
+    match rest.split_at_checked(length) {
+        Some((content, rest)) if key & 7 == WireType::LengthDelimited as u8 => {
+            *fields = rest;
+            Ok((u32::from(key >> 3), Some(content)))
+        }
+        _ => next_field_of_any_kind(fields),
+    }
+}
+
+fn next_field_of_any_kind<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), WireError> {
     let (number, wire_type) = decode_key(fields)?;
     if wire_type != WireType::LengthDelimited {
         skip_field(wire_type, number, fields, DecodeContext::default())?;
@@ -90,6 +109,11 @@ impl<'a> Request<'a> {
     pub(super) fn new(layout: Layout, body: Cow<'a, [u8]>) -> Result<Self, WireError> {
         check_request(layout, &body)?;
         Ok(Self { layout, body })
+    }
+
+    /// Bytes of the whole body. Nothing in it is longer.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
     }
 
     /// The messages, in order.

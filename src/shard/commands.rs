@@ -5,6 +5,7 @@
 
 use smallvec::SmallVec;
 
+use super::balance::Dropped;
 use super::connection::{ConnId, Membership, PendingJoin};
 use super::topic::Interest;
 use super::{Report, Shard, Stage, Task};
@@ -104,7 +105,7 @@ impl Shard {
     }
 
     fn create_topic(&mut self, broker: BrokerId, name: &str) -> u32 {
-        let index = self.topics.insert(broker, name);
+        let index = self.topics.insert(broker, name, self.settings.policies.overflow(name));
         self.counters.topics.set(self.topics.len() as u64);
         let topic = self.topics.id(index);
         self.questions.push_back(Up::Interest { topic, broker, name: name.into() });
@@ -151,22 +152,29 @@ impl Shard {
         for place in (0..self.connections.peek(id.index).topics.len()).rev() {
             let topic = self.connections.peek(id.index).topics[place].topic;
             if left.binary_search(&topic).is_ok() {
-                self.unsubscribe(id.index, place as u32);
+                self.unsubscribe(id.index, place as u32, Dropped::Left);
             }
         }
         self.counters.leaves.add(1);
         self.send_private(id, |out| reply::encode(out, Reply::Left, names));
     }
 
-    /// Takes a connection out of the topic at `place` of its list.
-    pub(super) fn unsubscribe(&mut self, connection: u32, place: u32) {
+    /// Takes a connection out of the topic at `place` of its list. What the log holds for it is dropped.
+    pub(super) fn unsubscribe(&mut self, connection: u32, place: u32, dropped: Dropped) {
         let topics = &mut self.connections.at(connection).topics;
         let left = topics.swap_remove(place as usize);
         if let Some(moved) = topics.get(place as usize) {
             let (topic, record) = (moved.topic, moved.record);
             self.topics.at(topic).moved_membership(record, place);
         }
-        self.topics.at(left.topic).unsubscribe(left.record, &mut self.connections);
+        let topic = self.topics.at(left.topic);
+        let record = topic.unsubscribe(left.record, &mut self.connections);
+        let behind = topic.log.frames_behind(record.position);
+        if behind > 0 && topic.parked {
+            // A round finds out what the others still wait for.
+            self.activate(self.topics.id(left.topic));
+        }
+        self.balance.drop_from_logs(behind, dropped);
         self.give_up_if_unused(left.topic);
     }
 

@@ -101,6 +101,8 @@ pub struct Connection {
     pub flush_queued: bool,
     /// Lagging: its socket is full and is watched for room; nothing is sent before it has some.
     pub lagging: bool,
+    /// A topic has parked it: see the module `parking`.
+    pub parked: bool,
     /// Its receiving has been stopped.
     pub read_paused: bool,
     /// Counted against the limit of connections.
@@ -127,6 +129,7 @@ impl Connection {
             slot: NO_SLOT,
             flush_queued: false,
             lagging: false,
+            parked: false,
             read_paused: false,
             counted,
             malformed_logged: false,

@@ -1,6 +1,17 @@
 //! What a shard counts. Written by its thread alone, read by any.
 
-use crate::metrics::counters;
+use super::balance::{STANDING_NUMBERS, Standing};
+use crate::metrics::{Snapshot, counters, counters_by_code};
+
+counters_by_code! {
+    /// Close frames by status code (RFC 6455 §7.4.1); 1005 is a Close without a code.
+    Closes [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1011, 1012, 1013]
+}
+
+counters_by_code! {
+    /// Upgrade requests refused for what they are, by HTTP status.
+    Refusals [400, 403, 404, 405, 426, 431]
+}
 
 counters! {
     /// Counts of one shard since its start; `open` and `topics` are the numbers by now.
@@ -11,10 +22,10 @@ counters! {
         topics,
         /// Connections accepted.
         accepted,
-        /// Connections refused with 503, or closed at once, at the limit of connections.
+        /// Connections beyond the limit of connections: refused with 503, or closed at once.
         refused_limit,
-        /// Requests answered with an error of HTTP.
-        refused_http,
+        /// Upgrade requests refused with 503 because the server shuts down.
+        refused_shutdown,
         /// Requests that took too long.
         head_timeouts,
         /// Connections upgraded.
@@ -31,29 +42,51 @@ counters! {
         leaves,
         /// Connections closed because they broke the protocol.
         violations,
+        /// Connections whose client ended or reset them without a closing handshake.
+        gone,
         /// Publications taken from the lane.
         publications,
-        /// Publications sent straight from the log, one a subscriber.
-        delivered,
         /// Publications put into the outbox of a subscriber.
         delayed,
-        /// Frames dropped because a subscriber did not keep up.
-        dropped,
+        /// Batches planned, those without a send included.
+        batches,
         /// Sends asked of the kernel.
         sends,
+        /// Work of the sweep: looks at a subscriber, a copy into an outbox as many as it costs.
+        sweep_steps,
+        /// Times the sweep has come round all subscribers of a topic.
+        rounds,
         /// Bytes that the kernel took.
         bytes_sent,
+        /// Bytes received.
+        bytes_received,
         /// Times a connection began to lag.
         laggards,
         /// Connections closed because what waited for them passed a bound.
         overflows,
+        /// Times that even the newest publication was skipped, since those that parked connections wait for filled `log_bytes`.
+        newest_dropped,
         /// Connections terminated because what waited did not leave in time, or a closing handshake did not end.
         too_slow,
         /// Pings sent.
         pings,
         /// Connections terminated for a missing pong.
         pongs_missing,
-        /// Times the lane had to wait for the logs.
-        log_stalls,
+    } also {
+        /// Close frames sent on the server's own account.
+        closes: Closes,
+        /// Close frames of clients, answered.
+        closes_by_client: Closes,
+        /// Upgrade requests refused for what they are.
+        refusals: Refusals,
+        /// Where deliveries and memory stand, as of the last batch. See [`ShardCounters::standing`].
+        standing: Snapshot<STANDING_NUMBERS>,
+    }
+}
+
+impl ShardCounters {
+    /// How the shard stood after its last batch: numbers that belong together.
+    pub fn standing(&self) -> Standing {
+        Standing::of_numbers(self.standing.read())
     }
 }

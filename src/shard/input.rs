@@ -3,9 +3,9 @@
 //! Input that may not be served yet is held: behind a join that waits for the hub, so that replies keep the order of
 //! commands, and behind replies that the client does not read. What a client causes itself pauses that client alone.
 
+use super::balance::Dropped;
 use super::connection::{ConnId, Held, Phase};
 use super::{Shard, Stage, Task};
-use crate::ws::close;
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, ReaderLimits};
 use crate::ws::upgrade::{self, Answer, Endpoint, Head};
@@ -20,6 +20,7 @@ impl Shard {
     /// Bytes have arrived. They may be changed in place.
     pub fn received(&mut self, id: ConnId, bytes: &mut [u8]) {
         let Some(connection) = self.connections.live(id) else { return };
+        self.counters.bytes_received.add(bytes.len() as u64);
         connection.heard = true;
         match &mut connection.phase {
             Phase::Head => self.head(id, bytes),
@@ -34,7 +35,10 @@ impl Shard {
         match &mut connection.phase {
             // It has said goodbye and waits for ours.
             Phase::Closing { finished: false, peer_ended } if !connection.lagging => *peer_ended = true,
-            _ => self.terminate(id, false),
+            _ => {
+                self.counters.gone.add(u64::from(connection.is_open()));
+                self.terminate(id, Dropped::Gone, false);
+            }
         }
     }
 
@@ -56,6 +60,7 @@ impl Shard {
             Head::Complete { head_len, answer } => {
                 let connection = self.connections.at(id.index);
                 if !connection.counted || self.stage != Stage::Serving {
+                    self.counters.refused_shutdown.add(u64::from(connection.counted));
                     return self.refuse(id, &upgrade::service_unavailable());
                 }
                 match answer {
@@ -70,8 +75,8 @@ impl Shard {
                             settings.demo_page.as_ref().map_or(&[], |page| page.answer(head_only)),
                         );
                     }
-                    Answer::Refuse { response, .. } => {
-                        self.counters.refused_http.add(1);
+                    Answer::Refuse { status, response } => {
+                        self.counters.refusals.count(status);
                         self.refuse(id, &response);
                     }
                 }
@@ -115,7 +120,7 @@ impl Shard {
                 Ok(Some(Event::Ping(payload))) => self.pong(id, payload),
                 Ok(Some(Event::Pong)) => {}
                 Ok(Some(Event::Close(code))) => {
-                    return self.close_with(id, |out| close::encode_answer(out, code));
+                    return self.answer_close(id, code);
                 }
                 Err(violation) => return self.violation(id, violation.code, violation.reason),
             }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::timers::tick_after;
 use super::{Report, Shard, Task};
@@ -25,7 +26,7 @@ impl Shard {
         if self.abort_at_ms.is_some_and(|at| at <= self.now_ms) {
             self.abort_at_ms = None;
             for id in self.connections.ids() {
-                self.terminate(id, true);
+                self.terminate(id, Dropped::Shutdown, true);
             }
         }
         let mut due = std::mem::take(&mut self.due);
@@ -63,7 +64,7 @@ impl Shard {
                 if connection.held.is_some() {
                     self.refuse(id, &upgrade::request_timeout());
                 } else {
-                    self.terminate(id, false);
+                    self.terminate(id, Dropped::TooSlow, false);
                 }
                 true
             }
@@ -89,7 +90,7 @@ impl Shard {
     fn too_slow(&mut self, id: ConnId, why: &'static str) -> bool {
         self.counters.too_slow.add(1);
         self.tasks.push_back(Task::Report(id, Report::TooSlow(why)));
-        self.terminate(id, true);
+        self.terminate(id, Dropped::TooSlow, true);
         true
     }
 
@@ -139,7 +140,7 @@ impl Shard {
         }
         self.counters.pongs_missing.add(1);
         self.tasks.push_back(Task::Report(id, Report::PongMissing));
-        self.terminate(id, true);
+        self.terminate(id, Dropped::Silent, true);
     }
 
     /// Sets the first ping of a connection, at a place in the interval of its own: pings are spread.

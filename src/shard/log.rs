@@ -3,6 +3,8 @@
 //! Positions count bytes since the topic came to be and always lie on frame borders. All subscribers read the same
 //! bytes, so a publication is stored once however many they are.
 
+use std::collections::VecDeque;
+
 use super::bytes::ByteQueue;
 use crate::ws::frame::frame_len;
 
@@ -12,6 +14,12 @@ use crate::ws::frame::frame_len;
 /// against 4 MiB), so a longer send would mostly come back short.
 pub const VISIT_BYTES: usize = 64 * 1024;
 
+/// How far two marks of a log are apart at least: what counting frames walks over at most, or nearly.
+const MARK_BYTES: u64 = VISIT_BYTES as u64;
+
+/// Position of a border, and the frames appended before it. Boxed, since there is a log for each topic and few are long.
+type Marks = Option<Box<VecDeque<(u64, u32)>>>;
+
 /// The frames between the oldest position that a subscriber may stand at and the head.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -20,6 +28,13 @@ pub struct Log {
     base: u64,
     /// The last range whose frames were counted: consecutive subscribers mostly stand at the same place.
     counted: (u64, u64, u32),
+    /// Frames ever appended, modulo 2^32: only differences count.
+    appended: u32,
+    /// Bytes of the newest frame.
+    newest_bytes: u32,
+    /// Borders of a long log with the frames appended before each, so that counting what a subscriber has not had does
+    /// not walk over all of it.
+    marks: Marks,
 }
 
 impl Log {
@@ -38,7 +53,44 @@ impl Log {
     /// Appends one whole frame.
     pub fn append(&mut self, frame: &[u8]) {
         debug_assert_eq!(frame_len(frame), frame.len());
+        if self.frames.len() as u64 >= MARK_BYTES {
+            self.mark();
+        }
         self.frames.push(frame);
+        self.appended = self.appended.wrapping_add(1);
+        // A publication is bounded far below.
+        self.newest_bytes = frame.len() as u32;
+    }
+
+    fn mark(&mut self) {
+        let (head, base) = (self.head(), self.base);
+        let marks = self.marks.get_or_insert_default();
+        if head - marks.back().map_or(base, |mark| mark.0) >= MARK_BYTES {
+            marks.push_back((head, self.appended));
+        }
+    }
+
+    /// Bytes of the newest frame.
+    pub fn newest_bytes(&self) -> usize {
+        self.newest_bytes as usize
+    }
+
+    /// Where the newest frame begins. It may have been released.
+    pub fn newest(&self) -> u64 {
+        self.head() - u64::from(self.newest_bytes)
+    }
+
+    /// Frames from a border to the head.
+    pub fn frames_behind(&mut self, border: u64) -> u64 {
+        if border == self.head() {
+            return 0;
+        }
+        let mark = self.marks.as_ref().and_then(|marks| {
+            let place = marks.partition_point(|mark| mark.0 < border);
+            marks.get(place).copied()
+        });
+        let (end, appended) = mark.unwrap_or((self.head(), self.appended));
+        u64::from(self.frames_between(border, end)) + u64::from(self.appended.wrapping_sub(appended))
     }
 
     /// The bytes between two positions.
@@ -81,13 +133,18 @@ impl Log {
         if (counted_from, counted_to) == (from, to) {
             return count;
         }
-        let mut count = 0;
-        let mut border = from;
+        let count = self.count(from, to) as u32;
+        self.counted = (from, to, count);
+        count
+    }
+
+    /// As [`Log::frames_between`], always counted anew.
+    pub fn count(&self, from: u64, to: u64) -> u64 {
+        let (mut count, mut border) = (0, from);
         while border < to {
             border += frame_len(self.slice(border, to)) as u64;
             count += 1;
         }
-        self.counted = (from, to, count);
         count
     }
 
@@ -97,6 +154,14 @@ impl Log {
         if released > 0 {
             self.frames.release(released);
             self.base = position;
+            if let Some(marks) = &mut self.marks {
+                while marks.front().is_some_and(|mark| mark.0 < position) {
+                    marks.pop_front();
+                }
+                if marks.is_empty() {
+                    self.marks = None;
+                }
+            }
         }
         released
     }
@@ -136,6 +201,22 @@ mod tests {
                 assert_eq!(log.frames_between(borders[from], borders[to]) as usize, to - from);
             }
         }
+    }
+
+    #[test]
+    fn frames_behind_any_border_of_a_long_log_are_counted_also_after_releases() {
+        let sizes: Vec<usize> =
+            (0..3_000).map(|n| (n * 37) % 500 + if n % 400 == 0 { 90_000 } else { 0 }).collect();
+        let (mut log, borders) = log_of(&sizes);
+        let frames = sizes.len();
+        assert_eq!(log.newest(), borders[frames - 1]);
+        for released in [0, 1, 700, 1_500, 2_999, 3_000] {
+            log.release(borders[released]);
+            for (place, border) in borders.iter().enumerate().skip(released) {
+                assert_eq!(log.frames_behind(*border), (frames - place) as u64, "{place} of {released}");
+            }
+        }
+        assert!(log.marks.is_none(), "an empty log holds nothing");
     }
 
     #[test]

@@ -13,15 +13,18 @@
 //!
 //! Deliberately absent: descriptors, system calls, clocks, locks.
 
+mod balance;
 mod bytes;
 mod commands;
 mod connection;
 mod counters;
 mod input;
+mod invariants;
 mod keepalive;
 mod log;
 mod outbox;
 mod outgoing;
+mod parking;
 mod settings;
 mod sweep;
 mod timers;
@@ -32,6 +35,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use balance::{Balance, Dropped, Standing};
 pub use connection::ConnId;
 pub(crate) use connection::Connections;
 pub use counters::ShardCounters;
@@ -132,8 +136,11 @@ pub struct Shard {
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
     outbox_bytes: usize,
-    /// Sum of all logs.
+    /// Sum of the logs of active topics.
     log_bytes: usize,
+    /// Sum of the logs of all others: frames that parked subscribers wait for.
+    parked_bytes: usize,
+    balance: Balance,
     stage: Stage,
     /// When whoever is still there is terminated.
     abort_at_ms: Option<u64>,
@@ -164,6 +171,8 @@ impl Shard {
             questions: VecDeque::new(),
             outbox_bytes: 0,
             log_bytes: 0,
+            parked_bytes: 0,
+            balance: Balance::default(),
             stage: Stage::Serving,
             abort_at_ms: None,
             due: Vec::new(),
@@ -242,12 +251,18 @@ impl Shard {
         if topic.len() == 0 {
             return;
         }
+        let owed = topic.len() as u64;
         topic.append(frame);
-        self.log_bytes += frame.len();
-        if !topic.active {
-            topic.active = true;
-            self.active.push_back(id);
+        self.balance.owed += owed;
+        self.balance.queued_logs += owed;
+        let parked = topic.parked;
+        // A parked log is counted apart until the topic is active, the new frame with it.
+        if parked {
+            self.parked_bytes += frame.len();
+        } else {
+            self.log_bytes += frame.len();
         }
+        self.activate(id);
     }
 
     fn interested(&mut self, id: TopicId, sequence: u64) {
@@ -263,7 +278,8 @@ impl Shard {
     fn uninterested(&mut self, id: TopicId) {
         let Some(topic) = self.topics.live(id) else { return };
         if topic.is_unused() {
-            self.log_bytes -= self.topics.remove(id.index).log.len();
+            let topic = self.topics.remove(id.index);
+            self.forget_log(topic.log.len(), topic.parked);
             self.counters.topics.set(self.topics.len() as u64);
         } else {
             topic.interest = Interest::Asking;
@@ -318,6 +334,22 @@ impl Shard {
         self.connections.len()
     }
 
+    /// How the shard stands now.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            balance: self.balance,
+            log_bytes: self.log_bytes as u64,
+            parked_bytes: self.parked_bytes as u64,
+            outbox_bytes: self.outbox_bytes as u64,
+            topics_active: self.active.len() as u64,
+        }
+    }
+
+    /// Lets others read how the shard stands. Done with each batch; the loop does it once more at its end.
+    pub fn publish_standing(&self) {
+        self.counters.standing.publish(&self.standing().to_numbers());
+    }
+
     /// Says goodbye to everyone once every log has been swept out.
     fn drain_step(&mut self) {
         if self.stage != Stage::Draining || !self.active.is_empty() {
@@ -326,46 +358,13 @@ impl Shard {
         self.stage = Stage::Closing;
         for id in self.connections.ids() {
             match self.connections.at(id.index).phase {
-                Phase::Head => self.terminate(id, false),
-                Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, "the server is shutting down"),
+                Phase::Head => self.terminate(id, Dropped::Shutdown, false),
+                Phase::Open(_) => {
+                    let reason = "the server is shutting down";
+                    self.close(id, CloseCode::GOING_AWAY, reason, Dropped::Shutdown);
+                }
                 Phase::Closing { .. } | Phase::Ended => {}
             }
         }
-    }
-
-    /// Checks what the module's head promises. For tests; costs time proportional to the whole shard.
-    pub fn check_invariants(&self) {
-        let mut outbox_bytes = 0;
-        for id in self.connections.ids() {
-            let connection = self.connections.peek(id.index);
-            outbox_bytes += connection.outbox_len();
-            if connection.outbox_len() > 0 {
-                let queued = connection.flush_queued && self.flush.contains(&id);
-                assert!(
-                    queued || connection.in_batch() || connection.lagging,
-                    "{id:?}: an outbox that nobody will send"
-                );
-            }
-            if !matches!(connection.phase, Phase::Open(_)) {
-                assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
-            }
-            for (place, membership) in connection.topics.iter().enumerate() {
-                let record = self.topics.peek(membership.topic).subscribers()[membership.record as usize];
-                assert_eq!((record.connection, record.place), (id.index, place as u32));
-            }
-        }
-        assert_eq!(outbox_bytes, self.outbox_bytes);
-        let mut log_bytes = 0;
-        for (index, topic) in self.topics.iter() {
-            topic.check_invariants();
-            log_bytes += topic.log.len();
-            assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
-            for (record, subscriber) in topic.subscribers().iter().enumerate() {
-                let connection = self.connections.peek(subscriber.connection);
-                let membership = connection.topics[subscriber.place as usize];
-                assert_eq!((membership.topic, membership.record), (index, record as u32));
-            }
-        }
-        assert_eq!(log_bytes, self.log_bytes);
     }
 }

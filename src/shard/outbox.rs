@@ -3,8 +3,12 @@
 //! Private frames (replies, pings, pongs, Close, the upgrade answer) and the publications of a laggard go here. While
 //! an outbox is not empty nothing is sent past it, so no publication precedes its `@join` and none follows its `@leave`.
 //!
-//! Invariant: from `border` on, the content is whole frames; before it lies the rest of one frame under way, or of the
-//! HTTP answer. Frames enter at the back, which is always a border.
+//! Invariants:
+//! - from `border` on, the content is whole frames; before it lies the rest of one frame under way, or of the HTTP
+//!   answer. Frames enter at the back, which is always a border;
+//! - each publication that has not left whole lies in one of `runs`, and nothing else does.
+
+use std::collections::VecDeque;
 
 use super::bytes::ByteQueue;
 use super::log::VISIT_BYTES;
@@ -20,6 +24,10 @@ pub struct Outbox {
     sent: u64,
     /// `sent` at which the bytes that were waiting when the deadline was set have left.
     laggard_mark: u64,
+    /// Where publications lie, counted as `sent` is; adjacent ranges are one.
+    runs: VecDeque<(u64, u64)>,
+    /// Publications that have not left whole.
+    publications: u64,
     late_pong: Option<LatePong>,
 }
 
@@ -47,17 +55,36 @@ impl Outbox {
         self.bytes.tail()
     }
 
-    /// Appends whole frames.
-    pub fn push_frames(&mut self, frames: &[u8]) {
-        self.bytes.push(frames);
+    /// Publications that have not left whole, the one under way included.
+    pub fn publications(&self) -> u64 {
+        self.publications
     }
 
-    /// Appends bytes without frame borders: an HTTP answer, or the rest of a frame whose front has been sent.
-    /// The outbox must be empty.
-    pub fn push_rest(&mut self, rest: &[u8]) {
+    /// Appends `count` whole publications.
+    pub fn push_publications(&mut self, frames: &[u8], count: u64) {
+        let from = self.sent + self.len() as u64;
+        let to = from + frames.len() as u64;
+        self.bytes.push(frames);
+        self.publications += count;
+        match self.runs.back_mut() {
+            _ if from == to => {}
+            Some(run) if run.1 == from => run.1 = to,
+            _ => self.runs.push_back((from, to)),
+        }
+    }
+
+    /// Appends the rest of a publication whose front has been sent. The outbox must be empty.
+    pub fn push_cut_publication(&mut self, rest: &[u8]) {
         debug_assert!(self.is_empty());
-        self.bytes.push(rest);
         self.border = rest.len();
+        self.push_publications(rest, u64::from(!rest.is_empty()));
+    }
+
+    /// Appends an HTTP answer. The outbox must be empty.
+    pub fn push_http(&mut self, answer: &[u8]) {
+        debug_assert!(self.is_empty());
+        self.bytes.push(answer);
+        self.border = answer.len();
     }
 
     /// What the next send carries: at most [`VISIT_BYTES`].
@@ -66,27 +93,49 @@ impl Outbox {
         &bytes[..bytes.len().min(VISIT_BYTES)]
     }
 
-    /// Takes `n` sent bytes off the front.
-    pub fn advance(&mut self, n: usize) {
+    /// Takes `n` sent bytes off the front. Returns the publications that have left whole with them.
+    pub fn advance(&mut self, n: usize) -> u64 {
+        let mut left = 0;
         while self.border < n {
+            left += self.publication_ends_at(self.border);
             self.border += frame_len(&self.bytes.as_slice()[self.border..]);
+        }
+        if self.border == n && n > 0 {
+            left += self.publication_ends_at(n);
         }
         self.border -= n;
         self.sent += n as u64;
         self.bytes.release(n);
+        while self.runs.front().is_some_and(|run| run.1 <= self.sent) {
+            self.runs.pop_front();
+        }
+        self.publications -= left;
+        left
     }
 
-    /// Drops all frames but the one under way. Returns bytes and frames dropped.
-    pub fn drop_waiting(&mut self) -> (usize, u64) {
-        let dropped = self.bytes.len() - self.border;
-        let mut rest = &self.bytes.as_slice()[self.border..];
-        let mut frames = 0;
-        while !rest.is_empty() {
-            rest = &rest[frame_len(rest)..];
-            frames += 1;
+    /// 1 when the frame that ends at this border is a publication. 0 is a border that nothing ends at.
+    fn publication_ends_at(&mut self, border: usize) -> u64 {
+        let end = self.sent + border as u64;
+        // Borders are asked for from front to back.
+        while border > 0 && self.runs.front().is_some_and(|run| run.1 < end) {
+            self.runs.pop_front();
         }
+        u64::from(border > 0 && self.runs.front().is_some_and(|run| run.0 < end))
+    }
+
+    /// Drops all frames but the one under way. Returns bytes and publications dropped.
+    pub fn drop_waiting(&mut self) -> (usize, u64) {
+        let bytes = self.bytes.len() - self.border;
         self.bytes.truncate(self.border);
-        (dropped, frames)
+        let kept = self.publication_ends_at(self.border);
+        let end = self.sent + self.border as u64;
+        self.runs.clear();
+        if kept > 0 {
+            self.runs.push_back((self.sent, end));
+        }
+        let dropped = self.publications - kept;
+        self.publications = kept;
+        (bytes, dropped)
     }
 
     /// Keeps the answer to a ping until what waits now has left, in the place of one that is kept already.
@@ -127,45 +176,78 @@ mod tests {
         frame
     }
 
-    /// Every place where a send may have stopped: what is dropped begins at the next border.
+    /// Every place where a send may have stopped: what is dropped begins at the next border, and each publication is
+    /// counted once, as left or as dropped; the one under way when its rest has left.
     #[test]
     fn dropping_finishes_the_frame_under_way_wherever_it_stands() {
-        let frames = [frame(3), frame(200), frame(1)];
+        // Publications but for the second and the last.
+        let frames = [frame(3), frame(200), frame(1), frame(9), frame(0)];
+        let publication = [true, false, true, true, false];
         let all = frames.concat();
         for sent in 0..=all.len() {
             let mut outbox = Outbox::default();
-            outbox.push_frames(&all);
-            outbox.advance(sent);
-            let mut border = 0;
-            let mut whole = frames.len() as u64;
-            for frame in &frames {
-                if border >= sent {
-                    break;
+            for (frame, publication) in frames.iter().zip(publication) {
+                if publication {
+                    outbox.push_publications(frame, 1);
+                } else {
+                    outbox.tail().extend_from_slice(frame);
                 }
-                border += frame.len();
-                whole -= 1;
             }
-            assert_eq!(outbox.drop_waiting(), (all.len() - border, whole), "after {sent}");
-            assert_eq!(outbox.front(), &all[sent..border]);
+            let left = outbox.advance(sent);
+            let (mut border, mut expected_left, mut expected_dropped) = (0, 0, 0);
+            let mut under_way = 0;
+            for (frame, publication) in frames.iter().zip(publication) {
+                let end = border + frame.len();
+                match (border, end) {
+                    (_, end) if end <= sent => expected_left += u64::from(publication),
+                    (begin, end) if begin < sent => under_way = end,
+                    _ => expected_dropped += u64::from(publication),
+                }
+                border = end;
+            }
+            let kept = if under_way == 0 { sent } else { under_way };
+            assert_eq!(left, expected_left, "after {sent}");
+            assert_eq!(outbox.drop_waiting(), (all.len() - kept, expected_dropped), "after {sent}");
+            assert_eq!(outbox.front(), &all[sent..kept]);
+            let rest = outbox.publications();
+            assert_eq!(left + expected_dropped + rest, 3, "after {sent}");
+            assert_eq!(outbox.advance(kept - sent), rest);
+            assert_eq!(outbox.publications(), 0);
+        }
+    }
+
+    #[test]
+    fn publications_are_counted_however_they_leave() {
+        let bytes = [frame(3), frame(0), frame(130)].concat();
+        for step in 1..=bytes.len() {
+            let mut outbox = Outbox::default();
+            outbox.push_cut_publication(b"rest");
+            outbox.push_publications(&bytes, 3);
+            let mut left = 0;
+            while !outbox.is_empty() {
+                left += outbox.advance(step.min(outbox.len()));
+            }
+            assert_eq!((left, outbox.publications(), outbox.runs.len()), (4, 0, 0), "{step} bytes a time");
         }
     }
 
     #[test]
     fn the_rest_of_a_frame_is_no_border() {
         let mut outbox = Outbox::default();
-        outbox.push_rest(b"rest");
-        outbox.push_frames(&frame(5));
-        outbox.advance(1);
+        outbox.push_cut_publication(b"rest");
+        outbox.push_publications(&frame(5), 1);
+        assert_eq!(outbox.advance(1), 0);
         assert_eq!(outbox.drop_waiting(), (frame(5).len(), 1));
         assert_eq!(outbox.front(), b"est");
+        assert_eq!(outbox.advance(3), 1);
     }
 
     #[test]
     fn the_mark_passes_when_what_waited_then_has_left() {
         let mut outbox = Outbox::default();
-        outbox.push_frames(&frame(8));
+        outbox.tail().extend_from_slice(&frame(8));
         outbox.set_laggard_mark();
-        outbox.push_frames(&frame(8));
+        outbox.tail().extend_from_slice(&frame(8));
         outbox.advance(9);
         assert!(!outbox.laggard_mark_passed());
         outbox.advance(1);

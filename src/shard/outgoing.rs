@@ -1,5 +1,6 @@
 //! What leaves to one connection alone, and how connections end.
 
+use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::{Report, Shard, Task};
 use crate::ws::close::{self, CloseCode};
@@ -18,7 +19,7 @@ impl Shard {
     /// Sends bytes that are no frames: an HTTP answer, before anything else.
     pub(super) fn send_http(&mut self, id: ConnId, answer: &[u8]) {
         let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
-        outbox.push_rest(answer);
+        outbox.push_http(answer);
         self.outbox_bytes += answer.len();
         self.queue_flush(id);
     }
@@ -30,7 +31,7 @@ impl Shard {
         match &mut connection.phase {
             Phase::Closing { finished, peer_ended } => {
                 if *peer_ended {
-                    self.terminate(id, false);
+                    self.terminate(id, Dropped::Gone, false);
                 } else if !*finished {
                     *finished = true;
                     self.tasks.push_back(Task::FinishSending(id));
@@ -45,14 +46,20 @@ impl Shard {
     }
 
     /// Says goodbye with a Close frame behind what waits already; nothing is read any more but the end.
-    pub(super) fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
-        self.close_with(id, |out| close::encode(out, code, reason));
+    /// What its topics' logs hold for it is dropped for the reason `dropped`.
+    pub(super) fn close(&mut self, id: ConnId, code: CloseCode, reason: &str, dropped: Dropped) {
+        self.counters.closes.count(code.0);
+        self.leave_all(id, dropped);
+        self.send_private(id, |out| close::encode(out, code, reason));
+        self.await_end(id);
     }
 
-    /// As [`Shard::close`], with the Close frame that `encode` appends.
-    pub(super) fn close_with(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.leave_all(id);
-        self.send_private(id, encode);
+    /// Answers a client's Close.
+    pub(super) fn answer_close(&mut self, id: ConnId, code: Option<CloseCode>) {
+        // RFC 6455 §7.1.5: 1005 stands for a Close without a code.
+        self.counters.closes_by_client.count(code.map_or(1005, |code| code.0));
+        self.leave_all(id, Dropped::Closed);
+        self.send_private(id, |out| close::encode_answer(out, code));
         self.await_end(id);
     }
 
@@ -81,22 +88,25 @@ impl Shard {
     pub(super) fn violation(&mut self, id: ConnId, code: CloseCode, reason: &'static str) {
         self.counters.violations.add(1);
         self.tasks.push_back(Task::Report(id, Report::Violation(code, reason)));
-        self.close(id, code, reason);
+        self.close(id, code, reason, Dropped::Closed);
     }
 
-    /// Ends a connection now. `abort` throws away what the kernel still holds for it.
-    pub(super) fn terminate(&mut self, id: ConnId, abort: bool) {
+    /// Ends a connection now; what waits for it is dropped for the reason `dropped`. `abort` throws away what the kernel
+    /// still holds for it.
+    pub(super) fn terminate(&mut self, id: ConnId, dropped: Dropped, abort: bool) {
         if matches!(self.connections.at(id.index).phase, Phase::Ended) {
             return;
         }
-        self.leave_all(id);
+        self.leave_all(id, dropped);
         let connection = self.connections.at(id.index);
         connection.phase = Phase::Ended;
         connection.reader = Reader::default();
         connection.held = None;
         connection.lagging = false;
-        self.outbox_bytes -= connection.outbox_len();
-        connection.outbox = None;
+        if let Some(outbox) = connection.outbox.take() {
+            self.outbox_bytes -= outbox.len();
+            self.balance.drop_from_outboxes(outbox.publications(), dropped);
+        }
         connection.keepalive_tick = 0;
         connection.deadline_tick = 0;
         self.reschedule(id);
@@ -104,7 +114,7 @@ impl Shard {
     }
 
     /// Takes a connection out of every topic, and gives up a join that waits.
-    fn leave_all(&mut self, id: ConnId) {
+    fn leave_all(&mut self, id: ConnId, dropped: Dropped) {
         let connection = self.connections.at(id.index);
         let pending = connection.held.as_mut().and_then(|held| held.join.take());
         if let Some(pending) = pending {
@@ -113,7 +123,7 @@ impl Shard {
             }
         }
         while let Some(last) = self.connections.at(id.index).topics.len().checked_sub(1) {
-            self.unsubscribe(id.index, last as u32);
+            self.unsubscribe(id.index, last as u32, dropped);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::mesh::BrokerId;
+use crate::policy::Policies;
 use crate::ws::upgrade::Rules;
 
 /// What a shard needs to know of the configuration. One value, shared, fixed at start.
@@ -13,6 +14,8 @@ use crate::ws::upgrade::Rules;
 pub struct Settings {
     /// Bounds.
     pub limits: Arc<Limits>,
+    /// What becomes of those who do not keep up.
+    pub policies: Policies,
     /// Who may upgrade, and where.
     pub rules: Rules,
     /// Names of the brokers; the place is the [`BrokerId`].

@@ -6,10 +6,12 @@
 //! Active topics take turns, so a hot one starves nobody. A turn visits subscribers from the topic's cursor on and gives
 //! each all that it has not had, in one send. A visit costs a send, or a copy where an outbox stands in the way.
 
+use super::balance::Dropped;
 use super::connection::{ConnId, Connection};
 use super::outbox::Outbox;
 use super::{Report, Shard, Stage, Task};
 use crate::mesh::TopicId;
+use crate::policy::Overflow;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{self, Opcode};
 
@@ -31,12 +33,12 @@ const ALL: i32 = i32::MAX;
 #[derive(Debug)]
 pub(super) struct Slot {
     id: ConnId,
-    source: Source,
+    pub(super) source: Source,
     result: i32,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Source {
+pub(super) enum Source {
     Outbox,
     /// A range of a topic's log, between two borders.
     Log {
@@ -44,6 +46,14 @@ enum Source {
         from: u64,
         to: u64,
     },
+}
+
+/// What the kernel has taken of one batch.
+#[derive(Default)]
+struct Taken {
+    bytes: u64,
+    /// Publications sent whole, straight from a log.
+    frames: u64,
 }
 
 /// What became of a visit.
@@ -60,6 +70,7 @@ impl Shard {
         self.plan_outboxes(if self.active.is_empty() { BATCH_SENDS } else { BATCH_SENDS / 2 });
         self.plan_topics();
         self.plan_outboxes(BATCH_SENDS);
+        self.counters.batches.add(1);
         self.counters.sends.add(self.batch.len() as u64);
         if self.batch.is_empty() {
             // Laggards have been served without a send, and the log may be released all the same.
@@ -81,20 +92,26 @@ impl Shard {
     /// Ends the batch: what was not sent moves to outboxes, dead sockets are ended, logs are released.
     pub fn settle(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
+        let mut taken = Taken::default();
         for slot in batch.drain(..) {
-            self.settle_slot(slot);
+            self.settle_slot(slot, &mut taken);
         }
         self.batch = batch;
+        self.counters.bytes_sent.add(taken.bytes);
+        self.balance.queued_logs -= taken.frames;
+        self.balance.delivered += taken.frames;
         let mut swept = std::mem::take(&mut self.swept);
         for id in swept.drain(..) {
             if let Some(topic) = self.topics.live(id) {
                 self.log_bytes -= topic.release();
+                self.park_log(id.index);
             }
         }
         self.swept = swept;
         if self.stage == Stage::Draining {
             self.drain_step();
         }
+        self.publish_standing();
     }
 
     fn bytes_of(&self, slot: &Slot) -> &[u8] {
@@ -134,6 +151,7 @@ impl Shard {
                 let topic = self.topics.at(id.index);
                 let Some(record) = topic.next_visit() else {
                     remains = topic.next_round();
+                    self.counters.rounds.add(1);
                     break;
                 };
                 steps -= 1;
@@ -154,6 +172,7 @@ impl Shard {
                 self.swept.push(id);
             }
         }
+        self.counters.sweep_steps.add(u64::from(STEPS_MAX - steps));
     }
 
     /// Serves the record at the topic's cursor.
@@ -186,6 +205,10 @@ impl Shard {
             None
         };
         match passed {
+            Some(_) if connection.lagging && topic.overflow == Overflow::Skip => {
+                self.park(topic_id.index, record.connection);
+                return Visit::Done;
+            }
             Some((key, bytes_max)) if connection.lagging => {
                 return Visit::Overflow(self.connections.id(record.connection), key, bytes_max);
             }
@@ -208,13 +231,21 @@ impl Shard {
 
     fn copy_to_outbox(&mut self, connection: u32, topic: u32, from: u64, to: u64) {
         let log = &mut self.topics.at(topic).log;
-        self.counters.delayed.add(u64::from(log.frames_between(from, to)));
+        let frames = u64::from(log.frames_between(from, to));
         let outbox = self.connections.at(connection).outbox.get_or_insert_default();
-        outbox.push_frames(log.slice(from, to));
+        outbox.push_publications(log.slice(from, to), frames);
         self.outbox_bytes += (to - from) as usize;
+        self.delayed(frames);
     }
 
-    fn settle_slot(&mut self, slot: Slot) {
+    /// Publications have gone from a log to an outbox.
+    fn delayed(&mut self, frames: u64) {
+        self.counters.delayed.add(frames);
+        self.balance.queued_logs -= frames;
+        self.balance.queued_outboxes += frames;
+    }
+
+    fn settle_slot(&mut self, slot: Slot, taken: &mut Taken) {
         let bytes = self.bytes_of(&slot).len();
         let connection = self.connections.at(slot.id.index);
         connection.slot = NO_SLOT;
@@ -224,23 +255,36 @@ impl Shard {
             // No room in the socket, or none in the kernel by now: wait until it says that there is.
             errno if [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::EINTR].contains(&-errno) => 0,
             _ => {
-                self.terminate(slot.id, false);
+                if let Source::Log { topic, from, to } = slot.source {
+                    let frames = u64::from(self.topics.at(topic).log.frames_between(from, to));
+                    self.balance.drop_from_logs(frames, Dropped::Gone);
+                }
+                self.counters.gone.add(u64::from(self.connections.peek(slot.id.index).is_open()));
+                self.terminate(slot.id, Dropped::Gone, false);
                 return;
             }
         };
-        self.counters.bytes_sent.add(sent as u64);
+        taken.bytes += sent as u64;
         match slot.source {
             Source::Outbox => self.settle_outbox(slot.id, bytes, sent),
-            Source::Log { topic, from, to } => self.settle_log(slot.id, topic, (from, to), sent),
+            Source::Log { topic, from, to } => {
+                taken.frames += self.settle_log(slot.id, topic, (from, to), sent)
+            }
         }
     }
 
     fn settle_outbox(&mut self, id: ConnId, bytes: usize, sent: usize) {
         let connection = self.connections.at(id.index);
         let Some(outbox) = connection.outbox.as_mut() else { return };
-        outbox.advance(sent);
+        let left = outbox.advance(sent);
         self.outbox_bytes -= sent;
+        self.balance.queued_outboxes -= left;
+        self.balance.delivered += left;
         let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
+        // Half empty: what is parked now goes on for a while before it is parked again.
+        if connection.parked && sent > 0 && outbox.len() <= self.settings.limits.outbox_bytes / 2 {
+            self.unpark(id);
+        }
         if sent < bytes {
             self.lag(id);
         } else if drained {
@@ -256,40 +300,43 @@ impl Shard {
         self.queue_flush(id);
     }
 
-    fn settle_log(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) {
+    /// Returns the publications that were sent whole.
+    fn settle_log(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) -> u64 {
         let log = &mut self.topics.at(topic).log;
         let frames = u64::from(log.frames_between(from, to));
         let stopped = from + sent as u64;
         if stopped == to {
-            self.counters.delivered.add(frames);
-            return;
+            return frames;
         }
         let border = log.border_behind(from, stopped);
-        let unsent = u64::from(log.frames_between(border, to)) + u64::from(border > stopped);
-        self.counters.delivered.add(frames - unsent);
-        self.counters.delayed.add(unsent);
+        let behind = u64::from(log.frames_between(border, to));
+        let unsent = behind + u64::from(border > stopped);
         let bytes_max = self.settings.limits.outboxes_bytes;
         let fits = |end: u64| self.outbox_bytes + (end - stopped) as usize <= bytes_max;
         let kept = if fits(to) { to } else { border };
         if !fits(kept) {
             // Not even the frame under way: nothing that it could understand can be said to it.
-            self.counters.dropped.add(unsent);
+            self.balance.drop_from_logs(unsent, Dropped::Overflow);
             self.report_overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, unsent);
-            return self.terminate(id, true);
+            self.terminate(id, Dropped::Overflow, true);
+            return frames - unsent;
         }
         if kept > stopped {
             let mut outbox = Box::new(Outbox::default());
-            outbox.push_rest(log.slice(stopped, border));
-            outbox.push_frames(log.slice(border, kept));
+            outbox.push_cut_publication(log.slice(stopped, border));
+            if kept > border {
+                outbox.push_publications(log.slice(border, kept), behind);
+            }
+            let delayed = outbox.publications();
             self.outbox_bytes += outbox.len();
             self.connections.at(id.index).outbox = Some(outbox);
+            self.delayed(delayed);
         }
         if kept < to {
-            let dropped = u64::from(log.frames_between(border, to));
-            self.counters.dropped.add(dropped);
-            self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, dropped);
+            self.no_room_behind(id, topic, kept > stopped, behind);
         }
         self.lag(id);
+        frames - unsent
     }
 
     /// The socket took less than it was given: the connection waits for room, alone.
@@ -325,14 +372,16 @@ impl Shard {
     }
 
     /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.
-    /// `dropped` frames never came as far as the outbox.
-    fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
+    /// `dropped` publications never came as far as the outbox.
+    pub(super) fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
+        let dropped_before = self.balance.dropped(Dropped::Overflow);
         let connection = self.connections.at(id.index);
         let (bytes, waiting) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
         self.outbox_bytes -= bytes;
-        self.counters.dropped.add(waiting);
-        self.report_overflow(id, key, bytes_max, dropped + waiting);
-        self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow");
+        self.balance.drop_from_outboxes(waiting, Dropped::Overflow);
+        self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow", Dropped::Overflow);
+        let dropped = dropped + self.balance.dropped(Dropped::Overflow) - dropped_before;
+        self.report_overflow(id, key, bytes_max, dropped);
         // What it was promised is gone; it only has to take the Close.
         self.set_deadline(id, self.settings.limits.close_timeout);
     }

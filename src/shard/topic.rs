@@ -6,6 +6,8 @@
 //!
 //! Invariants:
 //! - every position is a frame border between the log's base and its head;
+//! - a record that stands behind the head will be visited, or is *parked* at the newest frame: its connection does not keep
+//!   up, the topic's policy is to skip, and the topic is made active again once the connection's outbox has room;
 //! - no visited record stands before `visited_floor`, no unvisited one before `unvisited_floor`;
 //! - a record's `place` and the connection's membership at that place name each other.
 
@@ -14,6 +16,7 @@ use smallvec::SmallVec;
 use super::log::Log;
 use super::{ConnId, Connections};
 use crate::mesh::BrokerId;
+use crate::policy::Overflow;
 
 /// A connection within a topic.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +47,14 @@ pub struct Topic {
     pub broker: BrokerId,
     /// Its name.
     pub name: Box<str>,
+    /// What becomes of a subscriber that does not keep up.
+    pub overflow: Overflow,
     /// What the hub knows.
     pub interest: Interest,
     /// Whether the sweep has the topic in its queue.
     pub active: bool,
+    /// Whether only parked subscribers stand behind the head, so that the log is the one frame they wait for.
+    pub parked: bool,
     /// Frames not yet sent to everyone.
     pub log: Log,
     /// Sequence of the last publication, as the hub counts.
@@ -65,12 +72,14 @@ pub struct Topic {
 
 impl Topic {
     /// A topic that the hub is about to be asked for.
-    pub fn new(broker: BrokerId, name: Box<str>) -> Self {
+    pub fn new(broker: BrokerId, name: Box<str>, overflow: Overflow) -> Self {
         Self {
             broker,
             name,
+            overflow,
             interest: Interest::Asking,
             active: false,
+            parked: false,
             log: Log::default(),
             sequence: 0,
             pins: 0,
@@ -155,6 +164,24 @@ impl Topic {
         self.again |= position < self.log.head();
     }
 
+    /// Books the visit of the record at the cursor, whose connection has no room: it stands at the newest frame now, or
+    /// without that at the head, and no further round is due for its sake. Returns the frames skipped.
+    pub fn park(&mut self, keep_newest: bool) -> u64 {
+        let record = &mut self.subscribers[self.cursor as usize];
+        let from = record.position;
+        let to = if keep_newest { self.log.newest() } else { self.log.head() };
+        debug_assert!(from <= to, "a record is parked behind the head");
+        record.position = to;
+        self.cursor += 1;
+        self.visited_floor = self.visited_floor.min(to);
+        self.log.frames_behind(from) - u64::from(keep_newest)
+    }
+
+    /// Whether the record at `index` stands behind the head.
+    pub fn is_behind(&self, index: u32) -> bool {
+        self.subscribers[index as usize].position < self.log.head()
+    }
+
     /// Ends the round. Returns whether another must follow.
     pub fn next_round(&mut self) -> bool {
         self.cursor = 0;
@@ -173,6 +200,11 @@ impl Topic {
         if floor > self.log.head() - self.log.len() as u64 { self.log.release(floor) } else { 0 }
     }
 
+    /// Deliveries that the log still owes. For tests: takes time proportional to all of them.
+    pub fn queued(&self) -> u64 {
+        self.subscribers.iter().map(|record| self.log.count(record.position, self.log.head())).sum()
+    }
+
     /// Checks what the module's head promises. For tests.
     pub fn check_invariants(&self) {
         assert!(self.cursor as usize <= self.subscribers.len());
@@ -181,7 +213,11 @@ impl Topic {
             let floor = if index < self.cursor as usize { self.visited_floor } else { self.unvisited_floor };
             assert!(record.position >= floor && record.position >= base);
             assert!(record.position <= self.log.head());
-            assert!(self.active || record.position == self.log.head(), "behind, yet nobody will visit");
+            let parked = self.overflow == Overflow::Skip && record.position == self.log.newest();
+            assert!(
+                self.active || record.position == self.log.head() || parked,
+                "behind, yet nobody will visit"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::topic::Topic;
 use crate::mesh::{BrokerId, TopicId};
+use crate::policy::Overflow;
 
 /// All topics of a shard.
 #[derive(Debug, Default)]
@@ -37,8 +38,8 @@ impl Topics {
     }
 
     /// Takes a slot for a topic that [`Topics::find`] does not find.
-    pub fn insert(&mut self, broker: BrokerId, name: &str) -> u32 {
-        let index = self.slots.insert(Topic::new(broker, name.into())) as u32;
+    pub fn insert(&mut self, broker: BrokerId, name: &str, overflow: Overflow) -> u32 {
+        let index = self.slots.insert(Topic::new(broker, name.into(), overflow)) as u32;
         if index as usize == self.generations.len() {
             self.generations.push(0);
         }
@@ -104,13 +105,13 @@ mod tests {
     fn a_name_belongs_to_a_broker_and_a_slot_to_one_use() {
         let mut topics = Topics::default();
         let (one, two) = (BrokerId(0), BrokerId(1));
-        let first = topics.insert(one, "foo");
+        let first = topics.insert(one, "foo", Overflow::Disconnect);
         assert_eq!(topics.find(one, "foo"), Some(first));
         assert_eq!(topics.find(two, "foo"), None);
         let id = topics.id(first);
         topics.remove(first);
         assert_eq!(topics.find(one, "foo"), None);
-        let again = topics.insert(two, "foo");
+        let again = topics.insert(two, "foo", Overflow::Skip);
         assert_eq!(again, first);
         assert!(topics.live(id).is_none());
         assert_eq!(topics.find(two, "foo"), Some(again));
@@ -119,7 +120,8 @@ mod tests {
     #[test]
     fn thousands_of_names_are_told_apart() {
         let mut topics = Topics::default();
-        let slots: Vec<u32> = (0..5000).map(|n| topics.insert(BrokerId(0), &format!("t{n}"))).collect();
+        let mut insert = |n| topics.insert(BrokerId(0), &format!("t{n}"), Overflow::Disconnect);
+        let slots: Vec<u32> = (0..5000).map(&mut insert).collect();
         for n in (0..5000).step_by(2) {
             topics.remove(slots[n]);
         }

@@ -12,6 +12,7 @@ mod client;
 mod numbered;
 mod publisher;
 mod raw;
+mod scrape;
 mod server;
 
 pub use client::{Client, Received, Refusal};
@@ -20,6 +21,7 @@ pub use publisher::{
     Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, field, frame as goridge_frame, messages,
 };
 pub use raw::{HttpAnswer, RawClient, http, masked, read_http, upgrade_request};
+pub use scrape::Scrape;
 pub use server::{Server, roadcast};
 
 use std::time::Duration;

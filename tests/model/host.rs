@@ -107,6 +107,16 @@ impl Host {
         self.shard.check_invariants();
     }
 
+    /// At the end nothing is queued, and others read what the shard knows.
+    pub fn check_end(&self) {
+        self.shard.publish_standing();
+        let standing = self.counters.standing();
+        assert_eq!(standing, self.shard.standing());
+        let balance = standing.balance;
+        assert_eq!((balance.queued_logs, balance.queued_outboxes), (0, 0), "{balance:?}");
+        assert!(balance.holds(), "{balance:?}");
+    }
+
     fn send_batch(&mut self, clients: &mut [Client], rng: &mut SmallRng) {
         let sends = self.shard.plan();
         let batch: Vec<(usize, ConnId, Vec<u8>)> =

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use roadcast::limits::Limits;
 use roadcast::mesh::{Down, HubEnd, TopicId, Up};
+use roadcast::policy::{Overflow, Policies};
 use roadcast::publication;
 
 /// A broker and a topic's name within it.
@@ -24,10 +25,11 @@ pub struct Hub {
     /// The frames of each topic, in their order.
     pub history: HashMap<Key, Vec<Arc<[u8]>>>,
     pub drained: bool,
+    pub policies: Policies,
 }
 
 impl Hub {
-    pub fn new(lanes: HubEnd, limits: &Limits) -> Self {
+    pub fn new(lanes: HubEnd, limits: &Limits, policies: Policies) -> Self {
         let answers = lanes.down.iter().map(|_| VecDeque::new()).collect();
         Self {
             lanes,
@@ -39,7 +41,12 @@ impl Hub {
             waiting: VecDeque::new(),
             history: HashMap::new(),
             drained: false,
+            policies,
         }
+    }
+
+    pub fn skips(&self, key: &Key) -> bool {
+        self.policies.overflow(&key.1) == Overflow::Skip
     }
 
     /// How many publications of a topic have been sequenced.

@@ -18,3 +18,4 @@ mod joins;
 mod laggards;
 mod pings;
 mod sends;
+mod skipping;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
+use roadcast::policy::Policies;
 use roadcast::publication;
-use roadcast::shard::{ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
+use roadcast::shard::{Balance, ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
 use roadcast::ws::frame::{self, Opcode};
 use roadcast::ws::origin::OriginRule;
 use roadcast::ws::upgrade::Rules;
@@ -41,6 +42,7 @@ pub struct Rig {
 pub fn settings(limits: Limits) -> Settings {
     Settings {
         limits: Arc::new(limits),
+        policies: Policies::default(),
         rules: Rules {
             path: "/ws".into(),
             echo_path: Some("/echo".into()),
@@ -61,12 +63,17 @@ pub fn quiet() -> Limits {
 
 impl Rig {
     pub fn new(limits: Limits) -> Self {
+        Self::with_policies(limits, Policies::default())
+    }
+
+    pub fn with_policies(limits: Limits, policies: Policies) -> Self {
         let counters = Arc::new(ShardCounters::default());
         let budget = Arc::new(ConnectionBudget::new(match limits.connections {
             0 => usize::MAX,
             connections => connections,
         }));
-        let shard = Shard::new(Arc::new(settings(limits)), counters.clone(), budget.clone());
+        let settings = Settings { policies, ..settings(limits) };
+        let shard = Shard::new(Arc::new(settings), counters.clone(), budget.clone());
         let (streams, topics) = (HashMap::new(), HashMap::new());
         Self {
             measures: (0, 0),
@@ -78,6 +85,11 @@ impl Rig {
             questions: Vec::new(),
             topics,
         }
+    }
+
+    /// What has become of all deliveries.
+    pub fn balance(&self) -> Balance {
+        self.shard.standing().balance
     }
 
     /// A connection that has sent nothing.

@@ -1,0 +1,176 @@
+//! What the admin endpoints tell of: counters, pulses, and how far the server has come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+
+use crate::hub::HubCounters;
+use crate::lane::Depth;
+use crate::pulse::Pulse;
+use crate::ring::LoopCounters;
+use crate::shard::ShardCounters;
+
+/// A turn that takes longer makes the server not ready: whoever can, should go elsewhere meanwhile.
+pub const STALLED: Duration = Duration::from_secs(1);
+/// A turn that takes longer will hardly end: whoever watches over the process should restart it.
+pub const STUCK: Duration = Duration::from_secs(30);
+
+/// How far the server has come.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU8);
+
+const STARTING: u8 = 0;
+const SERVING: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Progress {
+    /// Every thread is there.
+    pub fn serving(&self) {
+        // Not back from draining: a signal may come before everything has started.
+        let _ = self.0.compare_exchange(STARTING, SERVING, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The shutdown has begun.
+    pub fn draining(&self) {
+        self.0.store(DRAINING, Ordering::Relaxed);
+    }
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct ShardSources {
+    /// Its number, as a label.
+    pub name: String,
+    /// What it counts.
+    pub counts: Arc<ShardCounters>,
+    /// What the loop around it counts.
+    pub around: Arc<LoopCounters>,
+    /// The lane to it.
+    pub lane: Depth,
+}
+
+/// Everything that the endpoints tell of.
+#[derive(Debug)]
+pub struct Sources {
+    /// How far the server has come.
+    pub progress: Arc<Progress>,
+    /// What the hub counts.
+    pub hub: Arc<HubCounters>,
+    /// The configured brokers, in the order of their ids.
+    pub brokers: Vec<String>,
+    /// All shards.
+    pub shards: Vec<ShardSources>,
+}
+
+impl Sources {
+    /// Whether clients should come here; if not, why.
+    pub fn is_ready(&self, now: Instant) -> Result<(), String> {
+        match self.progress.0.load(Ordering::Relaxed) {
+            SERVING => self.turns_within(STALLED, now),
+            DRAINING => Err("the server is shutting down".to_owned()),
+            _ => Err("the server is starting".to_owned()),
+        }
+    }
+
+    /// Whether the process works at all; if not, why.
+    pub fn is_alive(&self, now: Instant) -> Result<(), String> {
+        self.turns_within(STUCK, now)
+    }
+
+    fn turns_within(&self, bound: Duration, now: Instant) -> Result<(), String> {
+        let mut turns = self.pulses().map(|(name, pulse)| (name, pulse.busy_for(now)));
+        match turns.find(|(_, busy)| *busy > bound) {
+            Some((name, busy)) => Err(format!("{name} has been stuck for {} ms", busy.as_millis())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn pulses(&self) -> impl Iterator<Item = (String, &Pulse)> {
+        let shard = |shard: &ShardSources| format!("shard-{}", shard.name);
+        let shards = self.shards.iter().map(move |of| (shard(of), &of.around.pulse));
+        std::iter::once(("hub".to_owned(), &self.hub.pulse)).chain(shards)
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn text(self: &Arc<Self>) -> String {
+        let mut registry = Registry::with_prefix("roadcast");
+        registry.register_collector(Box::new(self.clone()));
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &registry) {
+            Ok(()) => text,
+            // Writing to a string does not fail.
+            Err(_) => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::{Wake, lane};
+
+    fn sources(shards: usize) -> Arc<Sources> {
+        let shard = |number: usize| {
+            let (send, _) = lane::<u32>(4, 10, Wake::new().unwrap(), Wake::new().unwrap());
+            let lane = send.depth();
+            ShardSources { name: number.to_string(), counts: Arc::default(), around: Arc::default(), lane }
+        };
+        let shards = (0..shards).map(shard).collect();
+        let brokers = vec!["main".to_owned()];
+        Arc::new(Sources { progress: Arc::default(), hub: Arc::new(HubCounters::new(1)), brokers, shards })
+    }
+
+    #[test]
+    fn ready_while_serving_only() {
+        let (sources, now) = (sources(2), Instant::now());
+        assert!(sources.is_ready(now).unwrap_err().contains("starting"));
+        sources.progress.serving();
+        assert_eq!(sources.is_ready(now), Ok(()));
+        sources.progress.draining();
+        assert!(sources.is_ready(now).unwrap_err().contains("shutting down"));
+        sources.progress.serving();
+        assert!(sources.is_ready(now).is_err(), "a shutdown that came early is not forgotten");
+        assert_eq!(sources.is_alive(now), Ok(()));
+    }
+
+    #[test]
+    fn a_shard_or_hub_in_a_long_turn_is_named() {
+        let (sources, now) = (sources(2), Instant::now());
+        sources.progress.serving();
+        for (name, pulse) in sources.pulses() {
+            pulse.beat(now);
+            assert_eq!(sources.is_ready(now + STALLED / 2), Ok(()));
+            let why = sources.is_ready(now + 2 * STALLED).unwrap_err();
+            assert!(why.starts_with(&name) && why.contains("2000 ms"), "{why}");
+            assert_eq!(sources.is_alive(now + STUCK / 2), Ok(()));
+            assert!(sources.is_alive(now + 2 * STUCK).is_err());
+            pulse.rest();
+            assert_eq!(sources.is_ready(now + 2 * STUCK), Ok(()), "whoever sleeps is alive");
+        }
+    }
+
+    #[test]
+    fn the_text_has_every_shard_and_ends_as_it_should() {
+        let sources = sources(2);
+        sources.shards[1].counts.joins.add(7);
+        sources.shards[1].counts.closes.count(1013);
+        sources.shards[1].counts.closes.count(4999);
+        sources.hub.by_broker[0].add(3);
+        let text = sources.text();
+        for line in [
+            "# TYPE roadcast_joins counter",
+            "roadcast_joins_total{shard=\"0\"} 0",
+            "roadcast_joins_total{shard=\"1\"} 7",
+            "roadcast_closes_total{shard=\"1\",code=\"1013\"} 1",
+            "roadcast_closes_total{shard=\"1\",code=\"other\"} 1",
+            "roadcast_publications_total{broker=\"main\",source=\"rpc\"} 3",
+            "roadcast_ready 0",
+            "roadcast_lane_bytes{shard=\"0\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,73 @@
+//! What must hold between any two calls of a shard, written out for tests.
+
+use super::Shard;
+use super::connection::Phase;
+use super::sweep::{Slot, Source};
+
+impl Shard {
+    /// Checks what the module's head promises. For tests; costs time proportional to the whole shard.
+    pub fn check_invariants(&self) {
+        self.check_balance();
+        let mut outbox_bytes = 0;
+        for id in self.connections.ids() {
+            let connection = self.connections.peek(id.index);
+            outbox_bytes += connection.outbox_len();
+            if connection.outbox_len() > 0 {
+                let queued = connection.flush_queued && self.flush.contains(&id);
+                assert!(
+                    queued || connection.in_batch() || connection.lagging,
+                    "{id:?}: an outbox that nobody will send"
+                );
+            }
+            if !matches!(connection.phase, Phase::Open(_)) {
+                assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
+            }
+            for (place, membership) in connection.topics.iter().enumerate() {
+                let topic = self.topics.peek(membership.topic);
+                let record = topic.subscribers()[membership.record as usize];
+                assert_eq!((record.connection, record.place), (id.index, place as u32));
+                let waits = !topic.active && topic.is_behind(membership.record);
+                assert!(
+                    !waits || (connection.parked && connection.outbox_len() > 0),
+                    "{id:?}: parked for ever"
+                );
+            }
+        }
+        assert_eq!(outbox_bytes, self.outbox_bytes);
+        let (mut log_bytes, mut parked_bytes) = (0, 0);
+        for (index, topic) in self.topics.iter() {
+            topic.check_invariants();
+            *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.len();
+            assert!(!(topic.parked && topic.active));
+            assert!(topic.parked || topic.active || topic.log.len() == 0 || topic.is_unused());
+            assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
+            for (record, subscriber) in topic.subscribers().iter().enumerate() {
+                let connection = self.connections.peek(subscriber.connection);
+                let membership = connection.topics[subscriber.place as usize];
+                assert_eq!((membership.topic, membership.record), (index, record as u32));
+            }
+        }
+        assert_eq!((log_bytes, parked_bytes), (self.log_bytes, self.parked_bytes));
+    }
+
+    /// Deliveries of the batch under way.
+    fn in_batch(&self) -> u64 {
+        let frames = |slot: &Slot| match slot.source {
+            Source::Outbox => 0,
+            Source::Log { topic, from, to } => self.topics.peek(topic).log.count(from, to),
+        };
+        self.batch.iter().map(frames).sum()
+    }
+
+    /// Checks what the books say against what lies in logs and outboxes.
+    fn check_balance(&self) {
+        assert!(self.balance.holds(), "{:?}", self.balance);
+        let ids = self.connections.ids();
+        let outboxes = ids.iter().filter_map(|id| self.connections.peek(id.index).outbox.as_ref());
+        let queued_outboxes: u64 = outboxes.map(|outbox| outbox.publications()).sum();
+        let topics = self.topics.iter();
+        let queued_logs: u64 = topics.map(|(_, topic)| topic.queued()).sum::<u64>() + self.in_batch();
+        let queued = (queued_logs, queued_outboxes);
+        assert_eq!((self.balance.queued_logs, self.balance.queued_outboxes), queued, "{:?}", self.balance);
+    }
+}

@@ -1,0 +1,81 @@
+//! Topics whose policy is to skip: what becomes of a subscriber whose connection has no room.
+//!
+//! It is *parked*: its position moves to the newest frame of the log, what it jumps over is dropped, and no round of the
+//! sweep is due for its sake. Each publication moves it on. When the connection's outbox has room again, the topic visits it.
+//! So it costs no memory of its own: all who are parked in a topic wait for one frame in its log.
+//!
+//! Invariants:
+//! - a topic that is not active holds in its log the frame that some parked subscriber waits for, or nothing; such logs are
+//!   counted apart (`parked_bytes`), so that whoever does not read cannot stop the shard from taking more;
+//! - whoever is parked has an outbox, and each piece that leaves it looks whether there is room.
+
+use super::balance::Dropped;
+use super::connection::ConnId;
+use super::{Shard, TopicId};
+use crate::policy::Overflow;
+
+impl Shard {
+    /// Parks the connection whose record the cursor of a topic stands at.
+    pub(super) fn park(&mut self, topic: u32, connection: u32) {
+        let topic = self.topics.at(topic);
+        let keep_newest = self.parked_bytes + topic.log.newest_bytes() <= self.settings.limits.log_bytes;
+        let skipped = topic.park(keep_newest);
+        self.connections.at(connection).parked |= keep_newest;
+        self.counters.newest_dropped.add(u64::from(!keep_newest));
+        self.balance.drop_from_logs(skipped, Dropped::Skipped);
+    }
+
+    /// The outboxes of the shard have no room for the `frames` behind the one under way of a send that came back short.
+    pub(super) fn no_room_behind(&mut self, id: ConnId, topic: u32, under_way: bool, frames: u64) {
+        // Without a frame under way nothing but a Close would tell when the socket has room again.
+        if under_way && self.topics.at(topic).overflow == Overflow::Skip {
+            self.counters.newest_dropped.add(1);
+            self.balance.drop_from_logs(frames, Dropped::Skipped);
+        } else {
+            self.balance.drop_from_logs(frames, Dropped::Overflow);
+            let bytes_max = self.settings.limits.outboxes_bytes;
+            self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);
+        }
+    }
+
+    /// Puts a topic in line for the sweep.
+    pub(super) fn activate(&mut self, id: TopicId) {
+        let topic = self.topics.at(id.index);
+        if topic.active {
+            return;
+        }
+        topic.active = true;
+        if std::mem::take(&mut topic.parked) {
+            self.parked_bytes -= topic.log.len();
+            self.log_bytes += topic.log.len();
+        }
+        self.active.push_back(id);
+    }
+
+    /// Counts the log of a topic that the sweep is done with apart.
+    pub(super) fn park_log(&mut self, index: u32) {
+        let topic = self.topics.at(index);
+        if !topic.active && !topic.parked && topic.log.len() > 0 {
+            topic.parked = true;
+            self.parked_bytes += topic.log.len();
+            self.log_bytes -= topic.log.len();
+        }
+    }
+
+    /// A topic is gone with its log.
+    pub(super) fn forget_log(&mut self, bytes: usize, parked: bool) {
+        *(if parked { &mut self.parked_bytes } else { &mut self.log_bytes }) -= bytes;
+    }
+
+    /// There is room in the outbox of a parked connection: its topics visit it.
+    pub(super) fn unpark(&mut self, id: ConnId) {
+        let connection = self.connections.at(id.index);
+        connection.parked = false;
+        for place in 0..connection.topics.len() {
+            let member = self.connections.peek(id.index).topics[place];
+            if self.topics.peek(member.topic).is_behind(member.record) {
+                self.activate(self.topics.id(member.topic));
+            }
+        }
+    }
+}
