@@ -17,6 +17,7 @@ pub mod hub;
 mod json_string;
 pub mod lane;
 pub mod limits;
+pub mod log_rate;
 pub mod logs;
 pub mod mesh;
 pub mod metrics;

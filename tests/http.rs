@@ -160,3 +160,48 @@ fn the_demo_page_is_served_when_asked_for() {
     assert_eq!(http(server.clients, upgrade_request("/other", &[]).as_bytes()).status, 404);
     server.client().join(&["news"]);
 }
+
+#[test]
+fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
+    let server = Server::start(&[
+        "roadcast.shards=1",
+        "roadcast.limits.connections=2",
+        "websockets.allowed_origin=https://*my.site",
+        "roadcast.limits.topic_bytes=8",
+        "roadcast.limits.topics_per_connection=2",
+    ]);
+    for _ in 0..3 {
+        assert_eq!(http(server.clients, upgrade_request("/a?token=secret", &[]).as_bytes()).status, 404);
+        let evil = upgrade_request("/ws", &["Origin: https://evil.site"]);
+        assert_eq!(http(server.clients, evil.as_bytes()).status, 403);
+    }
+    let log = server.says("refused with 404", 1);
+    assert!(log.contains("/a") && log.contains("127.0.0.1:") && !log.contains("secret"), "{log}");
+    let log = server.says("refused with 403", 1);
+    assert!(log.contains("https://evil") && log.contains("allowed_origin"), "{log}");
+
+    let connect = || Client::connect_from(server.clients, "/ws", Some("https://my.site"));
+    let (mut client, _other) = (connect().expect("room"), connect().expect("room"));
+    for _ in 0..2 {
+        assert_eq!(connect().err().expect("full").status, 503);
+        for (command, expected) in [
+            (r#"{"command":"join","topics":["much-too-long"]}"#, "#join"),
+            (r#"{"command":"join","topics":["a","b","c"]}"#, "#join"),
+            (r#"{"command":"join","broker":"none","topics":["a"]}"#, "#join"),
+        ] {
+            client.send(command);
+            match client.next() {
+                Received::Reply(kind, _) => assert_eq!(kind, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    for words in [
+        "refused with 503: roadcast.limits.connections",
+        "roadcast.limits.topic_bytes",
+        "topics_per_connection",
+        "unknown broker",
+    ] {
+        server.says(words, 1);
+    }
+}

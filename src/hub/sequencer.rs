@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use slab::Slab;
 use tokio::sync::Notify;
@@ -13,8 +14,9 @@ use tokio::sync::Notify;
 use super::HubCounters;
 use super::broker::Publishing;
 use super::room::{Offer, Room};
-use super::stream::Stream;
+use super::stream::{Peer, Stream};
 use crate::limits::Limits;
+use crate::log_rate::LogRate;
 use crate::mesh::BrokerId;
 use crate::publication::{self, TooLarge};
 
@@ -54,6 +56,9 @@ pub(super) struct Sequencer {
     pub(super) streams: RefCell<Slab<Rc<Stream>>>,
     /// Says that an RPC connection has ended.
     pub(super) ended: Notify,
+    /// Which error answers are worth a line, by their kind.
+    errors: RefCell<LogRate<&'static str>>,
+    started: Instant,
     in_flight: Cell<usize>,
     idle: Notify,
 }
@@ -79,8 +84,17 @@ impl Sequencer {
             stage: Cell::new(Stage::Serving),
             streams: RefCell::default(),
             ended: Notify::new(),
+            errors: RefCell::default(),
+            started: Instant::now(),
             in_flight: Cell::new(0),
             idle: Notify::new(),
+        }
+    }
+
+    /// Says that a call is answered with an error, if this kind has not been said lately.
+    pub(super) fn say_error(&self, kind: &'static str, peer: Peer, error: &str) {
+        if let Some(unsaid) = self.errors.borrow_mut().admit(kind, self.started.elapsed()) {
+            tracing::warn!(%peer, kind, error, unsaid, "RPC call answered with an error");
         }
     }
 

@@ -225,14 +225,17 @@ impl Connection {
             Ok((method, call.request(method.layout)?))
         };
         let (method, request) = read().map_err(|error: CallError<'_>| {
-            match error {
+            let (counter, kind) = match error {
                 CallError::Service(_) | CallError::Method(_) | CallError::IllFormed(_) => {
-                    counters.errors_method.add(1);
+                    (&counters.errors_method, "method")
                 }
-                CallError::Codec(_) => counters.errors_codec.add(1),
-                CallError::Body { .. } => counters.errors_body.add(1),
-            }
-            error.to_string()
+                CallError::Codec(_) => (&counters.errors_codec, "codec"),
+                CallError::Body { .. } => (&counters.errors_body, "body"),
+            };
+            counter.add(1);
+            let text = error.to_string();
+            self.hub.sequencer.say_error(kind, self.peer, &text);
+            text
         })?;
         self.hub.check(method.layout, &request).map_err(|error| {
             self.count(&error);
@@ -243,11 +246,15 @@ impl Connection {
 
     fn count(&self, error: &PublishError) {
         let counters = &self.hub.sequencer.counters;
-        match error {
-            PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => counters.errors_size.add(1),
-            PublishError::UnknownBroker { .. } => counters.errors_broker.add(1),
-            PublishError::ShuttingDown => counters.errors_shutdown.add(1),
-        }
+        let (counter, kind) = match error {
+            PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => {
+                (&counters.errors_size, "size")
+            }
+            PublishError::UnknownBroker { .. } => (&counters.errors_broker, "broker"),
+            PublishError::ShuttingDown => (&counters.errors_shutdown, "shutdown"),
+        };
+        counter.add(1);
+        self.hub.sequencer.say_error(kind, self.peer, &error.to_string());
     }
 
     async fn publish(&mut self, layout: Layout, request: &Request<'_>) -> Result<(), PublishError> {

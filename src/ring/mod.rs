@@ -11,6 +11,7 @@
 mod buffers;
 mod counters;
 mod event;
+mod report;
 mod sockets;
 mod tcp;
 mod uring;
@@ -407,20 +408,6 @@ impl EventLoop {
     fn report(&self, id: ConnId, report: &Report) {
         let address = self.sockets.fd(id).and_then(|fd| socket2::SockRef::from(&fd).peer_addr().ok());
         let peer = address.and_then(|address| address.as_socket()).map(|peer| peer.to_string());
-        let peer = peer.as_deref().unwrap_or("gone");
-        match report {
-            Report::MalformedCommand(reason) => {
-                tracing::info!(peer, reason, "a malformed command is ignored")
-            }
-            Report::UnknownCommand(command) => tracing::info!(peer, command, "an unknown command is ignored"),
-            Report::Violation(code, reason) => {
-                tracing::info!(peer, code = code.0, reason, "closed: it broke the WebSocket protocol");
-            }
-            Report::Overflow { key, bytes_max, dropped } => {
-                tracing::warn!(peer, key, bytes_max, dropped, "closed with 1013: it does not keep up");
-            }
-            Report::TooSlow(why) => tracing::warn!(peer, why, "terminated"),
-            Report::PongMissing => tracing::info!(peer, "terminated: no sign of life since a ping"),
-        }
+        report::say(peer.as_deref().unwrap_or("gone"), report);
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::balance::Dropped;
 use super::connection::{ConnId, Membership, PendingJoin};
 use super::topic::Interest;
-use super::{Report, Shard, Stage, Task};
+use super::{JoinRefusal, Refusal, Report, Shard, Stage, Task};
 use crate::command::Command;
 use crate::mesh::{BrokerId, Up};
 use crate::reply::{self, Reply};
@@ -34,10 +34,9 @@ impl Shard {
 
     fn join<T: AsRef<str>>(&mut self, id: ConnId, broker: &str, names: &[T]) {
         self.counters.commands.add(1);
-        let Some(topics) = self.wanted_topics(id, broker, names) else {
-            self.counters.joins_refused.add(1);
-            self.send_private(id, |out| reply::encode(out, Reply::JoinRefused, names));
-            return;
+        let topics = match self.wanted_topics(id, broker, names) {
+            Ok(topics) => topics,
+            Err(refusal) => return self.join_refused(id, refusal, broker, names),
         };
         let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
         reply::encode(&mut pending.reply, Reply::Joined, names);
@@ -56,20 +55,37 @@ impl Shard {
         }
     }
 
-    /// The topics that a join would newly subscribe to, each once, made where they are new. `None`: it is refused.
+    fn join_refused<T: AsRef<str>>(&mut self, id: ConnId, why: JoinRefusal, broker: &str, names: &[T]) {
+        self.counters.joins_refused.add(1);
+        if why != JoinRefusal::ShuttingDown {
+            let bytes_max = self.settings.limits.topic_bytes;
+            self.report_refused(id, Refusal::Join(why), || {
+                let mut names = names.iter().map(AsRef::as_ref);
+                let about = match why {
+                    JoinRefusal::UnknownBroker => Some(broker),
+                    JoinRefusal::TopicTooLong => names.find(|name: &&str| name.len() > bytes_max),
+                    _ => names.next(),
+                };
+                about.unwrap_or_default().to_owned()
+            });
+        }
+        self.send_private(id, |out| reply::encode(out, Reply::JoinRefused, names));
+    }
+
+    /// The topics that a join would newly subscribe to, each once, made where they are new.
     fn wanted_topics<T: AsRef<str>>(
         &mut self,
         id: ConnId,
         broker: &str,
         names: &[T],
-    ) -> Option<SmallVec<[u32; 4]>> {
-        let broker = self.settings.broker(broker)?;
+    ) -> Result<SmallVec<[u32; 4]>, JoinRefusal> {
+        let broker = self.settings.broker(broker).ok_or(JoinRefusal::UnknownBroker)?;
         let limits = &self.settings.limits;
         if self.stage == Stage::Draining || self.stage == Stage::Closing {
-            return None;
+            return Err(JoinRefusal::ShuttingDown);
         }
         if names.iter().any(|name| name.as_ref().len() > limits.topic_bytes) {
-            return None;
+            return Err(JoinRefusal::TopicTooLong);
         }
         let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
         // Held against the connection's list in one pass: both may be thousands long.
@@ -86,17 +102,18 @@ impl Shard {
             .collect();
         subscribed.sort_unstable();
         wanted.retain(|topic| subscribed.binary_search(topic).is_err());
-        if topics.len() + wanted.len() + created > limits.topics_per_connection
-            || self.topics.len() + created > limits.topics
-        {
-            return None;
+        if topics.len() + wanted.len() + created > limits.topics_per_connection {
+            return Err(JoinRefusal::TopicsOfConnection);
+        }
+        if self.topics.len() + created > limits.topics {
+            return Err(JoinRefusal::TopicsOfShard);
         }
         for name in names {
             if self.topics.find(broker, name).is_none() {
                 wanted.push(self.create_topic(broker, name));
             }
         }
-        Some(wanted)
+        Ok(wanted)
     }
 
     /// The topics of these names that exist, one for each time it is named.

@@ -5,7 +5,7 @@
 
 use super::balance::Dropped;
 use super::connection::{ConnId, Held, Phase};
-use super::{Shard, Stage, Task};
+use super::{Refusal, Shard, Stage, Task};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, ReaderLimits};
 use crate::ws::upgrade::{self, Answer, Endpoint, Head};
@@ -61,6 +61,9 @@ impl Shard {
                 let connection = self.connections.at(id.index);
                 if !connection.counted || self.stage != Stage::Serving {
                     self.counters.refused_shutdown.add(u64::from(connection.counted));
+                    if !connection.counted {
+                        self.report_refused(id, Refusal::Connection, String::new);
+                    }
                     return self.refuse(id, &upgrade::service_unavailable());
                 }
                 match answer {
@@ -77,6 +80,8 @@ impl Shard {
                     }
                     Answer::Refuse { status, response } => {
                         self.counters.refusals.count(status);
+                        let about = || upgrade::at_fault(&head[..head_len], status);
+                        self.report_refused(id, Refusal::Request(status), about);
                         self.refuse(id, &response);
                     }
                 }

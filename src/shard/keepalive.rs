@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::timers::tick_after;
-use super::{Report, Shard, Task};
+use super::{Refusal, Report, Shard, Task};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::upgrade;
 
@@ -62,6 +62,7 @@ impl Shard {
                 self.counters.head_timeouts.add(1);
                 // Whoever has not begun a request is not told that it was too slow.
                 if connection.held.is_some() {
+                    self.report_refused(id, Refusal::Request(408), String::new);
                     self.refuse(id, &upgrade::request_timeout());
                 } else {
                     self.terminate(id, Dropped::TooSlow, false);

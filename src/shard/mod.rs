@@ -25,6 +25,7 @@ mod log;
 mod outbox;
 mod outgoing;
 mod parking;
+mod refused;
 mod settings;
 mod sweep;
 mod timers;
@@ -39,6 +40,7 @@ pub use balance::{Balance, Dropped, Standing};
 pub use connection::ConnId;
 pub(crate) use connection::Connections;
 pub use counters::ShardCounters;
+pub use refused::{JoinRefusal, Refusal};
 pub use settings::{ConnectionBudget, Page, Settings};
 pub use sweep::BATCH_SENDS;
 
@@ -48,6 +50,7 @@ use timers::Timers;
 use topic::Interest;
 use topics::Topics;
 
+use crate::log_rate::LogRate;
 use crate::mesh::{Down, TopicId, Up};
 use crate::ws::close::CloseCode;
 
@@ -99,6 +102,15 @@ pub enum Report {
     TooSlow(&'static str),
     /// No sign of life since a ping. It is terminated.
     PongMissing,
+    /// It, or what it asked for, was refused.
+    Refused {
+        /// What, and why.
+        refusal: Refusal,
+        /// What it sent, cut; the path, the origin, the topic.
+        about: String,
+        /// How often the same was refused since this was last said.
+        unsaid: u64,
+    },
 }
 
 /// How far the end has come.
@@ -133,6 +145,7 @@ pub struct Shard {
     /// Topics visited since the last settlement, whose logs may be released.
     swept: Vec<TopicId>,
     tasks: VecDeque<Task>,
+    refusals: LogRate<Refusal>,
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
     outbox_bytes: usize,
@@ -168,6 +181,7 @@ impl Shard {
             batch: Vec::with_capacity(BATCH_SENDS),
             swept: Vec::new(),
             tasks: VecDeque::new(),
+            refusals: LogRate::default(),
             questions: VecDeque::new(),
             outbox_bytes: 0,
             log_bytes: 0,

@@ -115,6 +115,24 @@ pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
     complete(head_len, answer)
 }
 
+/// What in the head of a request was answered with `status`, for a log: the origin (403), the path (404, 405, 426), else
+/// nothing.
+pub fn at_fault(head: &[u8], status: u16) -> String {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = Request::new(&mut headers);
+    if request.parse(head).is_err() {
+        return String::new();
+    }
+    match status {
+        403 => values(&request, "Origin")
+            .next()
+            .map_or("no Origin".to_owned(), |origin| String::from_utf8_lossy(origin).into_owned()),
+        // Without the query: it may hold a token.
+        404 | 405 | 426 => request.path.map(path_of).unwrap_or_default().to_owned(),
+        _ => String::new(),
+    }
+}
+
 fn complete(head_len: usize, answer: Answer) -> Head {
     Head::Complete { head_len, answer }
 }

@@ -160,6 +160,23 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The `count` lines of its log that hold `words`, waited for: the log is read behind what it is about.
+    #[track_caller]
+    pub fn says(&self, words: &str, count: usize) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+            if lines.len() >= count || Instant::now() > deadline {
+                assert_eq!(lines.len(), count, "`{words}` in:\n{log}");
+                return lines.join("\n");
+            }
+            thread::yield_now();
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

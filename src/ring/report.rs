@@ -1,0 +1,45 @@
+//! What the log says of connections.
+
+use crate::log_rate::INTERVAL;
+use crate::shard::{Refusal, Report};
+
+/// Writes one line about the connection of `peer`.
+pub fn say(peer: &str, report: &Report) {
+    match report {
+        Report::MalformedCommand(reason) => tracing::info!(peer, reason, "a malformed command is ignored"),
+        Report::UnknownCommand(command) => tracing::info!(peer, command, "an unknown command is ignored"),
+        Report::Violation(code, reason) => {
+            tracing::info!(peer, code = code.0, reason, "closed: it broke the WebSocket protocol");
+        }
+        Report::Overflow { key, bytes_max, dropped } => {
+            tracing::warn!(peer, key, bytes_max, dropped, "closed with 1013: it does not keep up");
+        }
+        Report::TooSlow(why) => tracing::warn!(peer, why, "terminated"),
+        Report::PongMissing => tracing::info!(peer, "terminated: no sign of life since a ping"),
+        Report::Refused { refusal, about, unsaid } => refused(peer, *refusal, about, *unsaid),
+    }
+}
+
+fn refused(peer: &str, refusal: Refusal, about: &str, unsaid: u64) {
+    let more = if unsaid == 0 {
+        String::new()
+    } else {
+        format!("; {unsaid} more of these since this was last said, {} s ago or more", INTERVAL.as_secs())
+    };
+    match refusal {
+        Refusal::Request(403) => {
+            tracing::warn!(peer, origin = about, "refused with 403: websockets.allowed_origin{more}");
+        }
+        Refusal::Request(status @ (404 | 405 | 426)) => {
+            tracing::info!(peer, path = about, "request refused with {status}{more}");
+        }
+        Refusal::Request(408) => {
+            tracing::info!(peer, "request refused with 408: roadcast.limits.head_timeout{more}");
+        }
+        Refusal::Request(status) => tracing::info!(peer, "request refused with {status}{more}"),
+        Refusal::Connection => {
+            tracing::warn!(peer, "refused with 503: roadcast.limits.connections is reached{more}");
+        }
+        Refusal::Join(why) => tracing::warn!(peer, about, "join refused: {}{more}", why.why()),
+    }
+}
