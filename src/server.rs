@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::admin::{self, Endpoint, Progress, ShardSources, Sources};
@@ -55,6 +55,9 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     // Before any thread is there, so that no signal meets one without a handler.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
         .map_err(refused("a handler for SIGTERM, SIGINT and SIGUSR1"))?;
+    if !hangup_ignored() {
+        signals.add_signal(SIGHUP).map_err(refused("a handler for SIGHUP"))?;
+    }
 
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
@@ -241,7 +244,7 @@ fn fail(what: &str, error: &io::Error) -> ! {
     std::process::exit(1);
 }
 
-/// The first SIGTERM or SIGINT begins the shutdown, a second one ends the process at once.
+/// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second one ends the process at once.
 fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, progress: &Progress, counters: &Counters) {
     let mut begun = false;
     for signal in signals.forever() {
@@ -259,6 +262,15 @@ fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, progress: &Pr
             }
         }
     }
+}
+
+/// Whether whoever started the process (nohup) wants it to outlive its terminal.
+fn hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // proc(5): bit n - 1 is signal n.
+    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 fn allowed_cpus() -> Vec<usize> {
@@ -321,7 +333,8 @@ impl Counters {
     fn log(&self, when: &str) {
         let listed = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
             let counts = counts.filter(|(_, count)| *count > 0);
-            counts.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
+            let counts: Vec<_> = counts.map(|(name, count)| format!("{name}={count}")).collect();
+            if counts.is_empty() { "none".to_owned() } else { counts.join(" ") }
         };
         tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
         for (index, (shard, around)) in self.shards.iter().zip(&self.loops).enumerate() {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: what was answered ok is delivered, everyone is told goodbye, the process ends with 0.
+//! SIGTERM, SIGINT and SIGHUP: what was answered ok is delivered, everyone is told goodbye, the process ends with 0.
 
 mod common;
 
@@ -7,12 +7,13 @@ use std::thread;
 
 use common::{Client, PROTO, Received, Server, messages};
 
+const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
 #[test]
 fn an_idle_server_says_goodbye_and_ends_with_0() {
-    for signal in [SIGTERM, SIGINT] {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
         let mut server = Server::start(&[]);
         let mut client = server.client();
         client.join(&["news"]);
