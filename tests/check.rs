@@ -92,7 +92,10 @@ fn check_names_the_number_of_connections_that_descriptors_allow() {
     let limit = "ulimit -n 2000 && exec \"$0\" check";
     let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("connections 768;") && text.contains("2000 open files"), "{text}");
+    assert!(
+        text.contains("connections 1360; RPC connections 432\n") && text.contains("2000 open files"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -138,8 +138,11 @@ fn lines_of_standard_input_are_published_in_order() {
         publishing.join().expect("a publisher")
     });
     assert!(publishing.status.success(), "{publishing:?}");
+    let output = run(&["publish", "a", "--url", &server.publish], b"");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "0 messages read from standard input\n");
     // `-m -` says the same; the last line needs no end; one message goes to several topics.
-    let output = run(&["publish", "a", "b", "-m", "-", "--url", &server.publish], b"\nlast");
+    let output = run(&["publish", "a", "b", "-m", "-", "--url", &server.publish], b"\r\nlast");
     assert!(output.status.success(), "{output:?}");
     let mut heard: Vec<String> = (0..4).map(|_| subscriber.line()).collect();
     heard.sort();
@@ -155,6 +158,9 @@ fn a_refused_line_is_said_while_the_input_is_still_open() {
     let output = child.wait_with_output().expect("it ends although its input is open");
     expect_failure(&output, &["message 1 is refused", "nowhere"]);
     drop(input);
+    run(&["publish", "news", "-m", "x", "--broker", "nowhere", "--url", &server.publish], b"");
+    let log = server.says("RPC call answered with an error", 1);
+    assert!(log.contains("127.0.0.1:") && log.contains("nowhere"), "{log}");
 }
 
 #[test]
@@ -302,4 +308,28 @@ fn a_configuration_that_does_not_say_where_the_server_is_is_an_error_and_with_an
         let output = run(&[&[command, "news", "-c", "none.yaml", "--url", &url], more].concat(), b"");
         expect_failure(&output, &["nobody listens at", &url]);
     }
+}
+
+#[test]
+fn an_empty_topic_is_refused() {
+    for arguments in [&["publish", "", "-m", "x"][..], &["subscribe", "news", ""]] {
+        let output = run(arguments, b"");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("a topic needs a name"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_midway_leaves_no_doubt_about_which_lines_arrived() {
+    let address = peer(|mut stream| {
+        let ok = [&b"broadcast.Publish"[..], &[8, 1]].concat();
+        // A call for `news` and one letter is 20 + 17 + 11 bytes.
+        for number in 1..=2 {
+            stream.read_exact(&mut [0; 48]).expect("a call");
+            stream.write_all(&goridge_frame(PROTO, &[number, 17], &ok)).expect("it reads");
+        }
+        stream.read_exact(&mut [0; 2 * 48]).expect("two calls");
+    });
+    let output = run(&["publish", "news", "--url", &format!("tcp://{address}")], b"1\n2\n3\n4\n");
+    expect_failure(&output, &["closed the connection", "2 lines were confirmed; lines 3 to 4 got no answer"]);
 }

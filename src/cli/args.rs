@@ -60,7 +60,7 @@ pub struct CheckArgs {
 #[derive(Clone, Debug, Args)]
 pub struct PublishArgs {
     /// Topics that each message goes to
-    #[arg(required = true, value_name = "TOPIC")]
+    #[arg(required = true, value_name = "TOPIC", value_parser = topic)]
     pub topics: Vec<String>,
     /// The message; `-` reads standard input, a message a line
     #[arg(short, long, value_name = "PAYLOAD", allow_hyphen_values = true)]
@@ -80,7 +80,7 @@ pub struct PublishArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SubscribeArgs {
     /// Topics to join
-    #[arg(required = true, value_name = "TOPIC")]
+    #[arg(required = true, value_name = "TOPIC", value_parser = topic)]
     pub topics: Vec<String>,
     /// Where clients connect [default: http.address and websockets.path of the configuration]
     #[arg(long, value_name = "ws://HOST:PORT/PATH")]
@@ -97,6 +97,10 @@ pub struct SubscribeArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+fn topic(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("a topic needs a name") } else { Ok(text.to_owned()) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //! only its author knows.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Stdin, Write};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
@@ -58,6 +60,21 @@ enum PublishError {
     Input(io::Error),
     #[error("line {0} of standard input is longer than 16 MiB")]
     Line(u32),
+    #[error("{why}. {confirmed} lines were confirmed{unknown}")]
+    Midway { why: Box<PublishError>, confirmed: u64, unknown: Unknown },
+}
+
+/// Lines that were sent, or about to be, when the connection broke.
+#[derive(Debug)]
+struct Unknown(Option<RangeInclusive<u32>>);
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(lines) = &self.0 else { return Ok(()) };
+        let (first, last) = (lines.start(), lines.end());
+        let named = if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
+        write!(f, "; {named} got no answer, so may or may not have been published")
+    }
 }
 
 /// Publishes what the arguments say. 0 once all of it has been answered ok, 1 at the first failure, named on stderr.
@@ -83,6 +100,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
             Messages::Lines { input: BufReader::new(io::stdin()), number: 0 }
         }
     };
+    let lines = matches!(messages, Messages::Lines { .. });
     let calls = Calls { topics: args.topics.clone(), broker: args.broker.clone() };
     let (opened, in_flight) = sync_channel(CALLS_MAX);
     thread::spawn(move || {
@@ -92,7 +110,9 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
             let _ = opened.send(Err(failure));
         }
     });
-    settle_all(reading, &in_flight, &address)
+    let mut settled = Settled::default();
+    settle_all(reading, &in_flight, &address, &mut settled)
+        .map_err(|why| if lines { settled.midway(why) } else { why })
 }
 
 type Reading = Box<dyn Read + Send>;
@@ -139,6 +159,8 @@ impl Messages {
         }
         if line.last() == Some(&b'\n') {
             line.pop();
+            // Files of other systems end their lines with both.
+            line.pop_if(|last| *last == b'\r');
         } else if line.len() as u64 > LINE_BYTES_MAX {
             return Err(PublishError::Line(*number));
         }
@@ -218,7 +240,29 @@ fn send_all(
         }
         writing.write_all(&calls.encode(sequence, payload)).map_err(Failure::Write)?;
     }
+    if sequence == 0 && !io::stdin().is_terminal() {
+        eprintln!("0 messages read from standard input");
+    }
     writing.flush().map_err(Failure::Write)
+}
+
+/// What has become of the calls.
+#[derive(Default)]
+struct Settled {
+    confirmed: u64,
+    unanswered: HashSet<u32>,
+}
+
+impl Settled {
+    /// A failure with what it leaves behind. One of the input comes when all calls have been answered.
+    fn midway(mut self, why: PublishError) -> PublishError {
+        if let PublishError::Refused(line, _) | PublishError::NotTaken(line) = &why {
+            self.unanswered.remove(line);
+        }
+        let first = self.unanswered.iter().min().copied();
+        let unknown = Unknown(first.zip(self.unanswered.iter().max().copied()).map(|(a, b)| a..=b));
+        PublishError::Midway { why: Box::new(why), confirmed: self.confirmed, unknown }
+    }
 }
 
 /// Reads answers until every call has one and no more are made.
@@ -226,9 +270,10 @@ fn settle_all(
     mut reading: Reading,
     in_flight: &Receiver<Result<u32, Failure>>,
     address: &str,
+    settled: &mut Settled,
 ) -> Result<(), PublishError> {
     let mut answers = Answers { buffer: Vec::new(), address };
-    let mut unanswered = HashSet::new();
+    let Settled { confirmed, unanswered } = settled;
     let mut failure = None;
     let mut sending = true;
     loop {
@@ -267,6 +312,7 @@ fn settle_all(
                 }
             }
         }
+        *confirmed += 1;
     }
 }
 

@@ -3,7 +3,8 @@
 //! One thread that sleeps in `poll` on the socket, on a pipe that a signal writes to, and on standard output, whose
 //! reader may go away. Lines are written together and flushed before each sleep.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::borrow::Cow;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -82,8 +83,19 @@ fn subscribe(args: &SubscribeArgs) -> Result<(), SubscribeError> {
     }
     socket.send(Message::text(join.to_string())).map_err(ended)?;
     socket.get_ref().set_nonblocking(true).map_err(|error| SubscribeError::Lost(error.to_string()))?;
-    let printer = Printer { out: BufWriter::new(io::stdout()), json: args.json };
-    Subscription { socket, interrupts, printer, topics: args.topics.join(", "), joined: false }.run(url)
+    let escape = io::stdout().is_terminal();
+    let printer = Printer { out: BufWriter::new(io::stdout()), json: args.json, escape };
+    Subscription { socket, interrupts, printer, topics: named(&args.topics), joined: false }.run(url)
+}
+
+/// Topics in a sentence: the names, or how many there are.
+fn named(topics: &[String]) -> String {
+    let names = topics.join(", ");
+    match topics.len() {
+        1 if names.len() > 256 => "1 topic".to_owned(),
+        count if count > 8 || names.len() > 256 => format!("{count} topics"),
+        _ => names,
+    }
 }
 
 /// A stream that gets a byte with each SIGINT or SIGTERM. The second such signal ends the process at once.
@@ -306,7 +318,12 @@ fn goodbye(frame: Option<&CloseFrame>) -> String {
     };
     // What the server says of its own end is worth more than what the code says of any.
     let said = if frame.reason.is_empty() { meaning } else { frame.reason.as_str() };
-    format!("{said} ({code})")
+    let hint = if code == 1009 {
+        "; a join with so many topics is over roadcast.limits.message_bytes: join fewer at once, or raise it"
+    } else {
+        ""
+    };
+    format!("{said} ({code}){hint}")
 }
 
 /// What the server sends: a publication, whose payload is a string, or a reply, whose payload is a list.
@@ -334,6 +351,8 @@ struct Line<'a> {
 struct Printer<W: Write> {
     out: W,
     json: bool,
+    /// Where a terminal would obey control characters.
+    escape: bool,
 }
 
 impl<W: Write> Printer<W> {
@@ -341,10 +360,25 @@ impl<W: Write> Printer<W> {
         if self.json {
             serde_json::to_writer(&mut self.out, &Line { topic, payload })?;
             self.out.write_all(b"\n")
+        } else if self.escape {
+            writeln!(self.out, "{} {}", escaped(topic), escaped(payload))
         } else {
             writeln!(self.out, "{topic} {payload}")
         }
     }
+}
+
+/// Text without what commands a terminal; its lines and tabs stay.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(commands) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if commands(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out.into()
 }
 
 #[cfg(test)]
@@ -353,14 +387,30 @@ mod tests {
 
     #[test]
     fn a_message_is_a_line_and_with_json_an_object_on_one_line() {
-        let mut plain = Printer { out: Vec::new(), json: false };
+        let mut plain = Printer { out: Vec::new(), json: false, escape: false };
         plain.print("news", "hello there").unwrap();
         assert_eq!(plain.out, b"news hello there\n");
-        let mut json = Printer { out: Vec::new(), json: true };
+        let mut json = Printer { out: Vec::new(), json: true, escape: true };
         json.print("news", "two\nlines \"quoted\"").unwrap();
         assert_eq!(json.out.iter().filter(|byte| **byte == b'\n').count(), 1);
         let value: serde_json::Value = serde_json::from_slice(&json.out).unwrap();
         assert_eq!((&value["topic"], &value["payload"]), (&"news".into(), &"two\nlines \"quoted\"".into()));
+    }
+
+    #[test]
+    fn a_terminal_gets_no_commands_of_a_message() {
+        let mut terminal = Printer { out: Vec::new(), json: false, escape: true };
+        terminal.print("n\u{9b}", "\u{1b}]0;title\u{7}\r\ttext\nnext é").unwrap();
+        let printed = String::from_utf8(terminal.out).unwrap();
+        assert_eq!(printed, "n\\u{9b} \\u{1b}]0;title\\u{7}\\r\ttext\nnext é\n");
+    }
+
+    #[test]
+    fn many_topics_are_a_number() {
+        let names = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(named(&names(3)), "0, 1, 2");
+        assert_eq!(named(&names(2000)), "2000 topics");
+        assert_eq!(named(&["x".repeat(1000)]), "1 topic");
     }
 
     #[test]
@@ -384,6 +434,8 @@ mod tests {
         assert_eq!(goodbye(Some(&frame)), "it is shutting down (1001)");
         let frame = CloseFrame { code: 4000.into(), reason: "why".into() };
         assert_eq!(goodbye(Some(&frame)), "why (4000)");
+        let frame = CloseFrame { code: 1009.into(), reason: "".into() };
+        assert!(goodbye(Some(&frame)).contains("roadcast.limits.message_bytes"));
         assert_eq!(goodbye(None), "without a reason");
     }
 

@@ -103,6 +103,8 @@ pub struct Config {
     pub policies: Policies,
     /// The bounds in force.
     pub limits: Arc<Limits>,
+    /// Whether someone set `limits.rpc_connections`.
+    pub rpc_connections_given: bool,
     /// How and what to log.
     pub logs: LogConfig,
 }
@@ -304,6 +306,7 @@ fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
         shutdown_grace: read.duration("roadcast.shutdown_grace")?,
         policies: policies(read)?,
         limits: Arc::new(limits(read)?),
+        rpc_connections_given: read.0.value("roadcast.limits.rpc_connections")?.1 != Origin::Default,
         logs: logs(read)?,
     })
 }

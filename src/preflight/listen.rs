@@ -88,7 +88,8 @@ pub fn rpc_listener(
 /// A listener for metrics or health (`key` named its address).
 pub fn admin_listener(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
     let listening = || {
-        let socket = bound(usable(address), false)?;
+        let address = usable(address);
+        let socket = once_let_go(|| bound(address, false), || tcp_lives(address))?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };

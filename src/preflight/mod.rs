@@ -63,6 +63,9 @@ const DESCRIPTORS_ELSEWHERE: u64 = 64;
 /// The fewest connections that are worth starting for, when their number is left to the descriptors.
 const CONNECTIONS_MIN: u64 = 64;
 
+/// The fewest RPC connections that are worth starting for, when their number is not set.
+const RPC_CONNECTIONS_MIN: usize = 16;
+
 /// Checks the machine against the configuration; binds nothing. Raises the soft limit of descriptors to the hard one,
 /// and where `limits.connections` is 0 puts the number that descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
@@ -71,6 +74,10 @@ pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     kernel::probe_io_uring()?;
     let descriptors = raise_descriptors();
     let limits = Arc::make_mut(&mut config.limits);
+    if !config.rpc_connections_given {
+        limits.rpc_connections =
+            rpc_connections(descriptors, limits.connections, limits.rpc_connections, config.shards);
+    }
     limits.connections = connections(descriptors, limits.connections, limits.rpc_connections, config.shards)?;
     Ok(Machine { kernel, descriptors })
 }
@@ -81,6 +88,20 @@ fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The RPC connections in force where nobody has set their number: fewer than by default if that makes the rest fit.
+fn rpc_connections(limit: u64, configured: usize, default: usize, shards: usize) -> usize {
+    let elsewhere = DESCRIPTORS_ELSEWHERE + shards as u64 * DESCRIPTORS_PER_SHARD;
+    let wanted = if configured == 0 { CONNECTIONS_MIN } else { configured as u64 };
+    let left = limit.saturating_sub(wanted + elsewhere);
+    // Left to the descriptors, connections get three times as many.
+    let share = if configured == 0 { left / 4 } else { left };
+    match usize::try_from(share).unwrap_or(usize::MAX) {
+        // Not worth starting for: the error says what all would need.
+        ..RPC_CONNECTIONS_MIN => default,
+        share => share.min(default),
+    }
 }
 
 /// The connections in force for what is configured (0: as many as descriptors allow).
@@ -114,6 +135,17 @@ mod tests {
         assert_eq!(connections(20_000, 0, 1024, 2).unwrap(), 20_000 - 1024 - 64 - 2 * (8 + 64));
         assert_eq!(connections(20_000, 500, 1024, 2).unwrap(), 500);
         assert_eq!(connections(u64::MAX, 0, 1024, 2).unwrap(), 16_000_000);
+    }
+
+    #[test]
+    fn rpc_connections_that_nobody_set_make_room() {
+        let shrunk = |limit, configured| rpc_connections(limit, configured, 1024, 2);
+        assert_eq!(shrunk(20_000, 0), 1024);
+        assert_eq!(shrunk(1024, 0), (1024 - 64 - 64 - 144) / 4);
+        assert!(connections(1024, 0, shrunk(1024, 0), 2).is_ok());
+        assert_eq!(shrunk(1024, 500), 1024 - 500 - 64 - 144);
+        // Nothing helps.
+        assert_eq!((shrunk(300, 0), shrunk(1024, 10_000)), (1024, 1024));
     }
 
     #[test]
