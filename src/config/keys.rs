@@ -26,7 +26,7 @@ pub static KEYS: &[Key] = &[
     key("http.address", Kind::Address, "127.0.0.1:8080", "Where clients connect."),
     key("rpc.listen", Kind::Rpc, "tcp://127.0.0.1:6001", "Where publishers connect."),
     key("websockets.path", Kind::Path, "/ws", "Path of the upgrade request; any other is answered with 404."),
-    key("websockets.allowed_origin", Kind::Text, "*", "Which `Origin` may connect: `*` for all, one origin, or a pattern with one `*`. Refused: 403."),
+    key("websockets.allowed_origin", Kind::Text, "*", "Which `Origin` may connect: `*` for all, one origin, or a pattern with one `*`; no list. Refused: 403."),
     key("websockets.broker", Kind::Text, "default", "The entry of `broadcast` that a client's command means when it names none."),
     key("websockets.pubsubs", Kind::Words, "", "RoadRunner 2.3.0's form: drivers, each a broker of its own name, the first the default one."),
     key("broadcast.*.driver", Kind::Text, "", "Driver of the broker of that name. Served: `memory`."),
