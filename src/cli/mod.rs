@@ -5,6 +5,7 @@
 pub mod args;
 mod check;
 mod dial;
+mod printer;
 pub mod publish;
 pub mod subscribe;
 

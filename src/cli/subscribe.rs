@@ -3,7 +3,6 @@
 //! One thread that sleeps in `poll` on the socket, on a pipe that a signal writes to, and on standard output, whose
 //! reader may go away. Lines are written together and flushed before each sleep.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -13,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::error::ProtocolError;
@@ -23,6 +22,7 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::args::SubscribeArgs;
 use super::dial::{self, DialError};
+use super::printer::Printer;
 use crate::config::ConfigError;
 
 /// For the upgrade and for the answer to the join, each. A guess: long for any network that a person waits for.
@@ -340,70 +340,9 @@ enum Payload {
     Topics(#[allow(dead_code, reason = "recognised by being a list")] Vec<String>),
 }
 
-/// A message as `--json` prints it.
-#[derive(Serialize)]
-struct Line<'a> {
-    topic: &'a str,
-    payload: &'a str,
-}
-
-/// Standard output, a line or a JSON object for each message.
-struct Printer<W: Write> {
-    out: W,
-    json: bool,
-    /// Where a terminal would obey control characters.
-    escape: bool,
-}
-
-impl<W: Write> Printer<W> {
-    fn print(&mut self, topic: &str, payload: &str) -> io::Result<()> {
-        if self.json {
-            serde_json::to_writer(&mut self.out, &Line { topic, payload })?;
-            self.out.write_all(b"\n")
-        } else if self.escape {
-            writeln!(self.out, "{} {}", escaped(topic), escaped(payload))
-        } else {
-            writeln!(self.out, "{topic} {payload}")
-        }
-    }
-}
-
-/// Text without what commands a terminal; its lines and tabs stay.
-fn escaped(text: &str) -> Cow<'_, str> {
-    let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(commands) {
-        return text.into();
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if commands(c) { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_is_a_line_and_with_json_an_object_on_one_line() {
-        let mut plain = Printer { out: Vec::new(), json: false, escape: false };
-        plain.print("news", "hello there").unwrap();
-        assert_eq!(plain.out, b"news hello there\n");
-        let mut json = Printer { out: Vec::new(), json: true, escape: true };
-        json.print("news", "two\nlines \"quoted\"").unwrap();
-        assert_eq!(json.out.iter().filter(|byte| **byte == b'\n').count(), 1);
-        let value: serde_json::Value = serde_json::from_slice(&json.out).unwrap();
-        assert_eq!((&value["topic"], &value["payload"]), (&"news".into(), &"two\nlines \"quoted\"".into()));
-    }
-
-    #[test]
-    fn a_terminal_gets_no_commands_of_a_message() {
-        let mut terminal = Printer { out: Vec::new(), json: false, escape: true };
-        terminal.print("n\u{9b}", "\u{1b}]0;title\u{7}\r\ttext\nnext é").unwrap();
-        let printed = String::from_utf8(terminal.out).unwrap();
-        assert_eq!(printed, "n\\u{9b} \\u{1b}]0;title\\u{7}\\r\ttext\nnext é\n");
-    }
 
     #[test]
     fn many_topics_are_a_number() {

@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod brokers;
 pub mod environment;
 pub mod error;
+mod guards;
 mod keys;
 pub mod schema;
 pub mod settings;

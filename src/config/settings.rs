@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::environment::{self, Environment};
 use super::error::{ConfigError, Notice, Origin};
+use super::guards;
 use super::schema::{self, Found, Key, Kind, Status, Value};
 use super::yaml::{self, Data, Node};
 
@@ -15,11 +16,6 @@ use super::yaml::{self, Data, Node};
 const OWN_SECTION: &str = "roadcast";
 /// Top-level keys that describe the file itself.
 const FILE_KEYS: [&str; 2] = ["version", "include"];
-/// Keys that keep people out: what is written for them must not be lost to a typo or an unset variable.
-const GUARDS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
-/// Edits between two names that are taken for the same one misspelt.
-const NEAR_MISS: usize = 2;
-
 /// A value as written; of lists, each item.
 #[derive(Clone, Debug)]
 struct Setting {
@@ -27,7 +23,7 @@ struct Setting {
     words: Vec<String>,
     list: bool,
     origin: Origin,
-    /// A variable that left one of [`GUARDS`] without what was meant.
+    /// A variable that left one of [`guards::KEYS`] without what was meant.
     unset: Option<String>,
 }
 
@@ -146,8 +142,8 @@ impl Settings {
                     if path.len() == 2 && matches!(schema::find(&path[..1]), Found::Section { .. }) {
                         self.unknown(&path, &origin)?;
                     } else if let [_, key] = path.as_slice()
-                        && let Some(near) = guard_section(section)
-                        && misspells_guard(&[near.to_owned(), key.clone()])
+                        && let Some(near) = guards::section(section)
+                        && guards::misspelt(&[near.to_owned(), key.clone()])
                     {
                         // Most variables are anybody's; this one was meant to keep people out.
                         self.elsewhere(&path, &origin)?;
@@ -253,7 +249,7 @@ impl Settings {
             let text = format!("{origin}: {at}: a `${{` without its `}}` is taken as it stands");
             self.notices.push(Notice::warning(text));
         }
-        let guards = GUARDS.contains(&key.path);
+        let guards = guards::KEYS.contains(&key.path);
         for name in unset.iter().filter(|_| !guards) {
             let text = format!(
                 "{origin}: {at}: ${{{name}}} is not set and counts as empty; ${{{name}:-…}} gives a default"
@@ -287,7 +283,7 @@ impl Settings {
         let nearest = schema::nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
         let problem = format!("no such key{nearest}");
         let own = path.first().is_some_and(|section| section.eq_ignore_ascii_case(OWN_SECTION));
-        if own || *origin == Origin::Override || misspells_guard(path) {
+        if own || *origin == Origin::Override || guards::misspelt(path) {
             return Err(ConfigError::value(origin, path.join("."), problem));
         }
         self.notices.push(Notice::warning(format!("{origin}: {}: {problem}", path.join("."))));
@@ -297,7 +293,7 @@ impl Settings {
     fn elsewhere(&mut self, path: &[String], origin: &Origin) -> Result<(), ConfigError> {
         let Some(section) = path.first() else { return Ok(()) };
         let lower = section.to_ascii_lowercase();
-        let guard = guard_section(&lower);
+        let guard = guards::section(&lower);
         let near = guard.or_else(|| schema::nearest_section(&lower));
         let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         let problem = format!("no section that is read{hint}");
@@ -383,24 +379,6 @@ impl Settings {
         }
         self.notices
     }
-}
-
-/// Whether a path that leads nowhere was meant for one of [`GUARDS`].
-fn misspells_guard(path: &[String]) -> bool {
-    GUARDS.iter().filter_map(|key| key.split_once('.')).any(|(section, leaf)| match path {
-        [written, key] => {
-            let distance = strsim::damerau_levenshtein(leaf, &key.to_ascii_lowercase());
-            section.eq_ignore_ascii_case(written) && distance <= NEAR_MISS
-        }
-        _ => false,
-    })
-}
-
-/// The section of [`GUARDS`] that a section which is not read was meant to be.
-fn guard_section(written: &str) -> Option<&'static str> {
-    let near = |section: &&str| strsim::damerau_levenshtein(section, written) <= NEAR_MISS;
-    let mut sections = GUARDS.iter().filter_map(|key| key.split('.').next());
-    sections.find(near).filter(|_| !schema::is_other_plugin(written))
 }
 
 fn expected(key: &Key) -> &'static str {

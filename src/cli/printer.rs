@@ -1,0 +1,75 @@
+//! How `roadcast subscribe` prints messages.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// A message as `--json` prints it.
+#[derive(Serialize)]
+struct Line<'a> {
+    topic: &'a str,
+    payload: &'a str,
+}
+
+/// Standard output, a line or a JSON object for each message.
+pub struct Printer<W: Write> {
+    /// Where to.
+    pub out: W,
+    /// Objects rather than lines.
+    pub json: bool,
+    /// Whether control characters are escaped in lines: a terminal would obey them.
+    pub escape: bool,
+}
+
+impl<W: Write> Printer<W> {
+    /// Prints one message; nothing is flushed.
+    pub fn print(&mut self, topic: &str, payload: &str) -> io::Result<()> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, &Line { topic, payload })?;
+            self.out.write_all(b"\n")
+        } else if self.escape {
+            writeln!(self.out, "{} {}", escaped(topic), escaped(payload))
+        } else {
+            writeln!(self.out, "{topic} {payload}")
+        }
+    }
+}
+
+/// Text without what commands a terminal; its lines and tabs stay.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(commands) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if commands(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_line_and_with_json_an_object_on_one_line() {
+        let mut plain = Printer { out: Vec::new(), json: false, escape: false };
+        plain.print("news", "hello there").unwrap();
+        assert_eq!(plain.out, b"news hello there\n");
+        let mut json = Printer { out: Vec::new(), json: true, escape: true };
+        json.print("news", "two\nlines \"quoted\"").unwrap();
+        assert_eq!(json.out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_slice(&json.out).unwrap();
+        assert_eq!((&value["topic"], &value["payload"]), (&"news".into(), &"two\nlines \"quoted\"".into()));
+    }
+
+    #[test]
+    fn a_terminal_gets_no_commands_of_a_message() {
+        let mut terminal = Printer { out: Vec::new(), json: false, escape: true };
+        terminal.print("n\u{9b}", "\u{1b}]0;title\u{7}\r\ttext\nnext é").unwrap();
+        let printed = String::from_utf8(terminal.out).unwrap();
+        assert_eq!(printed, "n\\u{9b} \\u{1b}]0;title\\u{7}\\r\ttext\nnext é\n");
+    }
+}

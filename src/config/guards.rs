@@ -1,0 +1,26 @@
+//! The keys that keep people out: a mistake there must not open what was closed.
+
+use super::schema;
+
+/// Keys that keep people out: what is written for them must not be lost to a typo or an unset variable.
+pub const KEYS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
+/// Edits between two names that are taken for the same one misspelt.
+const NEAR_MISS: usize = 2;
+
+/// Whether a path that leads nowhere was meant for one of [`KEYS`].
+pub fn misspelt(path: &[String]) -> bool {
+    KEYS.iter().filter_map(|key| key.split_once('.')).any(|(section, leaf)| match path {
+        [written, key] => {
+            let distance = strsim::damerau_levenshtein(leaf, &key.to_ascii_lowercase());
+            section.eq_ignore_ascii_case(written) && distance <= NEAR_MISS
+        }
+        _ => false,
+    })
+}
+
+/// The section of [`KEYS`] that a section which is not read was meant to be.
+pub fn section(written: &str) -> Option<&'static str> {
+    let near = |section: &&str| strsim::damerau_levenshtein(section, written) <= NEAR_MISS;
+    let mut sections = KEYS.iter().filter_map(|key| key.split('.').next());
+    sections.find(near).filter(|_| !schema::is_other_plugin(written))
+}
