@@ -87,7 +87,10 @@ fn send(to: &mut TcpStream, mut burst: &[u8], random: &mut StdRng) -> io::Result
             (true, _) => burst.len(),
             (_, true) => 1,
             // Small pieces as often as large ones.
-            _ => random.random_range(1..=1usize << random.random_range(0..=16u32)).min(burst.len()),
+            _ => {
+                let longest = 1usize << random.random_range(0..=16u32);
+                random.random_range(1..=longest).min(burst.len())
+            }
         };
         let (now, later) = burst.split_at(piece);
         to.write_all(now)?;
