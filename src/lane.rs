@@ -69,7 +69,7 @@ impl Wake {
 
 impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+        self.event().as_fd()
     }
 }
 
