@@ -18,12 +18,14 @@ pub fn check(bytes: &[u8]) {
     if matches!(codec, Codec::Proto | Codec::Raw) {
         assert_eq!(ours, read_by_prost(layout, body), "as the generated types read it");
     }
-    let Some(messages) = ours else { return };
+    let Some(mut messages) = ours else { return };
 
     let content = |(broker, payload, topics): &(String, Vec<u8>, Vec<String>)| {
         broker.len() + payload.len() + topics.iter().map(String::len).sum::<usize>()
     };
     assert!(messages.iter().map(content).sum::<usize>() <= body.len(), "nothing is multiplied");
+    // JSON and MSGPACK leave out what nothing is published for.
+    messages.retain(|(_, _, topics)| !topics.is_empty());
     for (codec, body) in [
         (Codec::Proto, proto(layout, &messages)),
         (Codec::Json, serde_json::to_vec(&json(layout, &messages)).unwrap()),
