@@ -140,7 +140,7 @@ fn main() {
     explore("a producer that met a full lane is woken (cost)", None, || {
         a_producer_that_met_a_full_lane_is_woken(4, 1)
     });
-    explore("two sleepers go on", Some(3), || two_sleepers_go_on(2));
-    explore("two sleepers go on for longer", Some(2), || two_sleepers_go_on(3));
+    explore("two sleepers go on", Some(4), || two_sleepers_go_on(2));
+    explore("two sleepers go on for longer", Some(3), || two_sleepers_go_on(3));
     explore("two producers wake one consumer", Some(3), two_producers_wake_one_consumer);
 }
