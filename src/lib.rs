@@ -30,4 +30,5 @@ pub mod ring;
 pub mod rpc;
 pub mod server;
 pub mod shard;
+mod sync;
 pub mod ws;

@@ -11,6 +11,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
+use roadcast::policy::Policies;
 use roadcast::publication;
 use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
 use roadcast::ws::origin::OriginRule;
@@ -39,6 +40,7 @@ impl Core {
             brokers: vec!["memory".into()],
             default_broker: BrokerId(0),
             demo_page: None,
+            policies: Policies::default(),
             shutdown_grace: Duration::from_secs(30),
         };
         let budget = Arc::new(ConnectionBudget::new(usize::MAX));

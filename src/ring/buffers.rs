@@ -13,7 +13,7 @@ pub const GROUP: u16 = 0;
 const BUFFERS: u16 = 256;
 
 /// Bytes of one buffer. Commands and upgrade requests fit; longer messages come in several.
-const BUFFER_BYTES: usize = 4096;
+const BUFFER_BYTES: usize = 2048;
 
 const PAGE_BYTES: usize = 4096;
 

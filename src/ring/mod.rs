@@ -353,7 +353,7 @@ impl EventLoop {
         }
     }
 
-    /// Ends a socket: closing alone would end nothing while an operation is under way on it.
+    /// Ends a socket. Closing alone would end nothing while an operation is under way on it.
     fn terminate(&mut self, id: ConnId, abort: bool) {
         if let Some(fd) = self.sockets.fd(id)
             && abort
@@ -361,9 +361,10 @@ impl EventLoop {
             // What the kernel still holds for it would otherwise live for minutes.
             let _ = socket2::SockRef::from(&fd).set_linger(Some(Duration::ZERO));
         }
-        self.shut_down(id, Shutdown::Both);
-        if let Some(socket) = self.sockets.live(id) {
-            socket.ending = true;
+        let Some(socket) = self.sockets.live(id) else { return };
+        socket.ending = true;
+        if !socket.is_quiet() {
+            self.shut_down(id, Shutdown::Both);
         }
         self.close_if_quiet(id);
     }

@@ -1,0 +1,54 @@
+//! The upgrade request: its answer does not depend on how it arrives, and is one HTTP response.
+
+use roadcast::ws::origin::OriginRule;
+use roadcast::ws::upgrade::{Answer, Head, Rules, parse};
+
+use super::pieces;
+
+/// First byte: which rules apply, and how the rest is cut.
+pub fn check(bytes: &[u8]) {
+    let Some((&first, bytes)) = bytes.split_first() else { return };
+    let rules = Rules {
+        path: "/ws".into(),
+        echo_path: (first & 1 != 0).then(|| "/echo".into()),
+        origin: OriginRule::new(if first & 2 != 0 { "https://*.example.org" } else { "" }),
+        demo: first & 4 != 0,
+    };
+    let whole = parse(bytes, 0, &rules);
+    if let Head::Complete { head_len, answer } = &whole {
+        assert!(*head_len <= bytes.len());
+        is_http(answer);
+    }
+
+    let mut seen = 0;
+    for piece in pieces(bytes, first) {
+        let arrived = &bytes[..seen + piece.len()];
+        match parse(arrived, seen, &rules) {
+            Head::Incomplete => seen = arrived.len(),
+            Head::Complete { head_len, answer } => {
+                let Head::Complete { head_len: of_whole, answer: to_whole } = &whole else {
+                    panic!("complete only in pieces");
+                };
+                assert_eq!(&answer, to_whole, "in pieces and as a whole");
+                // What is refused is discarded, wherever it ends.
+                if matches!(answer, Answer::Upgrade { .. }) {
+                    assert_eq!(head_len, *of_whole);
+                }
+                return;
+            }
+        }
+    }
+    assert_eq!(whole, Head::Incomplete, "complete only as a whole");
+}
+
+fn is_http(answer: &Answer) {
+    let (expected, response) = match answer {
+        Answer::Upgrade { response, .. } => (101, response),
+        Answer::Refuse { status, response } => (*status, response),
+        Answer::DemoPage { .. } => return,
+    };
+    let mut headers = [httparse::EMPTY_HEADER; 16];
+    let mut parsed = httparse::Response::new(&mut headers);
+    assert!(parsed.parse(response).is_ok_and(|status| status.is_complete()), "{response:?}");
+    assert_eq!(parsed.code, Some(expected));
+}
