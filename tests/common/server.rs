@@ -133,6 +133,12 @@ impl Server {
         rustix::process::kill_process(pid, signal).expect("the server can be signalled");
     }
 
+    /// Threads of the process, those of the kernel on its behalf included.
+    pub fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process runs");
+        tasks.count()
+    }
+
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
