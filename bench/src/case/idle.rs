@@ -25,10 +25,15 @@ pub fn run(
     progress: &Progress,
 ) -> Result<()> {
     let plan = Plan { topics, payload: STAMP_BYTES, window: 1, spin: false, publishers: 0 };
+    // A server keeps what it has freed for its next use, so every round counts from its start.
+    let starts: Vec<_> = contenders
+        .iter()
+        .map(|contender| contender.server.pid().and_then(|pid| rss_bytes(pid).ok()))
+        .collect();
     for round in 1..=case.rounds {
-        for contender in contenders.iter_mut() {
+        for (contender, start) in contenders.iter_mut().zip(&starts) {
             progress.step(round, case.rounds, &contender.record.label);
-            let measured = measure(contender, connections, plan.clone());
+            let measured = measure(contender, connections, plan.clone(), *start);
             match measured {
                 Ok(round) => contender.record.rounds.push(round),
                 Err(error) => missing.push(format!("{}: {error:#}", contender.record.label)),
@@ -38,18 +43,22 @@ pub fn run(
     Ok(())
 }
 
-fn measure(contender: &Contender, connections: usize, plan: Plan) -> Result<Round> {
+fn measure(
+    contender: &Contender,
+    connections: usize,
+    plan: Plan,
+    rss_at_start: Option<u64>,
+) -> Result<Round> {
     let mut round = Round::new();
     let pid = contender.server.pid();
-    let rss = || pid.map(rss_bytes).transpose();
-    let (rss_before, kernel_before) = (rss()?, kernel_bytes()?);
+    let kernel_before = kernel_bytes()?;
     let mut fleet = fleet(&contender.server, plan, Clock::start())?;
     fleet.grow(connections, WINDOW)?;
     std::thread::sleep(SETTLE);
     fleet.turn(std::time::Duration::ZERO)?;
     let kib_each =
         |before: u64, after: u64| after.saturating_sub(before) as f64 / 1024.0 / connections as f64;
-    if let (Some(before), Some(after)) = (rss_before, rss()?) {
+    if let (Some(before), Some(after)) = (rss_at_start, pid.map(rss_bytes).transpose()?) {
         round.insert(Metric::RssAtStart, before as f64 / 1024.0 / 1024.0);
         round.insert(Metric::RssPerConnection, kib_each(before, after));
     }
