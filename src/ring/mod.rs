@@ -119,7 +119,7 @@ impl EventLoop {
     fn take_entries(&mut self) {
         for _ in 0..LANE_TURN {
             if !self.shard.wants_entries() {
-                self.counters.log_stalls.add(1);
+                self.counters.log_stalls.add(u64::from(!self.lanes.down.is_empty()));
                 return;
             }
             let Some(entry) = self.lanes.down.pop() else { return };

@@ -187,7 +187,7 @@ impl Shard {
         let topic = self.topics.at(left.topic);
         let record = topic.unsubscribe(left.record, &mut self.connections);
         let behind = topic.log.frames_behind(record.position);
-        if behind > 0 && topic.parked {
+        if behind > 0 && !topic.active {
             // A round finds out what the others still wait for.
             self.activate(self.topics.id(left.topic));
         }

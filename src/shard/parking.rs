@@ -74,6 +74,7 @@ impl Shard {
         for place in 0..connection.topics.len() {
             let member = self.connections.peek(id.index).topics[place];
             if self.topics.peek(member.topic).is_behind(member.record) {
+                self.topics.at(member.topic).revisit(member.record);
                 self.activate(self.topics.id(member.topic));
             }
         }

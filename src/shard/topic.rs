@@ -125,6 +125,8 @@ impl Topic {
     pub fn unsubscribe(&mut self, index: u32, connections: &mut Connections) -> Subscriber {
         let mut hole = index;
         let removed = self.subscribers[hole as usize];
+        // What it alone waited for in the log is found out by another round.
+        self.again |= hole < self.cursor && removed.position < self.log.head();
         if hole < self.cursor {
             self.cursor -= 1;
             self.move_record(self.cursor, hole, connections);
@@ -142,6 +144,11 @@ impl Topic {
             self.subscribers[to as usize] = record;
             connections.moved_record(record.connection, record.place, to);
         }
+    }
+
+    /// Has the record at `index` visited again, also if the round under way has passed it.
+    pub fn revisit(&mut self, index: u32) {
+        self.again |= index < self.cursor;
     }
 
     /// Tells a record where its connection's list now names this topic.

@@ -132,3 +132,25 @@ fn another_topic_of_the_same_connection_still_disconnects() {
     assert_eq!(rig.counters.overflows.value(), 1);
     assert!(rig.tasks().iter().any(|task| matches!(task, Task::Report(..))));
 }
+
+/// A round of more subscribers than a batch has sends: the laggard is parked in the first batch and drains in the second.
+#[test]
+fn who_has_room_again_in_the_middle_of_a_round_gets_the_newest_all_the_same() {
+    let mut rig = rig();
+    let id = rig.member(&["ticks.x"]);
+    let _others: Vec<_> = (0..150).map(|_| rig.member(&["ticks.x"])).collect();
+    rig.publish("ticks.x", &letter(0));
+    rig.sweep_with(|to, _| if to == id { Taken::Bytes(5) } else { Taken::All });
+    for n in 1..5 {
+        rig.publish("ticks.x", &letter(n));
+        rig.sweep();
+    }
+    rig.publish("ticks.x", &letter(5));
+    rig.batch(|_, _| Taken::All);
+    rig.shard.writable(id);
+    rig.sweep();
+    rig.tasks();
+    rig.shard.check_invariants();
+    assert_eq!(rig.taken(id).last_chunk(), Some(b"f\"}"));
+    assert_eq!(rig.shard.standing().parked_bytes, 0);
+}
