@@ -226,11 +226,6 @@ impl<T> Receiver<T> {
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
-
-    /// Whether the other end is gone.
-    pub fn is_abandoned(&self) -> bool {
-        self.queue.is_abandoned()
-    }
 }
 
 #[cfg(test)]

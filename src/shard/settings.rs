@@ -91,3 +91,14 @@ impl ConnectionBudget {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_alone_is_the_answer_without_its_body() {
+        let page = Page::new(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n<p>".to_vec());
+        assert_eq!(page.answer(false).strip_prefix(page.answer(true)), Some(&b"<p>"[..]));
+    }
+}

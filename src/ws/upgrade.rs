@@ -16,7 +16,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use httparse::{Error, Request, Status};
 
 use super::origin::OriginRule;
-pub use answer::{head_too_large, page, request_timeout, service_unavailable};
+pub use answer::{head_too_large, request_timeout, service_unavailable};
 use answer::{refuse, refuse_method, refuse_without_upgrade, switching_protocols};
 
 /// Bytes of a request head. Past it: 431. The usual bound of web servers is 8 KiB too (nginx, Apache).
@@ -71,7 +71,7 @@ pub enum Answer {
         /// The whole 101 response.
         response: Vec<u8>,
     },
-    /// Send the demo page (see [`page`]), then close.
+    /// Send the demo page, then close. The caller has it.
     DemoPage {
         /// The request was HEAD: send the page's head only.
         head_only: bool,

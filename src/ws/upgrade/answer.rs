@@ -56,17 +56,6 @@ pub fn service_unavailable() -> Vec<u8> {
     )
 }
 
-/// The 200 with an HTML page, or only its head.
-pub fn page(html: &str, head_only: bool) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n\
-         Content-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n",
-        html.len()
-    );
-    let content = if head_only { "" } else { html };
-    [head.as_bytes(), content.as_bytes()].concat()
-}
-
 fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> {
     let phrase = match status {
         400 => "Bad Request",
