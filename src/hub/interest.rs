@@ -38,6 +38,11 @@ impl Interest {
         Self { topics: Slab::new(), by_name: Vec::new(), by_shard: vec![HashMap::new(); shards] }
     }
 
+    /// Topics that somebody wants.
+    pub(super) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
     /// The topic of that name, if anybody wants it.
     pub(super) fn find(&self, broker: BrokerId, name: &str) -> Option<Slot> {
         self.by_name.get(usize::from(broker.0))?.get(name).copied()

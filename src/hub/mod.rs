@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! stream     RPC listeners and streams, TCP or Unix
-//! socket     one task an RPC connection: calls in, answers out
+//! socket     one task an RPC connection: reading and writing
+//! calls      calls in, answers out
 //! publish    a request's messages to their brokers
 //! broker     memory: straight on
 //! sequencer  encode once, one order a topic
@@ -12,6 +13,8 @@
 //! up         answers to interest                               the lanes up
 //! ```
 //!
+//! [`Core`] is all of it but the runtime, the sockets and the clock, which [`run`] puts around it.
+//!
 //! Shutting down has three stages. *Finishing*: nobody is accepted any more, neither here nor by the shards; calls
 //! that have been read are worked through, later ones get errors. *Draining*: the lanes have their last entry, and
 //! whatever still waits for room gets an error. *End*: the shards have let go or the grace is over; connections close.
@@ -19,6 +22,8 @@
 //! Deliberately absent: state outside [`run`]'s own, so that there may be several hubs.
 
 mod broker;
+mod calls;
+mod core;
 mod interest;
 mod publish;
 mod room;
@@ -41,16 +46,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use self::broker::{Broker, Inlet, Memory};
-use self::publish::Hub;
-use self::room::Room;
-use self::sequencer::{Sequencer, Stage};
+pub use self::calls::{Caller, Calls};
+pub use self::core::Core;
+use self::sequencer::Sequencer;
 use self::stream::Accepting;
 pub use self::stream::RpcListener;
 use self::up::Watch;
 use crate::lane::Wake;
 use crate::limits::Limits;
-use crate::mesh::{BrokerId, Down, HubEnd};
+use crate::mesh::{BrokerId, HubEnd};
 use crate::metrics::{Counter, counters};
 use crate::pulse::{Pulse, Watched};
 
@@ -185,22 +189,9 @@ async fn serve(
     shutdown: &ShutdownHandle,
     ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let HubEnd { down, up, wake } = end;
-    let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
-    let counters = config.counters;
-    let sequencer = Rc::new(Sequencer::new(room, config.limits, counters.clone()));
-    let open = |(place, (name, driver)): (usize, (String, Driver))| {
-        let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
-        let broker: Box<dyn Broker> = match driver {
-            Driver::Memory => Box::new(Memory { inlet }),
-        };
-        tracing::debug!(broker = name, state = ?broker.state(), "broker opened");
-        (name, broker)
-    };
-    let brokers = config.brokers.into_iter().enumerate().map(open).collect();
-    let hub = Rc::new(Hub { sequencer: sequencer.clone(), brokers, default_broker: config.default_broker });
-
-    let watch = Watch::new(up, wake)?;
+    let Core { hub, questions } = Core::new(&config, end);
+    let (sequencer, counters) = (hub.sequencer.clone(), config.counters);
+    let watch = Watch::new(questions)?;
     let accepting = match config.rpc {
         None => None,
         Some(listener) => {
@@ -235,18 +226,14 @@ async fn serve(
 
 /// Works through what has been read, until the deadline at most.
 async fn finish(sequencer: &Sequencer, deadline: Instant) {
-    sequencer.stage.set(Stage::Finishing);
-    sequencer.room.borrow_mut().announce(|| Down::StopAccepting);
-    sequencer.wake_shards();
+    sequencer.stop_accepting();
     // Whoever is not done by then gets an error.
     let _ = timeout_at(deadline, sequencer.idle()).await;
 }
 
 /// Ends the lanes and answers calls with errors until the shards have let go, or the deadline.
 async fn drain(sequencer: &Sequencer, deadline: Instant) {
-    sequencer.stage.set(Stage::Draining);
-    sequencer.room.borrow_mut().end();
-    sequencer.wake_shards();
+    sequencer.drain();
     // Whoever waited for room says so to its caller first, however late it is.
     let _ = timeout(LAST_ANSWERS, sequencer.idle()).await;
     sleep_until(deadline.min(Instant::now() + LAST_ANSWERS)).await;

@@ -148,6 +148,11 @@ impl Room {
         Self { lanes, interest, waiting: VecDeque::new(), counters, ended: false }
     }
 
+    /// Topics that some shard wants.
+    pub(super) fn topics(&self) -> usize {
+        self.interest.len()
+    }
+
     /// Whether any shard wants the topic.
     pub(super) fn is_wanted(&self, broker: BrokerId, name: &str) -> bool {
         self.interest.find(broker, name).is_some()

@@ -17,7 +17,7 @@ use super::room::{Offer, Room};
 use super::stream::{Peer, Stream};
 use crate::limits::Limits;
 use crate::log_rate::LogRate;
-use crate::mesh::BrokerId;
+use crate::mesh::{BrokerId, Down};
 use crate::publication::{self, TooLarge};
 
 /// How far shutting down has come.
@@ -103,11 +103,29 @@ impl Sequencer {
         InFlight(self)
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.get() > 0
+    }
+
     /// Ends when no call is being worked on.
     pub(super) async fn idle(&self) {
-        while self.in_flight.get() > 0 {
+        while self.is_busy() {
             self.idle.notified().await;
         }
+    }
+
+    /// Shutting down begins: what has been read is worked through, later calls get errors, shards accept nobody.
+    pub(super) fn stop_accepting(&self) {
+        self.stage.set(Stage::Finishing);
+        self.room.borrow_mut().announce(|| Down::StopAccepting);
+        self.wake_shards();
+    }
+
+    /// The lanes get their last entry; what still waits for room, and every later call, gets an error.
+    pub(super) fn drain(&self) {
+        self.stage.set(Stage::Draining);
+        self.room.borrow_mut().end();
+        self.wake_shards();
     }
 
     /// Encodes a publication once and hands it to every interested shard, in one order per topic.

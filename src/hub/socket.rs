@@ -1,11 +1,8 @@
-//! The RPC socket: one task a connection, which reads calls, works through them in order and writes their answers.
+//! The RPC socket: one task a connection, which reads calls, has them worked through ([`Calls`]) and writes their answers.
 //!
 //! Invariants worth naming:
-//! - **Answers of one read leave in one write**, but an answer never waits for something that may take long: they are
-//!   flushed before a publication that waits for room, and in between a call of many publications.
-//! - **A connection holds what it reads, bounded**: one buffer (at most a frame and a read), the answers of that
-//!   buffer (at most [`ANSWERS_BYTES`] and one more). Who does not read answers is not read from.
-//! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller loses nothing.
+//! - **A connection holds what it reads, bounded**: one buffer, at most a frame and a read. Who does not read answers is not
+//!   read from.
 //! - A task gives way by a turn of the ring (a no-op): the runtime submits operations only when it parks, so merely
 //!   yielding would leave the reads and writes of all other connections unsubmitted.
 
@@ -17,18 +14,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::broker::Publishing;
+use super::calls::{Caller, Calls};
 use super::publish::Hub;
-use super::sequencer::{PublishError, Stage};
 use super::stream::{Accepting, Peer, Stream};
-use crate::rpc::{self, Call, CallError, Decoded, Layout, Method, Request, Violation};
+use crate::rpc::Violation;
 
 /// Bytes asked for in one read, at least.
 const READ_BYTES: usize = 64 * 1024;
-/// Answers are written at the latest when this many bytes are due.
-const ANSWERS_BYTES: usize = 256 * 1024;
-/// Publications after which other connections get their turn: about the work of one read of small calls.
-const TURN_PUBLICATIONS: u32 = 64;
 /// How long accepting pauses when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a violator may go on sending before its connection is closed with its input unread.
@@ -78,15 +70,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
-    let mut connection = Connection {
-        hub: hub.clone(),
-        stream,
-        answers: Vec::new(),
-        turn: 0,
-        broken: None,
-        empty_topic_seen: false,
-        peer,
-    };
+    let calls = Calls::new(hub.clone(), stream.clone(), peer);
+    let mut connection = Connection { calls, stream, rpc_timeout: hub.sequencer.limits.rpc_timeout };
     let counters = &hub.sequencer.counters;
     match connection.run().await {
         End::Closed => {}
@@ -115,17 +100,21 @@ enum End {
     Broken(io::Error),
 }
 
+impl Caller for Rc<Stream> {
+    async fn write_answers(&self, answers: Vec<u8>, timeout: Duration) -> (io::Result<()>, Vec<u8>) {
+        self.write_all(answers, timeout).await
+    }
+
+    async fn give_way(&self) {
+        // It cannot fail in a way that matters: its turn is all that is wanted of it.
+        let _ = tokio_uring::no_op().await;
+    }
+}
+
 struct Connection {
-    hub: Rc<Hub>,
+    calls: Calls<Rc<Stream>>,
     stream: Rc<Stream>,
-    /// Due to the caller.
-    answers: Vec<u8>,
-    /// Publications since other connections last had their turn.
-    turn: u32,
-    /// Why answers can be written no more.
-    broken: Option<io::Error>,
-    empty_topic_seen: bool,
-    peer: Peer,
+    rpc_timeout: Duration,
 }
 
 impl Connection {
@@ -149,181 +138,21 @@ impl Connection {
                 Err(error) => return End::Broken(error),
             }
 
-            let hub = self.hub.clone();
-            let in_flight = hub.sequencer.in_flight();
-            let refused = hub.sequencer.stage.get() > Stage::Serving;
-            let (consumed, decoded) = self.work(&input, refused).await;
-            self.flush().await;
-            drop(in_flight);
-            if let Some(error) = self.broken.take() {
-                return End::Broken(error);
-            }
-            match decoded {
-                Ok(bytes) => frame_bytes = bytes,
-                Err(violation) => return End::Violation(violation),
-            }
+            let consumed = match self.calls.take(&input).await {
+                Ok((consumed, Ok(bytes))) => {
+                    frame_bytes = bytes;
+                    consumed
+                }
+                Ok((_, Err(violation))) => return End::Violation(violation),
+                Err(error) => return End::Broken(error),
+            };
             input.drain(..consumed);
             if input.is_empty() {
                 deadline = None;
             } else if consumed > 0 || deadline.is_none() {
-                deadline = Some(Instant::now() + self.hub.sequencer.limits.rpc_timeout);
+                deadline = Some(Instant::now() + self.rpc_timeout);
             }
         }
-    }
-
-    /// Works through all whole calls of a buffer; says how many bytes they were, and how many the next one needs.
-    async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, Violation>) {
-        let mut consumed = 0;
-        loop {
-            match rpc::decode(&input[consumed..], self.hub.sequencer.limits.rpc_frame_bytes) {
-                Ok(Decoded::Whole { value, bytes }) => {
-                    self.hub.sequencer.counters.calls.add(1);
-                    self.call(&value, refused).await;
-                    consumed += bytes;
-                    if self.answers.len() > ANSWERS_BYTES {
-                        self.flush().await;
-                    }
-                }
-                Ok(Decoded::Partial { bytes }) => return (consumed, Ok(bytes)),
-                Err(violation) => return (consumed, Err(violation)),
-            }
-        }
-    }
-
-    async fn call(&mut self, call: &Call<'_>, refused: bool) {
-        let (method, request) = match self.accepted(call, refused) {
-            Ok(accepted) => accepted,
-            Err(text) => return rpc::encode_error(&mut self.answers, call, &text),
-        };
-        if method.asynchronous {
-            rpc::encode_ok(&mut self.answers, call, true);
-        }
-        let result = self.publish(method.layout, &request).await;
-        if let Err(error) = &result {
-            self.count(error);
-        }
-        match result {
-            Ok(()) if method.asynchronous => {}
-            Ok(()) => rpc::encode_ok(&mut self.answers, call, true),
-            Err(error) if method.asynchronous => {
-                self.hub.sequencer.counters.failures_after_ok.add(1);
-                warn!(peer = %self.peer, %error, "publication lost after PublishAsync was answered");
-            }
-            Err(error) => rpc::encode_error(&mut self.answers, call, &error.to_string()),
-        }
-    }
-
-    /// Everything that can be wrong with a call before anything of it is published; the error is the answer's text.
-    fn accepted<'a>(&self, call: &Call<'a>, refused: bool) -> Result<(Method, Request<'a>), String> {
-        let counters = &self.hub.sequencer.counters;
-        if refused {
-            self.count(&PublishError::ShuttingDown);
-            return Err(PublishError::ShuttingDown.to_string());
-        }
-        let read = || {
-            let method = call.method()?;
-            Ok((method, call.request(method.layout)?))
-        };
-        let (method, request) = read().map_err(|error: CallError<'_>| {
-            let (counter, kind) = match error {
-                CallError::Service(_) | CallError::Method(_) | CallError::IllFormed(_) => {
-                    (&counters.errors_method, "method")
-                }
-                CallError::Codec(_) => (&counters.errors_codec, "codec"),
-                CallError::Body { .. } => (&counters.errors_body, "body"),
-            };
-            counter.add(1);
-            let text = error.to_string();
-            self.hub.sequencer.say_error(kind, self.peer, &text);
-            text
-        })?;
-        self.hub.check(method.layout, &request).map_err(|error| {
-            self.count(&error);
-            error.to_string()
-        })?;
-        Ok((method, request))
-    }
-
-    fn count(&self, error: &PublishError) {
-        let counters = &self.hub.sequencer.counters;
-        let (counter, kind) = match error {
-            PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => {
-                (&counters.errors_size, "size")
-            }
-            PublishError::UnknownBroker { .. } => (&counters.errors_broker, "broker"),
-            PublishError::ShuttingDown => (&counters.errors_shutdown, "shutdown"),
-        };
-        counter.add(1);
-        self.hub.sequencer.say_error(kind, self.peer, &error.to_string());
-    }
-
-    async fn publish(&mut self, layout: Layout, request: &Request<'_>) -> Result<(), PublishError> {
-        let hub = self.hub.clone();
-        let mut published = 0;
-        for message in request.messages() {
-            let targets = hub.targets(layout, &message)?;
-            for topic in message.topics() {
-                if topic.is_empty() {
-                    self.skip_empty_topic();
-                } else {
-                    for (place, (_, broker)) in
-                        hub.brokers.iter().enumerate().take(targets.end).skip(targets.start)
-                    {
-                        hub.sequencer.counters.publications.add(1);
-                        if let Some(counter) = hub.sequencer.counters.by_broker.get(place) {
-                            counter.add(1);
-                        }
-                        match broker.publish(topic, message.payload) {
-                            Publishing::Now(result) => result?,
-                            Publishing::Later(result) => {
-                                self.flush().await;
-                                result.await?;
-                            }
-                        }
-                    }
-                }
-                published += 1;
-                self.turn += 1;
-                if self.turn >= TURN_PUBLICATIONS {
-                    if published >= TURN_PUBLICATIONS {
-                        self.flush().await;
-                    }
-                    self.give_way().await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn skip_empty_topic(&mut self) {
-        self.hub.sequencer.counters.empty_topics.add(1);
-        if !std::mem::replace(&mut self.empty_topic_seen, true) {
-            warn!(peer = %self.peer, "a message names an empty topic: skipped, and not said again for this connection");
-        }
-    }
-
-    async fn give_way(&mut self) {
-        self.turn = 0;
-        self.hub.sequencer.wake_shards();
-        // It cannot fail in a way that matters: its turn is all that is wanted of it.
-        let _ = tokio_uring::no_op().await;
-    }
-
-    /// Writes the answers that are due.
-    async fn flush(&mut self) {
-        self.hub.sequencer.wake_shards();
-        if self.answers.is_empty() {
-            return;
-        }
-        let answers = std::mem::take(&mut self.answers);
-        if self.broken.is_none() {
-            let (result, answers) =
-                self.stream.write_all(answers, self.hub.sequencer.limits.rpc_timeout).await;
-            self.broken = result.err();
-            self.answers = answers;
-        }
-        self.answers.clear();
-        self.answers.shrink_to(ANSWERS_BYTES);
     }
 
     /// Closing while input is unread would reset the connection and destroy answers that are under way.

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::mesh::{ShardEnd, TopicId, Up, mesh};
+use crate::mesh::{Down, ShardEnd, TopicId, Up, mesh};
 use crate::rpc::{self, Codec, Decoded};
 
 mod calls;

@@ -15,47 +15,41 @@ use crate::mesh::Up;
 const TURN_ENTRIES: usize = 256;
 
 /// The hub's receiving ends.
-pub(super) struct Watch {
+pub(super) struct Questions {
     up: Vec<Receiver<Up>>,
     wake: Arc<Wake>,
-    /// The eventfd, under the one safe type of tokio that takes any readable descriptor.
-    eventfd: pipe::Receiver,
 }
 
-impl Watch {
-    /// Fails when the wake-up cannot be watched.
-    pub(super) fn new(up: Vec<Receiver<Up>>, wake: Arc<Wake>) -> io::Result<Self> {
-        let eventfd = pipe::Receiver::from_owned_fd_unchecked(wake.as_fd().try_clone_to_owned()?)?;
-        Ok(Self { up, wake, eventfd })
+impl Questions {
+    pub(super) fn new(up: Vec<Receiver<Up>>, wake: Arc<Wake>) -> Self {
+        Self { up, wake }
     }
 
-    /// Runs for ever. `woken` is called after each wake-up, and once more after the hub has said that it sleeps.
-    pub(super) async fn run(mut self, hub: Rc<Hub>, woken: impl Fn()) {
-        loop {
-            woken();
-            let taken = self.take(&hub);
-            let moved = hub.sequencer.room.borrow_mut().advance();
-            hub.sequencer.wake_shards();
-            if taken || moved {
-                // A turn of the ring: see the RPC socket.
-                let _ = tokio_uring::no_op().await;
-                continue;
-            }
+    /// Answers some questions, and moves on what waits for room. Says whether there was anything to do.
+    pub(super) fn turn(&mut self, hub: &Hub) -> bool {
+        let taken = self.take(hub);
+        let moved = hub.sequencer.room.borrow_mut().advance();
+        hub.sequencer.wake_shards();
+        taken || moved
+    }
 
-            self.wake.fall_asleep();
-            hub.sequencer.room.borrow().want_room();
-            // Look again after saying so: what came before it wakes nobody.
-            woken();
-            if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
-                self.wake.stay_awake();
-                continue;
-            }
-            // An error here is an error of the runtime; the lanes are looked at all the same.
-            let _ = self.eventfd.readable().await;
-            // Until it would block: only then does the runtime watch for the next one.
-            while self.eventfd.try_read(&mut [0; 8]).is_ok() {}
-            self.wake.stay_awake();
+    /// Says that the hub sleeps from now on. [`Questions::may_sleep`] must be asked before it does.
+    pub(super) fn fall_asleep(&self, hub: &Hub) {
+        self.wake.fall_asleep();
+        hub.sequencer.room.borrow().want_room();
+    }
+
+    /// Looks again after saying so: what came before it wakes nobody.
+    pub(super) fn may_sleep(&self, hub: &Hub) -> bool {
+        if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
+            self.stay_awake();
+            return false;
         }
+        true
+    }
+
+    pub(super) fn stay_awake(&self) {
+        self.wake.stay_awake();
     }
 
     fn take(&mut self, hub: &Hub) -> bool {
@@ -85,5 +79,43 @@ impl Watch {
             }
         }
         taken
+    }
+}
+
+/// The task around them.
+pub(super) struct Watch {
+    questions: Questions,
+    /// The eventfd, under the one safe type of tokio that takes any readable descriptor.
+    eventfd: pipe::Receiver,
+}
+
+impl Watch {
+    /// Fails when the wake-up cannot be watched.
+    pub(super) fn new(questions: Questions) -> io::Result<Self> {
+        let eventfd = pipe::Receiver::from_owned_fd_unchecked(questions.wake.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { questions, eventfd })
+    }
+
+    /// Runs for ever. `woken` is called after each wake-up, and once more after the hub has said that it sleeps.
+    pub(super) async fn run(mut self, hub: Rc<Hub>, woken: impl Fn()) {
+        loop {
+            woken();
+            if self.questions.turn(&hub) {
+                // A turn of the ring: see the RPC socket.
+                let _ = tokio_uring::no_op().await;
+                continue;
+            }
+
+            self.questions.fall_asleep(&hub);
+            woken();
+            if !self.questions.may_sleep(&hub) {
+                continue;
+            }
+            // An error here is an error of the runtime; the lanes are looked at all the same.
+            let _ = self.eventfd.readable().await;
+            // Until it would block: only then does the runtime watch for the next one.
+            while self.eventfd.try_read(&mut [0; 8]).is_ok() {}
+            self.questions.stay_awake();
+        }
     }
 }
