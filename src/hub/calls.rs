@@ -24,7 +24,7 @@ use crate::rpc::{self, Call, CallError, Decoded, Layout, Method, Request, Violat
 /// Answers are written at the latest when this many bytes are due.
 const ANSWERS_BYTES: usize = 256 * 1024;
 /// Publications after which other connections get their turn: about the work of one read of small calls.
-const TURN_PUBLICATIONS: u32 = 64;
+const TURN_PUBLICATIONS: u32 = 256;
 
 /// The other end of an RPC connection, as far as working through its calls needs it.
 pub trait Caller {

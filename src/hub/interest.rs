@@ -25,6 +25,13 @@ pub(super) struct Topic {
     pub(super) shards: SmallVec<[(usize, TopicId); 2]>,
 }
 
+impl Topic {
+    /// What it is found by.
+    pub(super) fn key(&self) -> (BrokerId, Rc<str>) {
+        (self.broker, self.name.clone())
+    }
+}
+
 /// The map, both ways: by name for publications, by a shard's own name for giving up.
 #[derive(Debug)]
 pub(super) struct Interest {

@@ -59,7 +59,7 @@ struct Lane {
 #[derive(Debug)]
 struct Waiting {
     broker: BrokerId,
-    name: Box<str>,
+    name: Rc<str>,
     frame: Arc<[u8]>,
     /// Dropped unsent when the publication is refused.
     done: Option<oneshot::Sender<()>>,
@@ -153,9 +153,9 @@ impl Room {
         self.interest.len()
     }
 
-    /// Whether any shard wants the topic.
-    pub(super) fn is_wanted(&self, broker: BrokerId, name: &str) -> bool {
-        self.interest.find(broker, name).is_some()
+    /// A topic that some shard wants, good for [`Room::publish`] until the next change of interest.
+    pub(super) fn wanted(&self, broker: BrokerId, name: &str) -> Option<Slot> {
+        self.interest.find(broker, name).filter(|_| !self.ended)
     }
 
     /// A shard wants a topic: its answer, then every later publication. Says whether nobody wanted it before.
@@ -198,10 +198,7 @@ impl Room {
     }
 
     /// Publishes to all interested shards at once, now or as soon as every one of their lanes has room.
-    pub(super) fn publish(&mut self, broker: BrokerId, name: &str, frame: Arc<[u8]>) -> Offer {
-        let Some(slot) = self.interest.find(broker, name).filter(|_| !self.ended) else {
-            return Offer::Pushed;
-        };
+    pub(super) fn publish(&mut self, slot: Slot, frame: Arc<[u8]>) -> Offer {
         let cost = frame.len() as u64;
         if self.fits(slot, cost) {
             self.push(slot, &frame);
@@ -210,7 +207,8 @@ impl Room {
         let (done, waits) = oneshot::channel();
         self.counters.publications_waited.add(1);
         self.block(slot, cost, self.waiting.is_empty());
-        self.waiting.push_back(Waiting { broker, name: name.into(), frame, done: Some(done) });
+        let (broker, name) = self.interest.topic(slot).key();
+        self.waiting.push_back(Waiting { broker, name, frame, done: Some(done) });
         self.want_room();
         // Look again after asking: what was taken before the question wakes nobody.
         let shards = &self.interest.topic(slot).shards;

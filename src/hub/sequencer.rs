@@ -135,10 +135,8 @@ impl Sequencer {
         }
         let bytes_max = self.limits.publication_bytes;
         let mut room = self.room.borrow_mut();
-        if !room.is_wanted(broker, topic) {
-            return Publishing::Now(Ok(()));
-        }
-        match publication::encode(topic, payload, bytes_max).map(|frame| room.publish(broker, topic, frame)) {
+        let Some(wanted) = room.wanted(broker, topic) else { return Publishing::Now(Ok(())) };
+        match publication::encode(topic, payload, bytes_max).map(|frame| room.publish(wanted, frame)) {
             Ok(Offer::Pushed) => Publishing::Now(Ok(())),
             Ok(Offer::Waits(done)) => {
                 Publishing::Later(Box::pin(async { done.await.map_err(|_| PublishError::ShuttingDown) }))

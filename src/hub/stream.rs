@@ -3,12 +3,16 @@
 //! An operation in flight is never dropped: its bytes would be lost, and the runtime frees the buffer of a dropped
 //! operation too early when it ends. A stream that is given up is shut down instead, which ends its operations.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::time::{Instant, sleep_until};
 use tokio_uring::buf::{BoundedBuf, Slice};
 
@@ -70,22 +74,33 @@ impl Accepting {
                 socket2::SockRef::from(&stream).set_tcp_keepalive(
                     &socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE),
                 )?;
-                let stream = stream.into_std()?;
-                // The ring waits for a socket that blocks, and refuses to for one that does not.
-                stream.set_nonblocking(false)?;
-                Ok((Stream::Tcp(tokio_uring::net::TcpStream::from_std(stream)), Peer::Tcp(address)))
+                Ok((Stream::tcp(stream.into_std()?)?, Peer::Tcp(address)))
             }
-            Self::Unix(listener) => {
-                let stream = listener.accept().await?.0.into_std()?;
-                stream.set_nonblocking(false)?;
-                Ok((Stream::Unix(tokio_uring::net::UnixStream::from_std(stream)), Peer::Unix))
-            }
+            Self::Unix(listener) => Ok((Stream::unix(listener.accept().await?.0.into_std()?)?, Peer::Unix)),
         }
     }
 }
 
+/// A read of more bytes than this is of a caller that does not wait for each answer: more is likely to be there at once.
+const BUSY_BYTES: usize = 1024;
+/// Reads of a busy caller that do without the ring, before another one gives everyone else a turn.
+const READS_AT_ONCE: u8 = 8;
+
 /// An accepted RPC connection.
-pub(super) enum Stream {
+///
+/// What can be done at once is done by a plain system call that does not wait; the ring waits for the rest. Under load, input
+/// is there when the last answers have left, and answers find room: a submission and a wake-up of the runtime saved each.
+/// Measured with 256 calls in flight: 0.92 of the CPU per publish without a subscriber, 0.85 with one.
+pub(super) struct Stream {
+    waiting: Waiting,
+    /// The same socket, for what does not wait. A connection has two descriptors for it.
+    at_once: OwnedFd,
+    /// Reads to try at once.
+    eager: Cell<u8>,
+}
+
+/// The socket as the ring holds it.
+enum Waiting {
     Tcp(tokio_uring::net::TcpStream),
     Unix(tokio_uring::net::UnixStream),
 }
@@ -93,25 +108,42 @@ pub(super) enum Stream {
 type Outcome = (io::Result<usize>, Slice<Vec<u8>>);
 
 impl Stream {
+    fn tcp(stream: std::net::TcpStream) -> io::Result<Self> {
+        // The ring waits for a socket that blocks, and refuses to for one that does not.
+        stream.set_nonblocking(false)?;
+        let at_once = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self::new(Waiting::Tcp(tokio_uring::net::TcpStream::from_std(stream)), at_once))
+    }
+
+    fn unix(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        let at_once = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self::new(Waiting::Unix(tokio_uring::net::UnixStream::from_std(stream)), at_once))
+    }
+
+    fn new(waiting: Waiting, at_once: OwnedFd) -> Self {
+        Self { waiting, at_once, eager: Cell::new(0) }
+    }
+
     pub(super) fn shutdown(&self, how: Shutdown) {
         // Gone already is as good as ended now.
-        let _ = match self {
-            Self::Tcp(stream) => stream.shutdown(how),
-            Self::Unix(stream) => stream.shutdown(how),
+        let _ = match &self.waiting {
+            Waiting::Tcp(stream) => stream.shutdown(how),
+            Waiting::Unix(stream) => stream.shutdown(how),
         };
     }
 
     async fn submit_read(&self, buffer: Slice<Vec<u8>>) -> Outcome {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer).await,
-            Self::Unix(stream) => stream.read(buffer).await,
+        match &self.waiting {
+            Waiting::Tcp(stream) => stream.read(buffer).await,
+            Waiting::Unix(stream) => stream.read(buffer).await,
         }
     }
 
     async fn submit_write(&self, buffer: Slice<Vec<u8>>) -> Outcome {
-        match self {
-            Self::Tcp(stream) => stream.write(buffer).submit().await,
-            Self::Unix(stream) => stream.write(buffer).submit().await,
+        match &self.waiting {
+            Waiting::Tcp(stream) => stream.write(buffer).submit().await,
+            Waiting::Unix(stream) => stream.write(buffer).submit().await,
         }
     }
 
@@ -133,11 +165,22 @@ impl Stream {
     /// Reads into the spare capacity of a buffer, which must have some; 0 at the end of the stream.
     pub(super) async fn read(
         &self,
-        buffer: Vec<u8>,
+        mut buffer: Vec<u8>,
         deadline: Option<Instant>,
     ) -> (io::Result<usize>, Vec<u8>) {
+        if let Some(left) = self.eager.get().checked_sub(1) {
+            self.eager.set(left);
+            match recv(&self.at_once, spare_capacity(&mut buffer), RecvFlags::DONTWAIT) {
+                Ok((bytes, _)) => return (Ok(bytes), buffer),
+                // Nothing there, or an error, which the ring says again.
+                Err(_) => self.eager.set(0),
+            }
+        }
         let length = buffer.len();
         let (result, slice) = self.until(deadline, self.submit_read(buffer.slice(length..))).await;
+        if self.eager.get() == 0 && result.as_ref().is_ok_and(|bytes| *bytes > BUSY_BYTES) {
+            self.eager.set(READS_AT_ONCE);
+        }
         (result, slice.into_inner())
     }
 
@@ -147,7 +190,9 @@ impl Stream {
         mut buffer: Vec<u8>,
         timeout: Duration,
     ) -> (io::Result<()>, Vec<u8>) {
-        let mut written = 0;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        // Whatever is wrong, the ring says it again.
+        let mut written = send(&self.at_once, &buffer, flags).unwrap_or(0);
         while written < buffer.len() {
             let deadline = Instant::now() + timeout;
             let (result, slice) =

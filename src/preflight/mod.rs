@@ -60,6 +60,8 @@ pub struct Machine {
 const DESCRIPTORS_PER_SHARD: u64 = 8 + OVER_LIMIT_MAX as u64;
 /// Descriptors of the process besides: standard streams, the hub's ring and epoll, signals, RPC listener, files.
 const DESCRIPTORS_ELSEWHERE: u64 = 64;
+/// For one RPC connection: one that waits on the ring, one for what does not wait (`hub/stream.rs`).
+const DESCRIPTORS_PER_RPC: u64 = 2;
 /// The fewest connections that are worth starting for, when their number is left to the descriptors.
 const CONNECTIONS_MIN: u64 = 64;
 
@@ -95,8 +97,8 @@ fn rpc_connections(limit: u64, configured: usize, default: usize, shards: usize)
     let elsewhere = DESCRIPTORS_ELSEWHERE + shards as u64 * DESCRIPTORS_PER_SHARD;
     let wanted = if configured == 0 { CONNECTIONS_MIN } else { configured as u64 };
     let left = limit.saturating_sub(wanted + elsewhere);
-    // Left to the descriptors, connections get three times as many.
-    let share = if configured == 0 { left / 4 } else { left };
+    // Left to the descriptors, connections get three quarters of them.
+    let share = if configured == 0 { left / 4 } else { left } / DESCRIPTORS_PER_RPC;
     match usize::try_from(share).unwrap_or(usize::MAX) {
         // Not worth starting for: the error says what all would need.
         ..RPC_CONNECTIONS_MIN => default,
@@ -106,7 +108,7 @@ fn rpc_connections(limit: u64, configured: usize, default: usize, shards: usize)
 
 /// The connections in force for what is configured (0: as many as descriptors allow).
 fn connections(limit: u64, configured: usize, rpc: usize, shards: usize) -> Result<usize, StartError> {
-    let rpc = rpc as u64;
+    let rpc = rpc as u64 * DESCRIPTORS_PER_RPC;
     let elsewhere = DESCRIPTORS_ELSEWHERE + shards as u64 * DESCRIPTORS_PER_SHARD;
     let wanted = if configured == 0 { CONNECTIONS_MIN } else { configured as u64 };
     let needed = wanted + rpc + elsewhere;
@@ -114,7 +116,7 @@ fn connections(limit: u64, configured: usize, rpc: usize, shards: usize) -> Resu
         let at_least = if configured == 0 { "at least " } else { "" };
         return Err(StartError::Descriptors(format!(
             "the limit of open files is {limit}, and {needed} are needed: {at_least}{wanted} for \
-             roadcast.limits.connections, {rpc} for roadcast.limits.rpc_connections, {elsewhere} for the server \
+             roadcast.limits.connections, {rpc} for roadcast.limits.rpc_connections (two each), {elsewhere} for the server \
              itself; raise the hard limit (`ulimit -n {needed}` as root, `LimitNOFILE={needed}` in a systemd unit, \
              `--ulimit nofile={needed}` of a container) or lower these keys"
         )));
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn connections_left_open_are_what_descriptors_allow() {
-        assert_eq!(connections(20_000, 0, 1024, 2).unwrap(), 20_000 - 1024 - 64 - 2 * (8 + 64));
+        assert_eq!(connections(20_000, 0, 1024, 2).unwrap(), 20_000 - 2 * 1024 - 64 - 2 * (8 + 64));
         assert_eq!(connections(20_000, 500, 1024, 2).unwrap(), 500);
         assert_eq!(connections(u64::MAX, 0, 1024, 2).unwrap(), 16_000_000);
     }
@@ -141,9 +143,9 @@ mod tests {
     fn rpc_connections_that_nobody_set_make_room() {
         let shrunk = |limit, configured| rpc_connections(limit, configured, 1024, 2);
         assert_eq!(shrunk(20_000, 0), 1024);
-        assert_eq!(shrunk(1024, 0), (1024 - 64 - 64 - 144) / 4);
+        assert_eq!(shrunk(1024, 0), (1024 - 64 - 64 - 144) / 8);
         assert!(connections(1024, 0, shrunk(1024, 0), 2).is_ok());
-        assert_eq!(shrunk(1024, 500), 1024 - 500 - 64 - 144);
+        assert_eq!(shrunk(1024, 500), (1024 - 500 - 64 - 144) / 2);
         // Nothing helps.
         assert_eq!((shrunk(300, 0), shrunk(1024, 10_000)), (1024, 1024));
     }
@@ -152,7 +154,7 @@ mod tests {
     fn too_few_descriptors_name_the_numbers_and_what_to_do() {
         let error = connections(4096, 10_000, 1024, 2).unwrap_err().to_string();
         for part in
-            ["is 4096", "11232 are needed", "10000 for roadcast.limits.connections", "LimitNOFILE=11232"]
+            ["is 4096", "12256 are needed", "10000 for roadcast.limits.connections", "LimitNOFILE=12256"]
         {
             assert!(error.contains(part), "{error}");
         }

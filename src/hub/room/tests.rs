@@ -31,6 +31,10 @@ fn is_pushed(offer: &mut Offer) -> bool {
     }
 }
 
+fn publish(room: &mut Room, name: &str, frame: Arc<[u8]>) -> Offer {
+    room.wanted(BROKER, name).map_or(Offer::Pushed, |topic| room.publish(topic, frame))
+}
+
 /// Everything in a lane, as text.
 fn take(end: &mut ShardEnd) -> Vec<String> {
     std::iter::from_fn(|| end.down.pop())
@@ -47,13 +51,13 @@ fn take(end: &mut ShardEnd) -> Vec<String> {
 #[test]
 fn answers_and_publications_share_one_order() {
     let (mut room, mut shards) = room(2, 16, 1000);
-    assert!(matches!(room.publish(BROKER, "foo", frame(1)), Offer::Pushed), "nobody wants it");
+    assert!(matches!(publish(&mut room, "foo", frame(1)), Offer::Pushed), "nobody wants it");
     assert!(room.interested(0, id(7), BROKER, "foo"));
-    room.publish(BROKER, "foo", frame(1));
+    publish(&mut room, "foo", frame(1));
     assert!(!room.interested(1, id(3), BROKER, "foo"));
-    room.publish(BROKER, "foo", frame(2));
+    publish(&mut room, "foo", frame(2));
     assert_eq!(room.uninterested(0, id(7)), None);
-    room.publish(BROKER, "foo", frame(3));
+    publish(&mut room, "foo", frame(3));
     assert_eq!(take(&mut shards[0]), ["+7#0", "7#1:1", "7#2:2", "-7"]);
     assert_eq!(take(&mut shards[1]), ["+3#1", "3#2:2", "3#3:3"]);
     assert_eq!(room.uninterested(1, id(3)), Some((BROKER, "foo".into())));
@@ -65,8 +69,8 @@ fn a_publication_reaches_all_shards_or_none() {
     room.interested(0, id(0), BROKER, "both");
     room.interested(1, id(0), BROKER, "both");
     room.interested(1, id(1), BROKER, "second");
-    room.publish(BROKER, "second", frame(8));
-    let mut waits = room.publish(BROKER, "both", frame(3));
+    publish(&mut room, "second", frame(8));
+    let mut waits = publish(&mut room, "both", frame(3));
     assert!(!is_pushed(&mut waits));
     assert_eq!(take(&mut shards[0]), ["+0#0"], "nothing of it although this lane has room");
     assert_eq!(take(&mut shards[1]), ["+0#0", "+1#0", "1#1:8"]);
@@ -82,11 +86,11 @@ fn a_full_lane_stops_only_what_needs_it() {
     room.interested(1, id(0), BROKER, "one");
     room.interested(0, id(1), BROKER, "both");
     room.interested(1, id(1), BROKER, "both");
-    room.publish(BROKER, "zero", frame(10));
-    let mut zero = room.publish(BROKER, "zero", frame(4));
-    let mut both = room.publish(BROKER, "both", frame(4));
+    publish(&mut room, "zero", frame(10));
+    let mut zero = publish(&mut room, "zero", frame(4));
+    let mut both = publish(&mut room, "both", frame(4));
     for _ in 0..2 {
-        assert!(is_pushed(&mut room.publish(BROKER, "one", frame(5))), "its lane is empty");
+        assert!(is_pushed(&mut publish(&mut room, "one", frame(5))), "its lane is empty");
     }
     take(&mut shards[0]);
     room.advance();
@@ -101,9 +105,9 @@ fn a_full_lane_stops_only_what_needs_it() {
 fn who_waits_for_a_lane_is_not_overtaken_there() {
     let (mut room, mut shards) = room(1, 16, 10);
     room.interested(0, id(0), BROKER, "foo");
-    room.publish(BROKER, "foo", frame(6));
-    let mut large = room.publish(BROKER, "foo", frame(7));
-    let mut small = room.publish(BROKER, "foo", frame(1));
+    publish(&mut room, "foo", frame(6));
+    let mut large = publish(&mut room, "foo", frame(7));
+    let mut small = publish(&mut room, "foo", frame(1));
     assert!(
         !is_pushed(&mut large) && !is_pushed(&mut small),
         "there is room for the small one, behind the large"
@@ -121,13 +125,13 @@ fn the_oldest_is_not_starved_by_streams_to_each_of_its_lanes() {
     for (shard, own) in ["zero", "one"].into_iter().enumerate() {
         room.interested(shard, id(0), BROKER, own);
         room.interested(shard, id(1), BROKER, "both");
-        room.publish(BROKER, own, frame(10));
+        publish(&mut room, own, frame(10));
     }
-    let mut both = room.publish(BROKER, "both", frame(6));
+    let mut both = publish(&mut room, "both", frame(6));
     take(&mut shards[0]);
     room.advance();
-    assert!(is_pushed(&mut room.publish(BROKER, "zero", frame(4))), "it leaves the six of ten that are kept");
-    assert!(!is_pushed(&mut room.publish(BROKER, "zero", frame(1))));
+    assert!(is_pushed(&mut publish(&mut room, "zero", frame(4))), "it leaves the six of ten that are kept");
+    assert!(!is_pushed(&mut publish(&mut room, "zero", frame(1))));
     take(&mut shards[1]);
     room.advance();
     assert!(is_pushed(&mut both));
@@ -138,8 +142,8 @@ fn the_oldest_is_not_starved_by_streams_to_each_of_its_lanes() {
 fn the_entry_bound_counts_as_the_byte_bound_does() {
     let (mut room, mut shards) = room(1, 2, 1000);
     room.interested(0, id(0), BROKER, "foo");
-    assert!(is_pushed(&mut room.publish(BROKER, "foo", frame(1))));
-    let mut waits = room.publish(BROKER, "foo", frame(1));
+    assert!(is_pushed(&mut publish(&mut room, "foo", frame(1))));
+    let mut waits = publish(&mut room, "foo", frame(1));
     assert!(!is_pushed(&mut waits));
     take(&mut shards[0]);
     room.advance();
@@ -150,8 +154,8 @@ fn the_entry_bound_counts_as_the_byte_bound_does() {
 fn a_publication_larger_than_the_lane_enters_it_empty() {
     let (mut room, mut shards) = room(1, 16, 10);
     room.interested(0, id(0), BROKER, "foo");
-    room.publish(BROKER, "foo", frame(1));
-    let mut waits = room.publish(BROKER, "foo", frame(100));
+    publish(&mut room, "foo", frame(1));
+    let mut waits = publish(&mut room, "foo", frame(100));
     assert!(!is_pushed(&mut waits));
     take(&mut shards[0]);
     room.advance();
@@ -163,7 +167,7 @@ fn answers_wait_for_an_entry_ahead_of_publications() {
     let (mut room, mut shards) = room(1, 1, 1000);
     room.interested(0, id(0), BROKER, "foo");
     room.interested(0, id(1), BROKER, "bar");
-    let mut waits = room.publish(BROKER, "bar", frame(1));
+    let mut waits = publish(&mut room, "bar", frame(1));
     room.uninterested(0, id(0));
     assert!(!is_pushed(&mut waits));
     let mut seen = Vec::new();
@@ -178,16 +182,16 @@ fn answers_wait_for_an_entry_ahead_of_publications() {
 fn interest_that_changes_during_the_wait_is_what_counts() {
     let (mut room, mut shards) = room(2, 16, 10);
     room.interested(0, id(0), BROKER, "foo");
-    room.publish(BROKER, "foo", frame(10));
-    let mut second = room.publish(BROKER, "foo", frame(2));
+    publish(&mut room, "foo", frame(10));
+    let mut second = publish(&mut room, "foo", frame(2));
     room.interested(1, id(0), BROKER, "foo");
     take(&mut shards[0]);
     room.advance();
     assert!(is_pushed(&mut second));
     assert_eq!(take(&mut shards[1]), ["+0#1", "0#2:2"], "the newcomer was told the sequence before it");
 
-    room.publish(BROKER, "foo", frame(8));
-    let mut third = room.publish(BROKER, "foo", frame(5));
+    publish(&mut room, "foo", frame(8));
+    let mut third = publish(&mut room, "foo", frame(5));
     room.uninterested(0, id(0));
     room.uninterested(1, id(0));
     assert!(room.advance());
@@ -198,13 +202,13 @@ fn interest_that_changes_during_the_wait_is_what_counts() {
 fn the_end_refuses_what_waits_and_is_the_last_entry() {
     let (mut room, mut shards) = room(1, 2, 1000);
     room.interested(0, id(0), BROKER, "foo");
-    room.publish(BROKER, "foo", frame(1));
-    let Offer::Waits(mut waits) = room.publish(BROKER, "foo", frame(1)) else { panic!() };
+    publish(&mut room, "foo", frame(1));
+    let Offer::Waits(mut waits) = publish(&mut room, "foo", frame(1)) else { panic!() };
     room.announce(|| Down::StopAccepting);
     room.end();
     assert_eq!(waits.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     room.uninterested(0, id(0));
-    room.publish(BROKER, "foo", frame(1));
+    publish(&mut room, "foo", frame(1));
     let mut seen = take(&mut shards[0]);
     room.advance();
     seen.extend(take(&mut shards[0]));
@@ -220,7 +224,7 @@ fn a_shard_that_is_gone_stops_nobody() {
     drop(shards.remove(0));
     assert_eq!(take(&mut shards[0]), ["+0#0"]);
     for sequence in 1..5 {
-        assert!(is_pushed(&mut room.publish(BROKER, "foo", frame(3))));
+        assert!(is_pushed(&mut publish(&mut room, "foo", frame(3))));
         assert_eq!(take(&mut shards[0]), [format!("0#{sequence}:3")]);
     }
     assert!(!room.is_abandoned());
@@ -278,7 +282,7 @@ fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
                     }
                 }
                 0..6 => {
-                    let mut offer = room.publish(BROKER, names[topic], frame(random.random_range(1..12)));
+                    let mut offer = publish(&mut room, names[topic], frame(random.random_range(1..12)));
                     if !is_pushed(&mut offer) {
                         waiting.push(offer);
                     }
