@@ -93,7 +93,7 @@ fn check_names_the_number_of_connections_that_descriptors_allow() {
     let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.contains("connections 1360; RPC connections 432\n") && text.contains("2000 open files"),
+        text.contains("connections 1360; RPC connections 216\n") && text.contains("2000 open files"),
         "{text}"
     );
 }
@@ -139,8 +139,8 @@ fn too_few_descriptors_are_told_with_numbers() {
     for word in ["check", "serve"] {
         let limit = format!("ulimit -n 2000 && exec \"$0\" {word}");
         let text = refusal(site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap());
-        assert!(text.contains("limit of open files is 2000, and 4160 are needed"), "{text}");
-        assert!(text.contains("LimitNOFILE=4160"), "{text}");
+        assert!(text.contains("limit of open files is 2000, and 5184 are needed"), "{text}");
+        assert!(text.contains("LimitNOFILE=5184"), "{text}");
     }
 }
 

@@ -25,10 +25,11 @@ const ALL: &str = "roadcast,floor,uws,roadrunner,centrifugo";
 const SERVERS: &str = "roadcast,uws,roadrunner,centrifugo";
 /// Those who keep an open loop's pace.
 const FAST: &str = "roadcast,floor,uws";
-/// One server with different numbers of subscribers, all at once. Together they fit a process of 20,000 descriptors.
+/// One server with different numbers of subscribers, all at once. Each list fits a process of 20,000 descriptors.
 const SIZES: &str = "roadcast-100=roadcast:subscribers=100,roadcast-1000=roadcast:subscribers=1000,\
                      roadcast-10000=roadcast:subscribers=10000,uws-100=uws:subscribers=100,\
-                     uws-1000=uws:subscribers=1000,uws-5000=uws:subscribers=5000";
+                     uws-1000=uws:subscribers=1000";
+const UWS_SIZES: &str = "uws-1000=uws:subscribers=1000,uws-10000=uws:subscribers=10000";
 const SHARDS: &str = "roadcast,roadcast-2-shards=roadcast:shards=2";
 
 const UWS: &str = "uws";
@@ -87,7 +88,8 @@ impl Suite {
                 cases.add("topics-100", SERVERS, UWS, fanout(1000, 100, 128, Pace::InFlight(64)))?;
                 for window in [1, 64] {
                     let work = fanout(0, 1, 128, Pace::InFlight(window));
-                    cases.add(&format!("subscribers-{window}"), SIZES, "roadcast-1000", work)?;
+                    cases.add(&format!("subscribers-{window}"), SIZES, "roadcast-1000", work.clone())?;
+                    cases.add(&format!("subscribers-{window}-uws"), UWS_SIZES, "uws-1000", work)?;
                 }
                 cases.add("fanout-6000-subscribers", FAST, UWS, fanout(6000, 1, 128, Pace::InFlight(1)))?;
                 cases.add("shards-1", SHARDS, "roadcast", one.clone())?;
