@@ -107,7 +107,7 @@ pub struct ConnectArgs {
 pub struct SuiteArgs {
     /// Which
     pub suite: Suite,
-    /// Only cases whose name contains one of these
+    /// Only cases of these names, or whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
     /// Rounds, in place of the suite's own

@@ -96,7 +96,13 @@ fn one(name: &str, work: Work, common: &Common) -> Result<()> {
 /// Runs a suite.
 fn suite(args: &SuiteArgs) -> Result<()> {
     let mut cases = args.suite.cases(args.setting.spin, &args.servers)?;
-    cases.retain(|case| args.only.is_empty() || args.only.iter().any(|part| case.name.contains(part)));
+    let names: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
+    // What is the whole name of a case means that one, not also those whose names contain it.
+    let named = |case: &Case, part: &String| match names.contains(part) {
+        true => case.name == *part,
+        false => case.name.contains(part),
+    };
+    cases.retain(|case| args.only.is_empty() || args.only.iter().any(|part| named(case, part)));
     for case in &mut cases {
         case.rounds = args.rounds.unwrap_or(case.rounds);
         case.slice = args.slice_ms.map_or(case.slice, Duration::from_millis);
