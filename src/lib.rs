@@ -30,5 +30,6 @@ pub mod ring;
 pub mod rpc;
 pub mod server;
 pub mod shard;
+pub mod source_limits;
 mod sync;
 pub mod ws;

@@ -9,6 +9,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections in all. Past it an upgrade is answered with 503. 0 = as many as descriptors allow.
     pub connections: usize,
+    /// Connections of one source address at a time (IPv6: of a /64). Past it an upgrade is answered with 429. 0 = no limit.
+    pub connections_per_address: usize,
+    /// Handshakes of one source address in a second. Past it an upgrade is answered with 429. 0 = no limit.
+    pub handshakes_per_address: usize,
     /// Bytes of one message from a client, all its fragments together. Past it: close 1009.
     /// Worst case held: this × connections, while each is in the middle of a message.
     pub message_bytes: usize,
@@ -57,6 +61,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 0,
+            connections_per_address: 0,
+            handshakes_per_address: 0,
             message_bytes: 64 * KIB,
             topics_per_connection: 10_000,
             topic_bytes: 1024,

@@ -25,6 +25,7 @@ use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
 use crate::ring::{EventLoop, LoopCounters};
 use crate::shard::{ConnectionBudget, Dropped, Page, Settings, Shard, ShardCounters};
+use crate::source_limits::SourceLimits;
 use crate::ws::origin::OriginRule;
 use crate::ws::upgrade::Rules;
 
@@ -134,18 +135,25 @@ fn start_shards(
     ends: Vec<ShardEnd>,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
+    let sources = SourceLimits::new(
+        config.limits.connections_per_address,
+        config.limits.handshakes_per_address,
+        config.trusted_subnets.clone(),
+    );
+    let sources = sources.map(Arc::new);
     let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
     let (started, starts) = mpsc::channel();
     let mut threads = Vec::with_capacity(config.shards);
     for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
+        let sources = sources.clone();
         let (counters, loop_counters) = (counters.shards[index].clone(), counters.loops[index].clone());
         let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
         let run = move || {
             if let Some(cpu) = cpu {
                 pin(cpu);
             }
-            let shard = Shard::new(settings, counters, budget);
+            let shard = Shard::new(settings, counters, budget).with_source_limits(sources);
             let event_loop = EventLoop::new(shard, loop_counters, end, listener);
             let (event_loop, start) = match event_loop {
                 Ok(event_loop) => (Some(event_loop), Ok(())),

@@ -21,6 +21,12 @@ type Counted<T> = (&'static str, &'static str, fn(&T) -> &Counter);
 const SHARD: &[Counted<ShardCounters>] = &[
     ("connections_accepted", "Connections accepted", |of| &of.accepted),
     ("connections_upgraded", "Connections that became WebSockets", |of| &of.upgraded),
+    ("forwarded_missing", "Requests of trusted proxies that named no client address", |of| {
+        &of.forwarded_missing
+    }),
+    ("sources_forgotten", "Source addresses without a connection that were forgotten early", |of| {
+        &of.sources_forgotten
+    }),
     ("commands", "Commands understood", |of| &of.commands),
     ("commands_malformed", "Messages that are no command, ignored", |of| &of.malformed),
     ("joins", "Joins answered with @join", |of| &of.joins),
@@ -96,6 +102,8 @@ const ENDED: &[Counted<ShardCounters>] = &[
 /// Why a connection did not become a WebSocket, as a label; HTTP statuses besides.
 const REFUSED: &[Counted<ShardCounters>] = &[
     ("limit", "", |of| &of.refused_limit),
+    ("address_connections", "", |of| &of.refused_address_connections),
+    ("address_handshakes", "", |of| &of.refused_address_handshakes),
     ("shutdown", "", |of| &of.refused_shutdown),
     ("timeout", "", |of| &of.head_timeouts),
 ];

@@ -24,6 +24,7 @@ const DAY: u64 = 24 * 3600 * 1000;
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
     key("http.address", Kind::Address, "127.0.0.1:8080", "Where clients connect."),
+    key("http.trusted_subnets", Kind::Words, "", "Proxies (`10.0.0.0/8`, `::1`) whose `X-Forwarded-For` or `X-Real-IP` says for whom limits per address count."),
     key("rpc.listen", Kind::Rpc, "tcp://127.0.0.1:6001", "Where publishers connect."),
     key("websockets.path", Kind::Path, "/ws", "Path of the upgrade request; any other is answered with 404."),
     key("websockets.allowed_origin", Kind::Text, "*", "Which `Origin` may connect: `*` for all, one origin, or a pattern with one `*`; no list. Refused: 403."),
@@ -57,6 +58,8 @@ pub static KEYS: &[Key] = &[
     key("roadcast.overflow.disconnect", Kind::Words, "", "Exceptions from `roadcast.overflow.skip`. Every topic that is in neither list is treated so: close 1013 past `outbox_bytes`."),
 
     key("roadcast.limits.connections", Kind::Count(0, 16_000_000), "0", "Connections in all; 0 = as many as file descriptors allow. Past it: 503."),
+    key("roadcast.limits.connections_per_address", Kind::Count(0, 16_000_000), "0", "Connections of one client address at a time (IPv6: of a /64); 0 = no limit. Past it: 429."),
+    key("roadcast.limits.handshakes_per_address", Kind::Count(0, 1_000_000), "0", "Handshakes of one client address in a second; 0 = no limit. Past it: 429."),
     key("roadcast.limits.message_bytes", Kind::Bytes(125, GIB), "64KiB", "One message from a client, all fragments together. Past it: close 1009."),
     key("roadcast.limits.topics_per_connection", Kind::Count(1, 1_000_000), "10000", "Topics of one connection. A join past it: `#join`."),
     key("roadcast.limits.topic_bytes", Kind::Bytes(1, 64 * KIB), "1024", "A topic's name. A join past it: `#join`; a publish: an RPC error."),
@@ -86,7 +89,7 @@ pub static KEYS: &[Key] = &[
     foreign("server.user"), foreign("server.group"), foreign("server.on_init"), foreign("server.after_init"),
     foreign("http.pool"), foreign("http.middleware"), foreign("http.static"), foreign("http.uploads"),
     foreign("http.headers"), foreign("http.fcgi"), foreign("http.http2"), foreign("http.http3"), foreign("http.ssl"),
-    foreign("http.trusted_subnets"), foreign("http.max_request_size"), foreign("http.raw_body"),
+    foreign("http.max_request_size"), foreign("http.raw_body"),
     foreign("http.internal_error_code"), foreign("http.access_logs"), foreign("http.cache"), foreign("http.sendfile"),
     foreign("http.otel"), foreign("http.new_relic"), foreign("http.gzip"), foreign("http.cors"), foreign("http.workers"),
     foreign("redis.route_by_latency"), foreign("redis.route_randomly"), foreign("redis.min_idle_conns"),

@@ -6,6 +6,7 @@
 
 pub mod addresses;
 pub mod brokers;
+mod doubts;
 pub mod environment;
 pub mod error;
 mod guards;
@@ -28,10 +29,11 @@ pub use environment::Environment;
 pub use error::{ConfigError, Notice, Origin};
 pub use value::RpcListen;
 
+use ipnet::IpNet;
+
 use crate::limits::Limits;
 use crate::logs::{Encoding, Level, LogConfig, Mode};
 use crate::policy::{Pattern, Policies};
-use crate::ws::origin::OriginRule;
 use schema::Value;
 use settings::Settings;
 use yaml::{Data, Node};
@@ -70,6 +72,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// The key that named it.
     pub http_key: &'static str,
+    /// Proxies that are believed when they say for whom they speak.
+    pub trusted_subnets: Vec<IpNet>,
     /// Path of the upgrade request.
     pub path: String,
     /// The `allowed_origin` rule, as written.
@@ -123,31 +127,13 @@ impl Config {
         for argument in &options.overrides {
             settings.add_override(argument, &options.env)?;
         }
-        let config = Self { file, ..build(&Reader(&settings))? };
+        let built = build(&Reader(&settings))?;
+        let config = Self { file, ..built };
         config.check(&settings)?;
-        let doubts = config.doubts(&settings)?;
+        let doubts = doubts::of(&config, &settings)?;
         let mut notices = settings.into_notices();
         notices.extend(doubts);
         Ok((config, notices))
-    }
-
-    /// What runs as written and is hardly meant so.
-    fn doubts(&self, settings: &Settings) -> Result<Vec<Notice>, ConfigError> {
-        let mut notices = Vec::new();
-        if let Some(doubt) = OriginRule::doubt(&self.origin) {
-            let (_, at) = settings.value("websockets.allowed_origin")?;
-            let text = format!(
-                "{at}: websockets.allowed_origin: \"{}\" fits no browser's origin, so no page can connect: {doubt}",
-                self.origin
-            );
-            notices.push(Notice::warning(text));
-        }
-        if self.rpc_mode.is_some() && matches!(self.rpc, RpcListen::Tcp(_)) {
-            let (_, at) = settings.value("roadcast.rpc.mode")?;
-            let text = format!("{at}: roadcast.rpc.mode has no effect: {} is not a Unix socket", self.rpc);
-            notices.push(Notice::warning(text));
-        }
-        Ok(notices)
     }
 
     /// Settings that do not fit together.
@@ -287,6 +273,7 @@ fn build(read: &Reader<'_>) -> Result<Config, ConfigError> {
         file: None,
         http,
         http_key,
+        trusted_subnets: trusted_subnets(read)?,
         path: read.text("websockets.path")?.unwrap_or_default(),
         origin: read.text("websockets.allowed_origin")?.unwrap_or_default(),
         echo_path: read.text("roadcast.echo_path")?,
@@ -328,6 +315,14 @@ fn admin(
     }
 }
 
+fn trusted_subnets(read: &Reader<'_>) -> Result<Vec<IpNet>, ConfigError> {
+    const KEY: &str = "http.trusted_subnets";
+    let (Some(Value::Words(words)), origin) = read.0.value(KEY)? else { return Ok(Vec::new()) };
+    let subnet =
+        |word: &String| value::subnet(word).map_err(|problem| ConfigError::value(&origin, KEY, problem));
+    words.iter().map(subnet).collect()
+}
+
 fn policies(read: &Reader<'_>) -> Result<Policies, ConfigError> {
     let patterns = |key: &str| -> Result<Vec<Pattern>, ConfigError> {
         let (Some(Value::Words(words)), origin) = read.0.value(key)? else { return Ok(Vec::new()) };
@@ -344,6 +339,8 @@ fn policies(read: &Reader<'_>) -> Result<Policies, ConfigError> {
 fn limits(read: &Reader<'_>) -> Result<Limits, ConfigError> {
     Ok(Limits {
         connections: read.number("roadcast.limits.connections")?,
+        connections_per_address: read.number("roadcast.limits.connections_per_address")?,
+        handshakes_per_address: read.number("roadcast.limits.handshakes_per_address")?,
         message_bytes: read.number("roadcast.limits.message_bytes")?,
         topics_per_connection: read.number("roadcast.limits.topics_per_connection")?,
         topic_bytes: read.number("roadcast.limits.topic_bytes")?,

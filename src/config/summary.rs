@@ -66,6 +66,17 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "echo, demo     {echo}, {demo}")?;
         writeln!(f, "keepalive      ping {:?}, pong {:?}", limits.ping_interval, limits.pong_timeout)?;
         writeln!(f, "limits         connections {connections}; RPC connections {}", limits.rpc_connections)?;
+        if limits.connections_per_address > 0 || limits.handshakes_per_address > 0 {
+            let number = |limit: usize| if limit == 0 { "any".to_owned() } else { limit.to_string() };
+            let trusted: Vec<_> = config.trusted_subnets.iter().map(ToString::to_string).collect();
+            let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(", ") };
+            writeln!(
+                f,
+                "               an address: connections {}, handshakes {} a second; proxies trusted: {trusted}",
+                number(limits.connections_per_address),
+                number(limits.handshakes_per_address)
+            )?;
+        }
         writeln!(
             f,
             "               message {}, publication {}, RPC frame {}",

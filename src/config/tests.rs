@@ -82,7 +82,7 @@ fn the_tables_defaults_are_those_of_limits() {
 
 #[test]
 fn every_limit_can_be_set() {
-    let numbers = "connections: 100\n message_bytes: 1KiB\n topics_per_connection: 3\n topic_bytes: 4\n topics: 5\n \
+    let numbers = "connections: 100\n connections_per_address: 101\n handshakes_per_address: 102\n message_bytes: 1KiB\n topics_per_connection: 3\n topic_bytes: 4\n topics: 5\n \
                    publication_bytes: 6KiB\n outbox_bytes: 7KiB\n outboxes_bytes: 8KiB\n log_bytes: 9KiB\n \
                    lane_entries: 16\n lane_bytes: 11KiB\n socket_send_bytes: 12\n rpc_connections: 13\n \
                    rpc_frame_bytes: 14KiB\n rpc_timeout: 15s\n head_timeout: 16s\n close_timeout: 17s\n \
@@ -93,6 +93,8 @@ fn every_limit_can_be_set() {
     let seconds = Duration::from_secs;
     let expected = Limits {
         connections: 100,
+        connections_per_address: 101,
+        handshakes_per_address: 102,
         message_bytes: 1024,
         topics_per_connection: 3,
         topic_bytes: 4,
@@ -154,7 +156,7 @@ fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() 
     assert_eq!(
         notices(ROADRUNNER),
         "note: known, not used yet: redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
-         note: RoadRunner's own, without effect here: http.middleware, http.pool, http.trusted_subnets, logs.channels\n\
+         note: RoadRunner's own, without effect here: http.middleware, http.pool, logs.channels\n\
          note: sections of other plugins, ignored: jobs, kv\n"
     );
 }
@@ -326,6 +328,36 @@ fn doubtful_settings_are_warned_of() {
     assert!(text.contains("websockets.path: a `${` without its `}`"), "{text}");
     assert!(text.contains("roadcast.rpc.mode has no effect"), "{text}");
     assert_eq!(config("roadcast: { rpc: { listen: unix:///a, mode: 0600 } }").rpc_mode, Some(0o600));
+}
+
+#[test]
+fn proxies_are_subnets_or_addresses() {
+    let shown = |file: &str| config(file).trusted_subnets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        shown("http: { trusted_subnets: [10.0.0.0/8, 192.0.2.1, \"::1/128\", \"fc00::/7\"] }"),
+        ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "fc00::/7"]
+    );
+    assert!(shown("http: { trusted_subnets: [] }").is_empty() && shown("").is_empty());
+    let error = load("http:\n  trusted_subnets: [10.0.0.0/33]").unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:2:20: http.trusted_subnets: \"10.0.0.0/33\" is no subnet; write 10.0.0.0/8, fc00::/7, or one address"
+    );
+    let (config, _) = load_with(&[], &[("RR_HTTP_TRUSTED_SUBNETS", "10.0.0.0/8, ::1")], &[]).unwrap();
+    assert_eq!(config.trusted_subnets.len(), 2);
+}
+
+#[test]
+fn a_limit_per_address_behind_a_proxy_that_is_not_named_is_warned_of() {
+    let limit = "roadcast: { limits: { connections_per_address: 5 } }\n";
+    let text = notices(limit);
+    assert!(text.contains("connections_per_address: 5 for all clients together"), "{text}");
+    assert!(text.contains("http.trusted_subnets"), "{text}");
+    assert_eq!(notices(&format!("{limit}http: {{ trusted_subnets: [127.0.0.1] }}")), "");
+    assert_eq!(notices(&format!("{limit}http: {{ address: \":8080\" }}")), "");
+    assert!(
+        notices("roadcast: { limits: { handshakes_per_address: 5 } }").contains("handshakes_per_address: 5")
+    );
 }
 
 #[test]

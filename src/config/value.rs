@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// Where publishers connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcListen {
@@ -141,6 +143,13 @@ pub fn rpc_listen(text: &str) -> Result<RpcListen, String> {
         return Err(format!("\"{text}\": the path of a Unix socket has 1 to {UNIX_PATH_BYTES_MAX} bytes"));
     }
     Ok(RpcListen::Unix(path.into()))
+}
+
+/// A subnet (`10.0.0.0/8`, `fc00::/7`), or an address as one of its own.
+pub fn subnet(text: &str) -> Result<IpNet, String> {
+    let alone = || text.parse::<IpAddr>().map(IpNet::from);
+    let subnet = text.parse().or_else(|_| alone());
+    subnet.map_err(|_| format!("\"{text}\" is no subnet; write 10.0.0.0/8, fc00::/7, or one address"))
 }
 
 /// Permissions of a file in octal, as chmod(1) takes them: `0660`, `660`, `0o660`.

@@ -224,7 +224,8 @@ impl EventLoop {
                 // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
                 // Without room even for a refusal the descriptor is closed here.
-                if let Some(id) = self.shard.accepted() {
+                let peer = if self.shard.counts_sources() { tcp::peer(&fd) } else { None };
+                if let Some(id) = self.shard.accepted_from(peer) {
                     self.sockets.insert(id, fd);
                 }
             }

@@ -40,6 +40,9 @@ fn refused(peer: &str, refusal: Refusal, about: &str, unsaid: u64) {
         Refusal::Connection => {
             tracing::warn!(peer, "refused with 503: roadcast.limits.connections is reached{more}");
         }
+        Refusal::Source(exceeded) => {
+            tracing::warn!(peer, address = about, "refused with 429: {} is reached{more}", exceeded.key());
+        }
         Refusal::Join(why) => tracing::warn!(peer, about, "join refused: {}{more}", why.why()),
     }
 }

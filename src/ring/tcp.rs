@@ -1,9 +1,16 @@
 //! What the kernel says of a TCP connection.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Offset of `tcpi_bytes_acked`, 64 bits, in `struct tcp_info` (linux/tcp.h; the `libc` crate stops short of it).
 const BYTES_ACKED: usize = 120;
+
+/// The address of the other end; `None` when it has gone already.
+pub fn peer(socket: &impl AsFd) -> Option<IpAddr> {
+    let address = socket2::SockRef::from(socket).peer_addr().ok()?;
+    address.as_socket().map(|address| address.ip())
+}
 
 /// Bytes that the peer has acknowledged in all, and bytes that stand in the kernel, sent or not. `None` when the socket
 /// is dead.

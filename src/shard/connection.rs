@@ -6,6 +6,7 @@
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::admission::Admission;
 use super::outbox::Outbox;
 use super::sweep::NO_SLOT;
 use crate::ws::reader::Reader;
@@ -105,15 +106,15 @@ pub struct Connection {
     pub parked: bool,
     /// Its receiving has been stopped.
     pub read_paused: bool,
-    /// Counted against the limit of connections.
-    pub counted: bool,
+    /// Whether it may be served.
+    pub admission: Admission,
     /// A malformed command has been logged; further ones are only counted.
     pub malformed_logged: bool,
 }
 
 impl Connection {
     /// A connection just accepted.
-    pub fn new(counted: bool) -> Self {
+    pub fn new(admission: Admission) -> Self {
         Self {
             phase: Phase::Head,
             reader: Reader::default(),
@@ -131,7 +132,7 @@ impl Connection {
             lagging: false,
             parked: false,
             read_paused: false,
-            counted,
+            admission,
             malformed_logged: false,
         }
     }
@@ -240,9 +241,9 @@ mod tests {
     #[test]
     fn a_reused_slot_is_another_connection() {
         let mut connections = Connections::default();
-        let first = connections.insert(Connection::new(true));
+        let first = connections.insert(Connection::new(Admission::Admitted));
         connections.remove(first);
-        let second = connections.insert(Connection::new(true));
+        let second = connections.insert(Connection::new(Admission::Admitted));
         assert_eq!(first.index, second.index);
         assert!(connections.live(first).is_none());
         assert!(connections.live(second).is_some());

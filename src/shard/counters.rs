@@ -24,6 +24,14 @@ counters! {
         accepted,
         /// Connections beyond the limit of connections: refused with 503, or closed at once.
         refused_limit,
+        /// Connections beyond `connections_per_address`: refused with 429, or closed at once.
+        refused_address_connections,
+        /// Connections beyond `handshakes_per_address`: refused with 429, or closed at once.
+        refused_address_handshakes,
+        /// Requests of trusted proxies that named no client: counted for the proxy's own address.
+        forwarded_missing,
+        /// Source addresses without a connection that were forgotten early, since too many had to be remembered.
+        sources_forgotten,
         /// Upgrade requests refused with 503 because the server shuts down.
         refused_shutdown,
         /// Requests that took too long.

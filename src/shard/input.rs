@@ -3,6 +3,7 @@
 //! Input that may not be served yet is held: behind a join that waits for the hub, so that replies keep the order of
 //! commands, and behind replies that the client does not read. What a client causes itself pauses that client alone.
 
+use super::admission::Admission;
 use super::balance::Dropped;
 use super::connection::{ConnId, Held, Phase};
 use super::{Refusal, Shard, Stage, Task};
@@ -58,13 +59,8 @@ impl Shard {
                 self.connections.at(id.index).held = Some(held);
             }
             Head::Complete { head_len, answer } => {
-                let connection = self.connections.at(id.index);
-                if !connection.counted || self.stage != Stage::Serving {
-                    self.counters.refused_shutdown.add(u64::from(connection.counted));
-                    if !connection.counted {
-                        self.report_refused(id, Refusal::Connection, String::new);
-                    }
-                    return self.refuse(id, &upgrade::service_unavailable());
+                if let Err(response) = self.let_in(id, &head[..head_len]) {
+                    return self.refuse(id, &response);
                 }
                 match answer {
                     Answer::Upgrade { endpoint, response } => {
@@ -85,6 +81,25 @@ impl Shard {
                         self.refuse(id, &response);
                     }
                 }
+            }
+        }
+    }
+
+    /// Whether a connection whose request is there may be served; if not, the answer.
+    fn let_in(&mut self, id: ConnId, head: &[u8]) -> Result<(), Vec<u8>> {
+        match self.connections.at(id.index).admission {
+            Admission::OverLimit => {
+                self.report_refused(id, Refusal::Connection, String::new);
+                Err(upgrade::service_unavailable())
+            }
+            Admission::OverSource(exceeded) => Err(upgrade::too_many_requests(exceeded.retry_after_s())),
+            Admission::Admitted if self.stage != Stage::Serving => {
+                self.counters.refused_shutdown.add(1);
+                Err(upgrade::service_unavailable())
+            }
+            Admission::Admitted => {
+                let admitted = self.admit_forwarded(id, head);
+                admitted.map_err(|exceeded| upgrade::too_many_requests(exceeded.retry_after_s()))
             }
         }
     }

@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent: descriptors, system calls, clocks, locks.
 
+mod admission;
 mod balance;
 mod bytes;
 mod commands;
@@ -36,6 +37,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admission::Admission;
 pub use balance::{Balance, Dropped, Standing};
 pub use connection::ConnId;
 pub(crate) use connection::Connections;
@@ -44,7 +46,8 @@ pub use refused::{JoinRefusal, Refusal};
 pub use settings::{ConnectionBudget, Page, Settings};
 pub use sweep::BATCH_SENDS;
 
-use connection::{Connection, Phase};
+use admission::Sources;
+use connection::Phase;
 use sweep::Slot;
 use timers::Timers;
 use topic::Interest;
@@ -131,9 +134,11 @@ pub struct Shard {
     settings: Arc<Settings>,
     counters: Arc<ShardCounters>,
     budget: Arc<ConnectionBudget>,
+    /// Limits per source address, where there are any.
+    sources: Option<Box<Sources>>,
     now_ms: u64,
     connections: Connections,
-    /// Connections accepted beyond the limit, to be answered with 503.
+    /// Connections accepted beyond a limit, to be answered with 503 or 429.
     over_limit: usize,
     topics: Topics,
     timers: Timers,
@@ -160,7 +165,7 @@ pub struct Shard {
     due: Vec<u32>,
 }
 
-/// Connections beyond the limit that a shard answers with 503 at a time; further ones are closed at once.
+/// Connections beyond a limit that a shard answers with 503 or 429 at a time; further ones are closed at once.
 pub const OVER_LIMIT_MAX: usize = 64;
 
 impl Shard {
@@ -171,6 +176,7 @@ impl Shard {
             settings,
             counters,
             budget,
+            sources: None,
             now_ms: 0,
             connections: Connections::default(),
             over_limit: 0,
@@ -196,40 +202,6 @@ impl Shard {
     /// Sets the time: since the shard's start. Call once a turn, before anything is handed in.
     pub fn set_now(&mut self, now: Duration) {
         self.now_ms = now.as_millis() as u64;
-    }
-
-    /// A connection has been accepted. `None`: there is no room even to refuse it; close it.
-    pub fn accepted(&mut self) -> Option<ConnId> {
-        // Everyone has been told goodbye already; nobody comes behind it.
-        if self.stage == Stage::Closing {
-            return None;
-        }
-        let counted = self.budget.take();
-        if !counted {
-            self.counters.refused_limit.add(1);
-            if self.over_limit == OVER_LIMIT_MAX {
-                return None;
-            }
-            self.over_limit += 1;
-        }
-        self.counters.accepted.add(1);
-        let id = self.connections.insert(Connection::new(counted));
-        self.counters.open.set(self.connections.len() as u64);
-        self.set_deadline(id, self.settings.limits.head_timeout);
-        self.tasks.push_back(Task::Receive(id));
-        Some(id)
-    }
-
-    /// The socket of a terminated connection is closed and nothing of it is under way: the slot is free.
-    pub fn released(&mut self, id: ConnId) {
-        let connection = self.connections.remove(id);
-        debug_assert!(matches!(connection.phase, Phase::Ended));
-        if connection.counted {
-            self.budget.give_back();
-        } else {
-            self.over_limit -= 1;
-        }
-        self.counters.open.set(self.connections.len() as u64);
     }
 
     /// Takes the next entry of the lane. Call only while [`Shard::wants_entries`].

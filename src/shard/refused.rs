@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::connection::ConnId;
 use super::{Report, Shard, Task};
+use crate::source_limits::Exceeded;
 
 /// Characters of what a client sent that a line repeats.
 const ECHO_CHARS: usize = 100;
@@ -15,6 +16,8 @@ pub enum Refusal {
     Request(u16),
     /// A connection past `roadcast.limits.connections`, with 503.
     Connection,
+    /// A connection past a limit of its source address, with 429.
+    Source(Exceeded),
     /// A join, with `#join`.
     Join(JoinRefusal),
 }

@@ -7,6 +7,7 @@
 //! Deliberately absent: extensions (permessage-deflate) and subprotocols; none is ever agreed.
 
 pub mod close;
+pub mod forwarded;
 pub mod frame;
 pub mod origin;
 pub mod reader;

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use httparse::{Error, Request, Status};
 
 use super::origin::OriginRule;
-pub use answer::{head_too_large, request_timeout, service_unavailable};
+pub use answer::{head_too_large, request_timeout, service_unavailable, too_many_requests};
 use answer::{refuse, refuse_method, refuse_without_upgrade, switching_protocols};
 
 /// Bytes of a request head. Past it: 431. The usual bound of web servers is 8 KiB too (nginx, Apache).

@@ -19,3 +19,4 @@ mod laggards;
 mod pings;
 mod sends;
 mod skipping;
+mod sources;

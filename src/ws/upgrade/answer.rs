@@ -56,6 +56,12 @@ pub fn service_unavailable() -> Vec<u8> {
     )
 }
 
+/// The 429 for a source address that has too many connections, or handshakes a second (RFC 6585 §4).
+pub fn too_many_requests(retry_after_s: u32) -> Vec<u8> {
+    let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
+    response(429, &headers, "Too many connections from this address. Try again later.", false)
+}
+
 fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> {
     let phrase = match status {
         400 => "Bad Request",
@@ -64,6 +70,7 @@ fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> 
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         // The phrase may be empty (RFC 9112 §4).
