@@ -224,9 +224,10 @@ fn plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !dangerous(c) && c != '"' && c != '=')
 }
 
-/// Control characters, and what reorders or breaks a line on a screen: bidirectional overrides, U+2028, U+2029.
+/// Control characters, and what reorders or breaks a line on a screen: bidirectional marks and overrides, U+2028, U+2029.
 fn dangerous(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn escaped(text: &str) -> String {
@@ -272,7 +273,7 @@ mod tests {
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }
 
-    const HOSTILE: &str = "a\nERROR forged\r\x1b[2J\u{9b}31m\u{2028}\u{202e}\0 \"b\"";
+    const HOSTILE: &str = "a\nERROR forged\r\x1b[2J\u{9b}31m\u{2028}\u{202e}\u{200f}\u{61c}\0 \"b\"";
 
     fn hostile_event() {
         tracing::info!(origin = HOSTILE, debugged = ?HOSTILE, shown = %HOSTILE, count = 3, "from {HOSTILE}");

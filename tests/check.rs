@@ -172,6 +172,20 @@ fn an_rpc_port_in_use_is_told_with_its_key() {
 }
 
 #[test]
+fn rpc_that_others_may_reach_is_warned_of_by_check_and_in_the_log() {
+    let site = Site::new("rpc: { listen: \"tcp://0.0.0.0:6001\" }");
+    let output = site.run(&["check"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let warning = ".rr.yaml:1:16: rpc.listen: tcp://0.0.0.0:6001 can be reached from other machines";
+    assert!(output.status.success() && told.contains(&format!("warning: {warning}")), "{told}");
+    // It does not come to listen there: its client port is taken.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http.address={}", taken.local_addr().unwrap());
+    let text = refusal(site.run(&["serve", "-o", &address]));
+    assert!(text.contains(&format!("WARN   configuration: {warning}")), "{text}");
+}
+
+#[test]
 fn io_uring_denied_by_seccomp_is_told_with_the_calls_to_allow() {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
     let site = Site::new("");

@@ -1,8 +1,11 @@
-//! What runs as written and is hardly meant so.
+//! What runs as written and is hardly meant so, or is open to more people than one may think.
 
 use super::settings::Settings;
 use super::{Config, ConfigError, Notice, RpcListen};
 use crate::ws::origin::OriginRule;
+
+/// Others may write: whoever may write to a Unix socket may connect to it (unix(7)).
+const OTHERS_WRITE: u32 = 0o002;
 
 /// One line each, with the place where it was written.
 pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigError> {
@@ -17,8 +20,28 @@ pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigErr
             format!(": \"{}\" fits no browser's origin, so no page can connect: {doubt}", config.origin);
         warn("websockets.allowed_origin", text)?;
     }
+    if let RpcListen::Tcp(address) = config.rpc
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let text = format!(
+            ": tcp://{address} can be reached from other machines, and RPC asks nobody who they are: whoever connects \
+             may publish to every topic. Listen on tcp://127.0.0.1:{port} or unix:///run/roadcast/rpc.sock, or let a \
+             firewall or a private network keep others out",
+            port = address.port()
+        );
+        warn(config.rpc_key, text)?;
+    }
     if config.rpc_mode.is_some() && matches!(config.rpc, RpcListen::Tcp(_)) {
         warn("roadcast.rpc.mode", format!(" has no effect: {} is not a Unix socket", config.rpc))?;
+    }
+    if let (Some(mode), RpcListen::Unix(_)) = (config.rpc_mode, &config.rpc)
+        && mode & OTHERS_WRITE != 0
+    {
+        let text = format!(
+            ": {mode:04o} lets every user of this machine publish to every topic; 0660 with a group of the publishers, \
+             or 0600, does not"
+        );
+        warn("roadcast.rpc.mode", text)?;
     }
     let per_address = [
         ("roadcast.limits.connections_per_address", config.limits.connections_per_address),

@@ -12,6 +12,7 @@ pub mod error;
 mod guards;
 mod keys;
 pub mod schema;
+mod setting;
 pub mod settings;
 pub mod summary;
 pub mod value;
@@ -127,7 +128,7 @@ impl Config {
         for argument in &options.overrides {
             settings.add_override(argument, &options.env)?;
         }
-        let built = build(&Reader(&settings))?;
+        let built = build(&Reader(&settings)).map_err(|error| settings.hidden(error))?;
         let config = Self { file, ..built };
         config.check(&settings)?;
         let doubts = doubts::of(&config, &settings)?;

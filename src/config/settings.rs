@@ -10,22 +10,13 @@ use super::environment::{self, Environment};
 use super::error::{ConfigError, Notice, Origin};
 use super::guards;
 use super::schema::{self, Found, Key, Kind, Status, Value};
+use super::setting::Setting;
 use super::yaml::{self, Data, Node};
 
 /// The section that is Roadcast's own: a typo there must not silently change what runs.
 const OWN_SECTION: &str = "roadcast";
 /// Top-level keys that describe the file itself.
 const FILE_KEYS: [&str; 2] = ["version", "include"];
-/// A value as written; of lists, each item.
-#[derive(Clone, Debug)]
-struct Setting {
-    key: &'static Key,
-    words: Vec<String>,
-    list: bool,
-    origin: Origin,
-    /// A variable that left one of [`guards::KEYS`] without what was meant.
-    unset: Option<String>,
-}
 
 /// All settings, by path.
 #[derive(Debug, Default)]
@@ -190,7 +181,10 @@ impl Settings {
         let origin = Origin::Override;
         let Some((key, value)) = argument.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
             let problem = "expected key=value, for example -o http.address=127.0.0.1:8080";
-            return Err(ConfigError::value(&origin, argument, problem));
+            // What follows the key may be a secret.
+            let other = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-');
+            let key = argument.find(other).map_or(argument, |end| &argument[..end]);
+            return Err(ConfigError::value(&origin, key, problem));
         };
         let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         match schema::find(&path) {
@@ -263,7 +257,8 @@ impl Settings {
             unset.extend(written.iter().filter(emptied).filter_map(name).filter(|name| !name.contains(":-")));
         }
         let unset = unset.into_iter().next().filter(|_| guards);
-        self.values.insert(path, Setting { key, words, list, origin, unset });
+        let written = written.iter().any(|word| word.contains("${")).then_some(written);
+        self.values.insert(path, Setting { key, words, written, list, origin, unset });
     }
 
     fn note_unused(&mut self, key: &'static Key, node: &Node) {
@@ -335,10 +330,10 @@ impl Settings {
 
     /// The value that was written for a path.
     pub fn written(&self, path: &[String]) -> Result<Option<(Value, Origin)>, ConfigError> {
-        let Some(Setting { key, words, list, origin, unset }) = self.values.get(path) else {
+        let Some(setting @ Setting { key, words, list, origin, unset, .. }) = self.values.get(path) else {
             return Ok(None);
         };
-        let error = |problem: String| ConfigError::value(origin, path.join("."), problem);
+        let error = |problem: String| ConfigError::value(origin, path.join("."), setting.hidden(problem));
         if let Some(name) = unset {
             return Err(error(format!(
                 "${{{name}}} is not set, or empty, and this key keeps people out; set it, or give a default: ${{{name}:-…}}"
@@ -353,6 +348,17 @@ impl Settings {
             [word] if !*list => key.parse(word).map(|value| Some((value, origin.clone()))).map_err(error),
             _ => Err(error(format!("holds a list; expected {}", expected(key)))),
         }
+    }
+
+    /// An error about a value, told as the value was written.
+    pub fn hidden(&self, error: ConfigError) -> ConfigError {
+        let ConfigError::Value { origin, key, problem } = error else { return error };
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let problem = match self.values.get(&path) {
+            Some(setting) => setting.hidden(problem),
+            None => problem,
+        };
+        ConfigError::Value { origin, key, problem }
     }
 
     /// What is worth saying about keys and sections that have no effect.

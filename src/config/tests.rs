@@ -331,6 +331,42 @@ fn doubtful_settings_are_warned_of() {
 }
 
 #[test]
+fn nothing_listens_beyond_this_machine_unless_asked_to() {
+    let file = "metrics:\nstatus:\nhttp: {}\nrpc:\n";
+    let config = config(file);
+    let RpcListen::Tcp(rpc) = config.rpc else { panic!("{:?}", config.rpc) };
+    let addresses =
+        [Some(config.http), Some(rpc), config.metrics.map(|(at, _)| at), config.status.map(|(at, _)| at)];
+    assert!(addresses.iter().all(|address| address.expect("it is on").ip().is_loopback()), "{addresses:?}");
+    assert_eq!(notices(file), "");
+}
+
+#[test]
+fn rpc_that_others_may_reach_is_warned_of_with_what_to_do() {
+    for (file, place) in [
+        ("rpc: { listen: \"tcp://:6001\" }", ".rr.yaml:1:16: rpc.listen: tcp://[::]:6001"),
+        ("rpc: { listen: \"tcp://0.0.0.0:6001\" }", ".rr.yaml:1:16: rpc.listen: tcp://0.0.0.0:6001"),
+        ("rpc: { listen: \"tcp://192.0.2.1:7\" }", ".rr.yaml:1:16: rpc.listen: tcp://192.0.2.1:7"),
+        ("roadcast: { rpc: { listen: \"tcp://:7\" } }", ".rr.yaml:1:28: roadcast.rpc.listen: tcp://[::]:7"),
+    ] {
+        let text = notices(file);
+        assert!(text.contains(&format!("{place} can be reached from other machines")), "{file}: {text}");
+        assert!(text.contains("Listen on tcp://127.0.0.1:") && text.contains("unix:///"), "{text}");
+    }
+    for file in [
+        "",
+        "rpc: { listen: \"tcp://127.0.0.2:1\" }",
+        "rpc: { listen: \"tcp://[::1]:1\" }",
+        "rpc: { listen: unix:///a }",
+    ] {
+        assert_eq!(notices(file), "", "{file}");
+    }
+    let everyone = notices("roadcast: { rpc: { listen: unix:///a, mode: 0666 } }");
+    assert!(everyone.contains(".rr.yaml:1:45: roadcast.rpc.mode: 0666 lets every user"), "{everyone}");
+    assert_eq!(notices("roadcast: { rpc: { listen: unix:///a, mode: 0660 } }"), "");
+}
+
+#[test]
 fn proxies_are_subnets_or_addresses() {
     let shown = |file: &str| config(file).trusted_subnets.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
@@ -591,4 +627,49 @@ fn policies_are_lists_of_patterns_and_a_wrong_one_is_told_with_its_place() {
         "{error}"
     );
     assert_eq!(config("roadcast: { overflow: { skip: } }").policies, Policies::default());
+}
+
+#[test]
+fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all() {
+    let env = [("SECRET", "hunter2"), ("RR_REDIS_PASSWORD", "hunter2"), ("RR_REDIS_PASWORD", "hunter2")];
+    let redis = "redis: { addrs: [a:1], username: hunter2, password: hunter2, pasword: hunter2, sentinel_password: \"${SECRET}\" }\n\
+                 broadcast: { bus: { driver: memory, config: { password: hunter2 } } }\nkv: { hunter: { password: hunter2 } }\n";
+    let (config, notices) = load_with(&[(".rr.yaml", redis)], &env, &["redis.password=hunter2"]).unwrap();
+    let told = format!("{}\n{notices:?}", config.summary());
+    assert!(told.contains("redis.pasword: no such key; did you mean redis.password?"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    for (file, overrides) in [
+        ("http: { address: \"${SECRET}\" }", &[][..]),
+        ("http: { address: \"a b:${SECRET}\" }", &[]),
+        ("rpc: { listen: \"tcp://${SECRET}\" }", &[]),
+        ("rpc: { listen: \"${SECRET}\" }", &[]),
+        ("websockets: { path: \"${SECRET}\" }", &[]),
+        ("roadcast: { shards: \"${SECRET}\" }", &[]),
+        ("roadcast: { limits: { rpc_timeout: \"${SECRET}\" } }", &[]),
+        ("logs: { mode: \"${SECRET}\" }", &[]),
+        ("http: { trusted_subnets: [\"${SECRET}\"] }", &[]),
+        ("roadcast: { overflow: { skip: [\"*${SECRET}\"] } }", &[]),
+        ("broadcast: { a: { driver: \"${SECRET}\" } }", &[]),
+        ("websockets: { broker: \"${SECRET}\" }", &[]),
+        ("", &["logs.mode=${SECRET}"]),
+        ("", &["redis.password hunter2"]),
+        ("", &["redis.password:hunter2"]),
+        ("", &["=hunter2"]),
+        ("", &["redis.pasword=hunter2"]),
+        ("", &["redis=hunter2"]),
+        ("redis: hunter2", &[]),
+        ("redis: { password: \"hunter2 }", &[]),
+        ("redis:\n  password: hunter2\n hunter: x", &[]),
+        ("redis: { password: 'a', password: 'hunter2' }", &[]),
+        ("redis: { password: *hunter2 }", &[]),
+        ("redis: { password: !hunter2", &[]),
+    ] {
+        let error = load_with(&[(".rr.yaml", file)], &env[..1], overrides).unwrap_err();
+        assert!(!error.contains("hunter2"), "{file} {overrides:?}: {error}");
+    }
+    let error = load_with(&[(".rr.yaml", "http: { address: \"${SECRET}\" }")], &env[..1], &[]).unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:1:18: http.address: \"${SECRET}\" has no port; write host:port, for example 127.0.0.1:8080 or :8080"
+    );
 }

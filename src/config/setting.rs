@@ -1,0 +1,35 @@
+//! One value that was written, and how an error tells it.
+
+use super::error::Origin;
+use super::schema::Key;
+
+/// A value as written; of lists, each item.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    /// What it is for.
+    pub key: &'static Key,
+    /// With variables replaced.
+    pub words: Vec<String>,
+    /// Whether it was a list.
+    pub list: bool,
+    /// Where it was written.
+    pub origin: Origin,
+    /// What stood in the file where `words` come from the environment: they may hold a secret, and are told by this.
+    pub written: Option<Vec<String>>,
+    /// A variable that left one of [`guards::KEYS`](super::guards::KEYS) without what was meant.
+    pub unset: Option<String>,
+}
+
+impl Setting {
+    /// A problem with the value as it was written: `"${VAR}"` rather than what stands in the variable.
+    pub fn hidden(&self, problem: String) -> String {
+        let Some(written) = &self.written else { return problem };
+        let words = self.words.iter().zip(written).filter(|(word, written)| word != written);
+        words.fold(problem, |problem, (word, written)| {
+            // A scheme may have been taken off.
+            let rest = word.split_once("://").map_or(word.as_str(), |(_, rest)| rest);
+            let problem = problem.replace(&format!("\"{word}\""), &format!("\"{written}\""));
+            problem.replace(&format!("\"{rest}\""), &format!("\"{written}\""))
+        })
+    }
+}
