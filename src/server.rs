@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -78,6 +79,7 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
     // Nobody may be listening to what is said here; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "{summary}\nready");
     let _ = io::stdout().flush();
+    tell_supervisor(NotifyState::Ready);
 
     for thread in threads {
         // A panic has ended the process already, or left its message on stderr.
@@ -266,9 +268,17 @@ fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, progress: &Pr
                 begun = true;
                 progress.draining();
                 tracing::info!("shutting down; a second signal ends at once");
+                tell_supervisor(NotifyState::Stopping);
                 shutdown.begin();
             }
         }
+    }
+}
+
+/// Tells systemd (`Type=notify`) how far the server is; without `NOTIFY_SOCKET` nobody wants to know.
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told how far the server is");
     }
 }
 
