@@ -1,5 +1,6 @@
-//! Goal: what is generated in the documents is what the code says.
-//! Method: compare the text between markers; `ROADCAST_UPDATE_DOCS=1 cargo test --test documentation` writes it anew.
+//! Goal: what is generated in the documents is what the code says, and what they name exists.
+//! Method: compare the text between markers; `ROADCAST_UPDATE_DOCS=1 cargo test --test documentation` writes it anew. Look up
+//! names in a scrape, in the table of keys and in the sources.
 
 use std::path::Path;
 
@@ -33,14 +34,8 @@ fn the_documentation_holds_the_table_of_keys() {
     }
 }
 
-/// Each name that a scrape has is explained, and nothing else is.
-#[test]
-fn the_documentation_explains_every_metric() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    let document = std::fs::read_to_string(path).unwrap();
-    let rows = document.lines().filter_map(|line| line.strip_prefix("| `roadcast_"));
-    let mut explained: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
-
+/// A scrape of a server with one shard and one broker, before anything has happened.
+fn scrape() -> String {
     let wake = || Wake::new().unwrap();
     let (lane, _end) = lane::<()>(1, 1, wake(), wake());
     let shard =
@@ -52,7 +47,18 @@ fn the_documentation_explains_every_metric() {
         brokers: vec!["default".into()],
         shards: vec![shard],
     });
-    let text = sources.text();
+    sources.text()
+}
+
+/// Each name that a scrape has is explained, and nothing else is.
+#[test]
+fn the_documentation_explains_every_metric() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `roadcast_"));
+    let mut explained: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+
+    let text = scrape();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE roadcast_"));
     let named = types.map(|line| match line.split_once(' ').unwrap() {
         (name, "counter") => format!("{name}_total"),
@@ -62,4 +68,87 @@ fn the_documentation_explains_every_metric() {
     named.sort();
     explained.sort();
     assert_eq!(explained, named);
+}
+
+/// What stands in backquotes.
+fn spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
+}
+
+/// Whether a test of that name stands where `a::b::name` says: tests/a.rs, tests/a/b.rs, src/a/b.rs or its tests.
+fn is_test(named: &str) -> bool {
+    let (modules, name) = named.rsplit_once("::").expect("a path");
+    let below = modules.replace("::", "/");
+    let (above, last) = below.rsplit_once('/').unwrap_or(("", &below));
+    let places = [
+        format!("tests/{below}.rs"),
+        format!("src/{below}.rs"),
+        format!("src/{below}/tests.rs"),
+        format!("src/{above}/tests/{last}.rs"),
+    ];
+    let files = places.iter().filter_map(|place| read(place));
+    files.into_iter().any(|text| {
+        text.contains(&format!("#[test]\nfn {name}(")) || text.contains(&format!("#[test]\n    fn {name}("))
+    })
+}
+
+/// What a page promises is tested and counted by what there is.
+#[test]
+fn every_counter_key_and_test_named_where_reliability_is_promised_exists() {
+    let scrape = scrape();
+    let mut seen = [0; 3];
+    for page in ["docs/reliability.md", "SECURITY.md"] {
+        for span in spans(&read(page).expect("the page is there")) {
+            let place = format!("{page}: `{span}`");
+            if span.starts_with("roadcast_") {
+                seen[0] += 1;
+                let (name, labels) = span.split_once('{').unwrap_or((span, ""));
+                let label = labels.trim_end_matches('}');
+                let mut samples = scrape.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+                assert!(samples.any(|line| line.contains(label)), "{place}: no such metric");
+            } else if span.starts_with("roadcast.") && !span.contains([' ', ':']) {
+                seen[1] += 1;
+                assert!(schema::KEYS.iter().any(|key| key.path == span), "{place}: no such key");
+            } else if span.contains("::") && !span.contains("NAME") {
+                seen[2] += 1;
+                assert!(is_test(span), "{place}: no such test");
+            }
+        }
+    }
+    assert!(seen.iter().all(|seen| *seen > 20), "the page names counters, keys and tests: {seen:?}");
+}
+
+/// Links within the repository lead to files, and to headings in them.
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    pages.extend(["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|page| root.join(page)));
+    let anchor = |heading: &str| -> String {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            if !heading.is_empty() {
+                let target = std::fs::read_to_string(target).unwrap();
+                let known =
+                    target.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading);
+                assert!(known, "{}: no heading {link}", page.display());
+            }
+        }
+    }
 }
