@@ -1,5 +1,6 @@
 //! The upgrade request: its answer does not depend on how it arrives, and is one HTTP response.
 
+use roadcast::ws::forwarded;
 use roadcast::ws::origin::OriginRule;
 use roadcast::ws::upgrade::{Answer, Head, Rules, parse};
 
@@ -14,6 +15,11 @@ pub fn check(bytes: &[u8]) {
         origin: OriginRule::new(if first & 2 != 0 { "https://*.example.org" } else { "" }),
         demo: first & 4 != 0,
     };
+    // Whom a proxy names: nobody or an address, whatever the head; the nearest one is trusted, or the first that is not.
+    let nearest = forwarded::client(bytes, |_| false);
+    let farthest = forwarded::client(bytes, |_| true);
+    assert_eq!(nearest.is_some(), farthest.is_some(), "{nearest:?} {farthest:?}");
+
     let whole = parse(bytes, 0, &rules);
     if let Head::Complete { head_len, answer } = &whole {
         assert!(*head_len <= bytes.len());
