@@ -101,6 +101,23 @@ fn who_is_not_listened_to_is_not_blamed_for_a_missing_pong() {
 }
 
 #[test]
+fn who_has_said_goodbye_behind_a_join_that_waits_is_not_blamed_for_a_missing_pong() {
+    let mut rig = Rig::new(limits());
+    let id = rig.connect();
+    rig.join(id, &["foo"]);
+    // Nothing may follow a Close, not even a pong.
+    rig.bytes(id, &wire::masked(Opcode::Close, &1000u16.to_be_bytes()));
+    until_pinged(&mut rig, id);
+    rig.tasks();
+    rig.pass(PATIENCE + 3 * TICK);
+    assert_eq!(rig.tasks(), [], "its Close has been received");
+    rig.answer();
+    rig.sweep();
+    let stream = wire::frames(&rig.taken(id));
+    assert_eq!(stream.last(), Some(&(Opcode::Close, 1000u16.to_be_bytes().to_vec())));
+}
+
+#[test]
 fn pings_are_spread() {
     let mut rig = Rig::new(limits());
     let ids: Vec<ConnId> = (0..400).map(|_| rig.connect()).collect();
