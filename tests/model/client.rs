@@ -7,7 +7,7 @@ use roadcast::limits::Limits;
 use roadcast::shard::ConnId;
 use roadcast::ws::frame::Opcode;
 
-use super::hub::{Hub, Key};
+use super::book::{Book, Key, Message, Position};
 use super::wire;
 
 /// A command that is answered, as the client has sent it.
@@ -41,10 +41,10 @@ pub enum Goodbye {
 /// A topic that the client has read `@join` for.
 #[derive(Debug)]
 struct Subscription {
-    /// Publications of the topic when it read `@join`: from this one on, all must come.
-    from: usize,
+    /// When it read `@join`: all that is published from then on must come.
+    since: u64,
     /// The next one, once there has been a first.
-    next: Option<usize>,
+    next: Option<Position>,
 }
 
 /// How the server has ended the stream.
@@ -80,7 +80,7 @@ pub struct Client {
     expected: VecDeque<Expected>,
     subscriptions: BTreeMap<Key, Subscription>,
     /// Of each topic, the publication behind the last one read.
-    behind: BTreeMap<Key, usize>,
+    behind: BTreeMap<Key, Position>,
     pings: u32,
     pongs: u32,
     pub ended: Option<Ended>,
@@ -160,7 +160,7 @@ impl Client {
     }
 
     /// Reads up to `bytes` and judges every whole frame among what it has.
-    pub fn read(&mut self, bytes: usize, hub: &Hub, limits: &Limits) {
+    pub fn read(&mut self, bytes: usize, book: &Book, limits: &Limits) {
         let bytes = bytes.min(self.kernel.len());
         self.stream.extend_from_slice(&self.kernel[..bytes]);
         self.kernel.drain(..bytes);
@@ -184,13 +184,13 @@ impl Client {
             && let Some(frame) = wire::front(rest)
         {
             assert_eq!(self.ended, None, "a frame behind the last: {frame:?}");
-            self.frame(frame.opcode, &rest[frame.payload..frame.end], &rest[..frame.end], hub, limits);
+            self.frame(frame.opcode, &rest[frame.payload..frame.end], &rest[..frame.end], book, limits);
             rest = &rest[frame.end..];
         }
         self.stream = rest.to_vec();
     }
 
-    fn frame(&mut self, opcode: Opcode, payload: &[u8], frame: &[u8], hub: &Hub, limits: &Limits) {
+    fn frame(&mut self, opcode: Opcode, payload: &[u8], frame: &[u8], book: &Book, limits: &Limits) {
         match opcode {
             Opcode::Ping if self.answers_pings && self.goodbye.is_none() => {
                 self.send(&wire::masked(Opcode::Pong, payload));
@@ -201,25 +201,25 @@ impl Client {
                 assert!(pong > self.pongs && pong <= self.pings, "pong {pong} behind {}", self.pongs);
                 self.pongs = pong;
             }
-            Opcode::Close => self.closed(payload, hub),
+            Opcode::Close => self.closed(payload, book),
             Opcode::Text | Opcode::Binary if self.echo => {
                 let Some(Expected::Echo(sent, bytes)) = self.expected.pop_front() else {
                     panic!("an echo of nothing")
                 };
                 assert!(sent == opcode && bytes == payload, "the message as it was sent");
             }
-            Opcode::Text if payload.starts_with(b"{\"topic\":\"@") => self.reply(payload, hub, limits),
-            Opcode::Text if payload.starts_with(b"{\"topic\":\"#") => self.reply(payload, hub, limits),
-            Opcode::Text => self.publication(payload, frame, hub),
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"@") => self.reply(payload, book, limits),
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"#") => self.reply(payload, book, limits),
+            Opcode::Text => self.publication(payload, frame, book),
             Opcode::Binary | Opcode::Continuation => panic!("{opcode:?} from the server"),
         }
     }
 
-    fn closed(&mut self, payload: &[u8], hub: &Hub) {
+    fn closed(&mut self, payload: &[u8], book: &Book) {
         let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
         let answered = self.expected.is_empty();
         match (code, self.goodbye) {
-            (Some(1001), _) if hub.drained => {}
+            (Some(1001), _) if book.drained => {}
             (Some(1013), _) if !self.is_steady() => {}
             (code, Some(Goodbye::Close(sent))) if code == sent => assert!(answered, "{:?}", self.expected),
             (Some(code), Some(Goodbye::Violation(due))) if code == due => {
@@ -230,7 +230,7 @@ impl Client {
         self.ended = Some(Ended::Close(code));
     }
 
-    fn reply(&mut self, payload: &[u8], hub: &Hub, limits: &Limits) {
+    fn reply(&mut self, payload: &[u8], book: &Book, limits: &Limits) {
         let text = std::str::from_utf8(payload).expect("JSON");
         let Some(Expected::Reply(command)) = self.expected.pop_front() else { panic!("unasked: {text}") };
         let broker = match command.broker.as_str() {
@@ -260,59 +260,62 @@ impl Client {
         let room = limits.topics_per_connection - self.subscriptions.len();
         if too_long || keys.len() > room {
             assert!(is(refused), "over a limit: {text}");
-        } else if asked <= room && limits.topics == usize::MAX && !hub.drained {
+        } else if asked <= room && limits.topics == usize::MAX && !book.drained {
             // Topics named twice may count twice.
             assert!(is(done), "within the limits: {text}");
         }
         if is(done) {
             for key in keys {
-                let from = hub.published(&key);
-                self.subscriptions.insert(key, Subscription { from, next: None });
+                self.subscriptions.insert(key, Subscription { since: book.now(), next: None });
             }
         }
     }
 
-    fn publication(&mut self, payload: &[u8], frame: &[u8], hub: &Hub) {
-        let start = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
-        let fields: Vec<&str> = start.split(['"', '.', ':']).collect();
-        let [_, _, _, _, topic, _, _, _, _, broker, index, ..] = fields[..] else { panic!("{start}") };
-        let key: Key = (broker.parse().unwrap(), topic.to_owned());
-        let index: usize = index.parse().unwrap();
-        assert!(hub.history[&key][index][..] == *frame, "{key:?} {index} as it was published");
+    fn publication(&mut self, payload: &[u8], frame: &[u8], book: &Book) {
+        let (key, message) = Message::of(payload);
+        let Some(place) = book.place(&key, message) else { panic!("{key:?} {message:?} from nowhere") };
+        assert!(book.at(&key, place).unwrap().1[..] == *frame, "{key:?} {message:?} as it was published");
         self.publications += 1;
-        let may_skip = hub.skips(&key) && !self.is_steady();
+        let may_skip = book.skips(&key) && !self.is_steady();
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
-            panic!("{key:?} {index} to somebody who has not joined")
+            panic!("{key:?} {message:?} to somebody who has not joined")
         };
         let behind = self.behind.entry(key.clone()).or_default();
         match subscription.next {
             Some(next) if may_skip => {
-                assert!(index >= next, "{key:?} {index}: the next one or a later one than {next}");
-                self.missed += (index - next) as u64;
+                assert!(place.0 == next.0 && place >= next, "{key:?} {place:?}: {next:?} or a later one");
+                self.missed += place.1 - next.1;
             }
-            Some(next) => assert_eq!(index, next, "{key:?}: the next one"),
-            None if may_skip => assert!(index >= *behind, "{key:?} {index}: not before {behind}"),
+            Some(next) => assert_eq!(place, next, "{key:?}: the next one"),
+            None if may_skip => assert!(place >= *behind, "{key:?} {place:?}: not before {behind:?}"),
             None => assert!(
-                (*behind..=subscription.from).contains(&index),
-                "{key:?} {index}: the first since @join at {}, not before {behind}",
-                subscription.from,
+                place >= *behind && book.may_begin(&key, place, subscription.since),
+                "{key:?} {place:?}: the first since @join, not before {behind:?}",
             ),
         }
-        subscription.next = Some(index + 1);
-        *behind = index + 1;
+        subscription.next = Some((place.0, place.1 + 1));
+        *behind = (place.0, place.1 + 1);
     }
 
     /// Everything that it was promised has come.
-    pub fn check_complete(&self, hub: &Hub, newest_dropped: bool) {
+    pub fn check_complete(&self, book: &Book, newest_dropped: bool) {
         assert!(self.stream.is_empty() && self.kernel.is_empty(), "half a frame: {self:?}");
         for (key, subscription) in &self.subscriptions {
-            let next = subscription.next.unwrap_or(subscription.from);
+            let end = book.end(self.host, key);
             // Also where older ones were skipped the newest comes, unless the server shuts down first or keeps too many.
-            if (self.ended.is_some() || newest_dropped) && hub.skips(key) && !self.is_steady() {
-                assert!(next <= hub.published(key));
+            if (self.ended.is_some() || newest_dropped) && book.skips(key) && !self.is_steady() {
+                assert!(subscription.next.is_none_or(|next| next <= end));
                 continue;
             }
-            assert_eq!(next, hub.published(key), "{key:?} of {:?} on shard {}", self.id, self.host);
+            let complete = match subscription.next {
+                Some(next) => next == end,
+                None => book.may_begin(key, end, subscription.since),
+            };
+            assert!(
+                complete,
+                "{key:?} up to {end:?}: {subscription:?} of {:?} on shard {}",
+                self.id, self.host
+            );
         }
         if self.ended.is_none() {
             assert!(self.expected.is_empty(), "unanswered: {:?}", self.expected);

@@ -8,7 +8,9 @@ use rand::rngs::SmallRng;
 use roadcast::mesh::ShardEnd;
 use roadcast::shard::{BATCH_SENDS, ConnId, Report, Shard, ShardCounters, Task};
 
+use super::book::Book;
 use super::client::{Client, Goodbye};
+use super::wire;
 
 struct Socket {
     id: ConnId,
@@ -26,7 +28,17 @@ struct Socket {
     closing: Option<u32>,
 }
 
+/// How far a loop that has nothing to do has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sleep {
+    Awake,
+    /// It has said that it sleeps, and has not looked again.
+    Said,
+    Asleep,
+}
+
 pub struct Host {
+    place: usize,
     pub shard: Shard,
     pub counters: Arc<ShardCounters>,
     pub accepting: bool,
@@ -38,11 +50,26 @@ pub struct Host {
     /// When whoever is left may be terminated.
     abort_at: Option<Duration>,
     grace: Duration,
+    sleep: Sleep,
+    /// Its wake-up has been signalled.
+    woken: bool,
+    /// Something may have happened on its sockets.
+    stirred: bool,
+    /// How often it takes anything from its lane in a turn.
+    pub pace: f64,
 }
 
 impl Host {
-    pub fn new(shard: Shard, counters: Arc<ShardCounters>, lanes: ShardEnd, grace: Duration) -> Self {
+    pub fn new(
+        place: usize,
+        shard: Shard,
+        counters: Arc<ShardCounters>,
+        lanes: ShardEnd,
+        grace: Duration,
+        pace: f64,
+    ) -> Self {
         Self {
+            place,
             shard,
             counters,
             accepting: true,
@@ -52,10 +79,15 @@ impl Host {
             tasks: Vec::new(),
             abort_at: None,
             grace,
+            sleep: Sleep::Awake,
+            woken: false,
+            stirred: false,
+            pace,
         }
     }
 
     pub fn accept(&mut self, client: usize) -> Option<ConnId> {
+        self.stirred = true;
         let id = self.shard.accepted()?;
         assert!(self.sockets.iter().all(|socket| socket.id.index != id.index), "a slot holds one connection");
         self.sockets.push(Socket {
@@ -81,23 +113,23 @@ impl Host {
             && self.sockets.iter().all(|socket| socket.closing.is_none() && !waits(socket))
     }
 
-    pub fn turn(&mut self, now: Duration, clients: &mut [Client], rng: &mut SmallRng) {
+    /// One turn of the loop, if it is awake or there is a reason to wake up.
+    pub fn turn(&mut self, now: Duration, clients: &mut [Client], book: &mut Book, rng: &mut SmallRng) {
+        if !self.is_awake(now, clients) {
+            return;
+        }
         self.shard.set_now(now);
-        for _ in 0..rng.random_range(0..8) {
+        let most = if rng.random_bool(self.pace) { 8 } else { 1 };
+        for _ in 0..rng.random_range(0..most) {
             if !self.shard.wants_entries() {
                 break;
             }
             let Some(entry) = self.lanes.down.pop() else { break };
+            book.taken(self.place, &entry);
             self.shard.take(entry);
         }
         self.carry_out_tasks(now, clients);
-        while let Some(question) = self.shard.next_question() {
-            if rng.random_bool(0.2) {
-                self.shard.return_question(question);
-                break;
-            }
-            self.lanes.up.push(0, question).expect("few questions");
-        }
+        self.ask(book, rng);
         self.send_batch(clients, rng);
         assert!(self.shard.wants_entries() || self.shard.has_work(), "a full log that nobody will sweep");
         // What a laggard brings on itself shows in the tasks before its socket has room again.
@@ -105,6 +137,74 @@ impl Host {
         self.complete(clients, rng);
         self.shard.expire();
         self.shard.check_invariants();
+        self.rest();
+    }
+
+    fn ask(&mut self, book: &mut Book, rng: &mut SmallRng) {
+        let mut asked = false;
+        while let Some(question) = self.shard.next_question() {
+            if rng.random_bool(0.2) {
+                // As if the lane were full; the next turn comes by itself.
+                self.shard.return_question(question);
+                break;
+            }
+            book.asked(self.place, &question);
+            self.lanes.up.push(0, question).expect("few questions");
+            asked = true;
+        }
+        if asked {
+            self.lanes.up.wake();
+        }
+    }
+
+    /// With nothing to do the loop says that it sleeps, and looks once more before it does.
+    fn rest(&mut self) {
+        if !self.tasks.is_empty() || self.shard.has_work() || self.shard.is_done() {
+            return;
+        }
+        self.lanes.wake.fall_asleep();
+        self.sleep = Sleep::Said;
+    }
+
+    fn is_awake(&mut self, now: Duration, clients: &[Client]) -> bool {
+        if self.sleep == Sleep::Said {
+            let entries = self.shard.wants_entries() && !self.lanes.down.is_empty();
+            let questions = self.shard.has_questions() && self.lanes.up.has_room(0);
+            self.sleep = if entries || questions { Sleep::Awake } else { Sleep::Asleep };
+        }
+        if self.sleep == Sleep::Asleep {
+            self.look_at_wake();
+            let due = self.shard.next_deadline().is_some_and(|at| at <= now);
+            if !(self.woken || due || std::mem::take(&mut self.stirred) || self.is_stirred(clients)) {
+                return false;
+            }
+            self.sleep = Sleep::Awake;
+        }
+        self.woken = false;
+        self.lanes.wake.stay_awake();
+        true
+    }
+
+    fn look_at_wake(&mut self) {
+        self.woken = self.woken || wire::is_signalled(&self.lanes.wake);
+    }
+
+    /// Whether completions may come from its sockets.
+    fn is_stirred(&self, clients: &[Client]) -> bool {
+        self.sockets.iter().any(|socket| {
+            let client = &clients[socket.client];
+            let input = !client.outgoing.is_empty() || client.goodbye.is_some();
+            let hears = socket.receiving || socket.on_their_way > 0;
+            socket.watching || socket.closing.is_some() || (hears && input && !socket.end_told)
+        })
+    }
+
+    /// A loop that sleeps has been woken for what is in its lane.
+    pub fn check_woken(&mut self) {
+        if self.sleep == Sleep::Asleep && !self.lanes.down.is_empty() && self.shard.wants_entries() {
+            self.look_at_wake();
+            assert!(self.woken, "shard {} sleeps, and its lane is not empty", self.place);
+        }
     }
 
     /// At the end nothing is queued, and others read what the shard knows.
@@ -206,7 +306,8 @@ impl Host {
                     socket.closing = Some(2);
                 }
                 Task::Report(_, Report::TooSlow(_) | Report::PongMissing) => {
-                    assert!(!client.is_steady() || client.finished, "{client:?} is given up for nothing");
+                    let steady = client.is_steady() && !client.finished;
+                    assert!(!steady, "{client:?} is given up for nothing: {task:?} at {now:?}");
                     client.given_up = true;
                 }
                 Task::Report(_, Report::Overflow { .. }) => overflown = Some(id),

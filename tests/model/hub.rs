@@ -1,168 +1,203 @@
-//! The simplest hub: interest, sequences, and everything ever published.
+//! The runtime around the hub: one poll at a time, of whichever task the seed says.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use roadcast::hub::{Core, Driver, HubConfig, HubCounters};
+use roadcast::lane::{Depth, Wake};
 use roadcast::limits::Limits;
-use roadcast::mesh::{Down, HubEnd, TopicId, Up};
-use roadcast::policy::{Overflow, Policies};
-use roadcast::publication;
+use roadcast::mesh::{BrokerId, HubEnd};
 
-/// A broker and a topic's name within it.
-pub type Key = (u16, String);
+use super::book::Book;
+use super::pipe::{self, Pipe, Socket};
+use super::publisher::{Manner, Publisher};
+use super::tasks::Tasks;
+use super::wire;
 
 pub struct Hub {
-    lanes: HubEnd,
-    publication_bytes: usize,
-    interest: BTreeMap<Key, Vec<Option<TopicId>>>,
-    names: HashMap<(usize, TopicId), Key>,
-    sequences: HashMap<Key, u64>,
-    answers: Vec<VecDeque<Down>>,
-    /// Publications that wait for room: topic and payload bytes, first come first served.
-    waiting: VecDeque<(Key, usize)>,
-    /// The frames of each topic, in their order.
-    pub history: HashMap<Key, Vec<Arc<[u8]>>>,
-    pub drained: bool,
-    pub policies: Policies,
+    core: Core,
+    pub counters: Arc<HubCounters>,
+    pub book: Book,
+    /// The task of each publisher's connection has its place.
+    pub publishers: Vec<Publisher>,
+    tasks: Tasks,
+    wake: Arc<Wake>,
+    depths: Vec<Depth>,
+    asleep: bool,
+    /// The wake-up has been signalled.
+    woken: bool,
+    pub stopping: bool,
 }
 
 impl Hub {
-    pub fn new(lanes: HubEnd, limits: &Limits, policies: Policies) -> Self {
-        let answers = lanes.down.iter().map(|_| VecDeque::new()).collect();
-        Self {
-            lanes,
-            publication_bytes: limits.publication_bytes,
-            interest: BTreeMap::new(),
-            names: HashMap::new(),
-            sequences: HashMap::new(),
-            answers,
-            waiting: VecDeque::new(),
-            history: HashMap::new(),
-            drained: false,
-            policies,
-        }
-    }
-
-    pub fn skips(&self, key: &Key) -> bool {
-        self.policies.overflow(&key.1) == Overflow::Skip
-    }
-
-    /// How many publications of a topic have been sequenced.
-    pub fn published(&self, key: &Key) -> usize {
-        self.history.get(key).map_or(0, Vec::len)
-    }
-
-    pub fn publish(&mut self, key: Key, payload_bytes: usize) {
-        self.waiting.push_back((key, payload_bytes));
-    }
-
-    /// Whether publishers have to wait.
-    pub fn is_behind(&self) -> bool {
-        self.waiting.len() > 3
-    }
-
-    pub fn is_quiet(&self) -> bool {
-        self.waiting.is_empty()
-            && self.answers.iter().all(VecDeque::is_empty)
-            && self.lanes.up.iter().all(|lane| lane.is_empty())
-    }
-
-    pub fn wants_nothing(&self) -> bool {
-        self.interest.is_empty()
-    }
-
-    /// Tells every shard to accept nobody any more.
-    pub fn stop_accepting(&mut self) {
-        self.answers.iter_mut().for_each(|answers| answers.push_back(Down::StopAccepting));
-    }
-
-    /// Puts the last entry in every lane. Nothing may wait.
-    pub fn drain(&mut self) {
-        assert!(self.is_quiet());
-        self.drained = true;
-        self.answers.iter_mut().for_each(|answers| answers.push_back(Down::Drain));
-        self.flush_answers();
-    }
-
-    /// Answers some questions and sequences what has room.
-    pub fn step(&mut self, rng: &mut SmallRng) {
-        for shard in 0..self.answers.len() {
-            for _ in 0..rng.random_range(0..4) {
-                let Some(question) = self.lanes.up[shard].pop() else { break };
-                if !self.drained {
-                    self.answer(shard, question);
-                }
-            }
-        }
-        self.flush_answers();
-        while let Some((key, bytes)) = self.waiting.front().cloned() {
-            if !self.sequence(&key, bytes) {
-                break;
-            }
-            self.waiting.pop_front();
-        }
-    }
-
-    fn answer(&mut self, shard: usize, question: Up) {
-        let answer = match question {
-            Up::Interest { topic, broker, name } => {
-                let key = (broker.0, String::from(name));
-                let shards = self.answers.len();
-                let interest = self.interest.entry(key.clone()).or_insert_with(|| vec![None; shards]);
-                assert_eq!(interest[shard].replace(topic), None, "{key:?} is asked for once");
-                assert_eq!(self.names.insert((shard, topic), key.clone()), None);
-                Down::Interested { topic, sequence: *self.sequences.entry(key).or_default() }
-            }
-            Up::Uninterest { topic } => {
-                let key = self.names.remove(&(shard, topic)).expect("only what is held is given up");
-                let interest = self.interest.get_mut(&key).expect("named by the shard");
-                assert_eq!(interest[shard].take(), Some(topic));
-                if interest.iter().all(Option::is_none) {
-                    self.interest.remove(&key);
-                    self.sequences.remove(&key);
-                }
-                Down::Uninterested { topic }
-            }
+    pub fn new(end: HubEnd, limits: &Limits, book: Book) -> Self {
+        let brokers = vec![("memory".into(), Driver::Memory), ("bus".into(), Driver::Memory)];
+        let counters = Arc::new(HubCounters::new(brokers.len()));
+        let config = HubConfig {
+            rpc: None,
+            brokers,
+            default_broker: BrokerId(0),
+            limits: Arc::new(limits.clone()),
+            counters: counters.clone(),
+            shutdown_grace: Duration::ZERO,
         };
-        self.answers[shard].push_back(answer);
+        let (wake, depths) = (end.wake.clone(), end.down.iter().map(|lane| lane.depth()).collect());
+        Self {
+            core: Core::new(&config, end),
+            counters,
+            book,
+            publishers: Vec::new(),
+            tasks: Tasks::default(),
+            wake,
+            depths,
+            asleep: false,
+            woken: false,
+            stopping: false,
+        }
     }
 
-    fn flush_answers(&mut self) {
-        for (answers, lane) in self.answers.iter_mut().zip(&mut self.lanes.down) {
-            while let Some(answer) = answers.pop_front() {
-                if let Err(answer) = lane.push(0, answer) {
-                    answers.push_front(answer);
-                    break;
-                }
+    pub fn connect(&mut self, manner: Manner, rng: &mut SmallRng) {
+        let capacity = [10, 300, 100_000][rng.random_range(0..3)];
+        let pipe = Pipe::new(rng, capacity);
+        let socket = Socket(pipe.clone());
+        let place = self.tasks.spawn(pipe::serve(self.core.calls(socket.clone()), socket));
+        self.publishers.push(Publisher::new(place, manner, pipe, rng));
+    }
+
+    /// Time passes: who waits for it looks.
+    pub fn set_now(&mut self, now: Duration) {
+        for publisher in &self.publishers {
+            let mut pipe = publisher.pipe.borrow_mut();
+            pipe.now = now;
+            if pipe.is_full() {
+                pipe.wake();
             }
         }
     }
 
-    /// Publishes to every interested shard at once, if there is room in all their lanes.
-    fn sequence(&mut self, key: &Key, bytes: usize) -> bool {
-        let index = self.published(key);
-        let mut payload = format!("{}.{index}:", key.0).into_bytes();
-        payload.resize(payload.len() + bytes, b'x');
-        let frame = publication::encode(&key.1, &payload, self.publication_bytes).expect("it fits");
-        let none = Vec::new();
-        let interest = self.interest.get(key).unwrap_or(&none);
-        let targets: Vec<(usize, TopicId)> =
-            interest.iter().enumerate().filter_map(|(shard, topic)| Some((shard, (*topic)?))).collect();
-        let cost = frame.len() as u64;
-        let has_room = |shard: usize| self.answers[shard].is_empty() && self.lanes.down[shard].has_room(cost);
-        if !targets.iter().all(|&(shard, _)| has_room(shard)) {
+    /// Polls one task that is due; `false`: there is none.
+    pub fn poll(&mut self, rng: &mut SmallRng) -> bool {
+        self.woken = self.woken || wire::is_signalled(&self.wake);
+        let due = self.tasks.woken();
+        let watch_due = !self.asleep || self.woken;
+        if due.is_empty() && !watch_due {
             return false;
         }
-        if let Some(sequence) = self.sequences.get_mut(key) {
-            *sequence += 1;
-            for (shard, topic) in targets {
-                let entry = Down::Publish { topic, sequence: *sequence, frame: frame.clone() };
-                assert!(self.lanes.down[shard].push(cost, entry).is_ok(), "room once seen stays");
+        self.book.tick();
+        match due.get(rng.random_range(0..due.len() + usize::from(watch_due))) {
+            None => self.watch(),
+            Some(&place) => self.poll_publisher(place),
+        }
+        true
+    }
+
+    /// The task that answers shards.
+    fn watch(&mut self) {
+        if std::mem::take(&mut self.asleep) {
+            self.woken = false;
+            self.core.stay_awake();
+        }
+        self.book.hub_takes_questions();
+        if !self.core.turn() {
+            self.asleep = self.core.fall_asleep();
+        }
+    }
+
+    fn poll_publisher(&mut self, place: usize) {
+        let before = self.counters.publications.value();
+        self.tasks.poll(place);
+        if self.stopping {
+            // Some are refused, and nobody knows yet which.
+            return;
+        }
+        for _ in before..self.counters.publications.value() {
+            let offered = self.publishers[place].offers.pop_front();
+            let (key, message) = offered.expect("only what was asked for is published");
+            self.book.offered(key, message);
+        }
+    }
+
+    pub fn is_quiet(&mut self) -> bool {
+        self.woken = self.woken || wire::is_signalled(&self.wake);
+        self.asleep
+            && !self.woken
+            && self.book.has_no_questions()
+            && self.tasks.woken().is_empty()
+            && !self.core.is_busy()
+            && self.depths.iter().all(|depth| depth.entries() == 0)
+            && self.publishers.iter().all(Publisher::is_quiet)
+    }
+
+    /// Nothing is under way: every publication is accounted for.
+    pub fn check_complete(&mut self) {
+        assert_eq!(self.core.topics(), self.book.topics(), "topics that somebody wants");
+        assert_eq!(
+            self.counters.publications_pushed.value(),
+            self.book.publications,
+            "what was pushed is taken"
+        );
+        self.book.check_order();
+        let mut lost = 0;
+        for publisher in &mut self.publishers {
+            if self.stopping {
+                publisher.offers.clear();
+            }
+            publisher.check_complete();
+            lost += publisher.check_promises(&self.book);
+        }
+        let failures = self.counters.failures_after_ok.value();
+        assert!(lost == 0 || (self.book.drained && failures > 0), "{lost} lost, {failures} counted");
+    }
+
+    /// Shutting down begins.
+    pub fn stop_accepting(&mut self) {
+        self.stopping = true;
+        self.core.stop_accepting();
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.core.is_busy()
+    }
+
+    /// The lanes get their last entry.
+    pub fn drain(&mut self) {
+        // What shards have asked by now is answered, if the hub has seen it.
+        self.book.drained = true;
+        self.core.drain();
+    }
+
+    /// Connections are ended; nothing of them is left.
+    pub fn close(&mut self, rng: &mut SmallRng) {
+        for publisher in &mut self.publishers {
+            let mut pipe = publisher.pipe.borrow_mut();
+            pipe.reset = true;
+            pipe.wake();
+        }
+        for _ in 0..100_000 {
+            if !self.poll(rng) {
+                break;
             }
         }
-        self.history.entry(key.clone()).or_default().push(frame);
-        true
+        assert!(!self.core.is_busy() && self.asleep, "the hub does not come to rest");
+        assert!(
+            (0..self.publishers.len()).all(|place| self.tasks.is_done(place)),
+            "a connection does not end"
+        );
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let restless: Vec<_> = self.publishers.iter().filter(|publisher| !publisher.is_quiet()).collect();
+        f.debug_struct("Hub")
+            .field("asleep", &(self.asleep, self.woken))
+            .field("busy", &self.core.is_busy())
+            .field("woken", &self.tasks.woken())
+            .field("lanes", &self.depths.iter().map(Depth::entries).collect::<Vec<_>>())
+            .field("restless", &restless)
+            .finish()
     }
 }

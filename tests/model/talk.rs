@@ -65,8 +65,9 @@ impl World {
             4..8 => "memory",
             _ => "",
         };
+        let number = u16::from(broker == "bus");
         let mut topics: Vec<String> =
-            (0..[1, 1, 1, 2, 4][self.rng.random_range(0..5)]).map(|_| self.random_key().1).collect();
+            (0..[1, 1, 1, 2, 4][self.rng.random_range(0..5)]).map(|_| self.random_topic(number)).collect();
         match self.rng.random_range(0..20) {
             0 => topics.push("t1-with-a-name-that-is-too-long".into()),
             1 => topics.push(String::new()),

@@ -1,6 +1,12 @@
 //! Both directions of the wire as a client sees them, written apart from the server's codecs.
 
+use roadcast::lane::Wake;
 use roadcast::ws::frame::Opcode;
+
+/// Whether a wake-up has been signalled since it was last asked.
+pub fn is_signalled(wake: &Wake) -> bool {
+    rustix::io::read(wake, &mut [0; 8]).is_ok()
+}
 
 /// The request of a browser.
 pub fn upgrade_request(path: &str) -> Vec<u8> {
