@@ -40,6 +40,9 @@ pub struct Limits {
     pub rpc_connections: usize,
     /// Bytes of one goridge frame. Past it the RPC connection is closed.
     pub rpc_frame_bytes: usize,
+    /// Bytes of publications that wait for room in a lane, answered already by `PublishAsync`, of all RPC connections. Past
+    /// it such a call is an RPC error, unless nothing of its connection waits: one publication of each connection may.
+    pub rpc_async_bytes: usize,
     /// How long a goridge frame may take to arrive, and answers to be read, before the RPC connection is closed.
     pub rpc_timeout: Duration,
     /// How long the head of an upgrade request may take.
@@ -76,6 +79,7 @@ impl Default for Limits {
             socket_send_bytes: 256 * KIB,
             rpc_connections: 1024,
             rpc_frame_bytes: 16 * MIB,
+            rpc_async_bytes: 4 * MIB,
             rpc_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),

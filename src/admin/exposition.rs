@@ -89,6 +89,7 @@ const RPC_ERRORS: &[Counted<HubCounters>] = &[
     ("body", "", |of| &of.errors_body),
     ("broker", "", |of| &of.errors_broker),
     ("size", "", |of| &of.errors_size),
+    ("async", "", |of| &of.errors_async),
     ("shutdown", "", |of| &of.errors_shutdown),
 ];
 

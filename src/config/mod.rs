@@ -355,6 +355,7 @@ fn limits(read: &Reader<'_>) -> Result<Limits, ConfigError> {
         socket_send_bytes: read.number("roadcast.limits.socket_send_bytes")?,
         rpc_connections: read.number("roadcast.limits.rpc_connections")?,
         rpc_frame_bytes: read.number("roadcast.limits.rpc_frame_bytes")?,
+        rpc_async_bytes: read.number("roadcast.limits.rpc_async_bytes")?,
         rpc_timeout: read.duration("roadcast.limits.rpc_timeout")?,
         head_timeout: read.duration("roadcast.limits.head_timeout")?,
         close_timeout: read.duration("roadcast.limits.close_timeout")?,

@@ -15,12 +15,15 @@ pub(super) enum State {
 }
 
 /// A publication on its way.
-pub(super) enum Publishing<'a> {
+pub(super) enum Publishing {
     /// Done or failed at once: what the memory broker does unless a lane is full.
     Now(Result<(), PublishError>),
     /// To be waited for; what is due to others should go first.
-    Later(Pin<Box<dyn Future<Output = Result<(), PublishError>> + 'a>>),
+    Later(Later),
 }
+
+/// What becomes of a publication that waits. It goes its way even if nobody asks.
+pub(super) type Later = Pin<Box<dyn Future<Output = Result<(), PublishError>>>>;
 
 /// A configured broker.
 pub(super) trait Broker {
@@ -28,7 +31,7 @@ pub(super) trait Broker {
     fn state(&self) -> State;
 
     /// Takes a publication; it is taken when the result is there.
-    fn publish<'a>(&'a self, topic: &'a str, payload: &'a [u8]) -> Publishing<'a>;
+    fn publish(&self, topic: &str, payload: &[u8]) -> Publishing;
 
     /// This process begins or ceases to want a topic, as a whole. Shards are told at once: a broker that takes time to
     /// subscribe needs its shards' answers held back until it has.
@@ -47,7 +50,7 @@ impl Inlet {
     }
 
     /// Sequences a publication and hands it to every interested shard.
-    pub(super) fn deliver<'a>(&self, topic: &str, payload: &[u8]) -> Publishing<'a> {
+    pub(super) fn deliver(&self, topic: &str, payload: &[u8]) -> Publishing {
         self.sequencer.deliver(self.broker, topic, payload)
     }
 }
@@ -62,7 +65,7 @@ impl Broker for Memory {
         State::Up
     }
 
-    fn publish<'a>(&'a self, topic: &'a str, payload: &'a [u8]) -> Publishing<'a> {
+    fn publish(&self, topic: &str, payload: &[u8]) -> Publishing {
         self.inlet.deliver(topic, payload)
     }
 

@@ -8,23 +8,31 @@
 //!   flushed before a publication that waits for room, and in between a call of many publications.
 //! - **Answers held are bounded**: at most [`ANSWERS_BYTES`] and one more. Who does not read answers is not read from.
 //! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller loses nothing.
+//! - **An asynchronous call does not wait, and is not lost in silence.** What of it meets a full lane waits in the room by
+//!   itself, in its place in the order. Past `rpc_async_bytes` a call is refused as a whole, before anything of it is
+//!   published; a connection of which nothing waits may always let one publication wait.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tracing::warn;
 
-use super::broker::Publishing;
+use super::broker::{Later, Publishing};
 use super::publish::Hub;
+use super::room::WAITING_BYTES;
 use super::sequencer::{PublishError, Stage};
 use super::stream::Peer;
-use crate::rpc::{self, Call, CallError, Decoded, Layout, Method, Request, Violation};
+use crate::rpc::{self, Call, CallError, Decoded, Method, Request, Violation};
 
 /// Answers are written at the latest when this many bytes are due.
 const ANSWERS_BYTES: usize = 256 * 1024;
 /// Publications after which other connections get their turn: about the work of one read of small calls.
 const TURN_PUBLICATIONS: u32 = 256;
+/// Waiting publications that need no looking through; places for so many are kept while none waits.
+const KEPT: usize = 64;
 
 /// The other end of an RPC connection, as far as working through its calls needs it.
 pub trait Caller {
@@ -45,6 +53,12 @@ pub struct Calls<C> {
     caller: C,
     /// Due to the caller.
     answers: Vec<u8>,
+    /// Publications of calls that have been answered, as they wait for room, in order.
+    waiting: VecDeque<Later>,
+    /// How many must be there until all of them are looked through.
+    look_through_at: usize,
+    /// Those that were refused room after all.
+    lost: u64,
     /// Publications since other connections last had their turn.
     turn: u32,
     /// Why answers can be written no more.
@@ -55,7 +69,18 @@ pub struct Calls<C> {
 
 impl<C: Caller> Calls<C> {
     pub(super) fn new(hub: Rc<Hub>, caller: C, peer: Peer) -> Self {
-        Self { hub, caller, answers: Vec::new(), turn: 0, broken: None, empty_topic_seen: false, peer }
+        Self {
+            hub,
+            caller,
+            answers: Vec::new(),
+            waiting: VecDeque::new(),
+            look_through_at: KEPT,
+            lost: 0,
+            turn: 0,
+            broken: None,
+            empty_topic_seen: false,
+            peer,
+        }
     }
 
     /// Works through all whole calls of what has been read, and writes their answers. Says how many bytes they were, and
@@ -94,9 +119,13 @@ impl<C: Caller> Calls<C> {
             Err(text) => return rpc::encode_error(&mut self.answers, call, &text),
         };
         if method.asynchronous {
+            if let Err(error) = self.has_room(&request) {
+                self.count(&error);
+                return rpc::encode_error(&mut self.answers, call, &error.to_string());
+            }
             rpc::encode_ok(&mut self.answers, call, true);
         }
-        let result = self.publish(method.layout, &request).await;
+        let result = self.publish(method, &request).await;
         if let Err(error) = &result {
             self.count(error);
         }
@@ -149,17 +178,18 @@ impl<C: Caller> Calls<C> {
                 (&counters.errors_size, "size")
             }
             PublishError::UnknownBroker { .. } => (&counters.errors_broker, "broker"),
+            PublishError::NoRoom { .. } => (&counters.errors_async, "async"),
             PublishError::ShuttingDown => (&counters.errors_shutdown, "shutdown"),
         };
         counter.add(1);
         self.hub.sequencer.say_error(kind, self.peer, &error.to_string());
     }
 
-    async fn publish(&mut self, layout: Layout, request: &Request<'_>) -> Result<(), PublishError> {
+    async fn publish(&mut self, method: Method, request: &Request<'_>) -> Result<(), PublishError> {
         let hub = self.hub.clone();
         let mut published = 0;
         for message in request.messages() {
-            let targets = hub.targets(layout, &message)?;
+            let targets = hub.targets(method.layout, &message)?;
             for topic in message.topics() {
                 if topic.is_empty() {
                     self.skip_empty_topic();
@@ -173,6 +203,9 @@ impl<C: Caller> Calls<C> {
                         }
                         match broker.publish(topic, message.payload) {
                             Publishing::Now(result) => result?,
+                            Publishing::Later(result) if method.asynchronous && self.may_wait() => {
+                                self.waiting.push_back(result);
+                            }
                             Publishing::Later(result) => {
                                 self.flush().await;
                                 result.await?;
@@ -191,6 +224,60 @@ impl<C: Caller> Calls<C> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an asynchronous call may be taken.
+    fn has_room(&mut self, request: &Request<'_>) -> Result<(), PublishError> {
+        self.settle();
+        let bytes_max = self.hub.sequencer.limits.rpc_async_bytes;
+        let bytes = self.hub.sequencer.room.borrow().waiting_bytes();
+        if self.waiting.is_empty() || bytes + request.bytes() + WAITING_BYTES <= bytes_max {
+            return Ok(());
+        }
+        Err(PublishError::NoRoom { bytes, bytes_max })
+    }
+
+    /// Whether a publication that has just met a full lane may be left to wait by itself. Of a call that comes to more than
+    /// its bytes allow, the rest is waited for: its connection goes on afterwards.
+    fn may_wait(&self) -> bool {
+        let bytes = self.hub.sequencer.room.borrow().waiting_bytes();
+        self.waiting.is_empty() || bytes <= self.hub.sequencer.limits.rpc_async_bytes
+    }
+
+    /// Forgets those that wait no more.
+    fn settle(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut lost, mut look) = (0, |waits: &mut Later| waits.as_mut().poll(&mut context));
+        while let Some(Poll::Ready(result)) = self.waiting.front_mut().map(&mut look) {
+            self.waiting.pop_front();
+            lost += u64::from(result.is_err());
+        }
+        // Those of other lanes may be done behind one that is not.
+        if self.waiting.len() >= self.look_through_at {
+            self.waiting.retain_mut(|waits| match look(waits) {
+                Poll::Ready(result) => {
+                    lost += u64::from(result.is_err());
+                    false
+                }
+                Poll::Pending => true,
+            });
+            self.look_through_at = KEPT.max(2 * self.waiting.len());
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
+            self.waiting = VecDeque::new();
+        }
+        self.lost += lost;
+    }
+
+    /// Ends when nothing of an answered call waits any more, and says what was lost.
+    pub(super) async fn published(&mut self) {
+        while let Some(oldest) = self.waiting.pop_front() {
+            self.lost += u64::from(oldest.await.is_err());
+        }
+        if self.lost > 0 {
+            self.hub.sequencer.counters.failures_after_ok.add(self.lost);
+            warn!(peer = %self.peer, lost = self.lost, "publications lost after PublishAsync was answered");
+        }
     }
 
     fn skip_empty_topic(&mut self) {

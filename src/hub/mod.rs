@@ -91,6 +91,8 @@ counters! {
         errors_broker,
         /// Error answers: a publication or topic over its limit.
         errors_size,
+        /// Error answers: an asynchronous call over `rpc_async_bytes`.
+        errors_async,
         /// Error answers: shutting down.
         errors_shutdown,
         /// Publications that failed after `PublishAsync` had been answered.

@@ -39,8 +39,10 @@ const EARLY_WAKE_BYTES: u64 = 64 * 1024;
 pub(super) struct Room {
     lanes: Vec<Lane>,
     interest: Interest,
-    /// Oldest first. One a connection at most, so `rpc_connections` and what brokers deliver bound it.
+    /// Oldest first. One a connection, what `rpc_async_bytes` allows besides, and what brokers deliver bound it.
     waiting: VecDeque<Waiting>,
+    /// Of `waiting`: frames, and [`WAITING_BYTES`] for each.
+    waiting_bytes: usize,
     counters: Arc<HubCounters>,
     /// The last entry of every lane has been queued.
     ended: bool,
@@ -59,6 +61,9 @@ struct Lane {
     /// Bytes pushed since the shard was last woken, and one for each entry.
     pushed: u64,
 }
+
+/// What a waiting publication costs beside its frame, generously: it also bounds how many there are.
+pub(super) const WAITING_BYTES: usize = 512;
 
 #[derive(Debug)]
 struct Waiting {
@@ -150,7 +155,7 @@ impl Room {
             pushed: 0,
         };
         let lanes = down.into_iter().map(lane).collect();
-        Self { lanes, interest, waiting: VecDeque::new(), counters, ended: false }
+        Self { lanes, interest, waiting: VecDeque::new(), waiting_bytes: 0, counters, ended: false }
     }
 
     /// Topics that some shard wants.
@@ -213,6 +218,7 @@ impl Room {
         self.counters.publications_waited.add(1);
         self.block(slot, cost, self.waiting.is_empty());
         let (broker, name) = self.interest.topic(slot).key();
+        self.waiting_bytes += frame.len() + WAITING_BYTES;
         self.waiting.push_back(Waiting { broker, name, frame, done: Some(done) });
         self.want_room();
         // Look again after asking: what was taken before the question wakes nobody.
@@ -272,6 +278,7 @@ impl Room {
                 self.push(slot, &publication.frame);
             }
             progress = true;
+            self.waiting_bytes -= publication.frame.len() + WAITING_BYTES;
             // The publisher may have gone; its publication went all the same.
             let _ = publication.done.take().map(|done| done.send(()));
             false
@@ -280,9 +287,15 @@ impl Room {
         progress
     }
 
+    /// Bytes that wait for room.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Refuses everything that waits; none of it has reached a lane.
     pub(super) fn refuse_waiting(&mut self) {
         self.waiting.clear();
+        self.waiting_bytes = 0;
         self.advance();
     }
 

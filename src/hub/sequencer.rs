@@ -42,6 +42,10 @@ pub(super) enum PublishError {
     TopicTooLong { bytes: usize, bytes_max: usize },
     #[error("unknown broker {name:?}, configured are: {known}")]
     UnknownBroker { name: String, known: String },
+    #[error(
+        "{bytes} bytes already wait for room, and more of this connection would be over roadcast.limits.rpc_async_bytes ({bytes_max}): publish less, or use Publish, which waits"
+    )]
+    NoRoom { bytes: usize, bytes_max: usize },
     #[error("roadcast is shutting down")]
     ShuttingDown,
 }
@@ -103,11 +107,19 @@ impl Sequencer {
         InFlight(self)
     }
 
+    /// Whether calls are worked on, or what was answered ok waits for room.
     pub(super) fn is_busy(&self) -> bool {
-        self.in_flight.get() > 0
+        self.in_flight.get() > 0 || self.room.borrow().waiting_bytes() > 0
     }
 
-    /// Ends when no call is being worked on.
+    /// Something that waited for room may have gone.
+    pub(super) fn advanced(&self) {
+        if self.stage.get() > Stage::Serving && !self.is_busy() {
+            self.idle.notify_one();
+        }
+    }
+
+    /// Ends when no call is worked on and nothing waits for room.
     pub(super) async fn idle(&self) {
         while self.is_busy() {
             self.idle.notified().await;
@@ -129,7 +141,7 @@ impl Sequencer {
     }
 
     /// Encodes a publication once and hands it to every interested shard, in one order per topic.
-    pub(super) fn deliver<'a>(&self, broker: BrokerId, topic: &str, payload: &[u8]) -> Publishing<'a> {
+    pub(super) fn deliver(&self, broker: BrokerId, topic: &str, payload: &[u8]) -> Publishing {
         if self.stage.get() >= Stage::Draining {
             return Publishing::Now(Err(PublishError::ShuttingDown));
         }

@@ -86,6 +86,8 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
         }
         End::Broken(error) => debug!(%peer, %error, "RPC connection broke"),
     }
+    // What was answered ok goes first; it holds the connection's place meanwhile.
+    connection.calls.published().await;
     let mut streams = hub.sequencer.streams.borrow_mut();
     streams.remove(place);
     counters.rpc_open.set(streams.len() as u64);

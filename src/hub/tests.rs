@@ -9,6 +9,7 @@ use super::*;
 use crate::mesh::{Down, ShardEnd, TopicId, Up, mesh};
 use crate::rpc::{self, Codec, Decoded};
 
+mod asynchronous;
 mod calls;
 mod lanes;
 mod shutdown;

@@ -29,6 +29,7 @@ impl Questions {
     pub(super) fn turn(&mut self, hub: &Hub) -> bool {
         let taken = self.take(hub);
         let moved = hub.sequencer.room.borrow_mut().advance();
+        hub.sequencer.advanced();
         hub.sequencer.wake_shards();
         taken || moved
     }
@@ -42,6 +43,7 @@ impl Questions {
     /// Looks again after saying so: what came before it wakes nobody.
     pub(super) fn may_sleep(&self, hub: &Hub) -> bool {
         if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
+            hub.sequencer.advanced();
             self.stay_awake();
             return false;
         }
