@@ -24,7 +24,7 @@ use crate::demo;
 use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
-use crate::ring::{EventLoop, LoopCounters};
+use crate::ring::{EventLoop, LoopCounters, give_back_what_is_freed};
 use crate::shard::{ConnectionBudget, Dropped, Page, Settings, Shard, ShardCounters};
 use crate::source_limits::SourceLimits;
 use crate::ws::origin::OriginRule;
@@ -35,6 +35,7 @@ const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
 /// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over.
 pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
+    give_back_what_is_freed();
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key, config.rpc_mode)?;

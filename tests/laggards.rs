@@ -111,3 +111,45 @@ fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
     }
     readers.into_iter().for_each(Client::close);
 }
+
+/// Resident memory of the server, KiB.
+fn resident_kib(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+#[test]
+fn the_memory_of_laggards_goes_back_with_them() {
+    const KEPT_KIB: usize = 24 * 1024;
+    // As many as fit their outboxes.
+    const MESSAGES: usize = 100;
+    let server = Server::start(&["roadcast.shards=1", "roadcast.limits.socket_send_bytes=65536"]);
+    let before = resident_kib(&server);
+    let mut peak = before;
+    // Again and again: an allocator that has seen large logs go takes the later outboxes from its heaps.
+    for _ in 0..4 {
+        let mut stalled: Vec<Client> =
+            (0..100).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
+        stalled.iter_mut().for_each(|client| client.join(&["news"]));
+        RUN.publish(&server, 0..MESSAGES);
+        // What the sweep has not put into outboxes yet follows; a reply behind it says that it has.
+        let mut last = server.client();
+        last.join(&["news"]);
+        RUN.publish(&server, 0..1);
+        RUN.read(&mut last, 0..1);
+        peak = peak.max(resident_kib(&server));
+        stalled.into_iter().for_each(Client::reset);
+        last.close();
+        let deadline = std::time::Instant::now() + common::PATIENCE;
+        while resident_kib(&server) > before + KEPT_KIB {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{before} KiB before, {peak} at most, {} still",
+                resident_kib(&server)
+            );
+            std::thread::yield_now();
+        }
+    }
+    assert!(peak > before + 4 * KEPT_KIB, "{before} KiB before, {peak} at most: nobody lagged");
+}

@@ -11,6 +11,7 @@
 mod buffers;
 mod counters;
 mod event;
+mod memory;
 mod report;
 mod sockets;
 mod tcp;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use counters::LoopCounters;
+pub use memory::give_back_what_is_freed;
 
 use event::Event;
 use sockets::Sockets;
