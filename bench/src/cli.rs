@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::faults::FaultArgs;
 use crate::server::Spec;
+use crate::soak::SoakArgs;
 use crate::suite::Suite;
 
 /// Puts the same load to WebSocket publish/subscribe servers, in turn, and compares what it costs them.
@@ -30,6 +32,10 @@ pub enum Command {
     Rpc(RpcArgs),
     /// A suite of cases
     Suite(SuiteArgs),
+    /// Faults of clients, and what must hold under them
+    Faults(FaultArgs),
+    /// Faults at random under a seed, for as long as you like
+    Soak(SoakArgs),
     /// Serve as the floor: a loop of blocking writes
     #[command(hide = true)]
     Floor {

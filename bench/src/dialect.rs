@@ -74,6 +74,12 @@ pub trait Dialect {
     /// Whether each publish is answered.
     fn answers(&self) -> bool;
 
+    /// The publications whose calls were refused for want of room, since this was last asked: by their place among all
+    /// that were published, from 0 on.
+    fn take_refused(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Reads the whole answers at the head of `bytes`: bytes read, answers among them. An answer that is an error
     /// is an error here.
     fn read_answers(&mut self, bytes: &[u8]) -> Result<(usize, u64)>;

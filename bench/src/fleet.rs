@@ -5,15 +5,17 @@
 //! - A message is looked at where the kernel put it; only the head of a frame that came in two is copied.
 //! - What is expected is known before it is sent, so what never comes is known too.
 
+pub mod beside;
 pub mod churn;
 pub mod drive;
 pub mod flight;
 mod input;
 mod publisher;
+pub mod readers;
 mod subscriber;
 #[cfg(test)]
 mod tests;
-pub use subscriber::upgrade_request;
+pub use subscriber::{begin_connect_from, upgrade_request};
 pub mod tally;
 
 use std::net::SocketAddr;
@@ -187,6 +189,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// Messages that were published to the topic at a place.
+    pub fn published(&self, topic: usize) -> u32 {
+        self.sequences[topic]
+    }
+
     /// Ends all connections of subscribers.
     pub fn shrink(&mut self, reset: bool) {
         self.subscribers.iter_mut().for_each(|subscriber| subscriber.close(reset));
@@ -238,7 +245,11 @@ impl Fleet {
         self.turn_of = (topic + 1) % self.topics.len();
         let sequence = self.sequences[topic];
         self.sequences[topic] = sequence.wrapping_add(1);
-        Stamp { publication, sequence, due: self.clock.ticks_at(due) }.write(&mut self.payload);
+        let due = self.clock.ticks_at(due);
+        Stamp { publication, sequence, due }.write(&mut self.payload);
+        if self.dialect.answers() {
+            self.publishers[publisher].departs(due);
+        }
         self.dialect.publish(&self.topics[topic], &self.payload, self.publishers[publisher].out());
         Ok(true)
     }
@@ -288,7 +299,16 @@ impl Fleet {
     fn publisher_event(&mut self, place: usize) -> Result<()> {
         let Some(publisher) = self.publishers.get_mut(place) else { return Ok(()) };
         publisher.flush()?;
-        self.tally.answered += publisher.read_answers(self.dialect.as_mut())?;
+        let answers = publisher.read_answers(self.dialect.as_mut())?;
+        self.tally.answered += answers;
+        let now = self.clock.ticks();
+        for due in (0..answers).map_while(|_| publisher.answered()) {
+            let _ = self.tally.answer_latency.record(u64::from(now.wrapping_sub(due)));
+        }
+        for publication in self.dialect.take_refused() {
+            self.flight.cancel(publication);
+            self.tally.refused += 1;
+        }
         Ok(())
     }
 }

@@ -89,6 +89,11 @@ pub fn head(bytes: &[u8]) -> Head<'_> {
     }
 }
 
+/// The code of a Close frame with this payload; 1005 stands for none (RFC 6455 §7.1.5).
+pub fn close_code(payload: &[u8]) -> u16 {
+    payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
+}
+
 /// Reads the masked frame at the head of `bytes`, as a server does: opcode, payload, bytes of the frame.
 pub fn head_masked(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);

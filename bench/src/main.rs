@@ -9,13 +9,17 @@ mod cli;
 mod clock;
 mod cores;
 mod dialect;
+mod faults;
 mod figures;
 mod fleet;
 mod frame;
 mod order;
+mod process;
 mod progress;
 mod report;
+mod scrape;
 mod server;
+mod soak;
 mod stamp;
 mod stats;
 mod suite;
@@ -70,6 +74,8 @@ fn main() -> Result<()> {
             one("rpc", work, &args.common)
         }
         Command::Suite(args) => suite(&args),
+        Command::Soak(args) => with_place(&args.setting, |place| soak::run(&args, place).map(|()| true)),
+        Command::Faults(args) => with_place(&args.setting, |place| faults::run(&args, place).map(|()| true)),
     }
 }
 
@@ -122,8 +128,9 @@ fn running(url: &str, rpc: &str) -> Result<Server> {
     Ok(Server::running(url.to_owned(), Kind::Roadcast, address(url)?, address(rpc)?))
 }
 
-/// Runs cases, one after the other, and reports.
-fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Result<()> {
+/// Takes the descriptors and the core that a generator needs, and a directory that is gone afterwards. If `work` fails or
+/// says that some server did, what that had to say is kept.
+fn with_place(setting: &SettingArgs, work: impl FnOnce(&Place) -> Result<bool>) -> Result<()> {
     if setting.server_cores.contains(&setting.generator_core) {
         bail!("the generator must have a core of its own");
     }
@@ -146,6 +153,18 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         peers: setting.peers.clone(),
         scratch: scratch.clone(),
     };
+    if work(&place)? {
+        std::fs::remove_dir_all(&scratch)?;
+    }
+    Ok(())
+}
+
+/// Runs cases, one after the other, and reports.
+fn run(cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Result<()> {
+    with_place(setting, |place| run_at(place, cases, running, setting))
+}
+
+fn run_at(place: &Place, mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Result<bool> {
     let progress = Progress::new(cases.len());
     let here = Setting::here(&setting.server_cores, setting.generator_core);
     let mut all = Vec::new();
@@ -155,7 +174,7 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         if own.is_some() {
             case.servers.clear();
         }
-        match case.run(&place, own.unwrap_or_default(), &progress) {
+        match case.run(place, own.unwrap_or_default(), &progress) {
             Ok(results) => {
                 progress.print(&report::table::table(&results));
                 all.push(results);
@@ -164,10 +183,6 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
         }
     }
     progress.end();
-    // What a server that failed has to say is kept.
-    if all.iter().all(|results| results.missing.is_empty()) {
-        std::fs::remove_dir_all(&scratch)?;
-    }
     if all.is_empty() {
         bail!("no case could be run");
     }
@@ -188,5 +203,5 @@ fn run(mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Res
             bail!("a message to a subscriber of Roadcast went wrong");
         }
     }
-    Ok(())
+    Ok(all.iter().all(|results| results.missing.is_empty()))
 }

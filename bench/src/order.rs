@@ -30,6 +30,11 @@ impl Order {
         Self { next: Some(next), overtaken: Vec::new() }
     }
 
+    /// The sequence expected next, once one is known.
+    pub fn next(&self) -> Option<u32> {
+        self.next
+    }
+
     /// Books a message.
     #[inline]
     pub fn arrive(&mut self, sequence: u32) -> Arrival {

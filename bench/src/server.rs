@@ -322,7 +322,7 @@ fn said_version(program: &Path) -> String {
 }
 
 /// A port that nobody has at the moment.
-fn free_port(address: IpAddr) -> Result<SocketAddr> {
+pub fn free_port(address: IpAddr) -> Result<SocketAddr> {
     Ok(TcpListener::bind((address, 0))?.local_addr()?)
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use super::{Case, Contender, FanOut, book, fleet};
 use crate::clock::Clock;
 use crate::figures::{Metric, Round, ms};
+use crate::fleet::beside::Beside;
 use crate::fleet::churn::Churn;
 use crate::fleet::drive::{Pace, Slice};
 use crate::fleet::{Fleet, Plan};
@@ -62,7 +63,8 @@ pub fn run(
     }
     type Clients = (Fleet, Option<Churn>);
     case.rounds(entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
-        let slice = fleet.slice(work.pace, length, server.meter(), churn.as_mut())?;
+        let beside = churn.as_mut().map(|churn| churn as &mut dyn Beside);
+        let slice = fleet.slice(work.pace, length, server.meter(), beside)?;
         book(record, &slice);
         let mut round = round(&slice);
         if churn.is_some() {

@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Case, Contender, fleet};
 use crate::clock::Clock;
 use crate::figures::{Metric, Round};
 use crate::fleet::Plan;
+use crate::process::{field_kib, rss_bytes};
 use crate::progress::Progress;
 use crate::stamp::STAMP_BYTES;
 
@@ -68,11 +69,6 @@ fn measure(
     Ok(round)
 }
 
-/// Bytes that a process holds in memory.
-fn rss_bytes(pid: u32) -> Result<u64> {
-    field_kib(&format!("/proc/{pid}/status"), "VmRSS:").map(|kib| kib * 1024)
-}
-
 /// Bytes that the kernel holds for itself: slabs, page tables, stacks, and the buffers of TCP.
 fn kernel_bytes() -> Result<u64> {
     let mut bytes = 0;
@@ -83,11 +79,4 @@ fn kernel_bytes() -> Result<u64> {
     let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
     let pages: u64 = tcp.rsplit(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
     Ok(bytes + pages * 4096)
-}
-
-fn field_kib(path: &str, field: &str) -> Result<u64> {
-    let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
-    let line = text.lines().find(|line| line.starts_with(field));
-    let value = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|value| value.parse().ok());
-    value.with_context(|| format!("{field} in {path}"))
 }

@@ -6,6 +6,9 @@ use super::{Dialect, Link, Topic};
 use crate::frame;
 
 const METHOD: &[u8] = b"broadcast.Publish";
+const METHOD_ASYNC: &[u8] = b"broadcast.PublishAsync";
+/// What the error answer of a call names that found no room.
+const NO_ROOM: &[u8] = b"roadcast.limits.rpc_async_bytes";
 const FLAG_ERROR: u8 = 0x40;
 const FLAG_PROTO: u8 = 0x80;
 /// Version 1, five words of header: three and two options.
@@ -17,6 +20,19 @@ pub const HEADER_BYTES: usize = 20;
 #[derive(Debug, Default)]
 pub struct Goridge {
     call: u32,
+    asynchronous: bool,
+    refused: Vec<u32>,
+}
+
+impl Goridge {
+    /// With `broadcast.PublishAsync`, whose calls may be refused for want of room.
+    pub fn asynchronous() -> Self {
+        Self { asynchronous: true, ..Self::default() }
+    }
+
+    fn method(&self) -> &'static [u8] {
+        if self.asynchronous { METHOD_ASYNC } else { METHOD }
+    }
 }
 
 /// Appends the header of a call or answer of `payload` bytes, of which `method` are the method's name.
@@ -104,8 +120,9 @@ impl Dialect for Goridge {
         const COMMAND: &[u8] = b"publish";
         self.call = self.call.wrapping_add(1);
         let message = field_len(COMMAND.len()) + field_len(topic.name.len()) + field_len(payload.len());
-        encode_header(out, self.call, METHOD.len(), METHOD.len() + field_len(message));
-        out.extend_from_slice(METHOD);
+        let method = self.method();
+        encode_header(out, self.call, method.len(), method.len() + field_len(message));
+        out.extend_from_slice(method);
         out.push(0x0A);
         push_varint(out, message);
         push_field(out, 0x0A, COMMAND);
@@ -121,7 +138,13 @@ impl Dialect for Goridge {
         let (mut read, mut answers) = (0, 0);
         while let Some((len, flags)) = measure(&bytes[read..]) {
             let Some(answer) = bytes.get(read..read + len) else { break };
-            if flags & FLAG_ERROR != 0 {
+            let call = answer.get(12..).and_then(|options| options.first_chunk());
+            if let (true, true, Some(call)) =
+                (flags & FLAG_ERROR != 0, memchr::memmem::find(answer, NO_ROOM).is_some(), call)
+            {
+                // The first call published the first publication.
+                self.refused.push(u32::from_le_bytes(*call).wrapping_sub(1));
+            } else if flags & FLAG_ERROR != 0 {
                 bail!(
                     "a publish was answered: {}",
                     String::from_utf8_lossy(&answer[HEADER_BYTES.min(len)..])
@@ -131,6 +154,10 @@ impl Dialect for Goridge {
             answers += 1;
         }
         Ok((read, answers))
+    }
+
+    fn take_refused(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.refused)
     }
 }
 
@@ -166,6 +193,23 @@ mod tests {
         assert_eq!(dialect.read_answers(&bytes[..bytes.len() - 1]).unwrap(), (2 * one, 2));
         bytes[1] |= FLAG_ERROR;
         assert!(dialect.read_answers(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_call_that_found_no_room_is_told_apart_from_other_errors() {
+        let mut dialect = Goridge::asynchronous();
+        let mut calls = Vec::new();
+        (0..3).for_each(|_| dialect.publish(&Topic { index: 0, name: "foo".into() }, b"x", &mut calls));
+        let answer = |call, text: &[u8]| {
+            let mut bytes = Vec::new();
+            encode_header(&mut bytes, call, 0, text.len());
+            bytes[1] |= FLAG_ERROR;
+            bytes.extend_from_slice(text);
+            bytes
+        };
+        assert!(dialect.read_answers(&answer(2, b"over roadcast.limits.rpc_async_bytes (1)")).is_ok());
+        assert_eq!((dialect.take_refused(), dialect.take_refused()), (vec![1], vec![]));
+        assert!(dialect.read_answers(&answer(3, b"roadcast is shutting down")).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Fleet;
+use super::beside::Beside;
 use super::subscriber::Stage;
 use super::tally::Tally;
 
@@ -25,30 +26,6 @@ impl Churn {
         Self { fleet, interval, next: Instant::now(), place: 0, actions: 0 }
     }
 
-    /// Starts the clock of a slice.
-    pub fn begin(&mut self) {
-        self.next = Instant::now();
-    }
-
-    /// Does what is due by `now`, and deals with what has arrived.
-    pub fn turn(&mut self, now: Instant) -> Result<()> {
-        while self.next <= now {
-            self.next += self.interval;
-            let count = self.fleet.subscribers.len();
-            if count == 0 {
-                break;
-            }
-            self.place = (self.place + 1) % count;
-            self.act(self.place)?;
-        }
-        self.settle()
-    }
-
-    /// Deals with what has arrived.
-    pub fn settle(&mut self) -> Result<()> {
-        self.fleet.turn(Duration::ZERO)
-    }
-
     fn act(&mut self, place: usize) -> Result<()> {
         let stage = self.fleet.subscribers[place].stage;
         // Every third time around a ready one is reset instead of leaving.
@@ -63,9 +40,32 @@ impl Churn {
         self.actions += 1;
         Ok(())
     }
+}
 
-    /// What the slice brought, and how many joins, leaves and resets there were.
-    pub fn take(&mut self) -> (Tally, u64) {
+impl Beside for Churn {
+    fn begin(&mut self, now: Instant) {
+        self.next = now;
+    }
+
+    fn turn(&mut self, now: Instant) -> Result<()> {
+        while self.next <= now {
+            self.next += self.interval;
+            let count = self.fleet.subscribers.len();
+            if count == 0 {
+                break;
+            }
+            self.place = (self.place + 1) % count;
+            self.act(self.place)?;
+        }
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.fleet.turn(Duration::ZERO)
+    }
+
+    /// The actions are joins, leaves and resets.
+    fn take(&mut self) -> (Tally, u64) {
         (std::mem::take(&mut self.fleet.tally), std::mem::take(&mut self.actions))
     }
 }

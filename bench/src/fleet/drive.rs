@@ -6,7 +6,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use super::Fleet;
-use super::churn::Churn;
+use super::beside::Beside;
 use super::tally::{Faults, Tally};
 use crate::clock::{CpuMeter, CpuTime, thread_cpu};
 
@@ -44,6 +44,10 @@ pub struct Slice {
     pub faults: Faults,
     /// From due to arrival, in ticks.
     pub latency: Histogram<u64>,
+    /// From due to the answer of the call, in ticks.
+    pub answer_latency: Histogram<u64>,
+    /// Calls that were refused for want of room.
+    pub refused: u64,
     /// Share of the time that the generator was busy, 0 to 1.
     pub generator_busy: f64,
     /// Publications that could not leave when due, since too many were under way.
@@ -55,13 +59,13 @@ pub struct Slice {
 impl Fleet {
     /// Drives the server for `length`, then waits for what is still to come.
     ///
-    /// Clients of `churn` come and go meanwhile; what they receive counts as the rest does.
+    /// Meanwhile there are the clients `beside`.
     pub fn slice(
         &mut self,
         pace: Pace,
         length: Duration,
         meter: Option<&CpuMeter>,
-        churn: Option<&mut Churn>,
+        beside: Option<&mut dyn Beside>,
     ) -> Result<Slice> {
         self.turn(Duration::ZERO)?;
         let carried = std::mem::take(&mut self.tally).faults;
@@ -71,9 +75,9 @@ impl Fleet {
         let busy = thread_cpu();
         let start = Instant::now();
 
-        let mut run = Run { published: 0, held_back: 0, saturated: false, churn };
-        if let Some(churn) = &mut run.churn {
-            churn.begin();
+        let mut run = Run { published: 0, held_back: 0, saturated: false, beside };
+        if let Some(beside) = &mut run.beside {
+            beside.begin(start);
         }
         match pace {
             Pace::InFlight(window) => {
@@ -94,8 +98,8 @@ impl Fleet {
         };
         let mut tally = std::mem::take(&mut self.tally);
         let mut actions = 0;
-        if let Some(churn) = run.churn {
-            let (beside, done) = churn.take();
+        if let Some(beside) = run.beside {
+            let (beside, done) = beside.take();
             tally.deliveries += beside.deliveries;
             tally.faults.add(beside.faults);
             actions = done;
@@ -108,6 +112,8 @@ impl Fleet {
             cpu,
             faults: tally.faults,
             latency: tally.latency,
+            answer_latency: tally.answer_latency,
+            refused: tally.refused,
             generator_busy: busy.as_secs_f64() / wall.as_secs_f64(),
             held_back: run.held_back,
             saturated: run.saturated,
@@ -137,7 +143,7 @@ impl Fleet {
             }
             self.flush()?;
             self.turn(run.patience().min(end - now))?;
-            run.beside(now)?;
+            run.beside_turn(now)?;
             due = done(&self.tally) + u64::from(window);
             if self.tally.deliveries + self.tally.answered != progress.0 {
                 progress = (self.tally.deliveries + self.tally.answered, now);
@@ -164,11 +170,8 @@ impl Fleet {
             }
             self.flush()?;
             let next = due(run.published).saturating_duration_since(Instant::now());
-            self.turn(if run.published < total {
-                next.min(Duration::from_millis(20))
-            } else {
-                Duration::ZERO
-            })?;
+            self.turn(if run.published < total { next.min(run.patience()) } else { Duration::ZERO })?;
+            run.beside_turn(Instant::now())?;
         }
         Ok(())
     }
@@ -199,8 +202,8 @@ impl Fleet {
             }
             self.flush()?;
             self.turn(run.patience())?;
-            if let Some(churn) = &mut run.churn {
-                churn.settle()?;
+            if let Some(beside) = &mut run.beside {
+                beside.settle()?;
             }
         }
     }
@@ -211,16 +214,16 @@ struct Run<'a> {
     published: u64,
     held_back: u64,
     saturated: bool,
-    churn: Option<&'a mut Churn>,
+    beside: Option<&'a mut dyn Beside>,
 }
 
 impl Run<'_> {
-    /// How long a turn may wait: those who come and go have an epoll of their own.
+    /// How long a turn may wait: those beside have an epoll of their own.
     fn patience(&self) -> Duration {
-        Duration::from_millis(if self.churn.is_some() { 1 } else { 20 })
+        Duration::from_millis(if self.beside.is_some() { 1 } else { 20 })
     }
 
-    fn beside(&mut self, now: Instant) -> Result<()> {
-        self.churn.as_mut().map_or(Ok(()), |churn| churn.turn(now))
+    fn beside_turn(&mut self, now: Instant) -> Result<()> {
+        self.beside.as_mut().map_or(Ok(()), |beside| beside.turn(now))
     }
 }

@@ -63,6 +63,15 @@ impl Flight {
         if slot.lacks == 0 { Delivery::Completed } else { Delivery::Counted }
     }
 
+    /// Takes a publication back that was refused. Some of it may have been delivered all the same: that is unknown then.
+    pub fn cancel(&mut self, publication: u32) {
+        let place = self.place(publication);
+        let slot = &mut self.slots[place];
+        if slot.publication == publication {
+            self.deliveries -= u64::from(std::mem::take(&mut slot.lacks));
+        }
+    }
+
     /// Deliveries that are still to come.
     pub fn lacking(&self) -> u64 {
         self.deliveries
@@ -92,6 +101,16 @@ mod tests {
         assert_eq!(flight.lacking(), 1);
         assert_eq!(flight.deliver(first, 0), Delivery::Completed);
         assert!(flight.depart(0, 1).is_some());
+    }
+
+    #[test]
+    fn what_was_refused_is_not_expected() {
+        let mut flight = Flight::new(4);
+        let (first, second) = (flight.depart(0, 3).unwrap(), flight.depart(0, 3).unwrap());
+        flight.cancel(first);
+        assert_eq!(flight.lacking(), 3);
+        assert_eq!(flight.deliver(first, 0), Delivery::Unknown, "a false refusal shows");
+        assert_eq!(flight.deliver(second, 0), Delivery::Counted);
     }
 
     #[test]

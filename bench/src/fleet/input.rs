@@ -25,31 +25,35 @@ impl Fleet {
             return Ok(());
         }
         loop {
-            let subscriber = &mut self.subscribers[place];
-            let Some(socket) = &subscriber.socket else { return Ok(()) };
-            let kept = subscriber.partial.len();
-            if self.scratch.len() < kept + SCRATCH_BYTES / 2 {
-                self.scratch.resize(kept + SCRATCH_BYTES, 0);
-            }
-            self.scratch[..kept].copy_from_slice(&subscriber.partial);
-            subscriber.partial.clear();
-            let room = self.scratch.len() - kept;
-            match recv(socket, &mut self.scratch[kept..], RecvFlags::empty()) {
-                Ok((0, _)) => return self.ended(place),
-                Ok((received, _)) => {
-                    self.input(place, kept + received)?;
-                    // An end comes without another edge.
-                    if received < room && !flags.intersects(end) {
-                        return Ok(());
-                    }
-                }
-                Err(Errno::AGAIN) => {
-                    self.subscribers[place].partial.extend_from_slice(&self.scratch[..kept]);
-                    return Ok(());
-                }
-                Err(_) => return self.ended(place),
+            let (received, room) = self.receive(place, usize::MAX)?;
+            // An end comes without another edge.
+            if received == 0 || (received < room && !flags.intersects(end)) {
+                return Ok(());
             }
         }
+    }
+
+    /// Reads once, at most so many bytes, and deals with them. Says how many came, 0 if none or the end, and how many
+    /// could have.
+    pub(super) fn receive(&mut self, place: usize, bytes_max: usize) -> Result<(usize, usize)> {
+        let subscriber = &mut self.subscribers[place];
+        let Some(socket) = &subscriber.socket else { return Ok((0, 0)) };
+        let kept = subscriber.partial.len();
+        if self.scratch.len() < kept + SCRATCH_BYTES / 2 {
+            self.scratch.resize(kept + SCRATCH_BYTES, 0);
+        }
+        self.scratch[..kept].copy_from_slice(&subscriber.partial);
+        subscriber.partial.clear();
+        let room = bytes_max.min(self.scratch.len() - kept);
+        match recv(socket, &mut self.scratch[kept..kept + room], RecvFlags::empty()) {
+            Ok((received @ 1.., _)) => {
+                self.input(place, kept + received)?;
+                return Ok((received, room));
+            }
+            Err(Errno::AGAIN) => self.subscribers[place].partial.extend_from_slice(&self.scratch[..kept]),
+            Ok(_) | Err(_) => self.ended(place)?,
+        }
+        Ok((0, room))
     }
 
     fn ended(&mut self, place: usize) -> Result<()> {
@@ -107,7 +111,10 @@ impl Fleet {
                     }
                 }
                 (frame::PONG, _) => {}
-                (frame::CLOSE, _) => return self.ended(place),
+                (frame::CLOSE, _) => {
+                    subscriber.close = Some(frame::close_code(frame.payload));
+                    return self.ended(place);
+                }
                 (_, Stage::Ready) => {
                     let (topic, order) = (subscriber.topic, &mut subscriber.order);
                     tally.message(frame.payload, topic, order, flight, expected, now);

@@ -1,5 +1,6 @@
 //! The one connection that publishes to a server.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -18,6 +19,8 @@ pub struct Publisher {
     out: Vec<u8>,
     sent: usize,
     input: Vec<u8>,
+    /// When each call was due that is not answered yet, in ticks.
+    due: VecDeque<u32>,
     scratch: Vec<u8>,
 }
 
@@ -25,8 +28,14 @@ impl Publisher {
     /// Connects, shakes hands and greets, waiting for each; then has `epoll` watch the socket under `token`.
     pub fn connect(server: SocketAddr, dialect: &dyn Dialect, epoll: &OwnedFd, token: u64) -> Result<Self> {
         let socket = begin_connect(server)?;
-        let mut publisher =
-            Self { socket, out: Vec::new(), sent: 0, input: Vec::new(), scratch: vec![0; 64 * 1024] };
+        let mut publisher = Self {
+            socket,
+            out: Vec::new(),
+            sent: 0,
+            input: Vec::new(),
+            due: VecDeque::new(),
+            scratch: vec![0; 64 * 1024],
+        };
         publisher.wait(PollFlags::OUT)?;
         if dialect.link() == Link::WebSocket {
             publisher.out = upgrade_request(dialect.path(), server);
@@ -63,6 +72,16 @@ impl Publisher {
     /// Where publishes are appended, to leave with the next [`Publisher::flush`].
     pub fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
+    }
+
+    /// Notes that a call leaves that will be answered, and was due at this tick.
+    pub fn departs(&mut self, due: u32) {
+        self.due.push_back(due);
+    }
+
+    /// When the oldest call was due that has not been answered. Answers come in the order of the calls.
+    pub fn answered(&mut self) -> Option<u32> {
+        self.due.pop_front()
     }
 
     /// Sends what the socket takes.

@@ -1,13 +1,13 @@
 //! One subscriber: its socket, how far its handshake is, what it has seen.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, connect, ipproto, send, socket_with, sockopt,
+    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, send, socket_with, sockopt,
 };
 
 use crate::order::Order;
@@ -44,6 +44,8 @@ pub struct Subscriber {
     pub order: Order,
     /// The head of a frame whose rest is still to come.
     pub partial: Vec<u8>,
+    /// The code with which the server closed it.
+    pub close: Option<u16>,
 }
 
 impl Subscriber {
@@ -59,7 +61,8 @@ impl Subscriber {
         let interest =
             epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         epoll::add(epoll, &socket, epoll::EventData::new_u64(token), interest)?;
-        Ok(Self { socket: Some(socket), stage: Stage::Connecting, topic, order, partial: Vec::new() })
+        let (partial, close) = (Vec::new(), None);
+        Ok(Self { socket: Some(socket), stage: Stage::Connecting, topic, order, partial, close })
     }
 
     /// Sends a handful of bytes, which a socket that has sent next to nothing always takes.
@@ -86,10 +89,19 @@ impl Subscriber {
 
 /// A socket on its way to `server`, which neither blocks nor delays.
 pub fn begin_connect(server: SocketAddr) -> Result<OwnedFd> {
+    begin_connect_from(None, server)
+}
+
+/// The same from an address of one's own: of many connections from one address to another the kernel looks long for a
+/// port that is free.
+pub fn begin_connect_from(source: Option<IpAddr>, server: SocketAddr) -> Result<OwnedFd> {
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP)).context("a socket")?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    if let Some(source) = source {
+        bind(&socket, &SocketAddr::new(source, 0)).with_context(|| format!("a port of {source}"))?;
+    }
     match connect(&socket, &server) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error).with_context(|| format!("connecting to {server}")),

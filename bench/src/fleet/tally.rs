@@ -45,12 +45,16 @@ pub struct Tally {
     pub deliveries: u64,
     /// Publications that have reached every subscriber.
     pub completed: u64,
-    /// Calls that were answered.
+    /// Calls that were answered, refused ones included.
     pub answered: u64,
+    /// Of these, calls that were refused for want of room.
+    pub refused: u64,
     /// What went wrong.
     pub faults: Faults,
     /// From the moment a publication was due to each of its arrivals, in ticks.
     pub latency: Histogram<u64>,
+    /// From the moment a publication was due to the answer of its call, in ticks.
+    pub answer_latency: Histogram<u64>,
     /// Where the last stamp stood in its envelope.
     mark_at: usize,
 }
@@ -60,7 +64,16 @@ impl Default for Tally {
         // Three digits, from a tick to a minute.
         #[expect(clippy::expect_used, reason = "constant and tested by every run")]
         let latency = Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds of a histogram");
-        Self { deliveries: 0, completed: 0, answered: 0, faults: Faults::default(), latency, mark_at: 0 }
+        Self {
+            deliveries: 0,
+            completed: 0,
+            answered: 0,
+            refused: 0,
+            faults: Faults::default(),
+            answer_latency: latency.clone(),
+            latency,
+            mark_at: 0,
+        }
     }
 }
 
