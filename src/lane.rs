@@ -14,7 +14,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
+use crate::pulse::Pulse;
 // What `tests/loom` puts models in the place of: this file is compiled there as it stands.
 use crate::sync::{Arc, AtomicBool, AtomicU64, Consumer, Event, Ordering, Producer, PushError, fence, queue};
 
@@ -27,16 +29,19 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Consumer, Event, Ordering, Produce
 pub struct Wake {
     asleep: AtomicBool,
     event: Event,
+    /// Beats when the sleeper is called, rests once it has answered.
+    call: Pulse,
 }
 
 impl Wake {
     /// A wake-up for one thread. Fails when no descriptor can be had.
     pub fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { asleep: AtomicBool::new(false), event: Event::new()? }))
+        Ok(Arc::new(Self { asleep: AtomicBool::new(false), event: Event::new()?, call: Pulse::default() }))
     }
 
     /// Says that the thread is about to sleep. It must look at all its lanes once more before it does.
     pub fn fall_asleep(&self) {
+        self.call.rest();
         // A swap, which costs what a sequentially consistent store does: it reads what wakers of the sleep before have
         // written, so that loom, too, orders their writes before this one (tests/loom).
         self.asleep.swap(true, Ordering::SeqCst);
@@ -46,6 +51,12 @@ impl Wake {
     /// Says that the thread is awake and polls its lanes by itself.
     pub fn stay_awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
+        self.call.rest();
+    }
+
+    /// How long the sleeping thread has been called and has not come; zero while nobody calls.
+    pub fn unanswered_for(&self, now: Instant) -> Duration {
+        self.call.busy_for(now)
     }
 
     /// Empties the eventfd after a wake-up, so that the next one is seen.
@@ -62,6 +73,8 @@ impl Wake {
     pub fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            // Before the signal, which the thread answers: a beat that comes late is taken back all the same.
+            self.call.beat(Instant::now());
             self.event.signal();
         }
     }
@@ -152,6 +165,11 @@ impl<T> Sender<T> {
     /// How full the lane is, for other threads.
     pub fn depth(&self) -> Depth {
         Depth(self.shared.clone())
+    }
+
+    /// Wakes the consumer.
+    pub fn consumer(&self) -> Arc<Wake> {
+        self.consumer.clone()
     }
 
     /// Entries that still fit.
@@ -279,6 +297,20 @@ mod tests {
         receiver.pop();
         assert_eq!(sender.push(100, 2), Ok(()));
         assert_eq!(sender.push(1, 3), Err(3));
+    }
+
+    #[test]
+    fn a_sleeper_that_does_not_come_when_called_is_seen() {
+        let (wake, now) = (Wake::new().unwrap(), Instant::now());
+        let later = now + Duration::from_secs(3_600);
+        wake.wake();
+        assert_eq!(wake.unanswered_for(later), Duration::ZERO, "awake: not called");
+        wake.fall_asleep();
+        assert_eq!(wake.unanswered_for(later), Duration::ZERO, "asleep, and nobody calls");
+        wake.wake();
+        assert!(wake.unanswered_for(later) > Duration::from_secs(3_000));
+        wake.stay_awake();
+        assert_eq!(wake.unanswered_for(later), Duration::ZERO);
     }
 
     fn wakes(wake: &Wake) -> bool {

@@ -1,7 +1,7 @@
 //! Whether a thread is stuck, seen from another one that does not wake it.
 //!
-//! The thread says when a turn begins, and when it rests. Whoever rests is alive however long that lasts; whoever has not
-//! begun another turn for long, and does not rest either, is stuck in this one.
+//! The thread says when a turn begins, and when it rests. Whoever rests is alive however long that lasts, unless it has
+//! said until when at most; whoever has not begun another turn for long, and does not rest either, is stuck in this one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// At rest; any other number is when the turn under way began.
+/// At rest; any other number is when the turn under way began, or the next one is due.
 const RESTS: u64 = u64::MAX;
 
 /// The pulse of one thread: a store a turn.
@@ -40,7 +40,13 @@ impl Pulse {
         self.turn_ms.store(RESTS, Ordering::Relaxed);
     }
 
-    /// How long the turn under way has taken by `now`; zero at rest.
+    /// The thread sleeps until then at the latest, when its next turn is due.
+    #[inline]
+    pub fn rest_until(&self, at: Instant) {
+        self.beat(at);
+    }
+
+    /// How long the turn under way has taken by `now`, or the next one is overdue; zero at rest.
     pub fn busy_for(&self, now: Instant) -> Duration {
         match self.turn_ms.load(Ordering::Relaxed) {
             RESTS => Duration::ZERO,
@@ -93,6 +99,9 @@ mod tests {
         assert_eq!(pulse.busy_for(at(103)), Duration::ZERO);
         pulse.rest();
         assert_eq!(pulse.busy_for(at(1_000)), Duration::ZERO);
+        pulse.rest_until(at(1_010));
+        assert_eq!(pulse.busy_for(at(1_009)), Duration::ZERO);
+        assert_eq!(pulse.busy_for(at(1_012)), Duration::from_secs(2), "it has overslept");
     }
 
     #[test]

@@ -228,10 +228,12 @@ fn sources(config: &Config, counters: &Counters, hub: &HubEnd, progress: &Arc<Pr
         counts: counts.clone(),
         around: around.clone(),
         lane: lane.depth(),
+        wake: lane.consumer(),
     });
     Arc::new(Sources {
         progress: progress.clone(),
         hub: counters.hub.clone(),
+        hub_wake: hub.wake.clone(),
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         shards: shards.collect(),
     })

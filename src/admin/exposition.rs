@@ -41,6 +41,9 @@ const SHARD: &[Counted<ShardCounters>] = &[
     ("bytes_sent", "Bytes that the kernel took", |of| &of.bytes_sent),
     ("bytes_received", "Bytes received", |of| &of.bytes_received),
     ("laggards", "Times a connection began to lag", |of| &of.laggards),
+    ("room_denied", "Times a socket promised room and took nothing: no memory for sockets", |of| {
+        &of.room_denied
+    }),
     ("overflows", "Connections closed with 1013 because what waited for them passed a bound", |of| {
         &of.overflows
     }),
@@ -197,12 +200,10 @@ impl Sources {
             MetricType::Gauge,
             u64::from(self.is_ready(now).is_ok()),
         )?;
-        let busy = self
-            .pulses()
-            .map(|(name, pulse)| ([("thread", name.to_owned())], pulse.busy_for(now).as_millis() as u64));
+        let busy = self.stuck(now).map(|(name, stuck)| ([("thread", name)], stuck.as_millis() as u64));
         out.gauge(
             "turn_milliseconds",
-            "How long the turn under way of a thread has taken; 0 while it sleeps",
+            "How long the turn under way of a thread has taken, or it has overslept; 0 while it sleeps",
             busy,
         )
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use prometheus_client::registry::Registry;
 
 use crate::hub::HubCounters;
-use crate::lane::Depth;
+use crate::lane::{Depth, Wake};
 use crate::pulse::Pulse;
 use crate::ring::LoopCounters;
 use crate::shard::ShardCounters;
@@ -49,6 +49,8 @@ pub struct ShardSources {
     pub around: Arc<LoopCounters>,
     /// The lane to it.
     pub lane: Depth,
+    /// Wakes it.
+    pub wake: Arc<Wake>,
 }
 
 /// Everything that the endpoints tell of.
@@ -58,6 +60,8 @@ pub struct Sources {
     pub progress: Arc<Progress>,
     /// What the hub counts.
     pub hub: Arc<HubCounters>,
+    /// Wakes the hub.
+    pub hub_wake: Arc<Wake>,
     /// The configured brokers, in the order of their ids.
     pub brokers: Vec<String>,
     /// All shards.
@@ -80,17 +84,23 @@ impl Sources {
     }
 
     fn turns_within(&self, bound: Duration, now: Instant) -> Result<(), String> {
-        let mut turns = self.pulses().map(|(name, pulse)| (name, pulse.busy_for(now)));
-        match turns.find(|(_, busy)| *busy > bound) {
-            Some((name, busy)) => Err(format!("{name} has been stuck for {} ms", busy.as_millis())),
+        match self.stuck(now).find(|(_, stuck)| *stuck > bound) {
+            Some((name, stuck)) => Err(format!("{name} has been stuck for {} ms", stuck.as_millis())),
             None => Ok(()),
         }
     }
 
-    pub(super) fn pulses(&self) -> impl Iterator<Item = (String, &Pulse)> {
-        let shard = |shard: &ShardSources| format!("shard-{}", shard.name);
-        let shards = self.shards.iter().map(move |of| (shard(of), &of.around.pulse));
-        std::iter::once(("hub".to_owned(), &self.hub.pulse)).chain(shards)
+    /// How long each thread has been in one turn of its loop, or has overslept: has not come when it was called, or when
+    /// it was due. Zero while it sleeps.
+    pub(super) fn stuck(&self, now: Instant) -> impl Iterator<Item = (String, Duration)> {
+        let threads = self.threads();
+        threads.map(move |(name, pulse, wake)| (name, pulse.busy_for(now).max(wake.unanswered_for(now))))
+    }
+
+    fn threads(&self) -> impl Iterator<Item = (String, &Pulse, &Wake)> {
+        let shards = self.shards.iter();
+        let shards = shards.map(|of| (format!("shard-{}", of.name), &of.around.pulse, &*of.wake));
+        std::iter::once(("hub".to_owned(), &self.hub.pulse, &*self.hub_wake)).chain(shards)
     }
 
     /// All metrics as OpenMetrics text.
@@ -109,17 +119,25 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::{Wake, lane};
+    use crate::lane::lane;
 
     fn sources(shards: usize) -> Arc<Sources> {
         let shard = |number: usize| {
-            let (send, _) = lane::<u32>(4, 10, Wake::new().unwrap(), Wake::new().unwrap());
+            let wake = Wake::new().unwrap();
+            let (send, _) = lane::<u32>(4, 10, wake.clone(), Wake::new().unwrap());
             let lane = send.depth();
-            ShardSources { name: number.to_string(), counts: Arc::default(), around: Arc::default(), lane }
+            ShardSources {
+                name: number.to_string(),
+                counts: Arc::default(),
+                around: Arc::default(),
+                lane,
+                wake,
+            }
         };
         let shards = (0..shards).map(shard).collect();
         let brokers = vec!["main".to_owned()];
-        Arc::new(Sources { progress: Arc::default(), hub: Arc::new(HubCounters::new(1)), brokers, shards })
+        let (hub, hub_wake) = (Arc::new(HubCounters::new(1)), Wake::new().unwrap());
+        Arc::new(Sources { progress: Arc::default(), hub, hub_wake, brokers, shards })
     }
 
     #[test]
@@ -139,7 +157,7 @@ mod tests {
     fn a_shard_or_hub_in_a_long_turn_is_named() {
         let (sources, now) = (sources(2), Instant::now());
         sources.progress.serving();
-        for (name, pulse) in sources.pulses() {
+        for (name, pulse, _) in sources.threads() {
             pulse.beat(now);
             assert_eq!(sources.is_ready(now + STALLED / 2), Ok(()));
             let why = sources.is_ready(now + 2 * STALLED).unwrap_err();
@@ -148,6 +166,22 @@ mod tests {
             assert!(sources.is_alive(now + 2 * STUCK).is_err());
             pulse.rest();
             assert_eq!(sources.is_ready(now + 2 * STUCK), Ok(()), "whoever sleeps is alive");
+        }
+    }
+
+    #[test]
+    fn a_sleeper_that_does_not_come_when_called_is_named() {
+        let sources = sources(2);
+        sources.progress.serving();
+        for (name, _, wake) in sources.threads() {
+            wake.fall_asleep();
+            assert_eq!(sources.is_ready(Instant::now() + 2 * STUCK), Ok(()), "nobody has called");
+            wake.wake();
+            assert_eq!(sources.is_ready(Instant::now()), Ok(()));
+            let why = sources.is_ready(Instant::now() + 2 * STALLED).unwrap_err();
+            assert!(why.starts_with(&name), "{why}");
+            wake.stay_awake();
+            assert_eq!(sources.is_ready(Instant::now() + 2 * STUCK), Ok(()));
         }
     }
 

@@ -178,7 +178,10 @@ impl EventLoop {
             let next = [self.shard.next_deadline(), self.accept_again].into_iter().flatten().min();
             let timeout = next.map(|at| at.saturating_sub(self.started.elapsed()));
             self.counters.sleeps.add(1);
-            self.counters.pulse.rest();
+            match next {
+                Some(at) => self.counters.pulse.rest_until(self.started + at),
+                None => self.counters.pulse.rest(),
+            }
             self.uring.wait(timeout)
         };
         self.lanes.wake.stay_awake();

@@ -15,6 +15,11 @@ pub fn say(peer: &str, report: &Report) {
             tracing::warn!(peer, key, bytes_max, dropped, "closed with 1013: it does not keep up");
         }
         Report::TooSlow(why) => tracing::warn!(peer, why, "terminated"),
+        Report::RoomDenied => tracing::error!(
+            peer,
+            "the kernel has no memory for what clients are sent, and slows them down: raise the memory limit of the \
+             container or service, or net.ipv4.tcp_mem"
+        ),
         Report::PongMissing => tracing::info!(peer, "terminated: no sign of life since a ping"),
         Report::Refused { refusal, about, unsaid } => refused(peer, *refusal, about, *unsaid),
     }

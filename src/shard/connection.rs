@@ -102,6 +102,8 @@ pub struct Connection {
     pub flush_queued: bool,
     /// Lagging: its socket is full and is watched for room; nothing is sent before it has some.
     pub lagging: bool,
+    /// Its socket has said that it has room, and has not been sent anything since.
+    pub promised: bool,
     /// A topic has parked it: see the module `parking`.
     pub parked: bool,
     /// Its receiving has been stopped.
@@ -130,6 +132,7 @@ impl Connection {
             slot: NO_SLOT,
             flush_queued: false,
             lagging: false,
+            promised: false,
             parked: false,
             read_paused: false,
             admission,

@@ -70,6 +70,8 @@ counters! {
         bytes_received,
         /// Times a connection began to lag.
         laggards,
+        /// Times that a socket promised room and took nothing: the kernel's memory for sockets had run out.
+        room_denied,
         /// Connections closed because what waited for them passed a bound.
         overflows,
         /// Times that even the newest publication was skipped, since those that parked connections wait for filled `log_bytes`.

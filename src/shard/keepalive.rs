@@ -17,7 +17,8 @@ use crate::ws::upgrade;
 impl Shard {
     /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let next = [self.timers.next_ms(), self.abort_at_ms].into_iter().flatten().min();
+        let next =
+            [self.timers.next_ms(), self.abort_at_ms, self.resting.until_ms()].into_iter().flatten().min();
         next.map(Duration::from_millis)
     }
 
@@ -29,6 +30,7 @@ impl Shard {
                 self.terminate(id, Dropped::Shutdown, true);
             }
         }
+        self.end_rest();
         let mut due = std::mem::take(&mut self.due);
         self.timers.expire(self.now_ms, &mut due);
         for index in due.drain(..) {

@@ -8,7 +8,7 @@
 //! - **One send a connection and batch.** `plan` names each connection at most once; nothing but `book` and `settle` may
 //!   come between `plan` and the end of the batch, so logs and outboxes keep still while the kernel reads them.
 //! - **Nothing passes an outbox.** A connection with an outbox gets its publications through it.
-//! - **An outbox that is not empty is in the flush queue, in the batch, or watched for room.**
+//! - **An outbox that is not empty is in the flush queue, in the batch, watched for room, or rests before it is.**
 //! - An ended connection has left every topic at once, in time proportional to its own topics.
 //!
 //! Deliberately absent: descriptors, system calls, clocks, locks.
@@ -27,6 +27,7 @@ mod outbox;
 mod outgoing;
 mod parking;
 mod refused;
+mod resting;
 mod settings;
 mod sweep;
 mod timers;
@@ -48,6 +49,7 @@ pub use sweep::BATCH_SENDS;
 
 use admission::Sources;
 use connection::Phase;
+use resting::Resting;
 use sweep::Slot;
 use timers::Timers;
 use topic::Interest;
@@ -103,6 +105,8 @@ pub enum Report {
     },
     /// What waited for it did not leave in time, or its closing handshake did not end. It is terminated.
     TooSlow(&'static str),
+    /// The kernel promises room in its socket and takes nothing. Said once in a while, for all.
+    RoomDenied,
     /// No sign of life since a ping. It is terminated.
     PongMissing,
     /// It, or what it asked for, was refused.
@@ -151,6 +155,7 @@ pub struct Shard {
     swept: Vec<TopicId>,
     tasks: VecDeque<Task>,
     refusals: LogRate<Refusal>,
+    resting: Resting,
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
     outbox_bytes: usize,
@@ -188,6 +193,7 @@ impl Shard {
             swept: Vec::new(),
             tasks: VecDeque::new(),
             refusals: LogRate::default(),
+            resting: Resting::default(),
             questions: VecDeque::new(),
             outbox_bytes: 0,
             log_bytes: 0,

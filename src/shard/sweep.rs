@@ -275,6 +275,7 @@ impl Shard {
 
     fn settle_outbox(&mut self, id: ConnId, bytes: usize, sent: usize) {
         let connection = self.connections.at(id.index);
+        let denied = std::mem::take(&mut connection.promised) && sent == 0;
         let Some(outbox) = connection.outbox.as_mut() else { return };
         let left = outbox.advance(sent);
         self.outbox_bytes -= sent;
@@ -286,7 +287,7 @@ impl Shard {
             self.unpark(id);
         }
         if sent < bytes {
-            self.lag(id);
+            self.lag(id, denied);
         } else if drained {
             self.outbox_drained(id);
         }
@@ -335,16 +336,21 @@ impl Shard {
         if kept < to {
             self.no_room_behind(id, topic, kept > stopped, behind);
         }
-        self.lag(id);
+        self.lag(id, false);
         frames - unsent
     }
 
-    /// The socket took less than it was given: the connection waits for room, alone.
-    fn lag(&mut self, id: ConnId) {
+    /// The socket took less than it was given: the connection waits for room, alone. `denied`: what it had is none.
+    fn lag(&mut self, id: ConnId, denied: bool) {
         let laggard_timeout = self.settings.limits.laggard_timeout;
         let connection = self.connections.at(id.index);
         connection.lagging = true;
-        self.tasks.push_back(Task::WatchWritable(id));
+        if denied {
+            self.rest(id);
+        } else {
+            self.tasks.push_back(Task::WatchWritable(id));
+        }
+        let connection = self.connections.at(id.index);
         if connection.is_open() && connection.deadline_tick == 0 {
             self.counters.laggards.add(1);
             if let Some(outbox) = connection.outbox.as_mut() {
@@ -358,6 +364,7 @@ impl Shard {
     pub fn writable(&mut self, id: ConnId) {
         let Some(connection) = self.connections.live(id) else { return };
         connection.lagging = false;
+        connection.promised = true;
         connection.heard = true;
         self.queue_flush(id);
     }

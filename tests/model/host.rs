@@ -105,7 +105,9 @@ impl Host {
 
     /// Whether nothing is under way but what waits for clients that never read.
     pub fn is_quiet(&self, clients: &[Client]) -> bool {
-        let waits = |socket: &Socket| socket.watching && clients[socket.client].reads > 0;
+        // Refused and not watched: it rests.
+        let lags = |socket: &Socket| socket.watching || socket.refused;
+        let waits = |socket: &Socket| lags(socket) && clients[socket.client].reads > 0;
         self.lanes.down.is_empty()
             && self.tasks.is_empty()
             && !self.shard.has_work()

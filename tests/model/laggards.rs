@@ -170,6 +170,39 @@ fn a_laggard_gets_its_time_to_take_what_stands_before_its_close() {
     assert_eq!(rig.taken(id), [frame, frame_of(Opcode::Close, b"\x03\xE8")].concat());
 }
 
+/// Without memory for sockets the kernel says "room" at once, and takes nothing: asking again at once would never end.
+#[test]
+fn a_socket_that_promises_room_and_takes_nothing_rests_before_it_is_watched_again() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.member(&["foo"]);
+    let frame = rig.make_laggard(id, "foo", 1);
+    for round in 0..3 {
+        rig.shard.writable(id);
+        rig.sweep_with(|_, _| Taken::Errno(libc::EAGAIN));
+        let said = [Task::Report(id, Report::RoomDenied)];
+        assert_eq!(rig.tasks(), if round == 0 { &said[..] } else { &[] }, "said once");
+        assert!(!rig.shard.has_work() && rig.shard.next_deadline().is_some());
+        rig.pass(Duration::from_millis(100));
+        assert_eq!(rig.tasks(), [Task::WatchWritable(id)]);
+    }
+    rig.shard.writable(id);
+    rig.sweep();
+    assert_eq!(rig.taken(id), frame);
+    assert_eq!((rig.counters.room_denied.value(), rig.counters.laggards.value()), (3, 1));
+    // Who has gone meanwhile is not watched, nor who has its place.
+    rig.make_laggard(id, "foo", 1);
+    rig.shard.writable(id);
+    rig.sweep_with(|_, _| Taken::Errno(libc::EAGAIN));
+    rig.shard.ended(id);
+    assert!(matches!(rig.tasks()[..], [Task::Terminate { .. }]));
+    rig.shard.released(id);
+    let next = rig.member(&["foo"]);
+    assert_eq!(next.index, id.index);
+    rig.tasks();
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.tasks(), []);
+}
+
 /// What the kernel refuses moves to outboxes too, so their sum is looked at there as well.
 #[test]
 fn a_publication_that_everyone_refuses_keeps_the_sum_of_outboxes() {

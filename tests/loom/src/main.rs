@@ -5,6 +5,9 @@
 #[allow(dead_code)]
 #[path = "../../../src/lane.rs"]
 mod lane;
+#[allow(dead_code)]
+#[path = "../../../src/pulse.rs"]
+mod pulse;
 mod sync;
 
 use lane::{Receiver, Sender, Wake, lane as new_lane};
