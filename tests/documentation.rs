@@ -38,12 +38,18 @@ fn the_documentation_holds_the_table_of_keys() {
 fn scrape() -> String {
     let wake = || Wake::new().unwrap();
     let (lane, _end) = lane::<()>(1, 1, wake(), wake());
-    let shard =
-        ShardSources { name: "0".into(), counts: Arc::default(), around: Arc::default(), lane: lane.depth() };
+    let shard = ShardSources {
+        name: "0".into(),
+        counts: Arc::default(),
+        around: Arc::default(),
+        lane: lane.depth(),
+        wake: lane.consumer(),
+    };
     let hub = Arc::new(HubCounters::new(1));
     let sources = Arc::new(Sources {
         progress: Arc::default(),
         hub,
+        hub_wake: wake(),
         brokers: vec!["default".into()],
         shards: vec![shard],
     });

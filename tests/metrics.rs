@@ -4,10 +4,10 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{Client, Numbered, PATIENCE, Received, Scrape, Server, http, roadcast, seed};
+use common::{Client, Numbered, Received, Scrape, Server, eventually, get, http, roadcast, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -21,34 +21,12 @@ const TIGHT: &[&str] = &[
     "roadcast.overflow.skip=ticks.*",
 ];
 
-/// Where an endpoint listens, as the server has printed it.
-fn endpoint(server: &Server, name: &str) -> SocketAddr {
-    let line = server.printed.iter().find(|line| line.starts_with(name)).expect("the endpoint is on");
-    let url = line.split_whitespace().nth(1).expect("a URL");
-    let address =
-        url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).expect("http://ADDRESS/");
-    address.parse().expect("an address")
-}
-
-fn get(address: SocketAddr, path: &str) -> u16 {
-    http(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).status
-}
-
-/// Looks again and again until it is seen.
-fn eventually(what: &str, mut seen: impl FnMut() -> bool) {
-    let begin = std::time::Instant::now();
-    while !seen() {
-        assert!(begin.elapsed() < PATIENCE, "never seen: {what}");
-        std::thread::yield_now();
-    }
-}
-
 const RUN: Numbered = Numbered { messages: 1_200, payload_bytes: 8 * 1024 };
 
 #[test]
 fn every_scrape_adds_up_under_load_with_resets_leaves_and_laggards() {
     let server = Server::start(TIGHT);
-    let metrics = endpoint(&server, "metrics");
+    let metrics = server.endpoint("metrics");
     let (over, read, scrapes) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let seed = seed();
     std::thread::scope(|scope| {
@@ -145,7 +123,7 @@ fn come_and_go(server: &Server, rng: &mut StdRng, read: &AtomicU64) {
 #[test]
 fn a_laggard_of_a_topic_that_skips_stays_and_reads_the_newest() {
     let server = Server::start(TIGHT);
-    let metrics = endpoint(&server, "metrics");
+    let metrics = server.endpoint("metrics");
     let mut reader = server.client();
     reader.join(&["ticks.x"]);
     let mut slow = Client::connect_narrow(server.clients, 16 * 1024);
@@ -175,7 +153,7 @@ fn a_laggard_of_a_topic_that_skips_stays_and_reads_the_newest() {
 #[test]
 fn ready_while_serving_and_not_while_draining() {
     let mut server = Server::start(TIGHT);
-    let status = endpoint(&server, "status");
+    let status = server.endpoint("status");
     assert_eq!((get(status, "/ready"), get(status, "/health?plugin=http")), (200, 200));
     assert_eq!((get(status, "/"), get(status, "/ready/x")), (404, 404));
     assert_eq!(http(status, b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").status, 405);
@@ -200,7 +178,7 @@ fn ready_while_serving_and_not_while_draining() {
 #[test]
 fn requests_beyond_their_bounds_are_refused_and_others_served() {
     let server = Server::start(TIGHT);
-    let metrics = endpoint(&server, "metrics");
+    let metrics = server.endpoint("metrics");
     let giant = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(100_000));
     assert_eq!(http(metrics, giant.as_bytes()).status, 431);
     // A few that say nothing take places for a while; whoever comes behind them is served all the same.

@@ -5,7 +5,7 @@ mod common;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{Client, PROTO, Received, Server, messages};
+use common::{Client, PROTO, RawClient, Received, Server, masked, messages};
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -223,4 +223,63 @@ fn a_second_signal_ends_it_at_once() {
     server.signal(SIGTERM);
     let status = server.wait();
     assert_ne!(status.code(), Some(0), "not a clean end: {status}");
+}
+
+/// Each in another state when the signal comes, with publications going out all the time.
+#[test]
+fn the_goodbye_reaches_everyone_under_load_whatever_they_are_at() {
+    let mut server = Server::start(&[
+        "roadcast.ping_interval=0",
+        "roadcast.echo_path=/echo",
+        "roadcast.limits.outbox_bytes=67108864",
+        "roadcast.limits.lane_bytes=67108864",
+        // They are read one after the other.
+        "roadcast.limits.close_timeout=10m",
+        "roadcast.shutdown_grace=10m",
+    ]);
+    let subscribed = |topics: &[&str]| {
+        let mut client = server.client();
+        client.join(topics);
+        client
+    };
+    let mut clients: Vec<Client> = (0..200).map(|_| subscribed(&["news"])).collect();
+    clients.extend((0..50).map(|_| subscribed(&["news", "more", "others"])));
+    // In no topic; behind with reading; in the middle of a message, and of a fragmented one.
+    clients.extend((0..50).map(|_| server.client()));
+    let mut behind: Vec<Client> = (0..4).map(|_| Client::connect_narrow(server.clients, 4096)).collect();
+    behind.iter_mut().for_each(|client| client.join(&["news"]));
+    let partial = masked(0x81, br#"{"command":"join"}"#);
+    let mut raw: Vec<RawClient> = (0..20).map(|_| RawClient::connect(server.clients, "/ws")).collect();
+    raw.iter_mut().for_each(|client| client.send(&partial[..partial.len() / 2]));
+    raw.extend((0..20).map(|_| RawClient::connect_with(server.clients, "/echo", &masked(0x01, b"first"))));
+
+    let (started, starts) = mpsc::channel();
+    thread::scope(|scope| {
+        let shared = &server;
+        let mut readers = Vec::new();
+        while !clients.is_empty() {
+            let some = clients.split_off(clients.len().saturating_sub(75));
+            readers.push(scope.spawn(move || some.into_iter().for_each(read_to_the_goodbye)));
+        }
+        let started = &started;
+        let publishing = scope.spawn(move || publish_until_refused(shared, 0, started));
+        starts.recv().expect("a publisher under way");
+        shared.signal(SIGTERM);
+        readers.into_iter().for_each(|thread| thread.join().expect("everyone is told goodbye"));
+        behind.into_iter().for_each(read_to_the_goodbye);
+        raw.iter_mut().for_each(|client| client.expect_close(1001, "a SIGTERM"));
+        drop(raw);
+        // It ends with the server, which goes on answering with errors while anyone is left.
+        assert!(!publishing.join().expect("a publisher").is_empty());
+    });
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+fn read_to_the_goodbye(mut client: Client) {
+    loop {
+        match client.next() {
+            Received::Message(..) => {}
+            end => return assert_eq!(end, Received::Close(1001)),
+        }
+    }
 }

@@ -9,25 +9,36 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+mod group;
+mod namespace;
 mod numbered;
+mod process;
 mod publisher;
 mod raw;
 mod scrape;
 mod server;
 
 pub use client::{Client, Received, Refusal};
+pub use group::Group;
+pub use namespace::Namespace;
 pub use numbered::Numbered;
+pub use process::{Stopped, Thread, eventually, figure};
 pub use publisher::{
     Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, field, frame as goridge_frame, messages,
 };
-pub use raw::{HttpAnswer, RawClient, http, masked, read_http, upgrade_request};
+pub use raw::{HttpAnswer, RawClient, get, http, masked, read_http, upgrade_request};
 pub use scrape::Scrape;
-pub use server::{Server, roadcast};
+pub use server::{Server, roadcast, roadcast_after};
 
 use std::time::Duration;
 
 /// How long a test waits for something that must happen. Generous: a machine under load is not a failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A size of a test: `name` of the environment if set, else a modest one. `scripts/system-faults` sets larger ones.
+pub fn size(name: &str, modest: usize) -> usize {
+    std::env::var(name).map_or(modest, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
 
 /// The seed of a randomised test: `ROADCAST_SEED` if set, else one from the operating system. Printed, so that a
 /// failure can be repeated.

@@ -50,6 +50,11 @@ pub fn http(address: SocketAddr, request: &[u8]) -> HttpAnswer {
     read_http(&mut stream).expect("an HTTP answer")
 }
 
+/// The status that a GET of `path` is answered with.
+pub fn get(address: SocketAddr, path: &str) -> u16 {
+    http(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).status
+}
+
 /// Reads one HTTP answer and not a byte more than its head says.
 pub fn read_http(stream: &mut TcpStream) -> io::Result<HttpAnswer> {
     let mut head = Vec::new();

@@ -1,24 +1,42 @@
 //! `roadcast serve` as a child process.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Client, PATIENCE, Publisher};
 
-/// A command that runs the binary under test in an empty directory, without configuration from the environment.
-pub fn roadcast() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roadcast"));
+/// The binary under test; `ROADCAST_BINARY` names another build of it.
+fn binary() -> OsString {
+    std::env::var_os("ROADCAST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_roadcast").into())
+}
+
+/// In an empty directory, without configuration from the environment.
+fn isolated(mut command: Command) -> Command {
     command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RR_") {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// A command that runs the binary under test in an empty directory, without configuration from the environment.
+pub fn roadcast() -> Command {
+    isolated(Command::new(binary()))
+}
+
+/// As [`roadcast`], in the place of a shell that has run `before`: limits, descriptors, a control group.
+pub fn roadcast_after(before: &str) -> Command {
+    let mut command = isolated(Command::new("bash"));
+    command.args(["-c", &format!("set -e\n{before}\nexec \"$0\" \"$@\"")]).arg(binary());
     command
 }
 
@@ -45,6 +63,11 @@ impl Server {
     pub fn start_with(arguments: &[&str], overrides: &[&str]) -> Self {
         let mut command = roadcast();
         command.arg("serve").args(arguments);
+        Self::start_by(command, overrides)
+    }
+
+    /// As [`Server::start`], by a command that runs `roadcast serve` in its own way.
+    pub fn start_by(mut command: Command, overrides: &[&str]) -> Self {
         for setting in [
             "roadcast.shards=2",
             "roadcast.http.address=127.0.0.1:0",
@@ -116,6 +139,15 @@ impl Server {
         Client::connect(self.clients, "/ws").expect("the server takes a client")
     }
 
+    /// Where an endpoint listens (`metrics` or `status`), as printed.
+    pub fn endpoint(&self, name: &str) -> SocketAddr {
+        let line = self.printed.iter().find(|line| line.starts_with(name)).expect("the endpoint is on");
+        let url = line.split_whitespace().nth(1).expect("a URL");
+        let address =
+            url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).expect("http://ADDRESS/");
+        address.parse().expect("an address")
+    }
+
     /// A publisher with an RPC connection of its own.
     pub fn publisher(&self) -> Publisher {
         Publisher::connect(&self.publish)
@@ -158,6 +190,32 @@ impl Server {
             }
         }
         self.child.wait().expect("the server is our child")
+    }
+
+    /// What shard `shard` has counted, as SIGUSR1 has it written to the log: for when nothing can connect to ask.
+    pub fn counts(&self, shard: usize) -> HashMap<String, u64> {
+        const SIGUSR1: i32 = 10;
+        let words = format!("counts by now, shard {shard}: ");
+        let said = |log: &str| log.matches(&words).count();
+        let before = said(&self.log());
+        self.signal(SIGUSR1);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            // A line is whole once its end is there.
+            if said(&log) > before
+                && let Some((line, _)) = log.rsplit(&words).next().and_then(|rest| rest.split_once('\n'))
+            {
+                // In `logs.mode: production` the line is JSON, and ends with that.
+                let counts =
+                    line.trim_end_matches("\"}").split_whitespace().filter_map(|pair| pair.split_once('='));
+                return counts
+                    .map(|(name, count)| (name.to_owned(), count.parse().expect("a count")))
+                    .collect();
+            }
+            assert!(Instant::now() < deadline, "no counts in:\n{log}");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What the server has written to standard error so far.
