@@ -162,7 +162,7 @@ impl Guest {
     }
 }
 
-/// Stops the process of the server for a while, in each four seconds.
+/// Stops the process of the server for a while, in each four seconds, and at most to the end of the slice.
 struct Stall {
     pid: Pid,
     length: Duration,
