@@ -270,7 +270,7 @@ impl<C: Caller> Calls<C> {
     }
 
     /// Ends when nothing of an answered call waits any more, and says what was lost.
-    pub(super) async fn published(&mut self) {
+    pub async fn published(&mut self) {
         while let Some(oldest) = self.waiting.pop_front() {
             self.lost += u64::from(oldest.await.is_err());
         }

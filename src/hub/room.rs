@@ -210,23 +210,40 @@ impl Room {
     /// Publishes to all interested shards at once, now or as soon as every one of their lanes has room.
     pub(super) fn publish(&mut self, slot: Slot, frame: Arc<[u8]>) -> Offer {
         let cost = frame.len() as u64;
-        if self.fits(slot, cost) {
+        if self.fits_or_blocks(slot, cost, self.waiting.is_empty()) {
             self.push(slot, &frame);
             return Offer::Pushed;
         }
         let (done, waits) = oneshot::channel();
         self.counters.publications_waited.add(1);
-        self.block(slot, cost, self.waiting.is_empty());
         let (broker, name) = self.interest.topic(slot).key();
         self.waiting_bytes += frame.len() + WAITING_BYTES;
         self.waiting.push_back(Waiting { broker, name, frame, done: Some(done) });
         self.want_room();
-        // Look again after asking: what was taken before the question wakes nobody.
+        // Look again after asking: what was taken before the question wakes nobody. What moves on may fill a lane that
+        // nobody has asked for yet.
         let shards = &self.interest.topic(slot).shards;
-        if shards.iter().any(|(shard, _)| self.lanes[*shard].blocked && self.lanes[*shard].has_room(cost)) {
-            self.advance();
+        let look =
+            shards.iter().any(|(shard, _)| self.lanes[*shard].blocked && self.lanes[*shard].has_room(cost));
+        let mut moved = look && self.advance();
+        while moved {
+            self.want_room();
+            moved = self.advance();
         }
         Offer::Waits(waits)
+    }
+
+    /// Whether every interested lane has room; if not, at least one of them is blocked when this returns. A shard may take
+    /// something between the two looks: room that nobody would be told of.
+    fn fits_or_blocks(&mut self, slot: Slot, cost: u64, oldest: bool) -> bool {
+        loop {
+            if self.fits(slot, cost) {
+                return true;
+            }
+            if self.block(slot, cost, oldest) {
+                return false;
+            }
+        }
     }
 
     fn fits(&self, slot: Slot, cost: u64) -> bool {
@@ -244,16 +261,24 @@ impl Room {
         self.counters.publications_pushed.add(topic.shards.len() as u64);
     }
 
-    /// Stops younger publications where this one lacks room; the oldest keeps the room that it has elsewhere.
-    fn block(&mut self, slot: Slot, cost: u64, oldest: bool) {
-        for (shard, _) in &self.interest.topic(slot).shards {
+    /// Stops younger publications where this one lacks room; the oldest keeps the room that it has elsewhere. `false`: it
+    /// lacks room nowhere by now.
+    fn block(&mut self, slot: Slot, cost: u64, oldest: bool) -> bool {
+        let shards = &self.interest.topic(slot).shards;
+        let mut blocked = false;
+        for (shard, _) in shards {
             let lane = &mut self.lanes[*shard];
-            if !lane.has_room(cost) {
-                lane.blocked = true;
-            } else if oldest {
-                lane.held = Some(cost);
+            lane.blocked |= !lane.has_room(cost);
+            blocked |= lane.blocked;
+        }
+        if blocked && oldest {
+            for (shard, _) in shards {
+                let lane = &mut self.lanes[*shard];
+                // Room once seen stays.
+                lane.held = (!lane.blocked).then_some(cost);
             }
         }
+        blocked
     }
 
     /// Pushes what fits by now: answers first, then waiting publications from the oldest on. Says whether any did.
@@ -270,8 +295,7 @@ impl Room {
             let cost = publication.frame.len() as u64;
             // Nobody may want it any more: then there is nothing left to wait for.
             if let Some(slot) = self.interest.find(publication.broker, &publication.name) {
-                if !self.fits(slot, cost) {
-                    self.block(slot, cost, oldest);
+                if !self.fits_or_blocks(slot, cost, oldest) {
                     oldest = false;
                     return true;
                 }
