@@ -83,7 +83,7 @@ fn without_descriptors_accepting_rests_without_spinning_and_goes_on_when_there_a
     let three = messages(&[(&["news"], b"three")]);
     late.call("broadcast.Publish", PROTO, &three).expect("the kernel takes it");
 
-    // Nothing spins: some turns for each time that it tries again, and nothing else.
+    // Nothing spins: some turns for each time that it tries again, and for what else may wake it; a spin takes hundreds of thousands.
     let threads = ["hub", "shard-0"].map(|name| server.thread(name));
     let (before, begin) = (server.counts(0), Instant::now());
     let cpu = threads.map(|thread| thread.cpu_time());
@@ -101,7 +101,7 @@ fn without_descriptors_accepting_rests_without_spinning_and_goes_on_when_there_a
             format!("{:?} in {elapsed:.1?}", thread.cpu_time() - before),
         );
     }
-    assert!(turns <= 4 * tries + 4, "{turns} turns for {tries} tries");
+    assert!(turns <= 50 * tries, "{turns} turns for {tries} tries");
     assert!(threads[0].cpu_time() - cpu[0] < elapsed / 4, "the hub spins");
     let said = server.says("accepting rests", 1);
     assert!(said.contains("os error 24") && said.contains("ulimit -n"), "{said}");
