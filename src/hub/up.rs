@@ -103,6 +103,8 @@ impl Watch {
         loop {
             woken();
             if self.questions.turn(&hub) {
+                // A call that was booked late is answered by this turn.
+                self.questions.stay_awake();
                 // A turn of the ring: see the RPC socket.
                 let _ = tokio_uring::no_op().await;
                 continue;

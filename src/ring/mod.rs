@@ -206,11 +206,15 @@ impl EventLoop {
                     }
                 }
                 // Another wake-up adds to the eventfd's count, which nobody reads: the look-out sees each addition.
-                Event::Woken if !completion.more() => {
-                    self.lanes.wake.acknowledge();
-                    self.uring.watch_readable(self.lanes.wake.as_fd(), event::wake())?;
+                Event::Woken => {
+                    // The call that came with it is answered, however late it was booked.
+                    self.lanes.wake.stay_awake();
+                    if !completion.more() {
+                        self.lanes.wake.acknowledge();
+                        self.uring.watch_readable(self.lanes.wake.as_fd(), event::wake())?;
+                    }
                 }
-                Event::Woken | Event::Ignored => {}
+                Event::Ignored => {}
                 Event::Sent(_) => unreachable!("sends end within their batch"),
             }
         }

@@ -15,8 +15,8 @@ use super::upgrade::HEADERS_MAX;
 pub fn client(head: &[u8], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = Request::new(&mut headers);
-    // Half a head, or one with a fault, may still name its client.
-    let _ = request.parse(head);
+    // Of a head with a fault, or with too many headers, the last entry that was read need not be the proxy's.
+    let Ok(httparse::Status::Complete(_)) = request.parse(head) else { return None };
     let values = |name: &'static str| {
         let headers = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         headers.map(|header| header.value)
@@ -51,6 +51,17 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_that_is_cut_or_has_too_many_headers_names_nobody() {
+        let own = ["X-Forwarded-For: 192.0.2.66"];
+        let mut lines = vec![own[0]];
+        lines.resize(HEADERS_MAX + 1, "X-Pad: x");
+        lines.push("X-Forwarded-For: 192.0.2.7");
+        assert_eq!(found(&lines), None, "the client's own, in front of what the proxy said");
+        assert_eq!(client(b"GET /ws HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\nX-Pa", |_| false), None);
+        assert_eq!(found(&own).as_deref(), Some("192.0.2.66"));
+    }
 
     fn found(lines: &[&str]) -> Option<String> {
         let head = format!("GET /ws HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n"));
