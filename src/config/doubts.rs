@@ -53,8 +53,8 @@ pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigErr
         && config.http.ip().is_loopback()
     {
         let text = format!(
-            ": {limit} for all clients together: they come through a proxy on this machine ({} is {}), whose address \
-             they share. Name it in http.trusted_subnets (127.0.0.0/8, ::1) and let it send X-Forwarded-For",
+            ": {limit} for all clients together, if they come through a proxy on this machine ({} is {}): they share \
+             its address. Name it in http.trusted_subnets (127.0.0.0/8, ::1) and let it send X-Forwarded-For",
             config.http_key, config.http
         );
         warn(key, text)?;
