@@ -2,6 +2,7 @@
 //! minute of a server would be its size for ever.
 
 /// From this size on an allocation is a mapping of its own: it grows without a copy and goes back when it is freed.
+#[cfg(target_env = "gnu")]
 const OWN_MAPPING_BYTES: libc::c_int = 256 * 1024;
 
 /// Fixes two thresholds of glibc's allocator. Left alone they follow what has been freed, up to 32 MiB; from then on
