@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Numbered, Received, Scrape, Server};
+use common::{Client, Numbered, Received, Scrape, Server, eventually};
 
 const RUN: Numbered = Numbered { messages: 1500, payload_bytes: 16 * 1024 };
 
@@ -112,16 +112,9 @@ fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
     readers.into_iter().for_each(Client::close);
 }
 
-/// Memory of the server, KiB: resident by now (`VmRSS:`), or at its peak (`VmHWM:`).
-fn memory_kib(server: &Server, which: &str) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with(which)).expect("its memory");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
-}
-
 #[test]
 fn the_memory_of_laggards_goes_back_with_them() {
-    const KEPT_KIB: usize = 16 * 1024;
+    const KEPT_KIB: u64 = 16 * 1024;
     // As many as fit their outboxes.
     const MESSAGES: usize = 100;
     const STALLED: usize = 100;
@@ -131,7 +124,7 @@ fn the_memory_of_laggards_goes_back_with_them() {
         "metrics.address=127.0.0.1:0",
     ]);
     let metrics = server.endpoint("metrics");
-    let before = memory_kib(&server, "VmRSS:");
+    let before = server.resident_kib();
     // Again and again: an allocator that has seen large logs go takes the later outboxes from its heaps.
     for round in 1..=4 {
         let mut stalled: Vec<Client> =
@@ -140,21 +133,15 @@ fn the_memory_of_laggards_goes_back_with_them() {
         RUN.publish(&server, 0..MESSAGES);
         // All of it is owed, and nothing of it waits for the sweep any more: the rest is in outboxes.
         let owed = (round * STALLED * MESSAGES) as u64;
-        common::eventually("what does not fit the sockets is in outboxes", || {
+        eventually("what does not fit the sockets is in outboxes", || {
             let scrape = Scrape::of(metrics);
             scrape.sum("deliveries_owed_total", &[]) == owed && scrape.sum("deliveries_queued", &["log"]) == 0
         });
         stalled.into_iter().for_each(Client::reset);
-        let deadline = std::time::Instant::now() + common::PATIENCE;
-        while memory_kib(&server, "VmRSS:") > before + KEPT_KIB {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "{before} KiB before, {} still",
-                memory_kib(&server, "VmRSS:")
-            );
-            std::thread::yield_now();
-        }
+        eventually(&format!("at most {KEPT_KIB} KiB more than the {before} before"), || {
+            server.resident_kib() <= before + KEPT_KIB
+        });
     }
-    let peak = memory_kib(&server, "VmHWM:");
+    let peak = server.resident_peak_kib();
     assert!(peak > before + 2 * KEPT_KIB, "{before} KiB before, {peak} at most: nobody lagged");
 }

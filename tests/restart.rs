@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::{Client, PROTO, Received, Server, eventually, messages, roadcast};
+use common::{PROTO, Received, Server, eventually, messages, roadcast};
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -60,25 +60,10 @@ fn under_load(server: &Server, act: impl FnOnce()) {
     });
 }
 
-/// A server that does not finish by itself within the test: a client that does not read holds what it was sent.
-fn held_open() -> (Server, Client) {
-    let server = Server::start(&[
-        "roadcast.shutdown_grace=10m",
-        "roadcast.limits.laggard_timeout=10m",
-        "roadcast.limits.close_timeout=10m",
-        "roadcast.ping_interval=0",
-        "roadcast.limits.socket_send_bytes=16384",
-    ]);
-    let mut stalled = Client::connect_narrow(server.clients, 4096);
-    stalled.join(&["held"]);
-    server.publisher().publish_all(4, (0..20).map(|_| ("held".to_owned(), vec![b'x'; 50_000])));
-    (server, stalled)
-}
-
 #[test]
 fn a_second_signal_under_load_ends_it_at_once_with_128_and_its_number() {
     for (first, second) in [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGTERM, SIGINT)] {
-        let (mut server, stalled) = held_open();
+        let (mut server, stalled) = Server::held_open();
         let mut reader = server.client();
         reader.join(&["watched"]);
         under_load(&server, || {

@@ -139,22 +139,11 @@ fn nothing_that_was_answered_ok_is_lost_when_it_ends_under_load() {
     }
 }
 
-/// A server that cannot finish: a client that does not read holds what it was sent.
+/// A server that cannot finish, the client that holds it, and one that reads `news`.
 fn server_held_open() -> (Server, Client, Client) {
-    let server = Server::start(&[
-        "roadcast.shutdown_grace=10m",
-        "roadcast.limits.laggard_timeout=10m",
-        "roadcast.limits.close_timeout=10m",
-        "roadcast.ping_interval=0",
-        "roadcast.limits.socket_send_bytes=16384",
-    ]);
-    let mut stalled = Client::connect_narrow(server.clients, 4096);
-    stalled.join(&["held"]);
+    let (server, stalled) = Server::held_open();
     let mut reader = server.client();
     reader.join(&["news"]);
-    // More than both kernels hold, less than the outbox: it lags and stays.
-    let calls = (0..20).map(|_| ("held".to_owned(), vec![b'x'; 50_000]));
-    server.publisher().publish_all(4, calls);
     (server, stalled, reader)
 }
 

@@ -59,6 +59,23 @@ impl Server {
         Self::start_with(&[], overrides)
     }
 
+    /// A server that cannot finish: a client that does not read holds what it was sent.
+    pub fn held_open() -> (Self, Client) {
+        let server = Self::start(&[
+            "roadcast.shutdown_grace=10m",
+            "roadcast.limits.laggard_timeout=10m",
+            "roadcast.limits.close_timeout=10m",
+            "roadcast.ping_interval=0",
+            "roadcast.limits.socket_send_bytes=16384",
+        ]);
+        let mut stalled = Client::connect_narrow(server.clients, 4096);
+        stalled.join(&["held"]);
+        // More than both kernels hold, less than the outbox: it lags and stays.
+        let calls = (0..20).map(|_| ("held".to_owned(), vec![b'x'; 50_000]));
+        server.publisher().publish_all(4, calls);
+        (server, stalled)
+    }
+
     /// As [`Server::start`], with more arguments for `serve`.
     pub fn start_with(arguments: &[&str], overrides: &[&str]) -> Self {
         let mut command = roadcast();

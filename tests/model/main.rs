@@ -15,6 +15,7 @@
 //! book         each topic's one order, and who wants it
 //! ```
 
+#[path = "../fuzz/checks/bodies.rs"]
 mod bodies;
 mod book;
 mod calls;

@@ -72,6 +72,20 @@ pub fn slow_frames(clients: usize) -> Habit {
     }
 }
 
+/// Clients that write each 10 ms what `bytes` makes.
+fn flood(name: &'static str, clients: usize, bytes: fn(usize, u64, &mut Vec<u8>)) -> Habit {
+    let drip = Drip { every: Duration::from_millis(10), bytes };
+    Habit {
+        name,
+        clients,
+        connects: 500.0,
+        upgrade: true,
+        opening: Vec::new(),
+        drip: Some(drip),
+        again: false,
+    }
+}
+
 /// Commands of one flooding client that go in one write.
 pub const FLOOD_WRITE: u64 = 100;
 
@@ -80,16 +94,7 @@ pub fn command_flood(clients: usize) -> Habit {
     fn commands(_: usize, _: u64, out: &mut Vec<u8>) {
         (0..FLOOD_WRITE).for_each(|_| frame::encode_masked(out, frame::TEXT, br#"{"command":"headers"}"#));
     }
-    let drip = Drip { every: Duration::from_millis(10), bytes: commands };
-    Habit {
-        name: "command floods",
-        clients,
-        connects: 500.0,
-        upgrade: true,
-        opening: Vec::new(),
-        drip: Some(drip),
-        again: false,
-    }
+    flood("command floods", clients, commands)
 }
 
 /// Joins and leaves of one flooding client that go in one write.
@@ -106,16 +111,7 @@ pub fn join_flood(clients: usize) -> Habit {
             }
         }
     }
-    let drip = Drip { every: Duration::from_millis(10), bytes: commands };
-    Habit {
-        name: "join and leave floods",
-        clients,
-        connects: 500.0,
-        upgrade: true,
-        opening: Vec::new(),
-        drip: Some(drip),
-        again: false,
-    }
+    flood("join and leave floods", clients, commands)
 }
 
 /// Topics in one command of [`many_topics`].

@@ -1,4 +1,4 @@
-//! The bodies of publish calls, in every codec.
+//! The bodies of publish calls, in every codec. The simulation's publishers (`tests/model`) encode theirs with it, too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use roadcast::rpc::proto::{broadcast, websockets};
 use roadcast::rpc::{Codec, Layout};
 
 /// One message of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// For `websockets.*` alone.
     pub broker: String,

@@ -1,6 +1,7 @@
 //! What must hold of the codecs whatever the bytes. The fuzz targets feed these checks with bytes of their making,
 //! `tests/corpora.rs` with the committed corpora.
 
+mod bodies;
 mod command;
 mod config;
 mod goridge;
