@@ -4,10 +4,12 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{Client, Numbered, Received, Scrape, Server, eventually, get, http, roadcast, seed};
+use common::{Client, HttpAnswer, Numbered, Received, Scrape, Server, eventually, get, http, roadcast, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -156,7 +158,10 @@ fn ready_while_serving_and_not_while_draining() {
     let status = server.endpoint("status");
     assert_eq!((get(status, "/ready"), get(status, "/health?plugin=http")), (200, 200));
     assert_eq!((get(status, "/"), get(status, "/ready/x")), (404, 404));
-    assert_eq!(http(status, b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").status, 405);
+    for endpoint in [status, server.endpoint("metrics")] {
+        let answer = http(endpoint, b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{}", answer.head);
+    }
     // Somebody who does not read keeps the server from ending at once.
     let mut reader = server.client();
     reader.join(&["ticks.x"]);
@@ -181,10 +186,90 @@ fn requests_beyond_their_bounds_are_refused_and_others_served() {
     let metrics = server.endpoint("metrics");
     let giant = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(100_000));
     assert_eq!(http(metrics, giant.as_bytes()).status, 431);
-    // A few that say nothing take places for a while; whoever comes behind them is served all the same.
-    let idle: Vec<_> = (0..4).map(|_| std::net::TcpStream::connect(metrics).unwrap()).collect();
-    assert_eq!(get(metrics, "/any/path"), 200);
-    drop(idle);
+    server.client().join(&["still-serving"]);
+}
+
+#[test]
+fn connections_that_say_nothing_keep_nobody_out_of_the_endpoints() {
+    let server = Server::start(TIGHT);
+    for (endpoint, path) in [("metrics", "/metrics"), ("status", "/ready")] {
+        let address = server.endpoint(endpoint);
+        let silent = |count: usize| -> Vec<TcpStream> {
+            (0..count).map(|_| TcpStream::connect(address).expect("the endpoint listens")).collect()
+        };
+        // More than are served one after another, each for its whole time, while a test has patience.
+        let mut held = silent(150);
+        for stream in &mut held {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").expect("half a request");
+        }
+        for _ in 0..20 {
+            assert_eq!(get(address, path), 200);
+            held.extend(silent(10));
+        }
+        held[0].set_read_timeout(Some(common::PATIENCE)).unwrap();
+        assert!(
+            !matches!(std::io::Read::read(&mut held[0], &mut [0]), Ok(1)),
+            "the longest silent one is ended"
+        );
+    }
+}
+
+/// Scrapes with this `Accept`.
+fn scrape(address: SocketAddr, accept: Option<&str>) -> HttpAnswer {
+    let accept = accept.map(|accept| format!("Accept: {accept}\r\n")).unwrap_or_default();
+    http(address, format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{accept}\r\n").as_bytes())
+}
+
+#[test]
+fn a_scrape_is_answered_in_a_format_that_it_accepts() {
+    let server = Server::start(TIGHT);
+    let metrics = server.endpoint("metrics");
+    for accept in
+        [None, Some("*/*"), Some("text/plain;version=0.0.4"), Some("application/openmetrics-text;q=0")]
+    {
+        let answer = scrape(metrics, accept);
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; version=0.0.4; charset=utf-8"),
+            "{accept:?}"
+        );
+        check_text(std::str::from_utf8(&answer.body).expect("text"));
+    }
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    let answer = scrape(metrics, Some(prometheus));
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(media));
+    assert!(answer.body.ends_with(b"\n# EOF\n"));
+}
+
+/// The text format, version 0.0.4, strictly: each metric is described and typed once, right before its samples, by the very
+/// name that they have.
+fn check_text(text: &str) {
+    assert!(text.ends_with('\n'));
+    let mut kinds: HashMap<&str, &str> = HashMap::new();
+    let (mut described, mut typed) = ("", "");
+    let mut samples = 0;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("a name and a text");
+            assert!(!help.contains(['\\', '\n']), "{line}");
+            described = name;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a name and a kind");
+            assert_eq!(name, described);
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+            assert!(kinds.insert(name, kind).is_none(), "{line} twice");
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            typed = name;
+        } else {
+            let (series, value) = line.rsplit_once(' ').expect("a sample");
+            assert_eq!(series.split('{').next(), Some(typed), "{line}");
+            value.parse::<u64>().unwrap_or_else(|_| panic!("{line}"));
+            samples += 1;
+        }
+    }
+    assert!(kinds.len() > 50 && samples > kinds.len());
 }
 
 #[test]

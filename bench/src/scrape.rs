@@ -19,7 +19,11 @@ impl Scrape {
     pub fn of(address: SocketAddr) -> Result<Self> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("scraping")?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: {address}\r\nAccept: application/openmetrics-text\r\n\
+             Connection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).context("scraping")?;
         let Some((head, text)) = answer.split_once("\r\n\r\n") else { bail!("a scrape was cut short") };

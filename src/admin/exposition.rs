@@ -1,4 +1,5 @@
-//! All counters as OpenMetrics text, read at the moment of the scrape. What they mean: docs/metrics.md.
+//! All counters as OpenMetrics text, read at the moment of the scrape; `format` makes the older text format of it. What they
+//! mean: docs/metrics.md.
 //!
 //! Labels have few values: shards, configured brokers, fixed sets of codes and reasons.
 

@@ -4,6 +4,8 @@
 //! A connection carries one request and ends with its answer; connections, their heads and their time are bounded.
 
 mod exposition;
+mod format;
+mod places;
 mod sources;
 
 use std::convert::Infallible;
@@ -14,27 +16,23 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
+use format::Format;
+use places::{CONNECTION_TIME, Places, Spoken};
 pub use sources::{Progress, STALLED, STUCK, ShardSources, Sources};
 
-/// Connections of one endpoint at a time; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 8;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// From accepting a connection to its end.
-const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// How long accepting pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The media type of OpenMetrics text.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What a listener serves.
@@ -65,42 +63,48 @@ pub fn run(listeners: Vec<(TcpListener, Endpoint)>, sources: &Arc<Sources>) -> i
 }
 
 async fn accept(listener: tokio::net::TcpListener, endpoint: Endpoint, sources: Arc<Sources>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let sources = sources.clone();
+                places.serve(|spoken| serve(stream, endpoint, sources, spoken)).await;
+            }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept an admin connection, trying again");
                 sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let sources = sources.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(request.method(), request.uri().path(), endpoint, &sources);
-                async { Ok::<_, Infallible>(answer) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIME);
-            let serving = http
-                .max_buf_size(HEAD_BYTES_MAX)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            // A connection that breaks or takes too long is its peer's affair.
-            let _ = timeout(CONNECTION_TIME, serving).await;
-            drop(place);
-        });
+        }
     }
 }
 
-fn answer(method: &Method, path: &str, endpoint: Endpoint, sources: &Arc<Sources>) -> Response<Full<Bytes>> {
+async fn serve(stream: TcpStream, endpoint: Endpoint, sources: Arc<Sources>, spoken: Spoken) {
+    let service = service_fn(|request: Request<Incoming>| {
+        spoken.set();
+        let answer = answer(&request, endpoint, &sources);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIME);
+    let serving = http.max_buf_size(HEAD_BYTES_MAX).keep_alive(false);
+    // A connection that breaks is its peer's affair.
+    let _ = serving.serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn answer(request: &Request<Incoming>, endpoint: Endpoint, sources: &Arc<Sources>) -> Response<Full<Bytes>> {
+    let method = request.method();
     if method != Method::GET && method != Method::HEAD {
-        return response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET is served here.\n".to_owned());
+        let text = "GET is served here.\n".to_owned();
+        let mut response = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, text);
+        // RFC 9110 §15.5.6.
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
     }
-    let (verdict, unavailable) = match (endpoint, path) {
-        (Endpoint::Metrics, _) => return response(StatusCode::OK, OPEN_METRICS, sources.text()),
+    let (verdict, unavailable) = match (endpoint, request.uri().path()) {
+        (Endpoint::Metrics, _) => {
+            let format = Format::of(request.headers());
+            return response(StatusCode::OK, format.media(), format.write(sources.text()));
+        }
         (Endpoint::Status { unavailable }, "/health") => (sources.is_alive(Instant::now()), unavailable),
         (Endpoint::Status { unavailable }, "/ready") => (sources.is_ready(Instant::now()), unavailable),
         (Endpoint::Status { .. }, _) => {

@@ -12,7 +12,10 @@ pub struct Scrape(BTreeMap<(String, Vec<String>), u64>);
 impl Scrape {
     /// Scrapes an endpoint.
     pub fn of(address: SocketAddr) -> Self {
-        let answer = http(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let answer = http(
+            address,
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\n\r\n",
+        );
         assert_eq!(answer.status, 200, "{}", answer.head);
         let text = String::from_utf8(answer.body).expect("metrics are text");
         assert!(text.ends_with("# EOF\n"), "whole: {text}");
