@@ -1,8 +1,8 @@
 //! Laggards and order over a veth pair with an MTU of 1500, clients in a network namespace of their own.
 //!
 //! Loopback takes megabytes at once; a real network takes what its window allows, so short sends, which are rare
-//! there, happen with every large message here. Needs root and iproute2. Where these are missing the tests fail and
-//! say so, unless `ROADCAST_SKIP_VETH=1` says that this is known.
+//! there, happen with every large message here. Needs root and iproute2; without them the tests are
+//! skipped.
 
 mod common;
 

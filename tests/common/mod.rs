@@ -17,6 +17,7 @@ mod publisher;
 mod raw;
 mod scrape;
 mod server;
+mod skip;
 
 pub use client::{Client, Received, Refusal};
 pub use group::Group;
@@ -29,6 +30,7 @@ pub use publisher::{
 pub use raw::{HttpAnswer, RawClient, get, http, masked, read_http, upgrade_request};
 pub use scrape::Scrape;
 pub use server::{Server, roadcast, roadcast_after};
+pub use skip::{installed, skip};
 
 use std::time::Duration;
 
