@@ -36,7 +36,11 @@ fn what_is_not_an_upgrade_of_our_path_is_refused_with_its_reason() {
         ),
         ("another version", with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8"), &[426]),
         ("no version", without("Sec-WebSocket-Version:"), &[400, 426]),
-        ("another method", with("GET", "POST /ws HTTP/1.1"), &[400, 405]),
+        ("another method", with("GET", "POST /ws HTTP/1.1"), &[405]),
+        ("a method in lower case", with("GET", "get /ws HTTP/1.1"), &[501]),
+        ("HTTP/1.0", with("GET", "GET /ws HTTP/1.0"), &[400]),
+        ("TLS", "\u{16}\u{3}\u{1}\u{2}".to_owned(), &[400]),
+        ("a PROXY header", format!("{PROXY}{}", upgrade_request("/ws", &[])), &[400]),
         ("a head over 8 KiB", upgrade_request("/ws", &[&long]), &[431]),
         ("bytes that are no HTTP", "\u{1}\u{2}\u{3}\r\n\r\n".to_owned(), &[400]),
     ];
@@ -45,6 +49,41 @@ fn what_is_not_an_upgrade_of_our_path_is_refused_with_its_reason() {
         assert!(expected.contains(&answer.status), "{what}: {expected:?}, not {}", answer.head);
     }
     server.client().join(&["still-serving"]);
+}
+
+const PROXY: &str = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 8080\r\n";
+
+#[test]
+fn empty_lines_before_the_request_are_ignored() {
+    let server = Server::start(&[]);
+    for lines in ["\r\n", "\r\n\r\n", "\n"] {
+        let request = format!("{lines}{}", upgrade_request("/ws", &[]));
+        assert_eq!(http(server.clients, request.as_bytes()).status, 101, "{lines:?}");
+    }
+}
+
+#[test]
+fn the_log_says_why_a_request_is_refused_once_a_reason() {
+    let server = Server::start(&["roadcast.shards=1"]);
+    let table = [
+        ("\u{16}\u{3}\u{1}\u{2}".to_owned(), "TLS, which is not served here"),
+        (format!("{PROXY}{}", upgrade_request("/ws", &[])), "a PROXY protocol header"),
+        ("\r\n\r\n\0\r\nQUIT\n\u{21}\u{11}\0\u{c}".to_owned(), ""),
+        (with("GET", "GET /ws HTTP/1.0"), "HTTP/1.0"),
+        ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "no upgrade to a WebSocket"),
+        (with("GET", "get /ws HTTP/1.1"), "no method of HTTP"),
+        (with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8"), "another version of the WebSocket"),
+        (without("Host:"), "not one Host header"),
+    ];
+    for _ in 0..3 {
+        for (request, _) in &table {
+            assert!(http(server.clients, request.as_bytes()).status >= 400);
+        }
+    }
+    for (_, why) in table.iter().filter(|(_, why)| !why.is_empty()) {
+        let line = server.says(why, 1);
+        assert!(line.contains("request refused with") && line.contains("127.0.0.1:"), "{line}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::log_rate::INTERVAL;
 use crate::shard::{Refusal, Report};
+use crate::ws::upgrade::Fault;
 
 /// Writes one line about the connection of `peer`.
 pub fn say(peer: &str, report: &Report) {
@@ -32,16 +33,16 @@ fn refused(peer: &str, refusal: Refusal, about: &str, unsaid: u64) {
         format!("; {unsaid} more of these since this was last said, {} s ago or more", INTERVAL.as_secs())
     };
     match refusal {
-        Refusal::Request(403) => {
+        Refusal::Request(Fault::Origin) => {
             tracing::warn!(peer, origin = about, "refused with 403: websockets.allowed_origin{more}");
         }
-        Refusal::Request(status @ (404 | 405 | 426)) => {
-            tracing::info!(peer, path = about, "request refused with {status}{more}");
+        Refusal::Request(fault) => {
+            let (status, why) = (fault.status(), fault.why());
+            match about {
+                "" => tracing::info!(peer, "request refused with {status}: {why}{more}"),
+                _ => tracing::info!(peer, about, "request refused with {status}: {why}{more}"),
+            }
         }
-        Refusal::Request(408) => {
-            tracing::info!(peer, "request refused with 408: roadcast.limits.head_timeout{more}");
-        }
-        Refusal::Request(status) => tracing::info!(peer, "request refused with {status}{more}"),
         Refusal::Connection => {
             tracing::warn!(peer, "refused with 503: roadcast.limits.connections is reached{more}");
         }

@@ -74,10 +74,10 @@ impl Shard {
                             settings.demo_page.as_ref().map_or(&[], |page| page.answer(head_only)),
                         );
                     }
-                    Answer::Refuse { status, response } => {
-                        self.counters.refusals.count(status);
-                        let about = || upgrade::at_fault(&head[..head_len], status);
-                        self.report_refused(id, Refusal::Request(status), about);
+                    Answer::Refuse { fault, response } => {
+                        self.counters.refusals.count(fault.status());
+                        let about = || upgrade::at_fault(&head[..head_len], fault);
+                        self.report_refused(id, Refusal::Request(fault), about);
                         self.refuse(id, &response);
                     }
                 }

@@ -12,7 +12,7 @@ use super::connection::{ConnId, Phase};
 use super::timers::tick_after;
 use super::{Refusal, Report, Shard, Task};
 use crate::ws::frame::{self, Opcode};
-use crate::ws::upgrade;
+use crate::ws::upgrade::{self, Fault};
 
 impl Shard {
     /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
@@ -64,7 +64,7 @@ impl Shard {
                 self.counters.head_timeouts.add(1);
                 // Whoever has not begun a request is not told that it was too slow.
                 if connection.held.is_some() {
-                    self.report_refused(id, Refusal::Request(408), String::new);
+                    self.report_refused(id, Refusal::Request(Fault::Late), String::new);
                     self.refuse(id, &upgrade::request_timeout());
                 } else {
                     self.terminate(id, Dropped::TooSlow, false);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connection::ConnId;
 use super::{Report, Shard, Task};
 use crate::source_limits::Exceeded;
+use crate::ws::upgrade::Fault;
 
 /// Characters of what a client sent that a line repeats.
 const ECHO_CHARS: usize = 100;
@@ -12,8 +13,8 @@ const ECHO_CHARS: usize = 100;
 /// What was refused, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A request, with this HTTP status.
-    Request(u16),
+    /// A request, for this.
+    Request(Fault),
     /// A connection past `roadcast.limits.connections`, with 503.
     Connection,
     /// A connection past a limit of its source address, with 429.

@@ -7,6 +7,7 @@
 //! (A browser given a list of subprotocols therefore fails the connection; give it none.)
 
 mod answer;
+mod fault;
 #[cfg(test)]
 mod tests;
 
@@ -16,14 +17,22 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use httparse::{Error, Request, Status};
 
 use super::origin::OriginRule;
-pub use answer::{head_too_large, request_timeout, service_unavailable, too_many_requests};
-use answer::{refuse, refuse_method, refuse_without_upgrade, switching_protocols};
+use answer::head_too_large;
+use answer::{not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols};
+pub use answer::{request_timeout, service_unavailable, too_many_requests};
+pub use fault::Fault;
 
 /// Bytes of a request head. Past it: 431. The usual bound of web servers is 8 KiB too (nginx, Apache).
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Headers of a request. Past it: 431. Apache's default.
 pub const HEADERS_MAX: usize = 100;
+
+/// Bytes of empty lines before a request that are ignored. RFC 9112 §2.2 asks for one line.
+const EMPTY_LINES_BYTES: usize = 16;
+
+/// Methods that exist (RFC 9110 §9, RFC 5789): one that is not served is answered with 405, any other word with 501.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// What is served where, and to whom.
 #[derive(Clone, Debug)]
@@ -78,8 +87,8 @@ pub enum Answer {
     },
     /// Send the response, then close.
     Refuse {
-        /// The HTTP status, for counting.
-        status: u16,
+        /// Why.
+        fault: Fault,
         /// The whole response.
         response: Vec<u8>,
     },
@@ -88,48 +97,78 @@ pub enum Answer {
 /// Judges what has arrived of a connection, from its first byte. `seen_before` is the length of `bytes` at the last
 /// call (0 at the first): what has been searched for the end of the head is not searched again.
 pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
-    // RFC 9112 §2.2: one empty line before the request is to be ignored.
-    let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
-    if bytes.get(start).is_some_and(|byte| !byte.is_ascii_uppercase()) && bytes != b"\r" {
-        // Not HTTP, but TLS or something else that would never send the end of a head.
-        return complete(bytes.len(), refuse(400, "This is a plain HTTP and WebSocket port.", false));
+    let start = empty_lines(bytes);
+    if let Some(fault) = hopeless(bytes, start) {
+        // It would perhaps never send the end of a head.
+        return complete(bytes.len(), not_http(fault));
     }
-    let Some(head_len) = end_of_head(bytes, seen_before) else {
+    let Some(head_len) = end_of_head(bytes, start, seen_before) else {
         if bytes.len() < HEAD_BYTES_MAX {
             return Head::Incomplete;
         }
-        return complete(bytes.len(), Answer::Refuse { status: 431, response: head_too_large() });
+        return complete(bytes.len(), head_too_large(Fault::HeadBytes));
     };
     if head_len > HEAD_BYTES_MAX {
-        return complete(head_len, Answer::Refuse { status: 431, response: head_too_large() });
+        return complete(head_len, head_too_large(Fault::HeadBytes));
     }
 
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = Request::new(&mut headers);
     let answer = match request.parse(&bytes[..head_len]) {
         Ok(Status::Complete(_)) => judge(&request, rules),
-        Err(Error::TooManyHeaders) => Answer::Refuse { status: 431, response: head_too_large() },
-        Err(Error::Version) => refuse(400, "HTTP/1.1 is needed for a WebSocket.", false),
-        Ok(Status::Partial) | Err(_) => refuse(400, "The request is not valid HTTP.", false),
+        Err(Error::TooManyHeaders) => head_too_large(Fault::Headers),
+        Err(Error::Version) => refuse(Fault::HttpVersion, NEEDS_HTTP11, false),
+        Ok(Status::Partial) | Err(_) => refuse(Fault::Malformed, "The request is not valid HTTP.", false),
     };
     complete(head_len, answer)
 }
 
-/// What in the head of a request was answered with `status`, for a log: the origin (403), the path (404, 405, 426), else
-/// nothing.
-pub fn at_fault(head: &[u8], status: u16) -> String {
+const NEEDS_HTTP11: &str = "HTTP/1.1 is needed for a WebSocket.";
+
+/// What in the head of a request was at fault, for a log: the origin, the path, the method, else nothing.
+pub fn at_fault(head: &[u8], fault: Fault) -> String {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = Request::new(&mut headers);
     if request.parse(head).is_err() {
         return String::new();
     }
-    match status {
-        403 => values(&request, "Origin")
+    match fault {
+        Fault::Origin => values(&request, "Origin")
             .next()
             .map_or("no Origin".to_owned(), |origin| String::from_utf8_lossy(origin).into_owned()),
+        Fault::UnknownMethod => request.method.unwrap_or_default().to_owned(),
         // Without the query: it may hold a token.
-        404 | 405 | 426 => request.path.map(path_of).unwrap_or_default().to_owned(),
+        Fault::Path | Fault::Method | Fault::NoUpgrade | Fault::WebSocketVersion | Fault::Http10 => {
+            request.path.map(path_of).unwrap_or_default().to_owned()
+        }
         _ => String::new(),
+    }
+}
+
+/// The bytes of empty lines that the request begins with: CRLF, or LF alone.
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    while length < EMPTY_LINES_BYTES {
+        length += match &bytes[length..] {
+            [b'\r', b'\n', ..] => 2,
+            [b'\n', ..] => 1,
+            _ => break,
+        };
+    }
+    length
+}
+
+/// What can never become an HTTP request behind `start` bytes of empty lines: its first bytes say so.
+fn hopeless(bytes: &[u8], start: usize) -> Option<Fault> {
+    // RFC 9110 §5.6.2: a method is a token.
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match &bytes[start..] {
+        [] | b"\r" => None,
+        [0x16, ..] => Some(Fault::Tls),
+        // The signature of version 2 begins with two empty lines.
+        [0, ..] if bytes.starts_with(b"\r\n\r\n") => Some(Fault::ProxyHeader),
+        rest if rest.starts_with(b"PROXY ") => Some(Fault::ProxyHeader),
+        [first, ..] => (!token(*first)).then_some(Fault::NotHttp),
     }
 }
 
@@ -137,10 +176,10 @@ fn complete(head_len: usize, answer: Answer) -> Head {
     Head::Complete { head_len, answer }
 }
 
-/// Length of the head with the empty line that ends it. A lone LF ends a line too (RFC 9112 §2.2).
-fn end_of_head(bytes: &[u8], seen_before: usize) -> Option<usize> {
+/// Length of the head with the empty line that ends it, searched from `start`. A lone LF ends a line too (RFC 9112 §2.2).
+fn end_of_head(bytes: &[u8], start: usize, seen_before: usize) -> Option<usize> {
     // The end may have been seen but for its last byte: LF CR of LF CR LF.
-    let from = seen_before.saturating_sub(2).max(2);
+    let from = seen_before.saturating_sub(2).max(start);
     let searched = bytes.get(from..)?;
     searched.iter().enumerate().filter(|(_, byte)| **byte == b'\n').find_map(|(index, _)| {
         match &searched[index + 1..] {
@@ -153,22 +192,26 @@ fn end_of_head(bytes: &[u8], seen_before: usize) -> Option<usize> {
 
 fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
     let (Some(method), Some(target)) = (request.method, request.path) else {
-        return refuse(400, "The request is not valid HTTP.", false);
+        return refuse(Fault::Malformed, "The request is not valid HTTP.", false);
     };
     let head_only = method == "HEAD";
     let path = path_of(target);
     let upgrades = has_token(request, "Upgrade", "websocket") && has_token(request, "Connection", "upgrade");
 
-    if rules.demo && path == "/" && !upgrades && matches!(method, "GET" | "HEAD") {
+    let reads = matches!(method, "GET" | "HEAD");
+    let page = rules.demo && path == "/" && !upgrades;
+    if page && reads {
         return Answer::DemoPage { head_only };
     }
     let endpoint = if path == rules.path {
         Endpoint::Client
     } else if rules.echo_path.as_deref() == Some(path) {
         Endpoint::Echo
+    } else if page {
+        return refuse_method(method, "GET, HEAD");
     } else {
         return refuse(
-            404,
+            Fault::Path,
             "Nothing is served at this path. Check the path of the WebSocket URL.",
             head_only,
         );
@@ -177,40 +220,42 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
     // A second Origin could contradict the one that the rule has seen.
     let origins: Vec<_> = values(request, "Origin").collect();
     if origins.len() > 1 {
-        return refuse(400, "The request has more than one Origin header.", head_only);
+        return refuse(Fault::Origins, "The request has more than one Origin header.", head_only);
     }
     let origin = origins.first().map(|origin| String::from_utf8_lossy(origin));
     if !rules.origin.allows(origin.as_deref()) {
         let text = "This server does not accept WebSockets from this origin. See its `allowed_origin`.";
-        return refuse(403, text, head_only);
+        return refuse(Fault::Origin, text, head_only);
     }
 
     if method != "GET" {
-        return refuse_method(head_only);
+        return refuse_method(method, "GET");
     }
     if request.version != Some(1) {
-        return refuse(400, "HTTP/1.1 is needed for a WebSocket.", false);
+        return refuse(Fault::Http10, NEEDS_HTTP11, false);
     }
     if values(request, "Host").count() != 1 {
-        return refuse(400, "The request needs one Host header.", false);
+        return refuse(Fault::Host, "The request needs one Host header.", false);
     }
     let has_content = values(request, "Content-Length").any(|length| length != b"0");
     if has_content || values(request, "Transfer-Encoding").next().is_some() {
-        return refuse(400, "A WebSocket request has no body.", false);
+        return refuse(Fault::Body, "A WebSocket request has no body.", false);
     }
     if !upgrades {
         return refuse_without_upgrade(
+            Fault::NoUpgrade,
             "A WebSocket is served here: connect with a WebSocket client. \
              A proxy in between must pass on the headers Upgrade and Connection.",
         );
     }
     if !values(request, "Sec-WebSocket-Version").eq([b"13"]) {
-        return refuse_without_upgrade("Version 13 of the WebSocket protocol is served here.");
+        let text = "Version 13 of the WebSocket protocol is served here.";
+        return refuse_without_upgrade(Fault::WebSocketVersion, text);
     }
     let mut keys = values(request, "Sec-WebSocket-Key");
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key) => Answer::Upgrade { endpoint, response: switching_protocols(key) },
-        _ => refuse(400, "The request needs one Sec-WebSocket-Key header: 16 bytes in base64.", false),
+        _ => refuse(Fault::Key, "The request needs one Sec-WebSocket-Key header: 16 bytes in base64.", false),
     }
 }
 

@@ -6,6 +6,7 @@ use roadcast::limits::Limits;
 use roadcast::mesh::Down;
 use roadcast::shard::{BATCH_SENDS, ConnId, Refusal, Report, Task};
 use roadcast::ws::frame::Opcode;
+use roadcast::ws::upgrade::Fault;
 
 use super::rig::{Rig, Taken, frame_of, quiet};
 use super::wire;
@@ -100,7 +101,7 @@ fn a_request_that_takes_too_long_is_ended_with_an_answer_if_it_has_begun() {
     rig.pass(Duration::from_secs(9));
     rig.tasks();
     rig.pass(Duration::from_secs(2));
-    let refused = Report::Refused { refusal: Refusal::Request(408), about: String::new(), unsaid: 0 };
+    let refused = Report::Refused { refusal: Refusal::Request(Fault::Late), about: String::new(), unsaid: 0 };
     let tasks = rig.tasks();
     assert!(tasks.contains(&Task::Terminate { id: silent, abort: false }), "{tasks:?}");
     assert!(tasks.contains(&Task::Report(slow, refused)) && tasks.len() == 2, "{tasks:?}");

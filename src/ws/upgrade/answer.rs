@@ -2,7 +2,7 @@
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::Answer;
+use super::{Answer, Fault, METHODS};
 
 /// The 101 that begins a WebSocket (RFC 6455 §4.2.2).
 pub(super) fn switching_protocols(key: &[u8]) -> Vec<u8> {
@@ -16,29 +16,50 @@ pub(super) fn switching_protocols(key: &[u8]) -> Vec<u8> {
 
 /// A response that ends the connection; `text` says what is wrong and what to do. `head_only`: the request was HEAD,
 /// whose response has no content (RFC 9110 §9.3.2).
-pub(super) fn refuse(status: u16, text: &str, head_only: bool) -> Answer {
-    Answer::Refuse { status, response: response(status, "Connection: close\r\n", text, head_only) }
+pub(super) fn refuse(fault: Fault, text: &str, head_only: bool) -> Answer {
+    with(fault, "Connection: close\r\n", text, head_only)
 }
 
-/// RFC 9110 §15.5.6: 405 names the methods that are allowed.
-pub(super) fn refuse_method(head_only: bool) -> Answer {
-    let headers = "Connection: close\r\nAllow: GET\r\n";
-    let text = "A WebSocket is served here: connect with a WebSocket client, which sends GET.";
-    Answer::Refuse { status: 405, response: response(405, headers, text, head_only) }
+/// For what is no HTTP: who speaks something else may read the text all the same.
+pub(super) fn not_http(fault: Fault) -> Answer {
+    let text = match fault {
+        Fault::Tls => "This is a plain HTTP and WebSocket port: it does not speak TLS.",
+        Fault::ProxyHeader => "This port does not expect the PROXY protocol.",
+        _ => "This is a plain HTTP and WebSocket port.",
+    };
+    refuse(fault, text, false)
+}
+
+/// RFC 9110 §15.5.6: 405 names the methods that are allowed; §9.1: a method that is not known is answered with 501.
+pub(super) fn refuse_method(method: &str, allowed: &str) -> Answer {
+    if !METHODS.contains(&method) {
+        let text = "There is no such method. Their names are in capitals: GET.";
+        return refuse(Fault::UnknownMethod, text, false);
+    }
+    let headers = format!("Connection: close\r\nAllow: {allowed}\r\n");
+    let text = match allowed {
+        "GET" => "A WebSocket is served here: connect with a WebSocket client, which sends GET.",
+        _ => "A page is served here, for GET.",
+    };
+    with(Fault::Method, &headers, text, method == "HEAD")
 }
 
 /// RFC 9110 §15.5.22, RFC 6455 §4.4: 426 names the protocol and the version to come back with. `Upgrade` is listed in
 /// `Connection` as RFC 9110 §7.8 asks for.
-pub(super) fn refuse_without_upgrade(text: &str) -> Answer {
+pub(super) fn refuse_without_upgrade(fault: Fault, text: &str) -> Answer {
     let headers = "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
-    Answer::Refuse { status: 426, response: response(426, headers, text, false) }
+    with(fault, headers, text, false)
 }
 
 /// The 431 for a head of more than [`HEAD_BYTES_MAX`](super::HEAD_BYTES_MAX) or
 /// [`HEADERS_MAX`](super::HEADERS_MAX).
-pub fn head_too_large() -> Vec<u8> {
+pub(super) fn head_too_large(fault: Fault) -> Answer {
     let text = "The request's headers are more than 8 KiB, or more than 100. Cookies are the usual reason.";
-    response(431, "Connection: close\r\n", text, false)
+    refuse(fault, text, false)
+}
+
+fn with(fault: Fault, headers: &str, text: &str, head_only: bool) -> Answer {
+    Answer::Refuse { fault, response: response(fault.status(), headers, text, head_only) }
 }
 
 /// The 408 for a head that has taken too long.
@@ -72,6 +93,7 @@ fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> 
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
         503 => "Service Unavailable",
         // The phrase may be empty (RFC 9112 §4).
         _ => "",

@@ -58,7 +58,7 @@ fn status(answer: &Answer) -> u16 {
     match answer {
         Answer::Upgrade { .. } => 101,
         Answer::DemoPage { .. } => 200,
-        Answer::Refuse { status, .. } => *status,
+        Answer::Refuse { fault, .. } => fault.status(),
     }
 }
 
@@ -91,7 +91,11 @@ fn requests_are_answered_with_the_status_of_the_first_rule_they_break() {
         (request("GET /echo HTTP/1.1", &all), 101),
         (request("GET ws://server.example.com/ws?x HTTP/1.1", &all), 101),
         (request("GET http://server.example.com:8080/ws HTTP/1.1", &all), 101),
+        // Empty lines in front are ignored.
         (format!("\r\n{}", with("")), 101),
+        (format!("\r\n\r\n{}", with("")), 101),
+        (format!("\n\r\n\n{}", with("")), 101),
+        (format!("{}{}", "\r\n".repeat(8), with("")), 101),
         (with("").replace("\r\n", "\n"), 101),
         (instead("Connection: Upgrade", "connection: keep-alive,  uPGRADE"), 101),
         (instead("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade"), 101),
@@ -111,6 +115,11 @@ fn requests_are_answered_with_the_status_of_the_first_rule_they_break() {
         (with(ORIGIN), 400),
         (request("POST /ws HTTP/1.1", &all), 405),
         (request("HEAD /ws HTTP/1.1", &all), 405),
+        // Methods are compared as they stand.
+        (request("get /ws HTTP/1.1", &all), 501),
+        (request("Get /ws HTTP/1.1", &all), 501),
+        (request("BREW /ws HTTP/1.1", &all), 501),
+        (request("get /other HTTP/1.1", &all), 404),
         (request("GET /ws HTTP/1.0", &all), 400),
         (without(HOST), 400),
         (with(HOST), 400),
@@ -167,7 +176,12 @@ fn the_demo_page_is_served_at_the_root_when_it_is_on() {
     let head = request("HEAD / HTTP/1.0", &[]);
     assert_eq!(judge_every_way(&head, &rules()), Answer::DemoPage { head_only: true });
     assert_eq!(status(&judge_every_way(&get, &Rules { demo: false, ..rules() })), 404);
-    assert_eq!(status(&judge_every_way(&request("POST / HTTP/1.1", &[HOST]), &rules())), 404);
+    let Answer::Refuse { fault: Fault::Method, response } =
+        judge_every_way(&request("POST / HTTP/1.1", &[HOST]), &rules())
+    else {
+        panic!("the page is there for GET and HEAD")
+    };
+    assert!(String::from_utf8(response).unwrap().contains("\r\nAllow: GET, HEAD\r\n"));
     let upgrade = request("GET / HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY]);
     assert_eq!(status(&judge_every_way(&upgrade, &rules())), 404);
 }
@@ -185,7 +199,8 @@ fn every_refusal_is_a_whole_response_that_says_what_to_do() {
         (405, refusal("POST /ws HTTP/1.1", &all)),
         (426, refusal("GET /ws HTTP/1.1", &[HOST, ORIGIN])),
         (400, refusal("GET /ws HTTP/1.1", &all[..4])),
-        (431, head_too_large()),
+        (431, refusal("GET /ws HTTP/1.1", &["X: y\r\n"; HEADERS_MAX + 1])),
+        (501, refusal("get /ws HTTP/1.1", &all)),
         (408, request_timeout()),
         (503, service_unavailable()),
     ];
@@ -236,15 +251,58 @@ fn a_head_past_its_bounds_is_refused_with_431() {
 }
 
 #[test]
-fn what_cannot_become_http_is_refused_at_its_first_byte() {
-    for bytes in [&b"\x16\x03\x01\x02\x00"[..], b"\x81\x80", b" GET", b"\n", b"\r\n\r", b"\0"] {
-        let Head::Complete { answer, .. } = parse(bytes, 0, &rules()) else {
-            panic!("{bytes:x?} is incomplete")
+fn what_cannot_become_http_is_refused_at_its_first_bytes() {
+    let lines = "\r\n".repeat(9);
+    for (bytes, expected) in [
+        (&b"\x16\x03\x01\x02\x00"[..], Fault::Tls),
+        (b"\x16", Fault::Tls),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n\r\n", Fault::ProxyHeader),
+        (b"\r\n\r\n\0", Fault::ProxyHeader),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Fault::ProxyHeader),
+        (b"\x81\x80", Fault::NotHttp),
+        (b" GET", Fault::NotHttp),
+        (b"\rGET", Fault::NotHttp),
+        (b"\r\n\r\r", Fault::NotHttp),
+        (b"\0", Fault::NotHttp),
+        (b"\r\n\0", Fault::NotHttp),
+        (lines.as_bytes(), Fault::NotHttp),
+    ] {
+        let Head::Complete { answer: Answer::Refuse { fault, response }, .. } = parse(bytes, 0, &rules())
+        else {
+            panic!("{bytes:x?} is not refused")
         };
-        assert_eq!(status(&answer), 400, "{bytes:x?}");
+        assert_eq!((fault, fault.status()), (expected, 400), "{bytes:x?}");
+        assert!(response.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
     }
-    for bytes in [&b""[..], b"\r", b"\r\n", b"\r\nG", b"GET /ws HTTP/1.1\r\nHost: a\r\n\r"] {
+    for bytes in [
+        &b""[..],
+        b"\r",
+        b"\r\n",
+        b"\n",
+        b"\r\n\r",
+        b"\r\n\r\nG",
+        b"PROXY",
+        b"get",
+        b"GET /ws HTTP/1.1\r\nHost: a\r\n\r",
+    ] {
         assert_eq!(parse(bytes, 0, &rules()), Head::Incomplete, "{bytes:x?}");
+    }
+}
+
+#[test]
+fn the_log_is_told_why_and_about_what() {
+    let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY];
+    for (request, expected, about) in [
+        (request("GET /other?token=x HTTP/1.1", &all), Fault::Path, "/other"),
+        (request("GET /ws HTTP/1.0", &all), Fault::Http10, "/ws"),
+        (request("PRI * HTTP/2.0", &[]), Fault::HttpVersion, ""),
+        (request("GET /ws HTTP/1.1", &[HOST, ORIGIN]), Fault::NoUpgrade, "/ws"),
+        (request("GET /ws HTTP/1.1", &[HOST, UPGRADE]), Fault::Origin, "no Origin"),
+        (request("get /ws HTTP/1.1", &all), Fault::UnknownMethod, "get"),
+        (request("GET /ws HTTP/1.1", &[ORIGIN, UPGRADE]), Fault::Host, ""),
+    ] {
+        let Answer::Refuse { fault, .. } = judge_every_way(&request, &rules()) else { panic!("{request}") };
+        assert_eq!((fault, &*at_fault(request.as_bytes(), fault)), (expected, about), "{request}");
     }
 }
 

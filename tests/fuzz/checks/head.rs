@@ -50,7 +50,7 @@ pub fn check(bytes: &[u8]) {
 fn is_http(answer: &Answer) {
     let (expected, response) = match answer {
         Answer::Upgrade { response, .. } => (101, response),
-        Answer::Refuse { status, response } => (*status, response),
+        Answer::Refuse { fault, response } => (fault.status(), response),
         Answer::DemoPage { .. } => return,
     };
     let mut headers = [httparse::EMPTY_HEADER; 16];
