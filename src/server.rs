@@ -3,7 +3,7 @@
 //! Nothing is said to be ready before every thread is. A thread that fails while serving ends the process: half a server
 //! would lose messages in silence.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
 use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
+use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
 use crate::ring::{EventLoop, LoopCounters, give_back_what_is_freed};
@@ -33,8 +34,9 @@ use crate::ws::upgrade::Rules;
 /// Part of the grace that is kept for the end itself, after the last connection has been told to go.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
-/// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over.
-pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
+/// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over. `log` is
+/// where the process's logs go, to be flushed where the process ends.
+pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     give_back_what_is_freed();
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
@@ -64,28 +66,28 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
 
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
-        start_admin(admin, sources(config, &counters, &hub_end, &progress))?;
+        start_admin(admin, sources(config, &counters, &hub_end, &progress, log))?;
     }
     let settings = Arc::new(shard_settings(config, &summary));
-    let mut threads = start_shards(config, &settings, &counters, listeners, shard_ends)?;
+    let mut threads = start_shards(config, &settings, &counters, listeners, shard_ends, log)?;
     let shutdown = ShutdownHandle::new(&hub_end);
-    threads.push(start_hub(config, rpc, hub_end, &counters, &shutdown)?);
+    threads.push(start_hub(config, rpc, hub_end, &counters, &shutdown, log)?);
 
     let signals_end = signals.handle();
     let watching = {
-        let (counters, progress) = (counters.clone(), progress.clone());
-        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &progress, &counters))
+        let (counters, progress, log) = (counters.clone(), progress.clone(), log.clone());
+        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &progress, &counters, &log))
     };
     progress.serving();
     // Nobody may be listening to what is said here; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "{summary}\nready");
-    let _ = io::stdout().flush();
+    let stdout = logs::stdout().map_err(refused("a thread for standard output"))?;
+    stdout.push(format!("{summary}\nready\n"));
     tell_supervisor(NotifyState::Ready);
 
     for thread in threads {
         // A panic has ended the process already, or left its message on stderr.
         if thread.join().is_err() {
-            std::process::exit(1);
+            end(1, log);
         }
     }
     signals_end.close();
@@ -94,6 +96,8 @@ pub fn serve(config: &Config) -> Result<ExitCode, StartError> {
         file.remove();
     }
     counters.log("at the end");
+    stdout.flush();
+    log.flush();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -136,6 +140,7 @@ fn start_shards(
     counters: &Counters,
     listeners: Vec<TcpListener>,
     ends: Vec<ShardEnd>,
+    log: &Outlet,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
     let sources = SourceLimits::new(
@@ -149,7 +154,7 @@ fn start_shards(
     let mut threads = Vec::with_capacity(config.shards);
     for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
-        let sources = sources.clone();
+        let (sources, log) = (sources.clone(), log.clone());
         let (counters, loop_counters) = (counters.shards[index].clone(), counters.loops[index].clone());
         let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
         let run = move || {
@@ -165,7 +170,7 @@ fn start_shards(
             // Whoever waits for it is gone only if another shard has failed to start.
             let _ = started.send(start);
             if let Some(Err(error)) = event_loop.map(|mut event_loop| event_loop.run()) {
-                fail(&format!("shard {index}"), &error);
+                fail(&format!("shard {index}"), &error, &log);
             }
         };
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run);
@@ -184,6 +189,7 @@ fn start_hub(
     end: HubEnd,
     counters: &Counters,
     shutdown: &ShutdownHandle,
+    log: &Outlet,
 ) -> Result<JoinHandle<()>, StartError> {
     let hub = HubConfig {
         rpc: Some(rpc),
@@ -193,7 +199,7 @@ fn start_hub(
         counters: counters.hub.clone(),
         shutdown_grace: config.shutdown_grace,
     };
-    let shutdown = shutdown.clone();
+    let (shutdown, log) = (shutdown.clone(), log.clone());
     let (started, start) = mpsc::channel();
     let run = move || {
         let said = started.clone();
@@ -204,7 +210,7 @@ fn start_hub(
             && let Err(mpsc::SendError(Err(error))) = started.send(Err(error))
         {
             // Nobody waits for its start any more: it failed while serving.
-            fail("the hub", &error);
+            fail("the hub", &error, &log);
         }
     };
     let thread = std::thread::Builder::new().name("hub".into()).spawn(run);
@@ -221,7 +227,13 @@ fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, Endpoint)>, Star
     wanted.map(|((address, key), of)| Ok((preflight::admin_listener(address, key)?, of))).collect()
 }
 
-fn sources(config: &Config, counters: &Counters, hub: &HubEnd, progress: &Arc<Progress>) -> Arc<Sources> {
+fn sources(
+    config: &Config,
+    counters: &Counters,
+    hub: &HubEnd,
+    progress: &Arc<Progress>,
+    log: &Outlet,
+) -> Arc<Sources> {
     let shards = counters.shards.iter().zip(&counters.loops).zip(&hub.down).enumerate();
     let shards = shards.map(|(index, ((counts, around), lane))| ShardSources {
         name: index.to_string(),
@@ -232,6 +244,7 @@ fn sources(config: &Config, counters: &Counters, hub: &HubEnd, progress: &Arc<Pr
     });
     Arc::new(Sources {
         progress: progress.clone(),
+        log: log.losses().clone(),
         hub: counters.hub.clone(),
         hub_wake: hub.wake.clone(),
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
@@ -252,20 +265,32 @@ fn start_admin(listeners: Vec<(TcpListener, Endpoint)>, sources: Arc<Sources>) -
 }
 
 /// Half a server loses messages in silence; none at all is noticed and restarted.
-fn fail(what: &str, error: &io::Error) -> ! {
+fn fail(what: &str, error: &io::Error, log: &Outlet) -> ! {
     tracing::error!(%error, "{what} failed: the server ends");
-    std::process::exit(1);
+    end(1, log);
+}
+
+/// Ends the process as soon as what has been said is written, or nobody reads it.
+fn end(code: i32, log: &Outlet) -> ! {
+    log.flush();
+    std::process::exit(code);
 }
 
 /// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second one ends the process at once.
-fn watch_signals(signals: &mut Signals, shutdown: &ShutdownHandle, progress: &Progress, counters: &Counters) {
+fn watch_signals(
+    signals: &mut Signals,
+    shutdown: &ShutdownHandle,
+    progress: &Progress,
+    counters: &Counters,
+    log: &Outlet,
+) {
     let mut begun = false;
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => counters.log("by now"),
             signal if begun => {
                 tracing::warn!("a second signal: the server ends at once");
-                std::process::exit(128 + signal);
+                end(128 + signal, log);
             }
             _ => {
                 begun = true;

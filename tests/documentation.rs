@@ -48,6 +48,7 @@ fn scrape() -> String {
     let hub = Arc::new(HubCounters::new(1));
     let sources = Arc::new(Sources {
         progress: Arc::default(),
+        log: Arc::default(),
         hub,
         hub_wake: wake(),
         brokers: vec!["default".into()],

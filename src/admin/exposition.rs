@@ -201,6 +201,14 @@ impl Sources {
             MetricType::Gauge,
             u64::from(self.is_ready(now).is_ok()),
         )?;
+        out.single(
+            (
+                "log_lines_lost",
+                "Lines missing from the log: it was not read in time, or could not be written",
+            ),
+            MetricType::Counter,
+            self.log.lines(),
+        )?;
         let busy = self.stuck(now).map(|(name, stuck)| ([("thread", name)], stuck.as_millis() as u64));
         out.gauge(
             "turn_milliseconds",

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use crate::hub::HubCounters;
 use crate::lane::{Depth, Wake};
+use crate::logs::Losses;
 use crate::pulse::Pulse;
 use crate::ring::LoopCounters;
 use crate::shard::ShardCounters;
@@ -58,6 +59,8 @@ pub struct ShardSources {
 pub struct Sources {
     /// How far the server has come.
     pub progress: Arc<Progress>,
+    /// Lines of the log that are missing from it.
+    pub log: Arc<Losses>,
     /// What the hub counts.
     pub hub: Arc<HubCounters>,
     /// Wakes the hub.
@@ -137,7 +140,7 @@ mod tests {
         let shards = (0..shards).map(shard).collect();
         let brokers = vec!["main".to_owned()];
         let (hub, hub_wake) = (Arc::new(HubCounters::new(1)), Wake::new().unwrap());
-        Arc::new(Sources { progress: Arc::default(), hub, hub_wake, brokers, shards })
+        Arc::new(Sources { progress: Arc::default(), log: Arc::default(), hub, hub_wake, brokers, shards })
     }
 
     #[test]

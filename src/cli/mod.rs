@@ -11,21 +11,31 @@ pub mod subscribe;
 
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
 use crate::config::{Addresses, Config, ConfigError, LoadOptions, Notice};
+use crate::preflight::StartError;
 use crate::{logs, preflight, server};
 use args::{Cli, Command, ConfigArgs, ServeArgs};
 
 /// Runs what the process's arguments ask for.
 pub fn run() -> ExitCode {
+    outlive_file_limits();
     match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Subscribe(args) => subscribe::run(&args),
     }
+}
+
+/// Makes a file that has reached the limit of its size (`ulimit -f`) an error of whoever writes to it. By itself the signal
+/// that comes with it ends the process.
+fn outlive_file_limits() {
+    // A handler that does next to nothing. Where there can be none, all else works.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// The configuration that these arguments mean, in this process's environment.
@@ -53,7 +63,16 @@ fn serve(args: &ServeArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return fail(error),
     };
-    logs::init(config.logs);
+    let log = match logs::init(config.logs) {
+        Ok(log) => log,
+        Err(error) => return fail(format!("a thread for the log: {error}")),
+    };
+    // From here on nobody waits for whoever reads the log.
+    let refused = |error: StartError| {
+        log.push(format!("roadcast: {error}\n"));
+        log.flush();
+        ExitCode::FAILURE
+    };
     for Notice { warning, text } in notices {
         if warning {
             tracing::warn!("configuration: {text}");
@@ -63,8 +82,8 @@ fn serve(args: &ServeArgs) -> ExitCode {
     }
     let machine = match preflight::check(&mut config) {
         Ok(machine) => machine,
-        Err(error) => return fail(error),
+        Err(error) => return refused(error),
     };
     tracing::debug!(kernel = machine.kernel, descriptors = machine.descriptors, "the machine will do");
-    server::serve(&config).unwrap_or_else(fail)
+    server::serve(&config, &log).unwrap_or_else(refused)
 }

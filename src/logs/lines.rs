@@ -1,102 +1,64 @@
-//! Logs on stderr in RoadRunner's encodings: a console line for people, one JSON object a line for machines.
+//! How an event becomes one line, and the layer that hands each to the [`Outlet`].
 //!
 //! What clients sent may appear in fields, so both encodings escape control characters: one event is one line, and no
 //! byte of it commands a terminal.
 
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing::{Event, Level as Severity, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::layer::Context;
 
-/// What the section `logs` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogConfig {
-    /// `logs.mode`.
-    pub mode: Mode,
-    /// `logs.level`.
-    pub level: Level,
-    /// `logs.encoding`; without it the mode decides.
-    pub encoding: Option<Encoding>,
-}
+use super::outlet::Outlet;
+use super::{Encoding, Level, LogConfig, Mode};
 
-/// For whom logs are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// People: console.
-    #[default]
-    Development,
-    /// Machines: JSON.
-    Production,
-    /// The message alone.
-    Raw,
-    /// Nobody.
-    Off,
-}
-
-/// The least severe level that is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Level {
-    /// Everything.
-    Debug,
-    /// What the operator of a healthy server wants to know.
-    #[default]
-    Info,
-    /// What may be a mistake.
-    Warn,
-    /// What failed.
-    Error,
-}
-
-/// How an event is written.
+/// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// `time  LEVEL  message  field=value`
-    Console,
-    /// `{"level":"info","ts":1700000000.123,"logger":"…","msg":"…", fields}`, as RoadRunner's production mode.
-    Json,
+pub struct Style {
+    encoding: Encoding,
+    /// The message alone.
+    raw: bool,
+    /// Marks the levels of the console encoding.
+    colour: bool,
 }
 
-/// Writes the process's logs to stderr from now on. A second call changes nothing.
-pub fn init(config: LogConfig) {
-    if config.mode == Mode::Off {
-        return;
+impl Style {
+    /// What the configuration says; `colour` for a terminal.
+    pub fn new(config: LogConfig, colour: bool) -> Self {
+        let encoding = match (config.encoding, config.mode) {
+            (Some(Encoding::Json), _) | (None, Mode::Production) => Encoding::Json,
+            _ => Encoding::Console,
+        };
+        Self { encoding, raw: config.mode == Mode::Raw && encoding == Encoding::Console, colour }
     }
-    let lines = Lines::new(config, std::io::stderr, std::io::stderr().is_terminal());
-    // An error says that a subscriber is set already: it stays.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+
+    /// One line, its end included.
+    pub fn line(self, severity: Severity, logger: &str, fields: &Fields) -> String {
+        let mut line = match self.encoding {
+            _ if self.raw => escaped(&fields.message),
+            Encoding::Console => console(severity, fields, self.colour),
+            Encoding::Json => json(severity, logger, fields),
+        };
+        line.push('\n');
+        line
+    }
 }
 
-/// The layer that writes each event as one line, by one `write`.
-pub struct Lines<W> {
+/// The layer that hands in each event as one line.
+pub struct Lines {
     style: Style,
     level: LevelFilter,
-    colour: bool,
-    writer: W,
+    outlet: Outlet,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Console,
-    Json,
-    Raw,
-}
-
-impl<W> Lines<W> {
-    /// Lines for `writer`; `colour` marks the levels of the console encoding.
-    pub fn new(config: LogConfig, writer: W, colour: bool) -> Self {
-        let style = match (config.encoding, config.mode) {
-            (Some(Encoding::Json), _) | (None, Mode::Production) => Style::Json,
-            (_, Mode::Raw) => Style::Raw,
-            _ => Style::Console,
-        };
+impl Lines {
+    /// Lines for `outlet`.
+    pub fn new(config: LogConfig, style: Style, outlet: Outlet) -> Self {
         let level = match (config.mode, config.level) {
             (Mode::Off, _) => LevelFilter::OFF,
             (_, Level::Debug) => LevelFilter::DEBUG,
@@ -104,11 +66,11 @@ impl<W> Lines<W> {
             (_, Level::Warn) => LevelFilter::WARN,
             (_, Level::Error) => LevelFilter::ERROR,
         };
-        Self { style, level, colour, writer }
+        Self { style, level, outlet }
     }
 }
 
-impl<S: Subscriber, W: for<'w> MakeWriter<'w> + 'static> Layer<S> for Lines<W> {
+impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         *metadata.level() <= self.level
     }
@@ -118,24 +80,24 @@ impl<S: Subscriber, W: for<'w> MakeWriter<'w> + 'static> Layer<S> for Lines<W> {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Nobody reads: making the line would be in vain.
+        if !self.outlet.has_room() {
+            return self.outlet.refuse();
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let mut line = match self.style {
-            Style::Console => console(event.metadata(), &fields, self.colour),
-            Style::Json => json(event.metadata(), fields),
-            Style::Raw => escaped(&fields.message),
-        };
-        line.push('\n');
-        // Nowhere to report that the logs cannot be written.
-        let _ = std::io::Write::write_all(&mut self.writer.make_writer(), line.as_bytes());
+        let metadata = event.metadata();
+        self.outlet.push(self.style.line(*metadata.level(), metadata.target(), &fields));
     }
 }
 
-/// The fields of an event, the message apart.
+/// The fields of an event.
 #[derive(Default)]
-struct Fields {
-    message: String,
-    rest: Vec<(&'static str, Value)>,
+pub struct Fields {
+    /// The message.
+    pub message: String,
+    /// All others, by name.
+    pub rest: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
@@ -173,14 +135,14 @@ impl Visit for Fields {
     }
 }
 
-fn console(metadata: &Metadata<'_>, fields: &Fields, colour: bool) -> String {
+fn console(severity: Severity, fields: &Fields, colour: bool) -> String {
     let mut line = String::new();
     // Writing to a `String` does not fail.
     let _ = tracing_subscriber::fmt::time::SystemTime.format_time(&mut Writer::new(&mut line));
-    let (name, paint) = match *metadata.level() {
-        tracing::Level::ERROR => ("ERROR", "31"),
-        tracing::Level::WARN => ("WARN", "33"),
-        tracing::Level::INFO => ("INFO", "32"),
+    let (name, paint) = match severity {
+        Severity::ERROR => ("ERROR", "31"),
+        Severity::WARN => ("WARN", "33"),
+        Severity::INFO => ("INFO", "32"),
         _ => ("DEBUG", "36"),
     };
     let _ =
@@ -196,17 +158,16 @@ fn console(metadata: &Metadata<'_>, fields: &Fields, colour: bool) -> String {
     line
 }
 
-fn json(metadata: &Metadata<'_>, fields: Fields) -> String {
-    let level = match *metadata.level() {
-        tracing::Level::ERROR => "error",
-        tracing::Level::WARN => "warn",
-        tracing::Level::INFO => "info",
+fn json(severity: Severity, logger: &str, fields: &Fields) -> String {
+    let level = match severity {
+        Severity::ERROR => "error",
+        Severity::WARN => "warn",
+        Severity::INFO => "info",
         _ => "debug",
     };
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let quoted = |text: &str| Value::from(text).to_string();
-    let mut line =
-        format!("{{\"level\":\"{level}\",\"ts\":{seconds:.6},\"logger\":{}", quoted(metadata.target()));
+    let mut line = format!("{{\"level\":\"{level}\",\"ts\":{seconds:.6},\"logger\":{}", quoted(logger));
     line += &format!(",\"msg\":{}", quoted(&fields.message));
     for (name, value) in &fields.rest {
         line += &format!(",{}:{value}", quoted(name));
@@ -243,34 +204,19 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::super::outlet::tests::Sink;
     use super::*;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn logged(config: LogConfig, log: impl FnOnce()) -> String {
         let sink = Sink::default();
-        let make = {
-            let sink = sink.clone();
-            move || sink.clone()
-        };
-        tracing::subscriber::with_default(
-            tracing_subscriber::registry().with(Lines::new(config, make, false)),
-            log,
-        );
-        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+        let style = Style::new(config, false);
+        let outlet = Outlet::start("log", 1 << 20, sink.clone(), |_| String::new()).unwrap();
+        let lines = Lines::new(config, style, outlet.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), log);
+        outlet.flush();
+        sink.text()
     }
 
     const HOSTILE: &str = "a\nERROR forged\r\x1b[2J\u{9b}31m\u{2028}\u{202e}\u{200f}\u{61c}\0 \"b\"";

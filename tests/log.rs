@@ -1,0 +1,143 @@
+//! The log's reader stands still, the disk behind it is full, or nobody takes what is printed: nobody else notices, and what is
+//! missing is counted and said.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use common::{Client, RawClient, Received, Scrape, Server, eventually, masked, roadcast, roadcast_after};
+
+const SIGUSR1: i32 = 10;
+const SIGTERM: i32 = 15;
+
+/// A named pipe of one page that is full from the beginning.
+struct FullPipe {
+    path: PathBuf,
+    /// So that whoever opens it does not wait.
+    _both_ends: File,
+}
+
+impl FullPipe {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo (coreutils)");
+        assert!(made.success(), "mkfifo {}", path.display());
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let pipe = File::options().read(true).write(true).custom_flags(nonblocking).open(&path).unwrap();
+        let mut fill = &pipe;
+        while fill.write(b"full\n").is_ok() {}
+        Self { path, _both_ends: pipe }
+    }
+
+    /// Reads on another thread from now on; what has come so far.
+    fn read(&self) -> Arc<Mutex<String>> {
+        let text = Arc::<Mutex<String>>::default();
+        let (sink, mut pipe) = (text.clone(), File::open(&self.path).expect("a pipe"));
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..count]));
+            }
+        });
+        text
+    }
+}
+
+impl Drop for FullPipe {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A server whose stderr goes where the shell command says.
+fn server(stderr: &str, overrides: &[&str]) -> Server {
+    let mut command = roadcast_after(stderr);
+    command.arg("serve");
+    let metrics = ["metrics.address=127.0.0.1:0"];
+    Server::start_by(command, &[&metrics, overrides].concat())
+}
+
+/// Has counts written to the log until lines are missing.
+fn write_until_lines_are_lost(server: &Server) {
+    eventually("lines that are lost", || {
+        server.signal(SIGUSR1);
+        Scrape::of(server.endpoint("metrics")).sample("log_lines_lost_total", &[]) > 0
+    });
+}
+
+fn expect_served_and_ended(mut server: Server, mut subscriber: Client) {
+    server.publisher().publish(&["news"], b"still here");
+    subscriber.expect("news", "still here");
+    server.signal(SIGTERM);
+    assert_eq!(subscriber.next(), Received::Close(1001));
+    drop(subscriber);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_clients_nor_publishers_nor_the_end() {
+    let pipe = FullPipe::new("log-unread");
+    let server = server(&format!("exec 2>{}", pipe.path.display()), &["logs.level=debug"]);
+    let mut subscriber = server.client();
+    subscriber.join(&["news"]);
+    for _ in 0..2_000 {
+        RawClient::connect_with(server.clients, "/ws", &masked(0x81, b"ping"));
+    }
+    expect_served_and_ended(server, subscriber);
+}
+
+#[test]
+fn lines_that_were_lost_are_counted_and_said_once_the_log_is_read_again() {
+    let pipe = FullPipe::new("log-late");
+    let server = server(&format!("exec 2>{}", pipe.path.display()), &[]);
+    let mut subscriber = server.client();
+    subscriber.join(&["news"]);
+    write_until_lines_are_lost(&server);
+    let log = pipe.read();
+    let said = || {
+        let log = log.lock().unwrap().clone();
+        let lines = log.lines().filter(|line| line.contains("lines were lost"));
+        lines.map(|line| line.rsplit("lost=").next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    eventually("as many said as counted", || {
+        said() == Scrape::of(server.endpoint("metrics")).sample("log_lines_lost_total", &[])
+    });
+    expect_served_and_ended(server, subscriber);
+}
+
+#[test]
+fn a_limit_on_the_size_of_the_log_costs_lines_and_nothing_else() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("log-limit-{}", std::process::id()));
+    // 1 KiB. The signal that comes with it would end the process.
+    let server = server(&format!("ulimit -f 1; exec 2>{}", path.display()), &[]);
+    let mut subscriber = server.client();
+    subscriber.join(&["news"]);
+    write_until_lines_are_lost(&server);
+    expect_served_and_ended(server, subscriber);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 1024, "written as far as it may be");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn what_is_printed_and_not_read_holds_up_neither_clients_nor_the_end() {
+    let pipe = FullPipe::new("stdout-unread");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = roadcast();
+    command.args(["serve", "-o", "roadcast.shards=1", "-o", "rpc.listen=tcp://127.0.0.1:0"]);
+    command.args(["-o", &format!("http.address=127.0.0.1:{port}")]);
+    let stdout = File::options().write(true).open(&pipe.path).unwrap();
+    let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
+    eventually("its listener", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    Client::connect(([127, 0, 0, 1], port).into(), "/ws").expect("it is served").join(&["news"]);
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    eventually("its end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
