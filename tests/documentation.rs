@@ -2,14 +2,39 @@
 //! Method: compare the text between markers; `ROADCAST_UPDATE_DOCS=1 cargo test --test documentation` writes it anew. Look up
 //! names in a scrape, in the table of keys and in the sources.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-
 use std::sync::Arc;
 
 use roadcast::admin::{ShardSources, Sources};
 use roadcast::config::schema;
 use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
+
+/// One line for each that is missing, is too much, or is there twice; empty if none is.
+fn differences<'a>(documented: impl Iterator<Item = &'a str>, real: impl Iterator<Item = &'a str>) -> String {
+    let mut counts = BTreeMap::<&str, (i32, i32)>::new();
+    documented.for_each(|item| counts.entry(item).or_default().0 += 1);
+    real.for_each(|item| counts.entry(item).or_default().1 += 1);
+    let wrong = counts.into_iter().filter_map(|(item, counts)| match counts {
+        (0, _) => Some(format!("\n  missing: {item}")),
+        (_, 0) => Some(format!("\n  does not exist any more: {item}")),
+        (written, real) => (written > real).then(|| format!("\n  stands there twice: {item}")),
+    });
+    wrong.collect()
+}
+
+#[test]
+fn what_a_document_lacks_is_named() {
+    let of = |documented: &[&'static str], real: &[&'static str]| {
+        differences(documented.iter().copied(), real.iter().copied())
+    };
+    assert_eq!(of(&["b", "a"], &["a", "b"]), "");
+    assert_eq!(of(&["b"], &["a", "b"]), "\n  missing: a");
+    assert_eq!(of(&["b", "a", "b"], &["b"]), "\n  does not exist any more: a\n  stands there twice: b");
+    // Lines of a table may be alike.
+    assert_eq!(of(&["|-", "|-"], &["|-", "|-"]), "");
+}
 
 #[test]
 fn the_documentation_holds_the_table_of_keys() {
@@ -22,11 +47,14 @@ fn the_documentation_holds_the_table_of_keys() {
         let to = document.find(&end).expect("the marker where the table ends");
         if update {
             document.replace_range(from..to, &table);
+            continue;
         }
-        let fresh = document.get(from..to) == Some(&*table);
+        let written = document.get(from..to).expect("the table stands between its markers");
+        let problems = differences(written.lines(), table.lines());
         assert!(
-            update || fresh,
-            "docs/configuration.md is stale; ROADCAST_UPDATE_DOCS=1 cargo test --test documentation"
+            problems.is_empty() && written == table,
+            "docs/configuration.md, table \"{name}\", is not what the keys in src/config/keys.rs say; \
+             ROADCAST_UPDATE_DOCS=1 cargo test --test documentation writes it anew{problems}"
         );
     }
     if update {
@@ -63,7 +91,7 @@ fn the_documentation_explains_every_metric() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let document = std::fs::read_to_string(path).unwrap();
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `roadcast_"));
-    let mut explained: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let explained = rows.map(|row| row.split('`').next().unwrap());
 
     let text = scrape();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE roadcast_"));
@@ -71,10 +99,14 @@ fn the_documentation_explains_every_metric() {
         (name, "counter") => format!("{name}_total"),
         (name, _) => name.to_owned(),
     });
-    let mut named: Vec<String> = named.collect();
-    named.sort();
-    explained.sort();
-    assert_eq!(explained, named);
+    let named: Vec<String> = named.collect();
+    assert!(named.len() > 50, "a scrape has metrics: {named:?}");
+    let problems = differences(explained, named.iter().map(String::as_str));
+    assert!(
+        problems.is_empty(),
+        "docs/metrics.md does not match what a scrape has; each metric needs one row, \
+         \"| `roadcast_NAME` | … |\", in the table of its part{problems}"
+    );
 }
 
 /// What stands in backquotes.

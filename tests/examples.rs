@@ -20,7 +20,7 @@ fn block(language: &str, mark: &str) -> String {
     let text = document("publishing.md");
     let mut blocks = text.split("\n```");
     let found = blocks.find(|block| block.starts_with(&format!("{language}\n")) && block.contains(mark));
-    let block = found.unwrap_or_else(|| panic!("a block of {language} with `{mark}`"));
+    let block = found.unwrap_or_else(|| panic!("docs/publishing.md: no block of {language} with `{mark}`"));
     block[language.len() + 1..].to_owned()
 }
 
