@@ -90,22 +90,20 @@ impl Default for Limits {
     }
 }
 
-/// Two limits that do not fit together, each with its key and value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "roadcast.limits.{smaller} ({smaller_value}) must not exceed roadcast.limits.{larger} ({larger_value}): {why}"
-)]
+/// Two limits that do not fit together, by their keys below `roadcast.limits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitsClash {
-    smaller: &'static str,
-    smaller_value: usize,
-    larger: &'static str,
-    larger_value: usize,
-    why: &'static str,
+    /// The one that is too large, with its value.
+    pub smaller: (&'static str, usize),
+    /// The one that must not be below it, with its value.
+    pub larger: (&'static str, usize),
+    /// Why not.
+    pub why: &'static str,
 }
 
 impl Limits {
     /// Checks that the limits fit together: a publication fits an outbox, an outbox's worth fits a lane and a log.
-    pub fn check(&self) -> Result<(), LimitsClash> {
+    pub fn check(&self) -> Vec<LimitsClash> {
         let chain = [
             (
                 ("publication_bytes", self.publication_bytes),
@@ -128,12 +126,8 @@ impl Limits {
                 "a topic log must hold at least one publication",
             ),
         ];
-        for ((smaller, smaller_value), (larger, larger_value), why) in chain {
-            if smaller_value > larger_value {
-                return Err(LimitsClash { smaller, smaller_value, larger, larger_value, why });
-            }
-        }
-        Ok(())
+        let clashes = chain.into_iter().map(|(smaller, larger, why)| LimitsClash { smaller, larger, why });
+        clashes.filter(|clash| clash.smaller.1 > clash.larger.1).collect()
     }
 }
 
@@ -143,14 +137,14 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_together() {
-        assert_eq!(Limits::default().check(), Ok(()));
+        assert_eq!(Limits::default().check(), []);
     }
 
     #[test]
-    fn a_publication_larger_than_an_outbox_is_named_with_both_keys() {
-        let limits = Limits { publication_bytes: 4 * MIB, ..Limits::default() };
-        let error = limits.check().unwrap_err().to_string();
-        assert!(error.contains("roadcast.limits.publication_bytes (4194304)"), "{error}");
-        assert!(error.contains("roadcast.limits.outbox_bytes (2097152)"), "{error}");
+    fn limits_that_clash_are_all_found() {
+        let limits = Limits { publication_bytes: 4 * MIB, lane_bytes: MIB, ..Limits::default() };
+        let clashes: Vec<_> = limits.check().iter().map(|clash| (clash.smaller, clash.larger)).collect();
+        let outbox = ("outbox_bytes", 2 * MIB);
+        assert_eq!(clashes, [(("publication_bytes", 4 * MIB), outbox), (outbox, ("lane_bytes", MIB))]);
     }
 }

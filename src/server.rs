@@ -119,7 +119,7 @@ fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
         rules: Rules {
             path: config.path.clone(),
             echo_path: config.echo_path.clone(),
-            origin: OriginRule::new(&config.origin),
+            origin: OriginRule::any_of(&config.origins),
             demo: config.demo,
         },
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),

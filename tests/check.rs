@@ -127,6 +127,34 @@ fn a_misspelling_in_our_own_section_is_told_with_the_nearest_key() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_at_once_a_line_each() {
+    let site = Site::new(
+        "logs: { level: loud }\nhttp: { address: 8080 }\nhtpp: {}\nbroadcast: { bus: { driver: redis } }\n",
+    );
+    for word in ["check", "serve"] {
+        let output = site.run(&[word, "-o", "rpc.listn=x"]);
+        let warned = String::from_utf8_lossy(&output.stdout).contains("warning: .rr.yaml:3:1: htpp");
+        assert_eq!(warned, word == "check", "{output:?}");
+        let told = refusal(output);
+        let begins = [
+            "roadcast: .rr.yaml:1:16: logs.level: ",
+            "roadcast: .rr.yaml:2:18: http.address: ",
+            "roadcast: .rr.yaml:4:29: broadcast.bus.driver: ",
+            "roadcast: -o: rpc.listn: ",
+        ];
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), begins.len(), "{told}");
+        assert!(lines.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{told}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_set_opens_no_address_to_the_world() {
+    let site = Site::new("rpc: { listen: \"tcp://${NOPE}:16001\" }");
+    refused_by_both(&site, &[], ".rr.yaml:1:16: rpc.listen: ${NOPE} is not set");
+}
+
+#[test]
 fn workers_that_would_have_guarded_access_are_told_with_the_way_out() {
     let site = Site::new("server: { command: php worker.php }\nwebsockets: {}\n");
     refused_by_both(&site, &[], "roadcast.access: open");
@@ -139,9 +167,24 @@ fn too_few_descriptors_are_told_with_numbers() {
     for word in ["check", "serve"] {
         let limit = format!("ulimit -n 2000 && exec \"$0\" {word}");
         let text = refusal(site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap());
-        assert!(text.contains("limit of open files is 2000, and 5184 are needed"), "{text}");
-        assert!(text.contains("LimitNOFILE=5184"), "{text}");
+        assert!(text.contains("limit of open files is 2000, and 3168 are needed"), "{text}");
+        assert!(text.contains("LimitNOFILE=3168"), "{text}");
     }
+}
+
+#[test]
+fn the_number_of_descriptors_that_is_asked_for_is_enough() {
+    let site = Site::new("roadcast: { shards: 2 }");
+    let check = |limit: u64| {
+        let limit = format!("ulimit -n {limit} && exec \"$0\" check");
+        site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap()
+    };
+    let told = refusal(check(100));
+    let (_, needed) = told.split_once("is 100, and ").unwrap();
+    let needed: u64 = needed.split(' ').next().unwrap().parse().unwrap();
+    assert!(refusal(check(needed - 1)).contains(&format!("and {needed} are needed")));
+    let output = check(needed);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 
 use super::args::CheckArgs;
+use crate::config::{Config, Examined, Problems};
 use crate::preflight;
 
-/// Prints what would run. A configuration or a machine that will not do is told on stderr, exit code 1.
+/// Prints what would run. All that is wrong with the configuration or the machine is told on stderr, exit code 1.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let (mut config, notices) = match super::load(&args.config) {
-        Ok(loaded) => loaded,
-        Err(error) => return super::fail(error),
-    };
-    let machine = preflight::check(&mut config);
-    println!("{}", config.summary());
+    let Examined { mut config, notices, problems } = Config::examine(&super::options(&args.config));
+    let refused = Problems::none(problems);
+    // What the kernel allows is as true of a configuration that will not do; the number of open files is not.
+    let machine = if refused.is_ok() { preflight::check(&mut config) } else { preflight::check_kernel() };
+    if refused.is_ok() {
+        println!("{}", config.summary());
+    }
     if let Ok(machine) = &machine {
         println!(
             "machine        Linux {}, io_uring allowed, {} open files",
@@ -22,8 +24,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     for notice in notices {
         println!("{notice}");
     }
-    match machine {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => super::fail(error),
-    }
+    let refused = refused.map_err(super::fail);
+    let machine = machine.map_err(super::fail);
+    refused.and(machine.map(|_| ExitCode::SUCCESS)).unwrap_or_else(|code| code)
 }

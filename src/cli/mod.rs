@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::config::{Addresses, Config, ConfigError, LoadOptions, Notice};
+use crate::config::{Addresses, Config, LoadOptions, Notice, Problems};
 use crate::preflight::StartError;
 use crate::{logs, preflight, server};
 use args::{Cli, Command, ConfigArgs, ServeArgs};
@@ -38,19 +38,21 @@ fn outlive_file_limits() {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
-/// The configuration that these arguments mean, in this process's environment.
-pub fn load(args: &ConfigArgs) -> Result<(Config, Vec<Notice>), ConfigError> {
-    Config::load(&LoadOptions::of_process(args.config.clone(), args.overrides.clone()))
+/// What these arguments mean, in this process's environment.
+fn options(args: &ConfigArgs) -> LoadOptions {
+    LoadOptions::of_process(args.config.clone(), args.overrides.clone())
 }
 
 /// Where a client of the server finds it, by these arguments.
-fn addresses(args: &ConfigArgs) -> Result<Addresses, ConfigError> {
-    Addresses::load(&LoadOptions::of_process(args.config.clone(), args.overrides.clone()))
+fn addresses(args: &ConfigArgs) -> Result<Addresses, Problems> {
+    Addresses::load(&options(args))
 }
 
-/// Says on stderr why nothing runs.
+/// Says on stderr why nothing runs; an error may have several lines.
 pub fn fail(error: impl Display) -> ExitCode {
-    eprintln!("roadcast: {error}");
+    for line in error.to_string().lines() {
+        eprintln!("roadcast: {line}");
+    }
     ExitCode::FAILURE
 }
 
@@ -59,7 +61,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     if args.demo {
         config.overrides.push("roadcast.demo=true".to_owned());
     }
-    let (mut config, notices) = match load(&config) {
+    let (mut config, notices) = match Config::load(&options(&config)) {
         Ok(loaded) => loaded,
         Err(error) => return fail(error),
     };

@@ -19,7 +19,7 @@ use prost::Message as _;
 
 use super::args::PublishArgs;
 use super::dial::{self, DialError};
-use crate::config::ConfigError;
+use crate::config::Problems;
 use crate::rpc::{self, Codec, Decoded};
 
 /// Calls in flight. Their answers (43 bytes each) fit the socket's receive buffer, so the server never waits for us.
@@ -35,7 +35,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     #[error("`{0}` is not an address of a publish socket: tcp://HOST:PORT or unix:///PATH")]
     Address(String),
     #[error(transparent)]

@@ -23,7 +23,7 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 use super::args::SubscribeArgs;
 use super::dial::{self, DialError};
 use super::printer::Printer;
-use crate::config::ConfigError;
+use crate::config::Problems;
 
 /// For the upgrade and for the answer to the join, each. A guess: long for any network that a person waits for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 enum SubscribeError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     #[error("`{0}` is not the address of a server: ws://HOST:PORT/PATH")]
     Url(String),
     #[error("`{0}`: wss (TLS) is not supported by this command yet. Connect to the server itself with ws://")]

@@ -4,10 +4,11 @@
 //! it listens. What was given for this one command, `-c` and `-o`, is held to the letter.
 
 use super::environment::{self, Environment};
-use super::error::ConfigError;
+use super::error::Problems;
+use super::reader::Reader;
 use super::settings::Settings;
 use super::yaml::{Data, Node};
-use super::{LoadOptions, Reader, first_file, http_address, read_files, rpc_address};
+use super::{LoadOptions, build, files};
 
 /// The keys that are read.
 const KEYS: [&str; 5] =
@@ -19,14 +20,15 @@ pub struct Addresses(Settings);
 
 impl Addresses {
     /// Reads the places of a configuration. An error: a file that cannot be read as YAML, or a wrong `-o`.
-    pub fn load(options: &LoadOptions) -> Result<Self, ConfigError> {
+    pub fn load(options: &LoadOptions) -> Result<Self, Problems> {
         let mut settings = Settings::default();
-        if let Some(file) = first_file(options) {
+        let mut problems = Vec::new();
+        if let Some(file) = files::first(options) {
             let mut add = |mut root: Node, path: &_| {
                 keep(&mut root, "");
-                settings.add_file(&root, path, &options.env)
+                settings.add_file(&root, path, &options.env);
             };
-            read_files(&options.cwd.join(file), &mut add)?;
+            problems = files::read(&options.cwd.join(file), &mut add);
         }
         let overrides = |(name, _): &(&String, &String)| {
             let key = name.strip_prefix(environment::PREFIX);
@@ -34,23 +36,33 @@ impl Addresses {
         };
         let env: Environment =
             options.env.iter().filter(overrides).map(|(name, value)| (name.clone(), value.clone())).collect();
-        settings.add_environment(&env)?;
+        settings.add_environment(&env);
         for argument in &options.overrides {
-            settings.add_override(argument, &options.env)?;
+            settings.add_override(argument, &options.env);
         }
+        problems.extend(settings.take_problems());
+        Problems::none(problems)?;
         Ok(Self(settings))
     }
 
     /// Where publishers connect: `tcp://…` or `unix://…`.
-    pub fn publish(&self) -> Result<String, ConfigError> {
-        rpc_address(&Reader(&self.0)).map(|(listen, _)| listen.to_string())
+    pub fn publish(&self) -> Result<String, Problems> {
+        self.sound(|read| build::rpc_address(read).0.to_string())
     }
 
     /// Where clients connect: `ws://…`.
-    pub fn url(&self) -> Result<String, ConfigError> {
-        let read = Reader(&self.0);
-        let (address, _) = http_address(&read)?;
-        Ok(format!("ws://{address}{}", read.text("websockets.path")?.unwrap_or_default()))
+    pub fn url(&self) -> Result<String, Problems> {
+        self.sound(|read| {
+            let (address, _) = build::http_address(read);
+            format!("ws://{address}{}", read.text("websockets.path").unwrap_or_default())
+        })
+    }
+
+    fn sound(&self, read: impl Fn(&Reader<'_>) -> String) -> Result<String, Problems> {
+        let reader = Reader::new(&self.0, Vec::new());
+        let address = read(&reader);
+        Problems::none(reader.into_problems())?;
+        Ok(address)
     }
 }
 

@@ -1,27 +1,52 @@
 //! What runs as written and is hardly meant so, or is open to more people than one may think.
 
-use super::settings::Settings;
-use super::{Config, ConfigError, Notice, RpcListen};
+use std::net::SocketAddr;
+
+use super::reader::Reader;
+use super::{Config, Notice, RpcListen};
 use crate::ws::origin::OriginRule;
 
 /// Others may write: whoever may write to a Unix socket may connect to it (unix(7)).
 const OTHERS_WRITE: u32 = 0o002;
 
+/// Whether other machines may connect.
+fn reachable(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
 /// One line each, with the place where it was written.
-pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigError> {
+pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let mut warn = |key: &str, text: String| -> Result<(), ConfigError> {
-        let (_, at) = settings.value(key)?;
-        notices.push(Notice::warning(format!("{at}: {key}{text}")));
-        Ok(())
+    let mut warn = |key: &str, text: String| {
+        notices.push(Notice::warning(format!("{}: {key}{text}", read.origin(key))));
     };
-    if let Some(doubt) = OriginRule::doubt(&config.origin) {
-        let text =
-            format!(": \"{}\" fits no browser's origin, so no page can connect: {doubt}", config.origin);
-        warn("websockets.allowed_origin", text)?;
+    for rule in &config.origins {
+        if let Some(doubt) = OriginRule::doubt(rule) {
+            let who = if config.origins.len() == 1 { ", so no page can connect" } else { "" };
+            warn("websockets.allowed_origin", format!(": \"{rule}\" fits no browser's origin{who}: {doubt}"));
+        }
+    }
+    if reachable(config.http) {
+        let address = config.http;
+        if config.demo {
+            let text = format!(
+                ": the demo page, made for trying things out, is served to whoever reaches {address} ({}); leave it off \
+                 where others can connect",
+                config.http_key
+            );
+            warn("roadcast.demo", text);
+        }
+        if OriginRule::any_of(&config.origins).allows(None) {
+            let text = format!(
+                ": \"*\" lets the pages of every web site connect, with the reader's own network and address, and {address} \
+                 ({}) can be reached from other machines. Name the sites that may: [\"https://my.site\"]",
+                config.http_key
+            );
+            warn("websockets.allowed_origin", text);
+        }
     }
     if let RpcListen::Tcp(address) = config.rpc
-        && !address.ip().to_canonical().is_loopback()
+        && reachable(address)
     {
         let text = format!(
             ": tcp://{address} can be reached from other machines, and RPC asks nobody who they are: whoever connects \
@@ -29,10 +54,10 @@ pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigErr
              firewall or a private network keep others out",
             port = address.port()
         );
-        warn(config.rpc_key, text)?;
+        warn(config.rpc_key, text);
     }
     if config.rpc_mode.is_some() && matches!(config.rpc, RpcListen::Tcp(_)) {
-        warn("roadcast.rpc.mode", format!(" has no effect: {} is not a Unix socket", config.rpc))?;
+        warn("roadcast.rpc.mode", format!(" has no effect: {} is not a Unix socket", config.rpc));
     }
     if let (Some(mode), RpcListen::Unix(_)) = (config.rpc_mode, &config.rpc)
         && mode & OTHERS_WRITE != 0
@@ -41,7 +66,7 @@ pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigErr
             ": {mode:04o} lets every user of this machine publish to every topic; 0660 with a group of the publishers, \
              or 0600, does not"
         );
-        warn("roadcast.rpc.mode", text)?;
+        warn("roadcast.rpc.mode", text);
     }
     let per_address = [
         ("roadcast.limits.connections_per_address", config.limits.connections_per_address),
@@ -57,7 +82,7 @@ pub fn of(config: &Config, settings: &Settings) -> Result<Vec<Notice>, ConfigErr
              its address. Name it in http.trusted_subnets (127.0.0.0/8, ::1) and let it send X-Forwarded-For",
             config.http_key, config.http
         );
-        warn(key, text)?;
+        warn(key, text);
     }
-    Ok(notices)
+    notices
 }

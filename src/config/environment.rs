@@ -12,8 +12,9 @@ pub const PREFIX: &str = "RR_";
 pub const NEVER_OVERRIDES: [&str; 5] = ["RR_RPC", "RR_MODE", "RR_RELAY", "RR_VERSION", "RR_BROADCAST_PATH"];
 
 /// Replaces `${VAR}` and `${VAR:-default}`; the default also stands for an empty variable, as in a shell. A variable
-/// without value and default becomes nothing and is added to `unset`. All else stays as written, a lone `$` included.
-pub fn expand(text: &str, environment: &Environment, unset: &mut Vec<String>) -> String {
+/// that is not set, or empty, and has no default becomes nothing and is added to `empty`. All else stays as written, a lone
+/// `$` included.
+pub fn expand(text: &str, environment: &Environment, empty: &mut Vec<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -30,11 +31,7 @@ pub fn expand(text: &str, environment: &Environment, unset: &mut Vec<String>) ->
         match (environment.get(name).filter(|value| !value.is_empty()), default) {
             (Some(value), _) => out.push_str(value),
             (None, Some(default)) => out.push_str(default),
-            (None, None) => {
-                if !environment.contains_key(name) {
-                    unset.push(name.to_owned());
-                }
-            }
+            (None, None) => empty.push(name.to_owned()),
         }
         rest = after;
     }
@@ -59,8 +56,8 @@ mod tests {
     fn expanded(text: &str) -> (String, Vec<String>) {
         let environment = [("A", "1"), ("EMPTY", ""), ("NESTED", "${A}")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let mut unset = Vec::new();
-        (expand(text, &environment, &mut unset), unset)
+        let mut empty = Vec::new();
+        (expand(text, &environment, &mut empty), empty)
     }
 
     #[test]
@@ -71,7 +68,6 @@ mod tests {
             ("${NONE:-2}", "2"),
             ("${EMPTY:-2}", "2"),
             ("${NONE:-}", ""),
-            ("[${EMPTY}]", "[]"),
             ("p$$ $A ${A", "p$$ $A ${A"),
             ("${NESTED}", "${A}"),
         ] {
@@ -91,6 +87,9 @@ mod tests {
 
     #[test]
     fn a_variable_without_a_value_is_reported() {
-        assert_eq!(expanded("a${NONE}b"), ("ab".to_owned(), vec!["NONE".to_owned()]));
+        assert_eq!(
+            expanded("a${NONE}b${EMPTY}"),
+            ("ab".to_owned(), vec!["NONE".to_owned(), "EMPTY".to_owned()])
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Where a setting came from, what is wrong with it, and what is merely worth saying.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where a setting was written.
@@ -64,9 +64,6 @@ pub enum ConfigError {
         /// The value, what is allowed, what to do.
         problem: String,
     },
-    /// Settings that are fine alone and not together.
-    #[error("{0}")]
-    Together(String),
 }
 
 impl ConfigError {
@@ -74,7 +71,46 @@ impl ConfigError {
     pub fn value(origin: &Origin, key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Value { origin: origin.clone(), key: key.into(), problem: problem.into() }
     }
+
+    /// Where it is told: by file, line and column, then the environment, then `-o`.
+    pub(super) fn place(&self) -> (u8, &Path, usize, usize) {
+        let none = Path::new("");
+        match self {
+            Self::File { path, .. } => (0, path, 0, 0),
+            Self::Syntax { origin, .. } | Self::Value { origin, .. } => match origin {
+                Origin::File { path, line, column } => (0, path, *line, *column),
+                Origin::Environment(name) => (1, Path::new(name), 0, 0),
+                Origin::Override => (2, none, 0, 0),
+                Origin::Default => (3, none, 0, 0),
+            },
+        }
+    }
 }
+
+/// All that keeps a configuration from running: one or more, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(Vec<ConfigError>);
+
+impl Problems {
+    /// An error where there is at least one.
+    pub fn none(problems: Vec<ConfigError>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            if place > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
 
 /// Something the operator should know about a configuration that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,17 @@
 //! The keys that keep people out: a mistake there must not open what was closed.
 
-use super::schema;
+use super::schema::{self, Key, Kind};
 
-/// Keys that keep people out: what is written for them must not be lost to a typo or an unset variable.
-pub const KEYS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
+/// Keys that keep people out: what is written for them must not be lost to a typo.
+const KEYS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
 /// Edits between two names that are taken for the same one misspelt.
 const NEAR_MISS: usize = 2;
+
+/// Whether a key decides who gets in: what is written for it must not be lost to a variable without a value, as
+/// `tcp://${HOST}:6001` would become an address of all interfaces.
+pub fn keep_out(key: &Key) -> bool {
+    matches!(key.kind, Kind::Address | Kind::Rpc | Kind::Mode) || KEYS.contains(&key.path)
+}
 
 /// Whether a path that leads nowhere was meant for one of [`KEYS`].
 pub fn misspelt(path: &[String]) -> bool {

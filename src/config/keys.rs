@@ -27,7 +27,7 @@ pub static KEYS: &[Key] = &[
     key("http.trusted_subnets", Kind::Words, "", "Proxies (`10.0.0.0/8`, `::1`) whose `X-Forwarded-For` or `X-Real-IP` says for whom limits per address count."),
     key("rpc.listen", Kind::Rpc, "tcp://127.0.0.1:6001", "Where publishers connect."),
     key("websockets.path", Kind::Path, "/ws", "Path of the upgrade request; any other is answered with 404."),
-    key("websockets.allowed_origin", Kind::Text, "*", "Which `Origin` may connect: `*` for all, one origin, or a pattern with one `*`; no list. Refused: 403."),
+    key("websockets.allowed_origin", Kind::Origins, "*", "Which `Origin` may connect: `*` for all, origins, or patterns with one `*` each; one of them must fit. Refused: 403."),
     key("websockets.broker", Kind::Text, "default", "The entry of `broadcast` that a client's command means when it names none."),
     key("websockets.pubsubs", Kind::Words, "", "RoadRunner 2.3.0's form: drivers, each a broker of its own name, the first the default one."),
     key("broadcast.*.driver", Kind::Text, "", "Driver of the broker of that name. Served: `memory`."),

@@ -57,6 +57,8 @@ pub enum Kind {
     Mode,
     /// A list of words.
     Words,
+    /// Rules of which an `Origin` must meet one; see [`crate::ws::origin`].
+    Origins,
     /// Not read.
     Opaque,
 }
@@ -76,7 +78,7 @@ pub enum Value {
     Address(std::net::SocketAddr),
     /// Of `Rpc`.
     Rpc(RpcListen),
-    /// Of `Words`.
+    /// Of `Words` and `Origins`; not empty.
     Words(Vec<String>),
 }
 
@@ -121,7 +123,7 @@ pub fn find(path: &[String]) -> Found {
     found
 }
 
-/// The known key nearest to an unknown one: a sibling spelled alike, or one of the same name in another place.
+/// The known key or section nearest to an unknown one: a sibling spelled alike, or one of the same name in another place.
 pub fn nearest(path: &[String]) -> Option<&'static str> {
     let written = path.join(".").to_ascii_lowercase();
     let leaf = written.rsplit('.').next().unwrap_or_default().to_owned();
@@ -129,8 +131,11 @@ pub fn nearest(path: &[String]) -> Option<&'static str> {
         let distance = strsim::damerau_levenshtein(&known.to_ascii_lowercase(), given);
         (distance <= (given.len() / 3).clamp(1, 3)).then_some((distance, known))
     };
-    let siblings =
-        KEYS.iter().filter_map(|key| near(key.path, &written).map(|(distance, _)| (distance, key.path)));
+    let sections = KEYS.iter().flat_map(|key| {
+        key.path.match_indices('.').map(|(end, _)| &key.path[..end]).filter(|section| !section.contains('*'))
+    });
+    let paths = KEYS.iter().map(|key| key.path).chain(sections);
+    let siblings = paths.filter_map(|path| near(path, &written).map(|(distance, _)| (distance, path)));
     let namesakes = KEYS.iter().filter_map(|key| {
         let known = key.path.rsplit('.').next().unwrap_or_default();
         near(known, &leaf).map(|(distance, _)| (distance, key.path))
@@ -190,8 +195,35 @@ impl Key {
             Kind::Rpc => value::rpc_listen(text).map(Value::Rpc),
             Kind::Path => value::url_path(text).map(Value::Text),
             Kind::Mode => value::mode(text).map(Value::Number),
-            Kind::Words => Ok(Value::Words(text.split(',').map(|word| word.trim().to_owned()).collect())),
+            // No origin holds a comma.
+            Kind::Words | Kind::Origins => {
+                Ok(Value::Words(text.split(',').map(|word| word.trim().to_owned()).collect()))
+            }
         }
+    }
+
+    /// Reads a value that was written as a list; an empty one is the default.
+    pub fn parse_list(&self, words: &[String]) -> Result<Option<Value>, String> {
+        let words: Vec<String> = words.iter().filter(|word| !word.is_empty()).cloned().collect();
+        match self.kind {
+            // By default everybody gets in, which is hardly what an empty list says.
+            Kind::Origins if words.is_empty() => {
+                Err("is an empty list; write \"*\" for all origins, or those that may connect".to_owned())
+            }
+            Kind::Words | Kind::Origins => Ok((!words.is_empty()).then_some(Value::Words(words))),
+            _ => Err("holds a list; expected one value".to_owned()),
+        }
+    }
+
+    /// The value in force when nobody wrote one.
+    ///
+    /// # Panics
+    /// When the table holds a default that is no value of its key.
+    pub fn default_value(&self) -> Option<Value> {
+        let parse = |text| {
+            self.parse(text).unwrap_or_else(|problem| panic!("the default of {}: {problem}", self.path))
+        };
+        (!self.default.is_empty()).then(|| parse(self.default))
     }
 
     fn bounds(&self) -> String {
@@ -208,7 +240,7 @@ impl Key {
             Kind::Rpc => "`tcp://host:port`, `unix:///path`".to_owned(),
             Kind::Path => "URL path".to_owned(),
             Kind::Mode => "octal, `0000` to `0777`".to_owned(),
-            Kind::Words => "list".to_owned(),
+            Kind::Words | Kind::Origins => "list".to_owned(),
         }
     }
 }
@@ -303,6 +335,7 @@ mod tests {
             ("websockets.alowed_origins", Some("websockets.allowed_origin")),
             ("roadcast.message_bytes", Some("roadcast.limits.message_bytes")),
             ("roadcast.shard", Some("roadcast.shards")),
+            ("roadcast.limit", Some("roadcast.limits")),
             ("http.zzzzzzzzzz", None),
         ] {
             assert_eq!(nearest(&path(written)), expected, "{written}");

@@ -16,7 +16,7 @@ pub(super) struct Setting {
     pub origin: Origin,
     /// What stood in the file where `words` come from the environment: they may hold a secret, and are told by this.
     pub written: Option<Vec<String>>,
-    /// A variable that left one of [`guards::KEYS`](super::guards::KEYS) without what was meant.
+    /// A variable without a value, where the key is one of those that [keep people out](super::guards::keep_out).
     pub unset: Option<String>,
 }
 

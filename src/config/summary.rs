@@ -44,7 +44,7 @@ impl fmt::Display for Summary<'_> {
             let default = if index == config.default_broker { ", default" } else { "" };
             format!("{} (memory{default})", broker.name)
         });
-        let origin = if config.origin.is_empty() { "*" } else { &config.origin };
+        let origins = config.origins.join(", ");
         let echo = config.echo_path.as_deref().unwrap_or("off");
         let demo = if config.demo { format!("http://{}/", self.http) } else { "off".to_owned() };
         let pinned = if config.pin { ", each bound to a CPU" } else { "" };
@@ -53,7 +53,7 @@ impl fmt::Display for Summary<'_> {
             some => some.to_string(),
         };
         writeln!(f, "configuration  {file}")?;
-        writeln!(f, "clients        ws://{}{} (origin {origin})", self.http, config.path)?;
+        writeln!(f, "clients        ws://{}{} (origin {origins})", self.http, config.path)?;
         writeln!(f, "publishers     {}", self.rpc)?;
         if let Some(address) = self.metrics {
             writeln!(f, "metrics        http://{address}/metrics")?;

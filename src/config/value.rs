@@ -105,6 +105,9 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         let scheme = &text[..text.len() - bare.len()];
         return Err(problem(&format!("is an address with a scheme; leave off {scheme}")));
     }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(problem("is a port without a host"));
+    }
     let (host, port) = text.rsplit_once(':').ok_or_else(|| problem("has no port"))?;
     let port: u16 = port.parse().map_err(|_| problem("has no port between 0 and 65535"))?;
     if host.is_empty() {
@@ -160,15 +163,21 @@ pub fn mode(text: &str) -> Result<u64, String> {
     mode.ok_or_else(|| format!("\"{text}\" are no permissions; write them in octal, for example \"0660\""))
 }
 
-/// The path of a URL: starts with `/`, without query, fragment, blanks or control characters.
+/// The path of a URL as clients send it (RFC 3986 §3.3): starts with `/`, in ASCII, without query, fragment, blanks or
+/// control characters.
 pub fn url_path(text: &str) -> Result<String, String> {
-    let fits = text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#');
-    if fits {
+    let rule = if !text.starts_with('/') {
+        "does not start with `/`; write it as in /ws"
+    } else if text.contains(['?', '#']) {
+        "has a query or fragment; leave off `?` or `#` and what follows"
+    } else if !text.is_ascii() {
+        "has a character that is not ASCII; write it as browsers send it, percent-encoded in UTF-8 (`ü` is `%C3%BC`)"
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "has a blank or a control character; write a blank as `%20`"
+    } else {
         return Ok(text.to_owned());
-    }
-    Err(format!(
-        "\"{text}\" is not a path; it starts with `/` and has no blanks, `?` or `#`, for example /ws"
-    ))
+    };
+    Err(format!("\"{text}\" is not a path: it {rule}"))
 }
 
 #[cfg(test)]
@@ -230,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn a_port_alone_is_answered_with_what_to_write() {
+        let problem = address("8080").unwrap_err();
+        assert_eq!(
+            problem,
+            "\"8080\" is a port without a host; write host:port, for example 127.0.0.1:8080 or :8080"
+        );
+    }
+
+    #[test]
     fn a_scheme_in_an_address_is_to_be_left_off() {
         assert!(address("http://127.0.0.1:8080").unwrap_err().contains("leave off http://;"));
     }
@@ -253,10 +271,21 @@ mod tests {
     }
 
     #[test]
-    fn a_path_starts_with_a_slash_and_has_no_query() {
-        assert!(url_path("/ws").is_ok());
-        for text in ["", "ws", "/a b", "/a?b", "/a#b", "/é", "/a\n"] {
-            assert!(url_path(text).is_err(), "{text}");
+    fn a_path_is_refused_with_the_rule_that_it_breaks() {
+        for text in ["/", "/ws", "/w%C3%BCst", "/a/~b"] {
+            assert_eq!(url_path(text).as_deref(), Ok(text));
+        }
+        for (text, rule) in [
+            ("", "does not start with `/`"),
+            ("ws", "does not start with `/`"),
+            ("/a b", "`%20`"),
+            ("/a\n", "control character"),
+            ("/a?b", "query or fragment"),
+            ("/a#b", "query or fragment"),
+            ("/wüst", "not ASCII; write it as browsers send it, percent-encoded"),
+        ] {
+            let problem = url_path(text).unwrap_err();
+            assert!(problem.contains(rule), "{problem}");
         }
     }
 }

@@ -71,17 +71,23 @@ const RPC_CONNECTIONS_MIN: usize = 16;
 /// Checks the machine against the configuration; binds nothing. Raises the soft limit of descriptors to the hard one,
 /// and where `limits.connections` is 0 puts the number that descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    supported(&kernel)?;
-    kernel::probe_io_uring()?;
-    let descriptors = raise_descriptors();
+    let machine = check_kernel()?;
     let limits = Arc::make_mut(&mut config.limits);
     if !config.rpc_connections_given {
         limits.rpc_connections =
-            rpc_connections(descriptors, limits.connections, limits.rpc_connections, config.shards);
+            rpc_connections(machine.descriptors, limits.connections, limits.rpc_connections, config.shards);
     }
-    limits.connections = connections(descriptors, limits.connections, limits.rpc_connections, config.shards)?;
-    Ok(Machine { kernel, descriptors })
+    limits.connections =
+        connections(machine.descriptors, limits.connections, limits.rpc_connections, config.shards)?;
+    Ok(machine)
+}
+
+/// What holds of the machine whatever the configuration says. Raises the soft limit of descriptors to the hard one.
+pub fn check_kernel() -> Result<Machine, StartError> {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    supported(&kernel)?;
+    kernel::probe_io_uring()?;
+    Ok(Machine { kernel, descriptors: raise_descriptors() })
 }
 
 /// Raises the soft limit of open files to the hard one and answers with the limit in force. A refusal is no error: what
@@ -99,11 +105,7 @@ fn rpc_connections(limit: u64, configured: usize, default: usize, shards: usize)
     let left = limit.saturating_sub(wanted + elsewhere);
     // Left to the descriptors, connections get three quarters of them.
     let share = if configured == 0 { left / 4 } else { left } / DESCRIPTORS_PER_RPC;
-    match usize::try_from(share).unwrap_or(usize::MAX) {
-        // Not worth starting for: the error says what all would need.
-        ..RPC_CONNECTIONS_MIN => default,
-        share => share.min(default),
-    }
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(RPC_CONNECTIONS_MIN, default)
 }
 
 /// The connections in force for what is configured (0: as many as descriptors allow).
@@ -146,8 +148,23 @@ mod tests {
         assert_eq!(shrunk(1024, 0), (1024 - 64 - 64 - 144) / 8);
         assert!(connections(1024, 0, shrunk(1024, 0), 2).is_ok());
         assert_eq!(shrunk(1024, 500), (1024 - 500 - 64 - 144) / 2);
-        // Nothing helps.
-        assert_eq!((shrunk(300, 0), shrunk(1024, 10_000)), (1024, 1024));
+        // Not below what is worth starting for.
+        assert_eq!((shrunk(300, 0), shrunk(1024, 10_000)), (16, 16));
+    }
+
+    #[test]
+    fn the_number_that_is_said_to_be_needed_is_accepted_and_one_less_is_not() {
+        for (configured, given) in [(0, None), (500, None), (0, Some(100)), (500, Some(1024))] {
+            let tried = |limit| {
+                let rpc = given.unwrap_or_else(|| rpc_connections(limit, configured, 1024, 2));
+                connections(limit, configured, rpc, 2).map_err(|error| error.to_string())
+            };
+            let told = tried(10).unwrap_err();
+            let (_, needed) = told.split_once("is 10, and ").unwrap();
+            let needed: u64 = needed.split(' ').next().unwrap().parse().unwrap();
+            assert!(tried(needed).is_ok(), "{configured} {given:?}: {told}");
+            assert!(tried(needed - 1).unwrap_err().contains(&format!("{needed} are needed")), "{told}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let limits = random_limits(&mut rng);
-        limits.check().expect("limits that fit together");
+        assert_eq!(limits.check(), [], "limits that fit together");
         let mut settings: Settings = rig::settings(limits.clone());
         let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
         settings.policies = match rng.random_range(0..3) {

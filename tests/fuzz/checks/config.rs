@@ -33,10 +33,13 @@ fn load(file: &str, env: &Environment, overrides: &[&str]) -> Result<Vec<Option<
     bounded(&root, 0);
     let mut settings = Settings::default();
     let told = |error: roadcast::config::ConfigError| error.to_string();
-    settings.add_file(&root, &Arc::new(PathBuf::from("fuzzed.yaml")), env).map_err(told)?;
-    settings.add_environment(env).map_err(told)?;
+    settings.add_file(&root, &Arc::new(PathBuf::from("fuzzed.yaml")), env);
+    settings.add_environment(env);
     for argument in overrides {
-        settings.add_override(argument, env).map_err(told)?;
+        settings.add_override(argument, env);
+    }
+    if let Some(problem) = settings.take_problems().into_iter().next() {
+        return Err(told(problem));
     }
     let mut values = Vec::new();
     for key in KEYS.iter().filter(|key| key.status == Status::Used && !key.path.contains('*')) {

@@ -1,0 +1,129 @@
+//! From settings to what runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::Origin;
+use super::reader::Reader;
+use super::schema::Value;
+use super::{Config, RpcListen, brokers, value};
+use crate::limits::Limits;
+use crate::logs::{Encoding, Level, LogConfig, Mode};
+use crate::policy::{Pattern, Policies};
+
+/// Where clients connect, and the key that says so.
+pub fn http_address(read: &Reader<'_>) -> (SocketAddr, &'static str) {
+    address(read, ["roadcast.http.address", "http.address"])
+}
+
+/// Where publishers connect, and the key that says so.
+pub fn rpc_address(read: &Reader<'_>) -> (RpcListen, &'static str) {
+    match read.first(["roadcast.rpc.listen", "rpc.listen"]) {
+        (Value::Rpc(listen), key) => (listen, key),
+        (other, key) => unreachable!("{key} is no address: {other:?}"),
+    }
+}
+
+fn address(read: &Reader<'_>, keys: [&'static str; 2]) -> (SocketAddr, &'static str) {
+    match read.first(keys) {
+        (Value::Address(address), key) => (address, key),
+        (other, key) => unreachable!("{key} is no address: {other:?}"),
+    }
+}
+
+/// An endpoint's address, if anyone wrote its section or Roadcast's own key for it.
+fn admin(read: &Reader<'_>, section: &str, keys: [&'static str; 2]) -> Option<(SocketAddr, &'static str)> {
+    let wanted = read.settings.has_section(section) || read.value(keys[0]).0.is_some();
+    wanted.then(|| address(read, keys))
+}
+
+/// What these settings mean. Where one is wrong, its default stands in.
+pub fn config(read: &Reader<'_>, file: Option<PathBuf>) -> Config {
+    let (http, http_key) = http_address(read);
+    let (rpc, rpc_key) = rpc_address(read);
+    let (brokers, default_broker) = brokers::read(read);
+    let shards = match read.number("roadcast.shards") {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => some,
+    };
+    Config {
+        file,
+        http,
+        http_key,
+        trusted_subnets: read.words("http.trusted_subnets", value::subnet),
+        path: read.text("websockets.path").unwrap_or_default(),
+        origins: read.words("websockets.allowed_origin", |word| Ok(word.to_owned())),
+        echo_path: read.text("roadcast.echo_path"),
+        demo: read.flag("roadcast.demo"),
+        rpc,
+        rpc_key,
+        rpc_mode: match read.value("roadcast.rpc.mode").0 {
+            Some(Value::Number(mode)) => Some(mode as u32),
+            _ => None,
+        },
+        metrics: admin(read, "metrics", ["roadcast.metrics.address", "metrics.address"]),
+        status: admin(read, "status", ["roadcast.status.address", "status.address"]),
+        unavailable_status: read.number("status.unavailable_status_code") as u16,
+        brokers,
+        default_broker,
+        shards,
+        pin: read.flag("roadcast.pin"),
+        shutdown_grace: read.duration("roadcast.shutdown_grace"),
+        policies: Policies {
+            skip: read.words("roadcast.overflow.skip", Pattern::parse),
+            disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse),
+        },
+        limits: Arc::new(limits(read)),
+        rpc_connections_given: read.origin("roadcast.limits.rpc_connections") != Origin::Default,
+        logs: logs(read),
+    }
+}
+
+fn limits(read: &Reader<'_>) -> Limits {
+    Limits {
+        connections: read.number("roadcast.limits.connections"),
+        connections_per_address: read.number("roadcast.limits.connections_per_address"),
+        handshakes_per_address: read.number("roadcast.limits.handshakes_per_address"),
+        message_bytes: read.number("roadcast.limits.message_bytes"),
+        topics_per_connection: read.number("roadcast.limits.topics_per_connection"),
+        topic_bytes: read.number("roadcast.limits.topic_bytes"),
+        topics: read.number("roadcast.limits.topics"),
+        publication_bytes: read.number("roadcast.limits.publication_bytes"),
+        outbox_bytes: read.number("roadcast.limits.outbox_bytes"),
+        outboxes_bytes: read.number("roadcast.limits.outboxes_bytes"),
+        log_bytes: read.number("roadcast.limits.log_bytes"),
+        lane_entries: read.number("roadcast.limits.lane_entries"),
+        lane_bytes: read.number("roadcast.limits.lane_bytes"),
+        socket_send_bytes: read.number("roadcast.limits.socket_send_bytes"),
+        rpc_connections: read.number("roadcast.limits.rpc_connections"),
+        rpc_frame_bytes: read.number("roadcast.limits.rpc_frame_bytes"),
+        rpc_async_bytes: read.number("roadcast.limits.rpc_async_bytes"),
+        rpc_timeout: read.duration("roadcast.limits.rpc_timeout"),
+        head_timeout: read.duration("roadcast.limits.head_timeout"),
+        close_timeout: read.duration("roadcast.limits.close_timeout"),
+        laggard_timeout: read.duration("roadcast.limits.laggard_timeout"),
+        ping_interval: read.duration("roadcast.ping_interval"),
+        pong_timeout: read.duration("roadcast.pong_timeout"),
+    }
+}
+
+fn logs(read: &Reader<'_>) -> LogConfig {
+    let mode = match read.text("logs.mode").as_deref() {
+        Some("production") => Mode::Production,
+        Some("raw") => Mode::Raw,
+        Some("none" | "off") => Mode::Off,
+        _ => Mode::Development,
+    };
+    let level = match read.text("logs.level").as_deref() {
+        Some("debug") => Level::Debug,
+        Some("warn" | "warning") => Level::Warn,
+        Some("error" | "dpanic" | "panic" | "fatal") => Level::Error,
+        _ => Level::Info,
+    };
+    let encoding = read.text("logs.encoding").map(|word| match word.as_str() {
+        "json" => Encoding::Json,
+        _ => Encoding::Console,
+    });
+    LogConfig { mode, level, encoding }
+}

@@ -1,0 +1,186 @@
+//! The places where settings are written, each added as a layer over those before: files, environment, `-o`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::environment::{self, Environment};
+use super::error::{ConfigError, Origin};
+use super::guards;
+use super::schema::{self, Found, Key, Status};
+use super::settings::{Settings, expected};
+use super::yaml::{Data, Node};
+
+/// Top-level keys that describe the file itself.
+const FILE_KEYS: [&str; 2] = ["version", "include"];
+
+impl Settings {
+    /// Adds a file's tree.
+    pub fn add_file(&mut self, root: &Node, path: &Arc<PathBuf>, env: &Environment) {
+        let at = |node: &Node| Origin::File { path: Arc::clone(path), line: node.line, column: node.column };
+        match &root.data {
+            Data::Null => {}
+            Data::Map(pairs) => {
+                let pairs = pairs.iter().filter(|(key, _)| !FILE_KEYS.contains(&key.text.as_str()));
+                for (key, value) in pairs {
+                    self.descend(&mut vec![key.text.clone()], (key.line, key.column), value, &at, env);
+                }
+            }
+            Data::Scalar(_) | Data::List(_) => {
+                let message = "a configuration holds sections, such as `http:` and `websockets:`".to_owned();
+                self.problems.push(ConfigError::Syntax { origin: at(root), message });
+            }
+        }
+    }
+
+    fn descend(
+        &mut self,
+        path: &mut Vec<String>,
+        (line, column): (usize, usize),
+        node: &Node,
+        at: &dyn Fn(&Node) -> Origin,
+        env: &Environment,
+    ) {
+        if let [section] = path.as_slice() {
+            self.sections.insert(section.to_ascii_lowercase());
+        }
+        match schema::find(path) {
+            Found::Key(key, spelled) if key.status == Status::Used => {
+                let text = |item: &Node| match &item.data {
+                    Data::Scalar(text) => Some(text.clone()),
+                    Data::Null => Some(String::new()),
+                    Data::List(_) | Data::Map(_) => None,
+                };
+                let (items, list) = match &node.data {
+                    Data::List(items) => (items.iter().map(text).collect::<Option<Vec<_>>>(), true),
+                    _ => (text(node).map(|word| vec![word]), false),
+                };
+                let Some(words) = items else {
+                    let problem = format!("holds a section or a nested list; expected {}", expected(key));
+                    return self.problems.push(ConfigError::value(&at(node), spelled.join("."), problem));
+                };
+                self.set(key, spelled, words, list, at(node), env);
+            }
+            Found::Key(key, _) => self.note_unused(key, node),
+            Found::Section { named } => {
+                if named {
+                    self.name(path.last().map(String::as_str).unwrap_or_default(), at(node));
+                }
+                match &node.data {
+                    Data::Null => {}
+                    Data::Map(pairs) => {
+                        for (key, value) in pairs {
+                            path.push(key.text.clone());
+                            self.descend(path, (key.line, key.column), value, at, env);
+                            path.pop();
+                        }
+                    }
+                    Data::Scalar(_) | Data::List(_) => {
+                        let problem = "is a section: it holds keys, not a value";
+                        self.problems.push(ConfigError::value(&at(node), path.join("."), problem));
+                    }
+                }
+            }
+            Found::Unknown => self.unknown(path, &at(&Node { line, column, data: Data::Null })),
+            Found::Elsewhere => self.elsewhere(path, &at(&Node { line, column, data: Data::Null })),
+        }
+    }
+
+    /// Adds the overrides among the variables of `env`.
+    pub fn add_environment(&mut self, env: &Environment) {
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix(environment::PREFIX) else { continue };
+            if environment::NEVER_OVERRIDES.contains(&name.as_str()) {
+                continue;
+            }
+            let origin = Origin::Environment(name.clone());
+            match self.overridden(rest) {
+                Some((key, path)) if key.status == Status::Used => {
+                    self.enter(&path, &origin);
+                    self.set(key, path, vec![value.clone()], false, origin, env);
+                }
+                Some((key, _)) => {
+                    self.unused.insert(key.path, key.status);
+                }
+                None => {
+                    let path: Vec<String> =
+                        rest.to_ascii_lowercase().splitn(2, '_').map(str::to_owned).collect();
+                    let section = path.first().map(String::as_str).unwrap_or_default();
+                    if path.len() == 2 && matches!(schema::find(&path[..1]), Found::Section { .. }) {
+                        self.unknown(&path, &origin);
+                    } else if let [_, key] = path.as_slice()
+                        && let Some(near) = guards::section(section)
+                        && guards::misspelt(&[near.to_owned(), key.clone()])
+                    {
+                        // Most variables are anybody's; this one was meant to keep people out.
+                        self.elsewhere(&path, &origin);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The key that a variable's name (without prefix) means. A name within it is one that was written already, or a
+    /// new one, in lower case.
+    fn overridden(&self, rest: &str) -> Option<(&'static Key, Vec<String>)> {
+        schema::KEYS.iter().find_map(|key| {
+            let below = key.status != Status::Used;
+            let fits = |spelled: &str, rest: &str| match rest.strip_prefix(spelled) {
+                Some("") => true,
+                Some(more) => below && more.starts_with('_'),
+                None => false,
+            };
+            let segments = |text: &str| text.split('.').map(str::to_owned).collect();
+            let Some((before, after)) = key.path.split_once('*') else {
+                return fits(&environment::spelled(key.path), rest).then(|| (key, segments(key.path)));
+            };
+            let inside = rest.strip_prefix(&environment::spelled(before))?;
+            let after = environment::spelled(after);
+            let written = self.names.iter().map(|(name, _)| name.as_str());
+            let known = written.into_iter().find(|name| {
+                inside.strip_prefix(&environment::spelled(name)).is_some_and(|rest| fits(&after, rest))
+            });
+            let new =
+                || inside.strip_suffix(&after).filter(|name| !name.is_empty()).map(str::to_ascii_lowercase);
+            let name = known.map(str::to_owned).or_else(new)?;
+            let path = key
+                .path
+                .split('.')
+                .map(|segment| if segment == "*" { name.clone() } else { segment.to_owned() });
+            Some((key, path.collect()))
+        })
+    }
+
+    /// Adds one `-o key=value`. Quotes around the value are taken off, as RoadRunner does.
+    pub fn add_override(&mut self, argument: &str, env: &Environment) {
+        let origin = Origin::Override;
+        let Some((key, value)) = argument.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+            let problem = "expected key=value, for example -o http.address=127.0.0.1:8080";
+            // What follows the key may be a secret.
+            let other = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-');
+            let key = argument.find(other).map_or(argument, |end| &argument[..end]);
+            return self.problems.push(ConfigError::value(&origin, key, problem));
+        };
+        let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+        match schema::find(&path) {
+            Found::Key(key, path) if key.status == Status::Used => {
+                self.enter(&path, &origin);
+                self.set(key, path, vec![unquoted(value.trim()).to_owned()], false, origin, env);
+            }
+            Found::Key(key, _) => {
+                self.unused.insert(key.path, key.status);
+            }
+            Found::Section { .. } => {
+                let problem = "is a section: name one of its keys";
+                self.problems.push(ConfigError::value(&origin, key, problem));
+            }
+            Found::Unknown => self.unknown(&path, &origin),
+            Found::Elsewhere => self.elsewhere(&path, &origin),
+        }
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    let quoted =
+        ['"', '\'', '`'].iter().find_map(|q| value.strip_prefix(*q).and_then(|rest| rest.strip_suffix(*q)));
+    quoted.unwrap_or(value)
+}

@@ -1,0 +1,130 @@
+//! Files, environment and `-o`, and which of them wins.
+
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn without_a_file_the_defaults_run() {
+    let (config, notices) = load_with(&[], &[], &[]).unwrap();
+    assert_eq!(config.file, None);
+    assert_eq!(config.http.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.rpc.to_string(), "tcp://127.0.0.1:6001");
+    assert_eq!(
+        (config.path.as_str(), config.origins.join(",").as_str(), config.echo_path.as_ref()),
+        ("/ws", "*", None)
+    );
+    assert_eq!((names(&config), config.default_broker), (vec!["default"], 0));
+    assert_eq!(config.shards, std::thread::available_parallelism().unwrap().get());
+    assert!(config.pin && !config.demo);
+    assert_eq!(config.shutdown_grace, Duration::from_secs(30));
+    assert_eq!(config.logs, LogConfig::default());
+    assert_eq!(notices, []);
+}
+
+#[test]
+fn overrides_win_over_the_environment_and_that_over_the_file() {
+    let file = [(
+        ".rr.yaml",
+        "http: { address: \"127.0.0.1:1\" }\nwebsockets: { path: \"${P:-/p}\", allowed_origin: \"${O:-*}\" }\nlogs: { level: \"${L}\" }",
+    )];
+    let port = |env: &[_], overrides: &[_]| load_with(&file, env, overrides).unwrap().0.http.port();
+    assert_eq!(port(&[], &[]), 1);
+    assert_eq!(port(&[("RR_HTTP_ADDRESS", "127.0.0.1:2")], &[]), 2);
+    assert_eq!(port(&[("RR_HTTP_ADDRESS", "127.0.0.1:2")], &["http.address=127.0.0.1:3"]), 3);
+    assert_eq!(port(&[], &["http.address=127.0.0.1:3", "HTTP.Address='127.0.0.1:${PORT:-4}'"]), 4);
+    // A wrong value that is overridden does no harm.
+    let wrong = [(".rr.yaml", "http: { address: nonsense }")];
+    assert!(load_with(&wrong, &[], &["http.address=:1"]).is_ok());
+
+    let (config, notices) = load_with(&file, &[("P", "/q")], &[]).unwrap();
+    assert_eq!(config.path, "/q");
+    assert!(
+        notices.iter().any(|notice| notice.warning && notice.text.contains("logs.level: ${L} is not set")),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn variables_override_keys_with_underscores_and_brokers() {
+    let file = [(".rr.yaml", "broadcast: { my-bus: { driver: \"${D}\" } }\nwebsockets: { broker: my-bus }")];
+    let env = [
+        ("RR_WEBSOCKETS_ALLOWED_ORIGIN", "https://a"),
+        ("RR_BROADCAST_MY_BUS_DRIVER", "memory"),
+        ("RR_BROADCAST_NEW_DRIVER", "memory"),
+        ("RR_ROADCAST_LIMITS_OUTBOX_BYTES", "3MiB"),
+        ("RR_ROADCAST_HTTP_ADDRESS", "127.0.0.1:9"),
+        ("RR_HTTP_POOL_NUM_WORKERS", "4"),
+        ("D", "memory"),
+    ];
+    let (config, notices) = load_with(&file, &env, &[]).unwrap();
+    assert_eq!(config.origins, ["https://a"]);
+    assert_eq!(names(&config), ["my-bus", "new"]);
+    assert_eq!(config.limits.outbox_bytes, 3 << 20);
+    assert_eq!((config.http.port(), config.http_key), (9, "roadcast.http.address"));
+    assert_eq!(notices, [Notice::info("RoadRunner's own, without effect here: http.pool")]);
+}
+
+#[test]
+fn a_bad_override_names_where_it_was_given() {
+    let error = |env: &[_], overrides: &[_]| load_with(&[], env, overrides).unwrap_err();
+    let text = error(&[("RR_LOGS_LEVEL", "loud")], &[]);
+    assert!(
+        text.starts_with("environment variable RR_LOGS_LEVEL: logs.level: \"loud\" is not known"),
+        "{text}"
+    );
+    assert!(error(&[], &["logs.level=loud"]).starts_with("-o: logs.level: \"loud\""));
+    assert!(error(&[], &["logs.level"]).contains("expected key=value"));
+    assert!(error(&[], &["logs=x"]).contains("is a section"));
+}
+
+#[test]
+fn included_files_are_read_and_win() {
+    let files = [
+        (".rr.yaml", "version: \"3\"\ninclude: [\"more.yaml\"]\nwebsockets: { path: /a, allowed_origin: x }"),
+        ("more.yaml", "version: \"3\"\nwebsockets: { path: /b }\nserver: { command: php }"),
+    ];
+    let error = load_with(&files, &[], &[]).unwrap_err();
+    assert!(error.starts_with("more.yaml:3:20: server.command"), "{error}");
+    let (config, _) = load_with(&files, &[], &["roadcast.access=open"]).unwrap();
+    assert_eq!((config.path.as_str(), config.origins.join(",").as_str()), ("/b", "x"));
+    let error = load_with(&files[..1], &[], &[]).unwrap_err();
+    assert!(error.starts_with(".rr.yaml:2:11: include: more.yaml does not exist"), "{error}");
+    // RoadRunner takes one name as well.
+    let one = [(".rr.yaml", "include: more.yaml"), ("more.yaml", "websockets: { path: /b }")];
+    assert_eq!(load_with(&one, &[], &[]).unwrap().0.path, "/b");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let options = LoadOptions { path: Some("none.yaml".into()), ..LoadOptions::default() };
+    let error = Config::load(&options).unwrap_err().to_string();
+    assert!(error.starts_with("configuration file none.yaml: does not exist"), "{error}");
+}
+
+#[test]
+fn a_file_in_the_other_spelling_is_read_where_there_is_no_rr_yaml() {
+    let other = (".rr.yml", "websockets: { path: /b }");
+    let (config, notices) = load_with(&[other], &[], &[]).unwrap();
+    assert_eq!((config.file.as_deref(), config.path.as_str()), (Some(Path::new(".rr.yml")), "/b"));
+    assert_eq!(notices, []);
+    let (config, notices) = load_with(&[other, (".rr.yaml", "")], &[], &[]).unwrap();
+    assert_eq!(config.file.as_deref(), Some(Path::new(".rr.yaml")));
+    let told = ".rr.yml is not read, since .rr.yaml is there; name the one you mean with -c";
+    assert_eq!(notices, [Notice::warning(told)]);
+}
+
+#[test]
+fn origins_are_one_or_a_list() {
+    let origins = |file: &str| config(file).origins;
+    for file in [
+        "websockets: { allowed_origin: [\"https://a.site\", \"https://*.b.site\"] }",
+        "websockets:\n  allowed_origin:\n  - https://a.site\n  - \"\"\n  - https://*.b.site\n",
+        "websockets: { allowed_origin: \"https://a.site, https://*.b.site\" }",
+    ] {
+        assert_eq!(origins(file), ["https://a.site", "https://*.b.site"], "{file}");
+    }
+    let env = [("RR_WEBSOCKETS_ALLOWED_ORIGIN", "https://a.site,https://b.site")];
+    assert_eq!(load_with(&[], &env, &[]).unwrap().0.origins, ["https://a.site", "https://b.site"]);
+    assert_eq!(origins("websockets: { allowed_origin: \"\" }"), ["*"]);
+}

@@ -1,0 +1,288 @@
+//! What is wrong is told with its place and a way out, and never with a secret.
+
+use super::*;
+
+#[test]
+fn unknown_keys_are_reported_with_the_nearest_known_one() {
+    let text = notices("http:\n  adress: x\nbroadcats: {}\n");
+    assert_eq!(
+        text.replace(&std::env::temp_dir().display().to_string(), "")
+            .lines()
+            .map(|l| l.split_once(".rr.yaml").unwrap().1)
+            .collect::<Vec<_>>(),
+        [
+            ":2:3: http.adress: no such key; did you mean http.address?",
+            ":3:1: broadcats: no section that is read; did you mean broadcast?"
+        ]
+    );
+    let (_, notices) = load_with(&[], &[("RR_HTTP_ADRESS", "x")], &[]).unwrap();
+    let text: Vec<_> = notices.iter().map(|notice| notice.text.as_str()).collect();
+    assert_eq!(
+        text,
+        ["environment variable RR_HTTP_ADRESS: http.adress: no such key; did you mean http.address?"]
+    );
+}
+
+#[test]
+fn an_unknown_key_given_with_an_override_is_an_error() {
+    let error = |text: &str| load_with(&[], &[], &[text]).unwrap_err();
+    assert_eq!(error("rpc.listn=x"), "-o: rpc.listn: no such key; did you mean rpc.listen?");
+    assert_eq!(error("htpp.address=x"), "-o: htpp: no section that is read; did you mean http?");
+    assert_eq!(error("demo=true"), "-o: demo: no section that is read");
+    assert!(load_with(&[], &[], &["jobs.num_pollers=1", "http.pool.num_workers=1"]).is_ok());
+}
+
+#[test]
+fn a_typo_in_what_keeps_people_out_is_an_error() {
+    for (file, expected) in [
+        (
+            "websockets: { allowed_origins: x }",
+            "websockets.allowed_origins: no such key; did you mean websockets.allowed_origin?",
+        ),
+        ("websockets: { allowedOrigin: x }", "websockets.allowedOrigin: no such key"),
+        ("server: { comand: php }", "server.comand: no such key; did you mean server.command?"),
+        ("websocket: {}", "websocket: no section that is read; did you mean websockets?"),
+        ("webocket: {}", "webocket: no section that is read; did you mean websockets?"),
+        ("Servers: {}", "Servers: no section that is read; did you mean server?"),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.starts_with(".rr.yaml:1:") && error.contains(expected), "{file}: {error}");
+    }
+    for name in ["RR_WEBSOCKETS_ALOWED_ORIGIN", "RR_WEBSOCKET_ALLOWED_ORIGIN", "RR_SERVER_COMAND"] {
+        let error = load_with(&[], &[(name, "x")], &[]).unwrap_err();
+        assert!(error.starts_with(&format!("environment variable {name}: ")), "{error}");
+    }
+    // Others are for somebody else, or far from anything.
+    assert!(load("websockets: { origin: x }\nservice: {}\n").is_ok());
+    assert!(load_with(&[], &[("RR_SERVERS_LIST", "x")], &[]).is_ok());
+}
+
+#[test]
+fn an_unset_variable_opens_nothing() {
+    for (file, key) in [
+        ("websockets: { allowed_origin: \"${O}\" }", "websockets.allowed_origin"),
+        ("websockets: { allowed_origin: \"https://${O}\" }", "websockets.allowed_origin"),
+        ("websockets: {}\nserver: { command: \"${O}\" }", "server.command"),
+        ("websockets: {}\nserver: { command: [php, \"${O}\"] }", "server.command"),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.contains(&format!("{key}: ${{O}} is not set")), "{file}: {error}");
+        let files = [(".rr.yaml", file)];
+        assert!(load_with(&files, &[("O", "")], &[]).is_err(), "{file}");
+        assert!(load_with(&files, &[("O", "https://a")], &["roadcast.access=open"]).is_ok(), "{file}");
+        // What is overridden does no harm.
+        let overridden = ["roadcast.access=open".to_owned(), format!("{key}=https://a")];
+        let overridden = overridden.each_ref().map(String::as_str);
+        assert!(load_with(&files, &[], &overridden).is_ok(), "{file}");
+    }
+    assert_eq!(config("websockets: { allowed_origin: \"${O:-}\" }").origins, ["*"]);
+}
+
+#[test]
+fn an_unknown_key_of_our_own_section_is_an_error() {
+    let error = load("roadcast:\n  limits:\n    outbox_byte: 1\n").unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:3:5: roadcast.limits.outbox_byte: no such key; did you mean roadcast.limits.outbox_bytes?"
+    );
+    assert!(load_with(&[], &[("RR_ROADCAST_SHARD", "1")], &[]).is_err());
+    assert!(load_with(&[], &[], &["roadcast.shard=1"]).is_err());
+}
+
+#[test]
+fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
+    for (file, expected) in [
+        (
+            "http:\n  address: 8080\n",
+            ".rr.yaml:2:12: http.address: \"8080\" is a port without a host; write host:port",
+        ),
+        (
+            "rpc: { listen: \":6001\" }",
+            ".rr.yaml:1:16: rpc.listen: \":6001\" is not understood; write tcp://",
+        ),
+        (
+            "websockets: { path: ws }",
+            ".rr.yaml:1:21: websockets.path: \"ws\" is not a path: it does not start with `/`",
+        ),
+        ("logs: { mode: loud }", ".rr.yaml:1:15: logs.mode: \"loud\" is not known; allowed: development"),
+        ("roadcast: { shards: -1 }", ".rr.yaml:1:21: roadcast.shards: \"-1\" is not a whole number"),
+        ("roadcast: { shards: [1] }", ".rr.yaml:1:21: roadcast.shards: holds a list; expected one value"),
+        ("roadcast: { pin: maybe }", ".rr.yaml:1:18: roadcast.pin: \"maybe\" is neither `true` nor `false`"),
+        (
+            "roadcast: { ping_interval: 1w }",
+            ".rr.yaml:1:28: roadcast.ping_interval: \"1w\" is not a duration",
+        ),
+        ("http: 8080", ".rr.yaml:1:7: http: is a section"),
+        ("http: { address: { a: b } }", ".rr.yaml:1:18: http.address: holds a section"),
+        ("- http", ".rr.yaml:1:1: a configuration holds sections"),
+        ("http: [", ".rr.yaml:"),
+        (
+            "roadcast: { limits: { outbox_bytes: 16MiB } }",
+            ".rr.yaml:1:37: roadcast.limits.outbox_bytes: 16MiB exceeds roadcast.limits.lane_bytes (8MiB): a lane must",
+        ),
+        (
+            "roadcast: { limits: { lane_bytes: 1MiB } }",
+            ".rr.yaml:1:35: roadcast.limits.lane_bytes: 1MiB is below roadcast.limits.outbox_bytes (2MiB): a lane must",
+        ),
+        ("roadcast: { echo_path: /ws }", ".rr.yaml:1:24: roadcast.echo_path: /ws is websockets.path as well"),
+        (
+            "rpc: { listen: \"tcp://127.0.0.1:8080\" }",
+            ".rr.yaml:1:16: rpc.listen: http.address and rpc.listen are the same address (127.0.0.1:8080); give one",
+        ),
+        (
+            "websockets: { allowed_origin: [] }",
+            ".rr.yaml:1:31: websockets.allowed_origin: is an empty list; write \"*\"",
+        ),
+        (
+            "websockets: { allowed_origin: ['', ''] }",
+            ".rr.yaml:1:31: websockets.allowed_origin: is an empty list",
+        ),
+        (
+            "roadcast: { limit: { connections: 5 } }",
+            ".rr.yaml:1:13: roadcast.limit: no such key; did you mean roadcast.limits?",
+        ),
+        ("include: { a: b }", ".rr.yaml:1:10: include: holds a section; write a list of files"),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.starts_with(expected), "{file}: {error}");
+    }
+}
+
+#[test]
+fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all() {
+    let env = [("SECRET", "hunter2"), ("RR_REDIS_PASSWORD", "hunter2"), ("RR_REDIS_PASWORD", "hunter2")];
+    let redis = "redis: { addrs: [a:1], username: hunter2, password: hunter2, pasword: hunter2, sentinel_password: \"${SECRET}\" }\n\
+                 broadcast: { bus: { driver: memory, config: { password: hunter2 } } }\nkv: { hunter: { password: hunter2 } }\n";
+    let (config, notices) = load_with(&[(".rr.yaml", redis)], &env, &["redis.password=hunter2"]).unwrap();
+    let told = format!("{}\n{notices:?}", config.summary());
+    assert!(told.contains("redis.pasword: no such key; did you mean redis.password?"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    for (file, overrides) in [
+        ("http: { address: \"${SECRET}\" }", &[][..]),
+        ("http: { address: \"a b:${SECRET}\" }", &[]),
+        ("rpc: { listen: \"tcp://${SECRET}\" }", &[]),
+        ("rpc: { listen: \"${SECRET}\" }", &[]),
+        ("websockets: { path: \"${SECRET}\" }", &[]),
+        ("roadcast: { shards: \"${SECRET}\" }", &[]),
+        ("roadcast: { limits: { rpc_timeout: \"${SECRET}\" } }", &[]),
+        ("logs: { mode: \"${SECRET}\" }", &[]),
+        ("http: { trusted_subnets: [\"${SECRET}\"] }", &[]),
+        ("roadcast: { overflow: { skip: [\"*${SECRET}\"] } }", &[]),
+        ("broadcast: { a: { driver: \"${SECRET}\" } }", &[]),
+        ("websockets: { broker: \"${SECRET}\" }", &[]),
+        ("", &["logs.mode=${SECRET}"]),
+        ("", &["redis.password hunter2"]),
+        ("", &["redis.password:hunter2"]),
+        ("", &["=hunter2"]),
+        ("", &["redis.pasword=hunter2"]),
+        ("", &["redis=hunter2"]),
+        ("redis: hunter2", &[]),
+        ("redis: { password: \"hunter2 }", &[]),
+        ("redis:\n  password: hunter2\n hunter: x", &[]),
+        ("redis: { password: 'a', password: 'hunter2' }", &[]),
+        ("redis: { password: *hunter2 }", &[]),
+        ("redis: { password: !hunter2", &[]),
+    ] {
+        let error = load_with(&[(".rr.yaml", file)], &env[..1], overrides).unwrap_err();
+        assert!(!error.contains("hunter2"), "{file} {overrides:?}: {error}");
+    }
+    let error = load_with(&[(".rr.yaml", "http: { address: \"${SECRET}\" }")], &env[..1], &[]).unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:1:18: http.address: \"${SECRET}\" has no port; write host:port, for example 127.0.0.1:8080 or :8080"
+    );
+}
+
+/// Every kind of mistake, two of some.
+const MISTAKEN: &str = r#"
+http: { address: 8080 }
+htpp: {}
+websockets: { path: "/wüst", broker: main, allowed_origin: "${ORIGINS}" }
+broadcast: { main: { driver: redis }, other: { driver: rabbit }, third: {} }
+server: { command: php worker.php }
+include: [nope.yaml, bad.yaml]
+logs: { level: loud }
+roadcast:
+  limit: { connections: 5 }
+  limits: { lane_bytes: 1MiB, topics: many, publication_bytes: 1MiB }
+  shards: [1, 2]
+  overflow: { skip: ["a*b", "*", "c*d"] }
+"#;
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
+    let files = [(".rr.yaml", MISTAKEN), ("bad.yaml", "rpc: [")];
+    let env = [("RR_LOGS_ENCODING", "morse"), ("RR_ROADCAST_SHARD", "1")];
+    let told = load_with(&files, &env, &["roadcast.pin=maybe", "rpc.listn=x", "nonsense"]).unwrap_err();
+    let told: Vec<&str> = told.lines().collect();
+    let expected = [
+        ".rr.yaml:2:18: http.address: \"8080\" is a port without a host",
+        ".rr.yaml:4:21: websockets.path: \"/wüst\" is not a path: it has a character that is not ASCII",
+        ".rr.yaml:4:60: websockets.allowed_origin: ${ORIGINS} is not set",
+        ".rr.yaml:5:30: broadcast.main.driver: driver \"redis\" is not served yet",
+        ".rr.yaml:5:56: broadcast.other.driver: \"rabbit\" is no known driver",
+        ".rr.yaml:5:73: broadcast.third: has no driver",
+        ".rr.yaml:7:11: include: ",
+        ".rr.yaml:8:16: logs.level: \"loud\" is not known",
+        ".rr.yaml:10:3: roadcast.limit: no such key",
+        ".rr.yaml:11:39: roadcast.limits.topics: \"many\" is not a whole number",
+        ".rr.yaml:12:11: roadcast.shards: holds a list; expected one value",
+        ".rr.yaml:13:21: roadcast.overflow.skip: \"a*b\"",
+        ".rr.yaml:13:21: roadcast.overflow.skip: \"c*d\"",
+        "bad.yaml:",
+        "environment variable RR_LOGS_ENCODING: logs.encoding: \"morse\" is not known",
+        "environment variable RR_ROADCAST_SHARD: roadcast.shard: no such key",
+        "-o: rpc.listn: no such key; did you mean rpc.listen?",
+        "-o: nonsense: expected key=value",
+        "-o: roadcast.pin: \"maybe\" is neither",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (line, begin) in told.iter().zip(expected) {
+        assert!(line.starts_with(begin), "{begin}\n{told:#?}");
+    }
+    // Once the files can be read, also what does not fit together.
+    let whole = MISTAKEN.replace("include: [nope.yaml, bad.yaml]", "include: []");
+    let told = load(&whole).unwrap_err();
+    for part in ["6:20: server.command: with the section", "11:25: roadcast.limits.lane_bytes: 1MiB is below"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    // What stands in for something wrong is blamed for nothing.
+    let told = load("http: { address: x }\nrpc: { listen: \"tcp://127.0.0.1:8080\" }").unwrap_err();
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn an_address_or_a_permission_without_its_variable_is_an_error() {
+    for (file, place) in [
+        ("rpc: { listen: \"tcp://${NOPE}:16001\" }", "1:16: rpc.listen"),
+        ("http: { address: \"${NOPE}:8080\" }", "1:18: http.address"),
+        ("metrics: { address: \"${NOPE}:1\" }", "1:21: metrics.address"),
+        ("status: { address: \"${NOPE}:1\" }", "1:20: status.address"),
+        ("roadcast: { http: { address: \"${NOPE}:1\" } }", "1:30: roadcast.http.address"),
+        ("roadcast: { rpc: { listen: \"tcp://${NOPE}:1\" } }", "1:28: roadcast.rpc.listen"),
+        ("roadcast: { metrics: { address: \"${NOPE}:1\" } }", "1:33: roadcast.metrics.address"),
+        ("roadcast: { status: { address: \"${NOPE}\" } }", "1:32: roadcast.status.address"),
+        ("roadcast: { rpc: { listen: unix:///a, mode: \"${NOPE}\" } }", "1:45: roadcast.rpc.mode"),
+    ] {
+        let expected =
+            format!(".rr.yaml:{place}: ${{NOPE}} is not set, or empty, and this key decides who gets in");
+        for env in [&[][..], &[("NOPE", "")]] {
+            let error = load_with(&[(".rr.yaml", file)], env, &[]).unwrap_err();
+            assert!(error.starts_with(&expected) && error.lines().count() == 1, "{file}: {error}");
+        }
+    }
+    for key in ["http.address", "rpc.listen"] {
+        let error = load_with(&[], &[], &[&format!("{key}=tcp://${{NOPE}}:1")]).unwrap_err();
+        assert!(error.starts_with(&format!("-o: {key}: ${{NOPE}} is not set")), "{error}");
+    }
+    // What another key has the place of does no harm.
+    let shadowed = "http: { address: \"${NOPE}:1\" }\nroadcast: { http: { address: \"127.0.0.1:1\" } }";
+    assert!(load(shadowed).is_ok());
+    assert_eq!(config("http: { address: \"${NOPE:-127.0.0.1}:1\" }").http.to_string(), "127.0.0.1:1");
+    assert!(
+        addresses("rpc: { listen: \"tcp://${NOPE}:1\" }", &[], &[])
+            .unwrap_err()
+            .contains("${NOPE} is not set")
+    );
+}

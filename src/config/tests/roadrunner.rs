@@ -1,0 +1,87 @@
+//! An existing RoadRunner configuration, as it is.
+
+use std::path::Path;
+
+use super::*;
+use crate::logs::{Level, Mode};
+
+/// RoadRunner's own sample configuration, in short.
+const ROADRUNNER: &str = r#"
+version: "2.7"
+rpc:        { listen: "tcp://127.0.0.1:6002" }
+http:
+  address: "127.0.0.1:8081"
+  middleware: ["websockets"]
+  pool: { num_workers: 2 }
+  trusted_subnets: ["10.0.0.0/8"]
+server:     { command: "php worker.php", relay: pipes, env: [], relay_timeout: 60s }
+websockets: { broker: main, allowed_origin: "https://*my.site", path: "/live", pool: { num_workers: 2 } }
+broadcast:
+  main:     { driver: memory, config: {} }
+  other:    { driver: memory }
+redis:      { addrs: ["localhost:6379"], db: 0 }
+logs:       { mode: production, level: error, channels: { http: { mode: off } } }
+metrics:    { address: "localhost:2112" }
+jobs:       { num_pollers: 1 }
+kv:         {}
+roadcast:   { access: open }
+"#;
+
+#[test]
+fn a_roadrunner_file_is_read_as_it_is() {
+    let config = config(ROADRUNNER);
+    assert_eq!(config.file.as_deref(), Some(Path::new(".rr.yaml")));
+    assert_eq!((config.http.to_string().as_str(), config.http_key), ("127.0.0.1:8081", "http.address"));
+    assert_eq!((config.rpc.to_string().as_str(), config.rpc_key), ("tcp://127.0.0.1:6002", "rpc.listen"));
+    assert_eq!((config.path.as_str(), config.origins.join(",").as_str()), ("/live", "https://*my.site"));
+    assert_eq!((names(&config), config.default_broker), (vec!["main", "other"], 0));
+    assert_eq!(config.logs, LogConfig { mode: Mode::Production, level: Level::Error, encoding: None });
+}
+
+#[test]
+fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() {
+    assert_eq!(
+        notices(ROADRUNNER),
+        "note: known, not used yet: redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
+         note: RoadRunner's own, without effect here: http.middleware, http.pool, logs.channels\n\
+         note: sections of other plugins, ignored: jobs, kv\n"
+    );
+}
+
+#[test]
+fn tls_that_clients_would_lose_is_a_warning() {
+    let text = notices("http: { ssl: { address: \":443\", cert: a, key: b } }");
+    assert!(text.starts_with("warning: http.ssl: Roadcast does not serve TLS"), "{text}");
+}
+
+#[test]
+fn workers_that_would_have_guarded_access_are_not_skipped_in_silence() {
+    let guarded = "server: { command: php worker.php }\nwebsockets: {}\n";
+    let error = load(guarded).unwrap_err();
+    assert!(error.starts_with(".rr.yaml:1:20: server.command: "), "{error}");
+    assert!(error.contains("does not run workers yet") && error.contains("roadcast.access: open"), "{error}");
+    assert!(load(&format!("{guarded}roadcast: {{ access: open }}")).is_ok());
+    assert!(load("server: { command: php worker.php }\nhttp: {}\n").is_ok());
+    assert!(load("server: { command: \"\" }\nwebsockets: {}\n").is_ok());
+    assert!(load("server: { command: [php, worker.php] }\nwebsockets: {}\n").is_err());
+    // However the section came to be.
+    let server = [(".rr.yaml", "server: { command: php worker.php }")];
+    assert!(load_with(&server, &[("RR_WEBSOCKETS_PATH", "/x")], &[]).is_err());
+    assert!(load_with(&server, &[], &["WebSockets.path=/x"]).is_err());
+    assert!(load_with(&[(".rr.yaml", "WebSockets:\n")], &[("RR_SERVER_COMMAND", "php")], &[]).is_err());
+    assert!(load("server: { command: a }\nwebsockets: {}\nroadcast: { access: closed }").is_err());
+}
+
+#[test]
+fn what_roadrunner_sets_for_its_workers_overrides_nothing() {
+    let env = [
+        ("RR_RPC", "tcp://127.0.0.1:9"),
+        ("RR_MODE", "http"),
+        ("RR_RELAY", "pipes"),
+        ("RR_VERSION", "2"),
+        ("RR_BROADCAST_PATH", "/x"),
+        ("RR_HTTP", "true"),
+        ("RR_SOMETHING_ELSE", "x"),
+    ];
+    assert_eq!(load_with(&[], &env, &[]).unwrap(), load_with(&[], &[], &[]).unwrap());
+}
