@@ -9,6 +9,7 @@
 //!   producer pushes, fences, then loads *asleep*. Whichever fence comes first, one of the two sees the other.
 //! - **A producer that met a full lane is woken**, by the same protocol with *wants room*.
 //! - Entries come out in the order they went in.
+//! - **A consumer learns that its producer has gone**, by the first protocol; what was pushed before is still there.
 //!
 //! Deliberately absent: blocking, growing, many producers.
 
@@ -94,6 +95,7 @@ struct Shared {
     /// Entries taken out so far.
     taken_entries: AtomicU64,
     wants_room: AtomicBool,
+    producer_gone: AtomicBool,
     pushed: Pushed,
 }
 
@@ -222,6 +224,13 @@ impl<T> Sender<T> {
     }
 }
 
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.producer_gone.store(true, Ordering::Release);
+        self.consumer.wake();
+    }
+}
+
 impl<T> Receiver<T> {
     /// Takes the oldest entry. Its room is free again at once.
     pub fn pop(&mut self) -> Option<T> {
@@ -243,6 +252,11 @@ impl<T> Receiver<T> {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether the other end is gone. Ask before looking for entries: those of before may still be there.
+    pub fn is_abandoned(&self) -> bool {
+        self.shared.producer_gone.load(Ordering::Acquire)
     }
 }
 
@@ -330,6 +344,19 @@ mod tests {
         sender.wake();
         assert!(wakes(&consumer));
         assert!(!wakes(&consumer), "one wake a sleep");
+    }
+
+    #[test]
+    fn a_consumer_is_woken_when_its_producer_goes_and_takes_what_it_left() {
+        let (consumer, producer) = (Wake::new().unwrap(), Wake::new().unwrap());
+        let (mut sender, mut receiver) = lane(4, 10, consumer.clone(), producer);
+        sender.push(1, 7).unwrap();
+        consumer.fall_asleep();
+        assert!(!receiver.is_abandoned());
+        drop(sender);
+        assert!(wakes(&consumer));
+        assert!(receiver.is_abandoned());
+        assert_eq!((receiver.pop(), receiver.pop()), (Some(7), None));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::ending::Ending;
 use crate::lane::{self, Receiver, Sender, Wake};
 use crate::limits::Limits;
 
@@ -83,6 +84,8 @@ pub struct HubEnd {
     pub up: Vec<Receiver<Up>>,
     /// Wakes the hub.
     pub wake: Arc<Wake>,
+    /// When shutting down began, for all threads.
+    pub ending: Arc<Ending>,
 }
 
 /// One shard's ends of its two lanes.
@@ -94,6 +97,8 @@ pub struct ShardEnd {
     pub up: Sender<Up>,
     /// Wakes the shard.
     pub wake: Arc<Wake>,
+    /// When shutting down began, for all threads.
+    pub ending: Arc<Ending>,
 }
 
 /// Entries of an up lane. What does not fit waits in the shard, one question a topic at most.
@@ -101,9 +106,13 @@ const UP_ENTRIES: usize = 1024;
 
 /// Builds the lanes between one hub and `shards` shards.
 pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>)> {
-    let hub_wake = Wake::new()?;
-    let mut hub =
-        HubEnd { down: Vec::with_capacity(shards), up: Vec::with_capacity(shards), wake: hub_wake.clone() };
+    let (hub_wake, ending) = (Wake::new()?, Arc::new(Ending::default()));
+    let mut hub = HubEnd {
+        down: Vec::with_capacity(shards),
+        up: Vec::with_capacity(shards),
+        wake: hub_wake.clone(),
+        ending: ending.clone(),
+    };
     let mut ends = Vec::with_capacity(shards);
     for _ in 0..shards {
         let wake = Wake::new()?;
@@ -113,7 +122,7 @@ pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>
         let (up_send, up_receive) = lane::lane(UP_ENTRIES, u64::MAX, hub_wake.clone(), wake.clone());
         hub.down.push(down_send);
         hub.up.push(up_receive);
-        ends.push(ShardEnd { down: down_receive, up: up_send, wake });
+        ends.push(ShardEnd { down: down_receive, up: up_send, wake, ending: ending.clone() });
     }
     Ok((hub, ends))
 }

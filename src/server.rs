@@ -5,13 +5,10 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -27,12 +24,17 @@ use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
 use crate::ring::{EventLoop, LoopCounters, give_back_what_is_freed};
 use crate::shard::{ConnectionBudget, Dropped, Page, Settings, Shard, ShardCounters};
+use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
+use crate::threads::{Fault, Threads};
 use crate::ws::origin::OriginRule;
 use crate::ws::upgrade::Rules;
 
 /// Part of the grace that is kept for the end itself, after the last connection has been told to go.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
+
+/// Beyond the grace, a thread that has not ended is ended with the process.
+const WATCHDOG: Duration = Duration::from_secs(1);
 
 /// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over. `log` is
 /// where the process's logs go, to be flushed where the process ends.
@@ -41,7 +43,10 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key, config.rpc_mode)?;
-    let socket_file = SocketFile::of(&config.rpc);
+    let socket_file = match &config.rpc {
+        RpcListen::Unix(path) => SocketFile::of(path),
+        RpcListen::Tcp(_) => None,
+    };
     let admin = admin_listeners(config)?;
     let bound = |endpoint: fn(&Endpoint) -> bool| {
         let listener = admin.iter().find(|(_, of)| endpoint(of));
@@ -69,14 +74,20 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
         start_admin(admin, sources(config, &counters, &hub_end, &progress, log))?;
     }
     let settings = Arc::new(shard_settings(config, &summary));
-    let mut threads = start_shards(config, &settings, &counters, listeners, shard_ends, log)?;
+    let mut threads = Threads::default();
+    start_shards(&mut threads, config, &settings, &counters, listeners, shard_ends, log)?;
     let shutdown = ShutdownHandle::new(&hub_end);
-    threads.push(start_hub(config, rpc, hub_end, &counters, &shutdown, log)?);
+    start_hub(&mut threads, config, rpc, hub_end, &counters, log)?;
 
     let signals_end = signals.handle();
     let watching = {
         let (counters, progress, log) = (counters.clone(), progress.clone(), log.clone());
-        std::thread::spawn(move || watch_signals(&mut signals, &shutdown, &progress, &counters, &log))
+        let beginning = threads.beginning();
+        let begin = move |now| {
+            beginning.say(now);
+            shutdown.begin(now);
+        };
+        std::thread::spawn(move || watch_signals(&mut signals, begin, &progress, &counters, &log))
     };
     progress.serving();
     // Nobody may be listening to what is said here; that is no reason not to serve.
@@ -84,17 +95,25 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     stdout.push(format!("{summary}\nready\n"));
     tell_supervisor(NotifyState::Ready);
 
-    for thread in threads {
+    let ended = threads.join(config.shutdown_grace + WATCHDOG, Instant::now);
+    if let Some(file) = socket_file {
+        file.remove();
+    }
+    match ended {
+        Ok(()) => {}
         // A panic has ended the process already, or left its message on stderr.
-        if thread.join().is_err() {
+        Err(Fault::Panicked(_)) => end(1, log),
+        Err(Fault::Overdue(threads)) => {
+            let threads = threads.join(", ");
+            tracing::error!(
+                threads,
+                "still running 1 s after roadcast.shutdown_grace: the server ends without them"
+            );
             end(1, log);
         }
     }
     signals_end.close();
     let _ = watching.join();
-    if let Some(file) = socket_file {
-        file.remove();
-    }
     counters.log("at the end");
     stdout.flush();
     log.flush();
@@ -135,13 +154,14 @@ fn default_broker(config: &Config) -> BrokerId {
 
 /// Starts a thread for each shard and waits until each has its ring: rings are made on their own thread.
 fn start_shards(
+    threads: &mut Threads,
     config: &Config,
     settings: &Arc<Settings>,
     counters: &Counters,
     listeners: Vec<TcpListener>,
     ends: Vec<ShardEnd>,
     log: &Outlet,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
+) -> Result<(), StartError> {
     let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
     let sources = SourceLimits::new(
         config.limits.connections_per_address,
@@ -151,7 +171,6 @@ fn start_shards(
     let sources = sources.map(Arc::new);
     let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
     let (started, starts) = mpsc::channel();
-    let mut threads = Vec::with_capacity(config.shards);
     for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
         let (sources, log) = (sources.clone(), log.clone());
@@ -173,24 +192,23 @@ fn start_shards(
                 fail(&format!("shard {index}"), &error, &log);
             }
         };
-        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run);
-        threads.push(thread.map_err(refused("a thread for a shard"))?);
+        threads.spawn(&format!("shard-{index}"), run).map_err(refused("a thread for a shard"))?;
     }
     for _ in 0..config.shards {
         let start = starts.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
         start.map_err(refused("an io_uring for a shard"))?;
     }
-    Ok(threads)
+    Ok(())
 }
 
 fn start_hub(
+    threads: &mut Threads,
     config: &Config,
     rpc: RpcListener,
     end: HubEnd,
     counters: &Counters,
-    shutdown: &ShutdownHandle,
     log: &Outlet,
-) -> Result<JoinHandle<()>, StartError> {
+) -> Result<(), StartError> {
     let hub = HubConfig {
         rpc: Some(rpc),
         brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
@@ -199,25 +217,23 @@ fn start_hub(
         counters: counters.hub.clone(),
         shutdown_grace: config.shutdown_grace,
     };
-    let (shutdown, log) = (shutdown.clone(), log.clone());
+    let log = log.clone();
     let (started, start) = mpsc::channel();
     let run = move || {
         let said = started.clone();
         let ready = move || {
             let _ = said.send(Ok(()));
         };
-        if let Err(error) = hub::run(hub, end, &shutdown, ready)
+        if let Err(error) = hub::run(hub, end, ready)
             && let Err(mpsc::SendError(Err(error))) = started.send(Err(error))
         {
             // Nobody waits for its start any more: it failed while serving.
             fail("the hub", &error, &log);
         }
     };
-    let thread = std::thread::Builder::new().name("hub".into()).spawn(run);
-    let thread = thread.map_err(refused("a thread for the hub"))?;
+    threads.spawn("hub", run).map_err(refused("a thread for the hub"))?;
     let start = start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-    start.map_err(refused("an io_uring for the hub"))?;
-    Ok(thread)
+    start.map_err(refused("an io_uring for the hub"))
 }
 
 fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, Endpoint)>, StartError> {
@@ -279,7 +295,7 @@ fn end(code: i32, log: &Outlet) -> ! {
 /// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second one ends the process at once.
 fn watch_signals(
     signals: &mut Signals,
-    shutdown: &ShutdownHandle,
+    begin: impl Fn(Instant),
     progress: &Progress,
     counters: &Counters,
     log: &Outlet,
@@ -295,9 +311,9 @@ fn watch_signals(
             _ => {
                 begun = true;
                 progress.draining();
+                begin(Instant::now());
                 tracing::info!("shutting down; a second signal ends at once");
                 tell_supervisor(NotifyState::Stopping);
-                shutdown.begin();
             }
         }
     }
@@ -329,32 +345,6 @@ fn pin(cpu: usize) {
     set.set(cpu);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
         tracing::warn!(cpu, %error, "a shard is not bound to its CPU");
-    }
-}
-
-/// The file of a Unix socket, as it was when it was bound.
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(rpc: &RpcListen) -> Option<Self> {
-        let RpcListen::Unix(path) = rpc else { return None };
-        Some(Self { path: path.clone(), identity: Self::identity(path)? })
-    }
-
-    fn identity(path: &Path) -> Option<(u64, u64)> {
-        let file = std::fs::symlink_metadata(path).ok()?;
-        Some((file.dev(), file.ino()))
-    }
-
-    /// Removes the file, unless another server has put its own there while this one was draining.
-    fn remove(self) {
-        if Self::identity(&self.path) == Some(self.identity) {
-            // One that stays is replaced by the next start all the same.
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
 use roadcast::policy::Policies;
@@ -26,6 +27,10 @@ struct TestShard {
 
 impl TestShard {
     fn start(limits: Limits) -> Self {
+        Self::start_with_grace(limits, Duration::from_secs(10))
+    }
+
+    fn start_with_grace(limits: Limits, shutdown_grace: Duration) -> Self {
         let (hub, mut ends) = mesh(1, &limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -43,7 +48,7 @@ impl TestShard {
             brokers: vec!["default".into()],
             default_broker: BrokerId(0),
             demo_page: None,
-            shutdown_grace: Duration::from_secs(10),
+            shutdown_grace,
         });
         let (end, shard_counters, shard_budget) = (ends.remove(0), counters.clone(), budget.clone());
         let thread = std::thread::spawn(move || {
@@ -278,4 +283,31 @@ fn a_head_that_does_not_come_ends_the_connection() {
     assert!(answer.is_empty());
     begun.read_to_end(&mut answer).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 408 "));
+}
+
+/// It sleeps, and has been told nothing.
+#[test]
+fn a_shard_whose_hub_has_gone_says_goodbye_and_ends() {
+    let mut shard = TestShard::start(Limits::default());
+    let mut client = shard.connect("/ws");
+    shard.join_first(&mut client, "foo");
+    let (other, _ends) = mesh(1, &Limits::default()).unwrap();
+    drop(std::mem::replace(&mut shard.hub, other));
+    let goodbye = read(&mut client).unwrap();
+    assert!(matches!(&goodbye, Message::Close(Some(frame)) if u16::from(frame.code) == 1001), "{goodbye:?}");
+    drop(client);
+    shard.thread.take().unwrap().join().unwrap();
+}
+
+/// The hub is there and stuck: no entry comes. The client never answers anything.
+#[test]
+fn the_grace_ends_a_shard_that_gets_nothing_from_its_lane() {
+    let grace = Duration::from_millis(100);
+    let mut shard = TestShard::start_with_grace(Limits::default(), grace);
+    let mut client = shard.connect("/ws");
+    shard.join_first(&mut client, "foo");
+    ShutdownHandle::new(&shard.hub).begin(std::time::Instant::now());
+    shard.thread.take().unwrap().join().unwrap();
+    assert!(shard.hub.down[0].is_abandoned());
+    assert_eq!(shard.counters.open.value(), 0);
 }

@@ -42,6 +42,8 @@ fn last(stopped: &Stopped) {
     std::thread::sleep(whole.saturating_sub(stopped.since.elapsed()));
 }
 
+const SIGTERM: i32 = 15;
+
 /// Nothing was dropped, for whatever reason, and every delivery is accounted for.
 fn nothing_lost(server: &Server) {
     let end = Scrape::of(server.endpoint("metrics"));
@@ -176,4 +178,36 @@ fn while_the_hub_stands_still_shards_serve_on_and_publishers_wait() {
     nothing_lost(&server);
     one.close();
     other.close();
+}
+
+#[test]
+fn a_thread_that_does_not_end_is_named_and_ended_with_the_process() {
+    for name in ["shard-0", "hub"] {
+        let mut server = Server::start(&["roadcast.shutdown_grace=200ms"]);
+        let stopped = server.thread(name).stop();
+        server.signal(SIGTERM);
+        let line = server.says("still running", 1);
+        assert!(line.contains(name) && line.contains("roadcast.shutdown_grace"), "{line}");
+        drop(stopped);
+        assert_eq!(server.wait().code(), Some(1), "{name}");
+    }
+}
+
+/// Its last entry waits for room in the lane until the hub has gone, and never comes.
+#[test]
+fn a_shard_that_outlives_the_hub_ends_all_the_same() {
+    let mut server = Server::start(&[
+        "metrics.address=127.0.0.1:0",
+        "roadcast.limits.lane_entries=16",
+        "roadcast.shutdown_grace=1s",
+    ]);
+    let mut held = client_on(&server, "0");
+    held.join(&["news"]);
+    let stopped = server.thread("shard-0").stop();
+    server.publisher().publish_all(1, (0..16).map(|number| ("news".to_owned(), RUN.payload(number))));
+    server.signal(SIGTERM);
+    eventually("the end of the hub", || !server.has_thread("hub"));
+    drop(stopped);
+    // Whether it is before or behind the watchdog depends on the machine; without its hub's word it never was.
+    assert!(server.wait().code().is_some());
 }

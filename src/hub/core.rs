@@ -21,7 +21,7 @@ pub struct Core {
 impl Core {
     /// A hub with its brokers opened, at the hub's ends of the lanes. `config.rpc` is not looked at.
     pub fn new(config: &HubConfig, end: HubEnd) -> Self {
-        let HubEnd { down, up, wake } = end;
+        let HubEnd { down, up, wake, ending: _ } = end;
         let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
         let sequencer = Rc::new(Sequencer::new(room, config.limits.clone(), config.counters.clone()));
         let open = |(place, (name, driver)): (usize, &(String, Driver))| {

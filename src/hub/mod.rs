@@ -40,8 +40,7 @@ use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -52,6 +51,7 @@ use self::sequencer::Sequencer;
 use self::stream::Accepting;
 pub use self::stream::RpcListener;
 use self::up::Watch;
+use crate::ending::Ending;
 use crate::lane::Wake;
 use crate::limits::Limits;
 use crate::mesh::{BrokerId, HubEnd};
@@ -144,23 +144,25 @@ pub struct HubConfig {
     pub shutdown_grace: Duration,
 }
 
-/// Begins the shutdown of a running hub, from any thread.
+/// Begins the shutdown of a hub and its shards, from any thread.
 #[derive(Clone, Debug)]
 pub struct ShutdownHandle {
-    begun: Arc<AtomicBool>,
-    wake: Arc<Wake>,
+    ending: Arc<Ending>,
+    /// Of the hub and of each shard.
+    wakes: Vec<Arc<Wake>>,
 }
 
 impl ShutdownHandle {
-    /// A handle for the hub that will run with this end.
+    /// A handle for the hub that will run with this end, and for the shards at the other ends of its lanes.
     pub fn new(end: &HubEnd) -> Self {
-        Self { begun: Arc::default(), wake: end.wake.clone() }
+        let shards = end.down.iter().map(|lane| lane.consumer());
+        Self { ending: end.ending.clone(), wakes: shards.chain([end.wake.clone()]).collect() }
     }
 
-    /// Begins to shut down; later calls change nothing.
-    pub fn begin(&self) {
-        self.begun.store(true, Ordering::SeqCst);
-        self.wake.wake();
+    /// Begins to shut down; later calls change nothing. Everyone's grace counts from here.
+    pub fn begin(&self, now: StdInstant) {
+        self.ending.begin(now);
+        self.wakes.iter().for_each(|wake| wake.wake());
     }
 }
 
@@ -172,25 +174,17 @@ const LETTING_GO: Duration = Duration::from_millis(5);
 /// Entries of the ring: two operations a connection at most, and a full queue is only submitted earlier.
 const RING_ENTRIES: u32 = 256;
 
-/// Runs the hub on the calling thread until shutting down is complete. `ready` is called once it listens.
+/// Runs the hub on the calling thread until shutting down, which a [`ShutdownHandle`] begins, is complete. `ready` is called
+/// once it listens.
 ///
 /// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot be watched.
-pub fn run(
-    config: HubConfig,
-    end: HubEnd,
-    shutdown: &ShutdownHandle,
-    ready: impl FnOnce(),
-) -> io::Result<()> {
+pub fn run(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
     let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))?;
-    runtime.block_on(serve(config, end, shutdown, ready))
+    runtime.block_on(serve(config, end, ready))
 }
 
-async fn serve(
-    config: HubConfig,
-    end: HubEnd,
-    shutdown: &ShutdownHandle,
-    ready: impl FnOnce(),
-) -> io::Result<()> {
+async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
+    let ending = end.ending.clone();
     let Core { hub, questions } = Core::new(&config, end);
     let (sequencer, counters) = (hub.sequencer.clone(), config.counters);
     let watch = Watch::new(questions)?;
@@ -203,9 +197,9 @@ async fn serve(
     };
     let (begun, said) = (Rc::new(Notify::new()), Cell::new(false));
     let watching = counters.spawn(watch.run(hub, {
-        let (begun, flag) = (begun.clone(), shutdown.begun.clone());
+        let (begun, ending) = (begun.clone(), ending.clone());
         move || {
-            if flag.load(Ordering::SeqCst) && !said.replace(true) {
+            if ending.begun().is_some() && !said.replace(true) {
                 begun.notify_one();
             }
         }
@@ -213,7 +207,8 @@ async fn serve(
 
     ready();
     begun.notified().await;
-    let (begin, grace) = (Instant::now(), config.shutdown_grace);
+    let begin = ending.begun().map_or_else(Instant::now, Instant::from_std);
+    let grace = config.shutdown_grace;
     if let Some(accepting) = accepting {
         accepting.abort();
         let _ = accepting.await;

@@ -67,8 +67,7 @@ fn start_on(
         counters: counters.clone(),
         shutdown_grace,
     };
-    let handle = shutdown.clone();
-    let thread = Some(std::thread::spawn(move || run(config, end, &handle, || {})));
+    let thread = Some(std::thread::spawn(move || run(config, end, || {})));
     Running { shards, address, counters, shutdown, thread }
 }
 
@@ -114,7 +113,7 @@ impl Running {
 
     /// Shuts down as a server does whose shards have nothing left to deliver.
     fn stop(&mut self) {
-        self.shutdown.begin();
+        self.shutdown.begin(StdInstant::now());
         self.shards.clear();
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap().unwrap();

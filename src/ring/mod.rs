@@ -97,6 +97,9 @@ impl EventLoop {
             self.counters.turns.add(1);
             self.counters.pulse.beat(now);
             self.shard.set_now(now - self.started);
+            if let Some(begun) = self.lanes.ending.begun() {
+                self.shard.shutdown_began(begun.saturating_duration_since(self.started));
+            }
             self.take_entries();
             self.carry_out_tasks()?;
             self.ask_hub();
@@ -119,12 +122,18 @@ impl EventLoop {
     }
 
     fn take_entries(&mut self) {
+        let abandoned = self.lanes.down.is_abandoned();
         for _ in 0..LANE_TURN {
             if !self.shard.wants_entries() {
                 self.counters.log_stalls.add(u64::from(!self.lanes.down.is_empty()));
                 return;
             }
-            let Some(entry) = self.lanes.down.pop() else { return };
+            let Some(entry) = self.lanes.down.pop() else {
+                if abandoned {
+                    self.shard.hub_is_gone();
+                }
+                return;
+            };
             self.shard.take(entry);
         }
     }
@@ -172,7 +181,8 @@ impl EventLoop {
         self.lanes.wake.fall_asleep();
         let entries = self.shard.wants_entries() && !self.lanes.down.is_empty();
         let questions = self.shard.has_questions() && self.lanes.up.has_room(0);
-        let slept = if entries || questions {
+        let end = self.shard.misses_end(self.lanes.ending.begun().is_some(), self.lanes.down.is_abandoned());
+        let slept = if entries || questions || end {
             self.uring.enter_until_empty()
         } else {
             let next = [self.shard.next_deadline(), self.accept_again].into_iter().flatten().min();

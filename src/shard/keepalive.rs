@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
+use super::end::Grace;
 use super::timers::tick_after;
 use super::{Refusal, Report, Shard, Task};
 use crate::ws::frame::{self, Opcode};
@@ -17,18 +18,15 @@ use crate::ws::upgrade::{self, Fault};
 impl Shard {
     /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let next =
-            [self.timers.next_ms(), self.abort_at_ms, self.resting.until_ms()].into_iter().flatten().min();
+        let grace = if let Grace::UntilMs(at) = self.grace { Some(at) } else { None };
+        let next = [self.timers.next_ms(), grace, self.resting.until_ms()].into_iter().flatten().min();
         next.map(Duration::from_millis)
     }
 
     /// Deals with everyone who is due by now.
     pub fn expire(&mut self) {
-        if self.abort_at_ms.is_some_and(|at| at <= self.now_ms) {
-            self.abort_at_ms = None;
-            for id in self.connections.ids() {
-                self.terminate(id, Dropped::Shutdown, true);
-            }
+        if matches!(self.grace, Grace::UntilMs(at) if at <= self.now_ms) {
+            self.end_grace();
         }
         self.end_rest();
         let mut due = std::mem::take(&mut self.due);

@@ -19,6 +19,7 @@ mod bytes;
 mod commands;
 mod connection;
 mod counters;
+mod end;
 mod input;
 mod invariants;
 mod keepalive;
@@ -48,7 +49,7 @@ pub use settings::{ConnectionBudget, Page, Settings};
 pub use sweep::BATCH_SENDS;
 
 use admission::Sources;
-use connection::Phase;
+use end::{Grace, Stage};
 use resting::Resting;
 use sweep::Slot;
 use timers::Timers;
@@ -120,18 +121,6 @@ pub enum Report {
     },
 }
 
-/// How far the end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Serving,
-    /// Nobody is accepted; publications still come.
-    NotAccepting,
-    /// The lane is at its end; logs are swept out.
-    Draining,
-    /// Every connection has been told.
-    Closing,
-}
-
 /// One core's connections and topics.
 #[derive(Debug)]
 pub struct Shard {
@@ -165,8 +154,7 @@ pub struct Shard {
     parked_bytes: usize,
     balance: Balance,
     stage: Stage,
-    /// When whoever is still there is terminated.
-    abort_at_ms: Option<u64>,
+    grace: Grace,
     due: Vec<u32>,
 }
 
@@ -200,7 +188,7 @@ impl Shard {
             parked_bytes: 0,
             balance: Balance::default(),
             stage: Stage::Serving,
-            abort_at_ms: None,
+            grace: Grace::NotBegun,
             due: Vec::new(),
         }
     }
@@ -218,12 +206,11 @@ impl Shard {
             Down::Interested { topic, sequence } => self.interested(topic, sequence),
             Down::Uninterested { topic } => self.uninterested(topic),
             Down::StopAccepting => {
-                self.stage = Stage::NotAccepting;
-                self.abort_at_ms = Some(self.now_ms + self.settings.shutdown_grace.as_millis() as u64);
-                self.tasks.push_back(Task::StopAccepting);
+                self.shutdown_began(Duration::from_millis(self.now_ms));
+                self.stop_accepting();
             }
             Down::Drain => {
-                self.stage = Stage::Draining;
+                self.stage = self.stage.max(Stage::Draining);
                 self.drain_step();
             }
         }
@@ -316,11 +303,6 @@ impl Shard {
         !self.active.is_empty() || !self.flush.is_empty() || !self.tasks.is_empty()
     }
 
-    /// Whether the end has come: drained, every connection told and gone.
-    pub fn is_done(&self) -> bool {
-        self.stage == Stage::Closing && self.connections.is_empty()
-    }
-
     /// Connections in all, refused ones included.
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -340,23 +322,5 @@ impl Shard {
     /// Lets others read how the shard stands. Done with each batch; the loop does it once more at its end.
     pub fn publish_standing(&self) {
         self.counters.standing.publish(&self.standing().to_numbers());
-    }
-
-    /// Says goodbye to everyone once every log has been swept out.
-    fn drain_step(&mut self) {
-        if self.stage != Stage::Draining || !self.active.is_empty() {
-            return;
-        }
-        self.stage = Stage::Closing;
-        for id in self.connections.ids() {
-            match self.connections.at(id.index).phase {
-                Phase::Head => self.terminate(id, Dropped::Shutdown, false),
-                Phase::Open(_) => {
-                    let reason = "the server is shutting down";
-                    self.close(id, CloseCode::GOING_AWAY, reason, Dropped::Shutdown);
-                }
-                Phase::Closing { .. } | Phase::Ended => {}
-            }
-        }
     }
 }

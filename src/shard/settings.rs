@@ -24,7 +24,7 @@ pub struct Settings {
     pub default_broker: BrokerId,
     /// The demo page, where it is served.
     pub demo_page: Option<Page>,
-    /// From the order to stop accepting until whoever is still connected is terminated.
+    /// From the signal to shut down until whoever is still connected is terminated.
     pub shutdown_grace: Duration,
 }
 

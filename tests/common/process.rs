@@ -48,16 +48,25 @@ impl Server {
     }
 
     /// Whether the process has a thread of this name.
+    pub fn has_thread(&self, name: &str) -> bool {
+        self.find_thread(name).is_some()
+    }
+
+    /// The thread of this name.
     pub fn thread(&self, name: &str) -> Thread {
+        self.find_thread(name).unwrap_or_else(|| panic!("no thread is called {name}"))
+    }
+
+    fn find_thread(&self, name: &str) -> Option<Thread> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
         for task in tasks.map_while(Result::ok) {
             let named = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             if named.trim() == name {
                 let id = task.file_name().to_str().and_then(|id| id.parse().ok());
-                return Thread { process: self.pid(), id: id.expect("a thread's number") };
+                return Some(Thread { process: self.pid(), id: id.expect("a thread's number") });
             }
         }
-        panic!("no thread is called {name}");
+        None
     }
 }
 
@@ -100,7 +109,9 @@ pub struct Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // It may have been killed meanwhile.
-        let _ = ptrace::detach(self.id, None);
+        if ptrace::detach(self.id, None).is_err() {
+            // It has been killed meanwhile; its process is gone for good once its tracer has seen its end.
+            let _ = waitpid(self.id, Some(WaitPidFlag::__WALL));
+        }
     }
 }

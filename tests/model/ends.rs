@@ -203,3 +203,50 @@ fn whoever_is_left_when_the_grace_is_over_is_aborted() {
     rig.sweep();
     assert!(rig.shard.is_done());
 }
+
+/// The lane may be full, and its entries may never come.
+#[test]
+fn the_grace_counts_from_the_signal_and_needs_no_entry_of_the_lane() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.member(&["foo"]);
+    rig.tasks();
+    rig.pass(Duration::from_secs(100));
+    assert!(rig.shard.misses_end(true, false));
+    rig.shard.shutdown_began(Duration::from_secs(90));
+    assert!(!rig.shard.misses_end(true, false));
+    assert_eq!(rig.shard.next_deadline(), Some(Duration::from_secs(120)));
+    rig.pass(Duration::from_secs(10));
+    rig.take(Down::StopAccepting);
+    rig.pass(Duration::from_millis(9_999));
+    assert_eq!(rig.tasks(), [Task::StopAccepting], "an entry that comes late does not begin it anew");
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.tasks(), [Task::Terminate { id, abort: true }]);
+    rig.shard.released(id);
+    assert!(rig.shard.is_done(), "the lane's last entry has not come");
+}
+
+#[test]
+fn a_shard_that_gets_no_word_at_all_accepts_nobody_behind_its_grace() {
+    let mut rig = Rig::new(quiet());
+    rig.shard.shutdown_began(Duration::ZERO);
+    rig.pass(Duration::from_secs(30));
+    assert_eq!(rig.tasks(), [Task::StopAccepting]);
+    assert!(rig.shard.accepted().is_none());
+    assert!(rig.shard.is_done());
+}
+
+#[test]
+fn a_shard_whose_hub_has_gone_delivers_what_it_has_and_says_goodbye() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.member(&["foo"]);
+    let last = rig.publish("foo", b"the last");
+    assert!(rig.shard.misses_end(false, true));
+    rig.shard.hub_is_gone();
+    assert!(!rig.shard.misses_end(true, true));
+    rig.sweep();
+    assert_eq!(rig.taken(id), [&last[..], GOING_AWAY].concat());
+    assert!(rig.tasks().contains(&Task::StopAccepting));
+    rig.shard.ended(id);
+    rig.shard.released(id);
+    assert!(rig.shard.is_done());
+}

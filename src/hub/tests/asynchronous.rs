@@ -103,7 +103,7 @@ fn shutting_down_waits_for_them_and_counts_what_it_cannot_wait_for() {
             stream.write_all(&publish_async(number, &["foo", "foo"], b"x")).unwrap();
             assert_eq!(answer(&mut stream), (number, Ok(true)));
         }
-        hub.shutdown.begin();
+        hub.shutdown.begin(StdInstant::now());
         if takes {
             let mut published = 0;
             loop {

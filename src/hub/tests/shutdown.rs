@@ -15,8 +15,8 @@ fn calls_get_errors_and_the_lanes_their_last_entry() {
     let mut stream = hub.connect();
     stream.write_all(&publish(1, &["foo"], b"x")).unwrap();
     assert_eq!(answer(&mut stream), (1, Ok(true)));
-    hub.shutdown.begin();
-    hub.shutdown.begin();
+    hub.shutdown.begin(StdInstant::now());
+    hub.shutdown.begin(StdInstant::now());
     assert_eq!(hub.published(0).1, 1);
     for shard in 0..2 {
         assert!(matches!(hub.next(shard), Down::StopAccepting));
@@ -52,7 +52,7 @@ fn a_publisher_that_waits_for_room_gets_an_error_when_the_time_for_it_is_over() 
     stream.write_all(&call(2, "broadcast.PublishAsync", Codec::Proto, &body)).unwrap();
     assert_eq!(answer(&mut stream), (1, Ok(true)));
     hub.counts("publications_waited", 1);
-    hub.shutdown.begin();
+    hub.shutdown.begin(StdInstant::now());
     assert_eq!((answer(&mut stream), answer(&mut stream)), (refused(1), refused(1)));
     assert_eq!(hub.published(0).1, 1);
     assert!(matches!(hub.next(0), Down::StopAccepting));
@@ -71,7 +71,7 @@ fn a_publisher_that_waits_for_room_is_finished_if_room_comes() {
     stream.write_all(&publish(1, &["foo"], b"x").repeat(3)).unwrap();
     assert_eq!(answer(&mut stream), (1, Ok(true)));
     hub.counts("publications_waited", 1);
-    hub.shutdown.begin();
+    hub.shutdown.begin(StdInstant::now());
     let mut seen = Vec::new();
     while seen.last() != Some(&"drain".to_string()) {
         seen.push(match hub.next(0) {
@@ -127,7 +127,7 @@ fn under_load_every_ok_is_in_the_lane() {
             entry => panic!("{entry:?}"),
         }
         if delivered == 1000 {
-            hub.shutdown.begin();
+            hub.shutdown.begin(StdInstant::now());
         }
     }
     hub.stop();

@@ -135,6 +135,35 @@ fn two_producers_wake_one_consumer() {
     }
 }
 
+/// A producer that goes wakes its consumer, which finds what it left first.
+fn a_consumer_learns_that_its_producer_has_gone() {
+    let (consumer, producer) = wakes();
+    let (mut sender, mut receiver) = new_lane(2, 10, consumer.clone(), producer);
+    let going = loom::thread::spawn(move || {
+        sender.push(1, 7).unwrap();
+        drop(sender);
+    });
+    let mut taken = None;
+    loop {
+        let gone = receiver.is_abandoned();
+        if let Some(entry) = receiver.pop() {
+            taken = Some(entry);
+            continue;
+        }
+        if gone {
+            break;
+        }
+        consumer.fall_asleep();
+        if receiver.is_empty() && !receiver.is_abandoned() {
+            consumer.event().wait();
+            consumer.acknowledge();
+        }
+        consumer.stay_awake();
+    }
+    assert_eq!(taken, Some(7));
+    going.join().unwrap();
+}
+
 fn main() {
     explore("a sleeping consumer is woken", None, a_sleeping_consumer_is_woken);
     explore("a producer that met a full lane is woken (entries)", None, || {
@@ -143,6 +172,7 @@ fn main() {
     explore("a producer that met a full lane is woken (cost)", None, || {
         a_producer_that_met_a_full_lane_is_woken(4, 1)
     });
+    explore("a consumer learns that its producer has gone", None, a_consumer_learns_that_its_producer_has_gone);
     explore("two sleepers go on", Some(4), || two_sleepers_go_on(2));
     explore("two sleepers go on for longer", Some(3), || two_sleepers_go_on(3));
     explore("two producers wake one consumer", Some(3), two_producers_wake_one_consumer);

@@ -1,0 +1,54 @@
+//! When shutting down began: said once, and seen by every thread on its next turn.
+//!
+//! What has to end must not hang on a message that may never arrive: a queue may be full, and its other end gone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const NOT_YET: u64 = u64::MAX;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ending {
+    origin: Instant,
+    /// Milliseconds from `origin`, or [`NOT_YET`].
+    begun_ms: AtomicU64,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self { origin: Instant::now(), begun_ms: AtomicU64::new(NOT_YET) }
+    }
+}
+
+impl Ending {
+    /// Shutting down begins. Later calls change nothing. Wake those who sleep afterwards.
+    pub fn begin(&self, now: Instant) {
+        let now_ms = now.saturating_duration_since(self.origin).as_millis() as u64;
+        let _ = self.begun_ms.compare_exchange(NOT_YET, now_ms, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// When it began, to the millisecond, if it has.
+    #[inline]
+    pub fn begun(&self) -> Option<Instant> {
+        match self.begun_ms.load(Ordering::Relaxed) {
+            NOT_YET => None,
+            begun_ms => Some(self.origin + Duration::from_millis(begun_ms)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_beginning_counts() {
+        let ending = Ending::default();
+        assert_eq!(ending.begun(), None);
+        let at = |seconds| ending.origin + Duration::from_secs(seconds);
+        ending.begin(at(3));
+        ending.begin(at(5));
+        assert_eq!(ending.begun(), Some(at(3)));
+    }
+}

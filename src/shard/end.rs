@@ -1,0 +1,96 @@
+//! The end of a shard: nobody is accepted any more, what is there is delivered, everyone is told goodbye, and whoever is
+//! left when the grace is over is terminated.
+//!
+//! The hub leads through it with the last entries of the lane. The grace depends on none of them: it counts from the signal.
+
+use std::time::Duration;
+
+use super::balance::Dropped;
+use super::connection::Phase;
+use super::{Shard, Task};
+use crate::mesh::Down;
+use crate::ws::close::CloseCode;
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Serving,
+    /// Nobody is accepted; publications still come.
+    NotAccepting,
+    /// The lane is at its end; logs are swept out.
+    Draining,
+    /// Every connection has been told.
+    Closing,
+}
+
+/// The time that whoever is connected has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grace {
+    NotBegun,
+    /// Then, in milliseconds, whoever is still there is terminated.
+    UntilMs(u64),
+    Over,
+}
+
+impl Shard {
+    /// Shutting down began at this moment since the shard's start: the grace counts from it, whatever comes through the lane,
+    /// and whenever. Further calls change nothing.
+    pub fn shutdown_began(&mut self, at: Duration) {
+        if self.grace == Grace::NotBegun {
+            self.grace = Grace::UntilMs((at + self.settings.shutdown_grace).as_millis() as u64);
+        }
+    }
+
+    /// The hub has gone, and its lane is empty: the last entry will not come.
+    pub fn hub_is_gone(&mut self) {
+        if self.stage < Stage::Draining {
+            self.take(Down::StopAccepting);
+            self.take(Down::Drain);
+        }
+    }
+
+    /// Whether it has not been told yet that shutting down has begun, or that the hub has gone.
+    pub fn misses_end(&self, begun: bool, hub_gone: bool) -> bool {
+        (begun && self.grace == Grace::NotBegun) || (hub_gone && self.stage < Stage::Draining)
+    }
+
+    pub(super) fn stop_accepting(&mut self) {
+        if self.stage == Stage::Serving {
+            self.stage = Stage::NotAccepting;
+            self.tasks.push_back(Task::StopAccepting);
+        }
+    }
+
+    /// Whoever is left is terminated, whether or not the lane's last entry has come.
+    pub(super) fn end_grace(&mut self) {
+        self.grace = Grace::Over;
+        self.stop_accepting();
+        self.stage = Stage::Closing;
+        for id in self.connections.ids() {
+            self.terminate(id, Dropped::Shutdown, true);
+        }
+    }
+
+    /// Whether the end has come: drained, every connection told and gone.
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Closing && self.connections.is_empty()
+    }
+
+    /// Says goodbye to everyone once every log has been swept out.
+    pub(super) fn drain_step(&mut self) {
+        if self.stage != Stage::Draining || !self.active.is_empty() {
+            return;
+        }
+        self.stage = Stage::Closing;
+        for id in self.connections.ids() {
+            match self.connections.at(id.index).phase {
+                Phase::Head => self.terminate(id, Dropped::Shutdown, false),
+                Phase::Open(_) => {
+                    let reason = "the server is shutting down";
+                    self.close(id, CloseCode::GOING_AWAY, reason, Dropped::Shutdown);
+                }
+                Phase::Closing { .. } | Phase::Ended => {}
+            }
+        }
+    }
+}
