@@ -41,6 +41,7 @@ const SHARD: &[Counted<ShardCounters>] = &[
     ("newest_dropped", "Times that even the newest publication was skipped", |of| &of.newest_dropped),
     ("bytes_sent", "Bytes that the kernel took", |of| &of.bytes_sent),
     ("bytes_received", "Bytes received", |of| &of.bytes_received),
+    ("input_held_bytes", "Bytes received that waited behind a join or unread replies", |of| &of.input_held),
     ("laggards", "Times a connection began to lag", |of| &of.laggards),
     ("room_denied", "Times a socket promised room and took nothing: no memory for sockets", |of| {
         &of.room_denied

@@ -30,6 +30,11 @@ impl ByteQueue {
         &self.bytes[self.start..]
     }
 
+    /// All that is queued, to be changed in place.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
     /// Appends at the back. Moves what is queued to the front of its memory first when more than half of it is
     /// released, so a queue that never runs empty stays within twice its longest length, at a constant cost per byte.
     pub fn push(&mut self, bytes: &[u8]) {

@@ -7,6 +7,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::admission::Admission;
+use super::bytes::ByteQueue;
 use super::outbox::Outbox;
 use super::sweep::NO_SLOT;
 use crate::ws::reader::Reader;
@@ -67,8 +68,8 @@ pub struct PendingJoin {
 pub struct Held {
     /// The join that must complete first.
     pub join: Option<PendingJoin>,
-    /// What arrived meanwhile.
-    pub input: Vec<u8>,
+    /// What arrived meanwhile. Served from its front on, so that what waits behind many joins is copied once.
+    pub input: ByteQueue,
 }
 
 /// One connection.

@@ -68,6 +68,8 @@ counters! {
         bytes_sent,
         /// Bytes received.
         bytes_received,
+        /// Bytes received that waited behind a join, or behind replies that their client did not read.
+        input_held,
         /// Times a connection began to lag.
         laggards,
         /// Times that a socket promised room and took nothing: the kernel's memory for sockets had run out.

@@ -49,13 +49,17 @@ impl Shard {
         let head: &mut [u8] = match &mut held {
             None => bytes,
             Some(held) => {
-                held.input.extend_from_slice(bytes);
-                &mut held.input
+                held.input.push(bytes);
+                held.input.as_mut_slice()
             }
         };
         match upgrade::parse(head, seen, &self.settings.rules) {
             Head::Incomplete => {
-                let held = held.unwrap_or_else(|| Box::new(Held { join: None, input: bytes.to_vec() }));
+                let held = held.unwrap_or_else(|| {
+                    let mut held = Box::new(Held::default());
+                    held.input.push(bytes);
+                    held
+                });
                 self.connections.at(id.index).held = Some(held);
             }
             Head::Complete { head_len, answer } => {
@@ -119,37 +123,56 @@ impl Shard {
         self.await_end(id);
     }
 
-    /// Serves WebSocket input until it is used up, or must be held.
-    fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
+    /// Serves WebSocket input until it is used up, and holds the rest.
+    fn input(&mut self, id: ConnId, bytes: &mut [u8]) {
+        // Whatever is held goes first, also before what was on its way when receiving was paused.
+        let behind = self.connections.peek(id.index).held.is_some();
+        let served = if behind { 0 } else { self.serve(id, bytes) };
+        if served < bytes.len() {
+            let held = self.connections.at(id.index).held.get_or_insert_default();
+            held.input.push(&bytes[served..]);
+            self.counters.input_held.add((bytes.len() - served) as u64);
+            self.held_more(id);
+        }
+    }
+
+    /// Serves WebSocket input until it is used up, or must be held. Returns the bytes that need not be held.
+    fn serve(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let limits = ReaderLimits { message_bytes_max: self.settings.limits.message_bytes };
         let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
+        let mut served = 0;
         loop {
-            let Phase::Open(endpoint) = self.connections.at(id.index).phase else { return };
-            // Whatever is held goes first, also before what was on its way when receiving was paused.
-            let behind = self.connections.peek(id.index).held.is_some();
-            if !bytes.is_empty() && (behind || self.must_hold(id)) {
-                self.hold(id, bytes);
+            let Phase::Open(endpoint) = self.connections.at(id.index).phase else { return bytes.len() };
+            if served < bytes.len() && self.must_hold(id) {
                 break;
             }
-            let (consumed, outcome) = reader.read(bytes, limits);
+            let (consumed, outcome) = reader.read(&mut bytes[served..], limits);
             match outcome {
                 // Asked for also when all is used up: it lets go of a message's memory.
-                Ok(None) => break,
+                Ok(None) => {
+                    served = bytes.len();
+                    break;
+                }
                 Ok(Some(Event::Text(message))) => self.message(id, endpoint, Opcode::Text, message),
                 Ok(Some(Event::Binary(message))) => self.message(id, endpoint, Opcode::Binary, message),
                 Ok(Some(Event::Ping(payload))) => self.pong(id, payload),
                 Ok(Some(Event::Pong)) => {}
                 Ok(Some(Event::Close(code))) => {
-                    return self.answer_close(id, code);
+                    self.answer_close(id, code);
+                    return bytes.len();
                 }
-                Err(violation) => return self.violation(id, violation.code, violation.reason),
+                Err(violation) => {
+                    self.violation(id, violation.code, violation.reason);
+                    return bytes.len();
+                }
             }
-            bytes = &mut bytes[consumed..];
+            served += consumed;
         }
         let connection = self.connections.at(id.index);
         if connection.is_open() {
             connection.reader = reader;
         }
+        served
     }
 
     fn message(&mut self, id: ConnId, endpoint: Endpoint, opcode: Opcode, message: &mut [u8]) {
@@ -179,10 +202,10 @@ impl Shard {
             || connection.held.as_ref().is_some_and(|held| held.join.is_some())
     }
 
-    fn hold(&mut self, id: ConnId, bytes: &[u8]) {
+    /// More is held for a connection: is it still read from?
+    fn held_more(&mut self, id: ConnId) {
         let connection = self.connections.at(id.index);
-        let held = connection.held.get_or_insert_default();
-        held.input.extend_from_slice(bytes);
+        let Some(held) = &connection.held else { return };
         let patient = held.join.is_some() && held.input.len() <= HELD_BYTES;
         if !patient && !std::mem::replace(&mut connection.read_paused, true) {
             self.tasks.push_back(Task::PauseReceive(id));
@@ -196,7 +219,12 @@ impl Shard {
         }
         if let Some(held) = self.connections.at(id.index).held.take() {
             let mut input = held.input;
-            self.input(id, &mut input);
+            let served = self.serve(id, input.as_mut_slice());
+            input.release(served);
+            if !input.is_empty() {
+                self.connections.at(id.index).held.get_or_insert_default().input = input;
+                self.held_more(id);
+            }
         }
         let connection = self.connections.at(id.index);
         if connection.is_open() && connection.held.is_none() && connection.read_paused {

@@ -34,6 +34,8 @@ impl Shard {
             }
         }
         assert_eq!(outbox_bytes, self.outbox_bytes);
+        let (held, received) = (self.counters.input_held.value(), self.counters.bytes_received.value());
+        assert!(held <= received, "{held} of {received} bytes were held: some were copied twice");
         let (mut log_bytes, mut parked_bytes) = (0, 0);
         for (index, topic) in self.topics.iter() {
             topic.check_invariants();

@@ -65,6 +65,23 @@ fn a_flood_behind_a_pending_join_pauses_its_client() {
     assert_eq!(rig.texts(id).len(), 1 + held);
 }
 
+/// Copied once, however many joins it waits behind one after the other.
+#[test]
+fn input_held_behind_many_joins_is_copied_once() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.connect();
+    let topics: Vec<String> = (0..200).map(|n| format!("topic {n}")).collect();
+    let join = |topic: &String| wire::masked(Opcode::Text, wire::command("join", "", &[topic]).as_bytes());
+    let input: Vec<u8> = topics.iter().flat_map(join).collect();
+    let behind_the_first = input.len() - join(&topics[0]).len();
+    rig.bytes(id, &input);
+    rig.answer();
+    rig.sweep();
+    let replies: Vec<String> = topics.iter().map(|topic| wire::reply("@join", &[topic])).collect();
+    assert_eq!(rig.texts(id), replies);
+    assert_eq!(rig.counters.input_held.value(), behind_the_first as u64);
+}
+
 /// A command that is none is ignored, counted each time, and reported once.
 #[test]
 fn malformed_and_unknown_commands_are_reported_once_a_connection() {
