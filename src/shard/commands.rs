@@ -6,7 +6,8 @@
 use smallvec::SmallVec;
 
 use super::balance::Dropped;
-use super::connection::{ConnId, Membership, PendingJoin};
+use super::connection::{ConnId, PendingJoin};
+use super::memberships::Membership;
 use super::topic::Interest;
 use super::{JoinRefusal, Refusal, Report, Shard, Stage, Task};
 use crate::command::Command;
@@ -88,20 +89,13 @@ impl Shard {
             return Err(JoinRefusal::TopicTooLong);
         }
         let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
-        // Held against the connection's list in one pass: both may be thousands long.
         let mut wanted = self.find_all(broker, names.clone());
         // A new topic that is named twice counts twice: a bound on the work, checked before any is done.
         let created = names.clone().count() - wanted.len();
         wanted.sort_unstable();
         wanted.dedup();
         let topics = &self.connections.peek(id.index).topics;
-        let mut subscribed: SmallVec<[u32; 4]> = topics
-            .iter()
-            .map(|member| member.topic)
-            .filter(|topic| wanted.binary_search(topic).is_ok())
-            .collect();
-        subscribed.sort_unstable();
-        wanted.retain(|topic| subscribed.binary_search(topic).is_err());
+        wanted.retain(|topic| topics.find(*topic).is_none());
         if topics.len() + wanted.len() + created > limits.topics_per_connection {
             return Err(JoinRefusal::TopicsOfConnection);
         }
@@ -163,13 +157,9 @@ impl Shard {
             self.send_private(id, |out| reply::encode(out, Reply::LeaveFailed, names));
             return;
         };
-        let mut left = self.find_all(broker, names.iter().map(AsRef::as_ref));
-        left.sort_unstable();
-        // From the back: the last membership fills the place of one that goes.
-        for place in (0..self.connections.peek(id.index).topics.len()).rev() {
-            let topic = self.connections.peek(id.index).topics[place].topic;
-            if left.binary_search(&topic).is_ok() {
-                self.unsubscribe(id.index, place as u32, Dropped::Left);
+        for topic in self.find_all(broker, names.iter().map(AsRef::as_ref)) {
+            if let Some(place) = self.connections.peek(id.index).topics.find(topic) {
+                self.unsubscribe(id.index, place, Dropped::Left);
             }
         }
         self.counters.leaves.add(1);
@@ -179,7 +169,7 @@ impl Shard {
     /// Takes a connection out of the topic at `place` of its list. What the log holds for it is dropped.
     pub(super) fn unsubscribe(&mut self, connection: u32, place: u32, dropped: Dropped) {
         let topics = &mut self.connections.at(connection).topics;
-        let left = topics.swap_remove(place as usize);
+        let left = topics.swap_remove(place);
         if let Some(moved) = topics.get(place as usize) {
             let (topic, record) = (moved.topic, moved.record);
             self.topics.at(topic).moved_membership(record, place);

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::admission::Admission;
 use super::bytes::ByteQueue;
+use super::memberships::Memberships;
 use super::outbox::Outbox;
 use super::sweep::NO_SLOT;
 use crate::ws::reader::Reader;
@@ -43,15 +44,6 @@ pub enum Phase {
     Ended,
 }
 
-/// A topic in a connection's list.
-#[derive(Clone, Copy, Debug)]
-pub struct Membership {
-    /// Slot of the topic.
-    pub topic: u32,
-    /// Where the topic's list names this connection.
-    pub record: u32,
-}
-
 /// A join that waits for the hub: the commands behind it wait too.
 #[derive(Debug)]
 pub struct PendingJoin {
@@ -84,7 +76,7 @@ pub struct Connection {
     /// What waits to be read by us.
     pub held: Option<Box<Held>>,
     /// Its topics.
-    pub topics: SmallVec<[Membership; 2]>,
+    pub topics: Memberships,
     /// Tick of the next ping, or, while one is awaited, of the pong's deadline.
     pub keepalive_tick: u32,
     /// Tick of the deadline of its phase, or of its outbox while it lags; 0 = none.
@@ -123,7 +115,7 @@ impl Connection {
             reader: Reader::default(),
             outbox: None,
             held: None,
-            topics: SmallVec::new(),
+            topics: Memberships::default(),
             keepalive_tick: 0,
             deadline_tick: 0,
             awaits_pong: false,
@@ -234,7 +226,7 @@ impl Connections {
 
     /// A topic has moved the record of one of its subscribers.
     pub fn moved_record(&mut self, index: u32, place: u32, record: u32) {
-        self.slots[index as usize].topics[place as usize].record = record;
+        self.slots[index as usize].topics.moved_record(place, record);
     }
 }
 

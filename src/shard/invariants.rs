@@ -22,6 +22,7 @@ impl Shard {
             if !matches!(connection.phase, Phase::Open(_)) {
                 assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
             }
+            connection.topics.check_invariants();
             for (place, membership) in connection.topics.iter().enumerate() {
                 let topic = self.topics.peek(membership.topic);
                 let record = topic.subscribers()[membership.record as usize];

@@ -24,6 +24,7 @@ mod input;
 mod invariants;
 mod keepalive;
 mod log;
+mod memberships;
 mod outbox;
 mod outgoing;
 mod parking;

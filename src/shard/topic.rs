@@ -18,6 +18,9 @@ use super::{ConnId, Connections};
 use crate::mesh::BrokerId;
 use crate::policy::Overflow;
 
+/// Room for subscribers that a topic keeps although it has far fewer by now.
+const KEPT: usize = 64;
+
 /// A connection within a topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber {
@@ -135,6 +138,10 @@ impl Topic {
         let last = self.subscribers.len() as u32 - 1;
         self.move_record(last, hole, connections);
         self.subscribers.pop();
+        // Paid for by the subscribers that have left since there were twice as many.
+        if self.subscribers.capacity() > KEPT && self.subscribers.len() < self.subscribers.capacity() / 4 {
+            self.subscribers.grow(self.subscribers.len() * 2);
+        }
         removed
     }
 
