@@ -22,6 +22,12 @@ pub struct Limits {
     pub topic_bytes: usize,
     /// Topics with a subscriber, per shard. A join past it is refused (`#join`).
     pub topics: usize,
+    /// Bytes that topics and those who subscribe to them take, per shard, with what the hub keeps of them: tables, names,
+    /// subscriptions, joins that wait. A join past it is refused (`#join`).
+    pub subscriptions_bytes: usize,
+    /// Of these, bytes of one connection, each of its topics counted as if nobody else had joined it. A join past it is
+    /// refused (`#join`).
+    pub subscriptions_bytes_per_connection: usize,
     /// Bytes of one publication as encoded for clients. A larger one is an RPC error.
     pub publication_bytes: usize,
     /// Bytes queued for one connection that does not keep up. Past it the connection is closed with 1013.
@@ -70,6 +76,8 @@ impl Default for Limits {
             topics_per_connection: 10_000,
             topic_bytes: 1024,
             topics: 1_000_000,
+            subscriptions_bytes: 256 * MIB,
+            subscriptions_bytes_per_connection: 8 * MIB,
             publication_bytes: MIB,
             outbox_bytes: 2 * MIB,
             outboxes_bytes: 256 * MIB,
@@ -119,6 +127,11 @@ impl Limits {
                 ("outbox_bytes", self.outbox_bytes),
                 ("outboxes_bytes", self.outboxes_bytes),
                 "all outboxes together must hold at least one",
+            ),
+            (
+                ("subscriptions_bytes_per_connection", self.subscriptions_bytes_per_connection),
+                ("subscriptions_bytes", self.subscriptions_bytes),
+                "a shard must hold what one connection may join",
             ),
             (
                 ("publication_bytes", self.publication_bytes),

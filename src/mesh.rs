@@ -24,6 +24,10 @@ pub struct TopicId {
     pub generation: u32,
 }
 
+/// What the hub keeps at most for one topic of one shard, beside the topic's name: an entry in its tables, which may be half
+/// empty, and the answer that waits for room in the lane.
+pub const HUB_TOPIC_BYTES: usize = 256;
+
 /// From the hub to a shard.
 #[derive(Debug)]
 pub enum Down {

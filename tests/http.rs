@@ -208,6 +208,7 @@ fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
         "websockets.allowed_origin=https://*my.site",
         "roadcast.limits.topic_bytes=8",
         "roadcast.limits.topics_per_connection=2",
+        "roadcast.limits.subscriptions_bytes_per_connection=1KiB",
     ]);
     for _ in 0..3 {
         assert_eq!(http(server.clients, upgrade_request("/a?token=secret", &[]).as_bytes()).status, 404);
@@ -226,6 +227,7 @@ fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
         for (command, expected) in [
             (r#"{"command":"join","topics":["much-too-long"]}"#, "#join"),
             (r#"{"command":"join","topics":["a","b","c"]}"#, "#join"),
+            (r#"{"command":"join","topics":["a","b"]}"#, "#join"),
             (r#"{"command":"join","broker":"none","topics":["a"]}"#, "#join"),
         ] {
             client.send(command);
@@ -239,6 +241,7 @@ fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
         "refused with 503: roadcast.limits.connections",
         "roadcast.limits.topic_bytes",
         "topics_per_connection",
+        "subscriptions_bytes_per_connection",
         "unknown broker",
     ] {
         server.says(words, 1);

@@ -8,7 +8,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, Group, Numbered, PROTO, Scrape, Server, eventually, figure, messages, size};
+use common::{Client, Group, Numbered, PROTO, Received, Scrape, Server, eventually, figure, messages, size};
 
 const RUN: Numbered = Numbered { messages: 100, payload_bytes: 16 * 1024 };
 
@@ -60,6 +60,58 @@ fn without_memory_for_sockets_nothing_spins_and_everyone_gets_everything_in_the_
     end.check(&Scrape::default());
     assert_eq!(end.sum("deliveries_dropped_total", &[]), 0);
     stalled.into_iter().chain(reader).for_each(Client::close);
+}
+
+/// Each client joins as many topics of its own as it may, with the longest names: more than there is memory for.
+#[test]
+fn topics_of_many_long_names_stay_within_their_bound() {
+    let limit = 64 << 20;
+    let Some(group) = Group::create(&[("memory.limit_in_bytes", limit)]) else { return };
+    let server = group.server(&[
+        "metrics.address=127.0.0.1:0",
+        "roadcast.shards=1",
+        "roadcast.limits.subscriptions_bytes=24MiB",
+        "roadcast.limits.subscriptions_bytes_per_connection=4MiB",
+    ]);
+    let scrape = || Scrape::of(server.endpoint("metrics"));
+    let mut own = server.client();
+    own.join(&["before"]);
+    let mut clients = Vec::new();
+    for number in 0..40 {
+        let mut client = server.client();
+        for first in (0..10_000).step_by(60) {
+            let names: Vec<String> =
+                (first..first + 60).map(|n| format!("{:x<1024}", format!("{number}.{n}."))).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            client.send(&serde_json::json!({ "command": "join", "topics": names }).to_string());
+            match client.next() {
+                Received::Reply(kind, _) if kind == "@join" => {}
+                Received::Reply(kind, _) if kind == "#join" => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        clients.push(client);
+    }
+    let full = scrape();
+    let charged = full.sum("subscriptions_bytes", &[]);
+    let bound = 24 << 20;
+    assert!(charged <= bound && charged > bound - (1 << 20), "{charged} of {bound} bytes");
+    assert!(full.sum("joins_refused_total", &[]) >= 40);
+    server.says("roadcast.limits.subscriptions_bytes_per_connection", 1);
+    server.says("the shard would be over roadcast.limits.subscriptions_bytes", 1);
+    let most = group.number("memory.max_usage_in_bytes");
+    figure(
+        "topics at their bound: most used, and the limit, in MiB",
+        format!("{} of {}", most >> 20, limit >> 20),
+    );
+    assert_eq!(group.number("memory.oom_control"), 0, "the kernel has killed it");
+
+    server.publisher().publish(&["before"], b"x");
+    own.expect("before", "x");
+    clients.into_iter().for_each(Client::close);
+    eventually("one topic", || scrape().sum("topics", &[]) == 1);
+    assert!(scrape().sum("subscriptions_bytes", &[]) < 2_000);
+    own.join(&["after"]);
 }
 
 #[test]

@@ -278,6 +278,8 @@ impl Sources {
         let parked = each(|standing| standing.parked_bytes);
         out.gauge("parked_bytes", "Bytes of newest publications kept for those who were skipped", parked)?;
         out.gauge("outbox_bytes", "Bytes of all outboxes", each(|standing| standing.outbox_bytes))?;
+        let subscriptions = each(|standing| standing.subscriptions_bytes);
+        out.gauge("subscriptions_bytes", "Bytes of topics and subscriptions", subscriptions)?;
         let active = each(|standing| standing.topics_active);
         out.gauge("topics_active", "Topics with a subscriber that has not been served yet", active)
     }

@@ -89,6 +89,8 @@ fn limits(read: &Reader<'_>) -> Limits {
         topics_per_connection: read.number("roadcast.limits.topics_per_connection"),
         topic_bytes: read.number("roadcast.limits.topic_bytes"),
         topics: read.number("roadcast.limits.topics"),
+        subscriptions_bytes: read.number("roadcast.limits.subscriptions_bytes"),
+        subscriptions_bytes_per_connection: read.number("roadcast.limits.subscriptions_bytes_per_connection"),
         publication_bytes: read.number("roadcast.limits.publication_bytes"),
         outbox_bytes: read.number("roadcast.limits.outbox_bytes"),
         outboxes_bytes: read.number("roadcast.limits.outboxes_bytes"),

@@ -86,9 +86,11 @@ impl fmt::Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "               topics {} a connection, {} a shard; name {}",
+            "               topics {} in {} a connection, {} in {} a shard; name {}",
             limits.topics_per_connection,
+            size(limits.subscriptions_bytes_per_connection),
             limits.topics,
+            size(limits.subscriptions_bytes),
             size(limits.topic_bytes)
         )?;
         write!(

@@ -102,12 +102,14 @@ pub struct Standing {
     pub parked_bytes: u64,
     /// Bytes of all outboxes.
     pub outbox_bytes: u64,
+    /// What topics and subscriptions cost, as `subscriptions_bytes` counts it.
+    pub subscriptions_bytes: u64,
     /// Topics with somebody behind the head.
     pub topics_active: u64,
 }
 
 /// Numbers of a [`Standing`].
-pub(super) const STANDING_NUMBERS: usize = 8 + Dropped::ALL.len();
+pub(super) const STANDING_NUMBERS: usize = 9 + Dropped::ALL.len();
 
 impl Standing {
     #[inline]
@@ -123,6 +125,7 @@ impl Standing {
             self.log_bytes,
             self.parked_bytes,
             self.outbox_bytes,
+            self.subscriptions_bytes,
             self.topics_active,
         ]);
         rest.copy_from_slice(&dropped);
@@ -138,11 +141,12 @@ impl Standing {
             log_bytes,
             parked_bytes,
             outbox_bytes,
+            subscriptions_bytes,
             topics_active,
             dropped @ ..,
         ] = numbers;
         let balance = Balance { owed, delivered, dropped, queued_logs, queued_outboxes };
-        Self { balance, log_bytes, parked_bytes, outbox_bytes, topics_active }
+        Self { balance, log_bytes, parked_bytes, outbox_bytes, subscriptions_bytes, topics_active }
     }
 }
 

@@ -6,13 +6,19 @@
 use smallvec::SmallVec;
 
 use super::balance::Dropped;
+use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::{ConnId, PendingJoin};
 use super::memberships::Membership;
-use super::topic::Interest;
+use super::topic::Topic;
 use super::{JoinRefusal, Refusal, Report, Shard, Stage, Task};
 use crate::command::Command;
 use crate::mesh::{BrokerId, Up};
 use crate::reply::{self, Reply};
+
+/// What a subscription to this topic costs, as if nobody else had one.
+pub(super) fn cost(topic: &Topic) -> usize {
+    topic_bytes(topic.name.len()) + SUBSCRIPTION_BYTES
+}
 
 impl Shard {
     /// Carries out one command.
@@ -42,16 +48,12 @@ impl Shard {
         let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
         reply::encode(&mut pending.reply, Reply::Joined, names);
         for &index in &pending.topics {
-            let topic = self.topics.at(index);
-            topic.pins += 1;
-            if topic.interest != Interest::Held {
-                topic.waiters.push(id);
-                pending.waiting += 1;
-            }
+            pending.waiting += u32::from(self.topics.pin(index, id));
         }
         if pending.waiting == 0 {
             self.complete_join(id, pending);
         } else {
+            self.topics.charge(pending.reply.len());
             self.connections.at(id.index).held.get_or_insert_default().join = Some(pending);
         }
     }
@@ -89,18 +91,38 @@ impl Shard {
             return Err(JoinRefusal::TopicTooLong);
         }
         let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
-        let mut wanted = self.find_all(broker, names.clone());
+        let mut wanted = SmallVec::new();
         // A new topic that is named twice counts twice: a bound on the work, checked before any is done.
-        let created = names.clone().count() - wanted.len();
+        let (mut created, mut created_bytes) = (0, 0);
+        for name in names.clone() {
+            match self.topics.find(broker, name) {
+                Some(topic) => wanted.push(topic),
+                None => {
+                    created += 1;
+                    created_bytes += topic_bytes(name.len());
+                }
+            }
+        }
         wanted.sort_unstable();
         wanted.dedup();
-        let topics = &self.connections.peek(id.index).topics;
-        wanted.retain(|topic| topics.find(*topic).is_none());
-        if topics.len() + wanted.len() + created > limits.topics_per_connection {
+        let connection = self.connections.peek(id.index);
+        wanted.retain(|topic| connection.topics.find(*topic).is_none());
+        let subscriptions = wanted.len() + created;
+        if connection.topics.len() + subscriptions > limits.topics_per_connection {
             return Err(JoinRefusal::TopicsOfConnection);
         }
         if self.topics.len() + created > limits.topics {
             return Err(JoinRefusal::TopicsOfShard);
+        }
+        let own = wanted.iter().map(|&topic| cost(self.topics.peek(topic))).sum::<usize>()
+            + created_bytes
+            + created * SUBSCRIPTION_BYTES;
+        if connection.topics_bytes as usize + own > limits.subscriptions_bytes_per_connection {
+            return Err(JoinRefusal::BytesOfConnection);
+        }
+        let more = created_bytes + subscriptions * (SUBSCRIPTION_BYTES + WAITER_BYTES);
+        if subscriptions > 0 && self.topics.charged() + more > limits.subscriptions_bytes {
+            return Err(JoinRefusal::BytesOfShard);
         }
         for name in names {
             if self.topics.find(broker, name).is_none() {
@@ -132,6 +154,7 @@ impl Shard {
         if pending.waiting == 0
             && let Some(pending) = held.join.take()
         {
+            self.topics.discharge(pending.reply.len());
             self.complete_join(id, pending);
             self.resume(id);
         }
@@ -140,12 +163,11 @@ impl Shard {
     fn complete_join(&mut self, id: ConnId, pending: PendingJoin) {
         // Subscribe before replying: a publication behind the reply must not be missed.
         for &index in &pending.topics {
-            let topics = &mut self.connections.at(id.index).topics;
-            let place = topics.len() as u32;
-            let topic = self.topics.at(index);
-            topic.pins -= 1;
-            let record = topic.subscribe(id.index, place);
-            topics.push(Membership { topic: index, record });
+            let connection = self.connections.at(id.index);
+            let place = connection.topics.len() as u32;
+            let record = self.topics.subscribe(index, id.index, place);
+            connection.topics.push(Membership { topic: index, record });
+            connection.topics_bytes += cost(self.topics.peek(index)) as u32;
         }
         self.counters.joins.add(1);
         self.send_private(id, |out| out.extend_from_slice(&pending.reply));
@@ -168,14 +190,16 @@ impl Shard {
 
     /// Takes a connection out of the topic at `place` of its list. What the log holds for it is dropped.
     pub(super) fn unsubscribe(&mut self, connection: u32, place: u32, dropped: Dropped) {
-        let topics = &mut self.connections.at(connection).topics;
+        let connection = self.connections.at(connection);
+        let topics = &mut connection.topics;
         let left = topics.swap_remove(place);
+        connection.topics_bytes -= cost(self.topics.peek(left.topic)) as u32;
         if let Some(moved) = topics.get(place as usize) {
             let (topic, record) = (moved.topic, moved.record);
             self.topics.at(topic).moved_membership(record, place);
         }
+        let record = self.topics.unsubscribe(left.topic, left.record, &mut self.connections);
         let topic = self.topics.at(left.topic);
-        let record = topic.unsubscribe(left.record, &mut self.connections);
         let behind = topic.log.frames_behind(record.position);
         if behind > 0 && !topic.active {
             // A round finds out what the others still wait for.
@@ -187,7 +211,7 @@ impl Shard {
 
     /// A join that named this topic has ended without subscribing.
     pub(super) fn unpin(&mut self, topic: u32) {
-        self.topics.at(topic).pins -= 1;
+        self.topics.unpin(topic);
         self.give_up_if_unused(topic);
     }
 }

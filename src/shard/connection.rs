@@ -77,6 +77,8 @@ pub struct Connection {
     pub held: Option<Box<Held>>,
     /// Its topics.
     pub topics: Memberships,
+    /// What they cost, each as if nobody else were subscribed to it: see the module `charge`.
+    pub topics_bytes: u32,
     /// Tick of the next ping, or, while one is awaited, of the pong's deadline.
     pub keepalive_tick: u32,
     /// Tick of the deadline of its phase, or of its outbox while it lags; 0 = none.
@@ -116,6 +118,7 @@ impl Connection {
             outbox: None,
             held: None,
             topics: Memberships::default(),
+            topics_bytes: 0,
             keepalive_tick: 0,
             deadline_tick: 0,
             awaits_pong: false,

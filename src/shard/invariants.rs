@@ -1,7 +1,8 @@
 //! What must hold between any two calls of a shard, written out for tests.
 
 use super::Shard;
-use super::connection::Phase;
+use super::commands::cost;
+use super::connection::{ConnId, Phase};
 use super::sweep::{Slot, Source};
 
 impl Shard {
@@ -23,6 +24,10 @@ impl Shard {
                 assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
             }
             connection.topics.check_invariants();
+            assert_eq!(
+                connection.topics.iter().map(|of| cost(self.topics.peek(of.topic))).sum::<usize>(),
+                connection.topics_bytes as usize
+            );
             for (place, membership) in connection.topics.iter().enumerate() {
                 let topic = self.topics.peek(membership.topic);
                 let record = topic.subscribers()[membership.record as usize];
@@ -37,6 +42,10 @@ impl Shard {
         assert_eq!(outbox_bytes, self.outbox_bytes);
         let (held, received) = (self.counters.input_held.value(), self.counters.bytes_received.value());
         assert!(held <= received, "{held} of {received} bytes were held: some were copied twice");
+        let waiting = |id: &ConnId| self.connections.peek(id.index).held.as_ref()?.join.as_ref();
+        let replies =
+            self.connections.ids().iter().filter_map(waiting).map(|join| join.reply.len()).sum::<usize>();
+        assert_eq!(self.topics.recount() + replies, self.topics.charged());
         let (mut log_bytes, mut parked_bytes) = (0, 0);
         for (index, topic) in self.topics.iter() {
             topic.check_invariants();

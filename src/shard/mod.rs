@@ -16,6 +16,7 @@
 mod admission;
 mod balance;
 mod bytes;
+pub mod charge;
 mod commands;
 mod connection;
 mod counters;
@@ -249,7 +250,7 @@ impl Shard {
         let Some(topic) = self.topics.live(id) else { return };
         topic.interest = Interest::Held;
         topic.sequence = sequence;
-        for waiter in std::mem::take(&mut topic.waiters) {
+        for waiter in self.topics.take_waiters(id.index) {
             self.join_answered(waiter);
         }
         self.give_up_if_unused(id.index);
@@ -316,6 +317,7 @@ impl Shard {
             log_bytes: self.log_bytes as u64,
             parked_bytes: self.parked_bytes as u64,
             outbox_bytes: self.outbox_bytes as u64,
+            subscriptions_bytes: self.topics.charged() as u64,
             topics_active: self.active.len() as u64,
         }
     }

@@ -118,6 +118,7 @@ impl Shard {
         let connection = self.connections.at(id.index);
         let pending = connection.held.as_mut().and_then(|held| held.join.take());
         if let Some(pending) = pending {
+            self.topics.discharge(pending.reply.len());
             for topic in pending.topics {
                 self.unpin(topic);
             }

@@ -34,6 +34,10 @@ pub enum JoinRefusal {
     TopicsOfConnection,
     /// The shard would pass `roadcast.limits.topics`.
     TopicsOfShard,
+    /// The connection would pass `roadcast.limits.subscriptions_bytes_per_connection`.
+    BytesOfConnection,
+    /// The shard would pass `roadcast.limits.subscriptions_bytes`.
+    BytesOfShard,
     /// The server shuts down: nobody's fault, and not said.
     ShuttingDown,
 }
@@ -46,6 +50,10 @@ impl JoinRefusal {
             Self::TopicTooLong => "a topic is over roadcast.limits.topic_bytes",
             Self::TopicsOfConnection => "the connection would be over roadcast.limits.topics_per_connection",
             Self::TopicsOfShard => "the shard would be over roadcast.limits.topics",
+            Self::BytesOfConnection => {
+                "the connection would be over roadcast.limits.subscriptions_bytes_per_connection"
+            }
+            Self::BytesOfShard => "the shard would be over roadcast.limits.subscriptions_bytes",
             Self::ShuttingDown => "the server is shutting down",
         }
     }

@@ -5,7 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::topic::Topic;
+use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
+use super::connection::{ConnId, Connections};
+use super::topic::{Interest, Subscriber, Topic};
 use crate::mesh::{BrokerId, TopicId};
 use crate::policy::Overflow;
 
@@ -19,12 +21,79 @@ pub struct Topics {
     names: HashTable<u32>,
     /// Keyed at random: clients choose the names.
     hasher: RandomState,
+    /// What topics, their subscribers and the joins that wait for them cost: see the module `charge`.
+    charged: usize,
 }
 
 impl Topics {
     /// Number of topics.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// What all of it costs, as `subscriptions_bytes` counts it.
+    pub fn charged(&self) -> usize {
+        self.charged
+    }
+
+    /// Charges what waits with a join.
+    pub fn charge(&mut self, bytes: usize) {
+        self.charged += bytes;
+    }
+
+    /// Gives back what [`Topics::charge`] has charged.
+    pub fn discharge(&mut self, bytes: usize) {
+        self.charged -= bytes;
+    }
+
+    /// Keeps a topic for a join that is to subscribe to it. Returns whether the join must wait for the hub's answer.
+    pub fn pin(&mut self, index: u32, id: ConnId) -> bool {
+        let topic = &mut self.slots[index as usize];
+        topic.pins += 1;
+        self.charged += SUBSCRIPTION_BYTES;
+        let waits = topic.interest != Interest::Held;
+        if waits {
+            topic.waiters.push(id);
+            self.charged += WAITER_BYTES;
+        }
+        waits
+    }
+
+    /// A join has ended that had pinned the topic.
+    pub fn unpin(&mut self, index: u32) {
+        self.slots[index as usize].pins -= 1;
+        self.charged -= SUBSCRIPTION_BYTES;
+    }
+
+    /// Makes a pin a subscription. Returns where the topic has its record.
+    pub fn subscribe(&mut self, index: u32, connection: u32, place: u32) -> u32 {
+        let topic = &mut self.slots[index as usize];
+        topic.pins -= 1;
+        topic.subscribe(connection, place)
+    }
+
+    /// Ends a subscription: see [`Topic::unsubscribe`].
+    pub fn unsubscribe(&mut self, index: u32, record: u32, connections: &mut Connections) -> Subscriber {
+        self.charged -= SUBSCRIPTION_BYTES;
+        self.slots[index as usize].unsubscribe(record, connections)
+    }
+
+    /// Takes those whose join waits for the topic's answer.
+    pub fn take_waiters(&mut self, index: u32) -> Vec<ConnId> {
+        let waiters = std::mem::take(&mut self.slots[index as usize].waiters);
+        self.charged -= waiters.len() * WAITER_BYTES;
+        waiters
+    }
+
+    /// What the topics themselves, their subscribers and pins and waiters cost, counted anew. For tests.
+    pub fn recount(&self) -> usize {
+        let cost = |(_, topic): (usize, &Topic)| {
+            let subscriptions = topic.len() + topic.pins as usize;
+            topic_bytes(topic.name.len())
+                + subscriptions * SUBSCRIPTION_BYTES
+                + topic.waiters.len() * WAITER_BYTES
+        };
+        self.slots.iter().map(cost).sum()
     }
 
     /// The slot of a topic by name.
@@ -43,6 +112,7 @@ impl Topics {
         if index as usize == self.generations.len() {
             self.generations.push(0);
         }
+        self.charged += topic_bytes(name.len());
         let Self { slots, names, hasher, .. } = self;
         let hash = hasher.hash_one((broker, name));
         names.insert_unique(hash, index, |&index| {
@@ -55,6 +125,7 @@ impl Topics {
     /// Frees a slot; its generation is used up.
     pub fn remove(&mut self, index: u32) -> Topic {
         let topic = self.slots.remove(index as usize);
+        self.charged -= topic_bytes(topic.name.len()) + topic.waiters.len() * WAITER_BYTES;
         let hash = self.hasher.hash_one((topic.broker, &*topic.name));
         if let Ok(entry) = self.names.find_entry(hash, |&named| named == index) {
             entry.remove();

@@ -5,6 +5,7 @@ use std::fmt;
 
 use roadcast::limits::Limits;
 use roadcast::shard::ConnId;
+use roadcast::shard::charge::{SUBSCRIPTION_BYTES, topic_bytes};
 use roadcast::ws::frame::Opcode;
 
 use super::book::{Book, Key, Message, Position};
@@ -252,15 +253,18 @@ impl Client {
             return;
         }
         keys.retain(|key| !self.subscriptions.contains_key(key));
-        let asked = keys.len();
+        let cost = |key: &Key| topic_bytes(key.1.len()) + SUBSCRIPTION_BYTES;
+        let (asked, asked_bytes) = (keys.len(), keys.iter().map(cost).sum::<usize>());
         keys.sort();
         keys.dedup();
         keys.retain(|(_, topic)| !topic.is_empty());
         let too_long = command.topics.iter().any(|topic| topic.len() > limits.topic_bytes);
         let room = limits.topics_per_connection - self.subscriptions.len();
-        if too_long || keys.len() > room {
+        let bytes = limits.subscriptions_bytes_per_connection - self.topics().map(cost).sum::<usize>();
+        let shard_has_room = limits.topics == usize::MAX && limits.subscriptions_bytes == usize::MAX;
+        if too_long || keys.len() > room || keys.iter().map(cost).sum::<usize>() > bytes {
             assert!(is(refused), "over a limit: {text}");
-        } else if asked <= room && limits.topics == usize::MAX && !book.drained {
+        } else if asked <= room && asked_bytes <= bytes && shard_has_room && !book.drained {
             // Topics named twice may count twice.
             assert!(is(done), "within the limits: {text}");
         }

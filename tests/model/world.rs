@@ -260,6 +260,7 @@ impl World {
         assert!(self.hub.book.wants_nothing(), "interest that nobody has");
         for host in &self.hosts {
             assert_eq!(host.counters.topics.value(), 0, "topics that nobody has joined");
+            assert_eq!(host.shard.standing().subscriptions_bytes, 0, "all that they cost is given back");
         }
     }
 
@@ -307,6 +308,7 @@ impl World {
 fn random_limits(rng: &mut SmallRng) -> Limits {
     let mut pick = |values: &[usize]| values[rng.random_range(0..values.len())];
     let publication_bytes = pick(&[1_000, 8_000, 70_000, 300_000]);
+    let subscriptions_bytes = pick(&[5_000, usize::MAX, usize::MAX, usize::MAX]);
     let outbox_bytes = publication_bytes * pick(&[1, 2, 5]);
     Limits {
         connections: pick(&[5, 1_000, 1_000]),
@@ -314,6 +316,8 @@ fn random_limits(rng: &mut SmallRng) -> Limits {
         topics_per_connection: pick(&[3, 6, 100]),
         topic_bytes: 16,
         topics: pick(&[4, usize::MAX, usize::MAX, usize::MAX]),
+        subscriptions_bytes,
+        subscriptions_bytes_per_connection: pick(&[2_000, 4_000, 1 << 30]).min(subscriptions_bytes),
         publication_bytes,
         outbox_bytes,
         outboxes_bytes: outbox_bytes * pick(&[1, 3, 100]),

@@ -9,7 +9,7 @@ fn the_tables_defaults_are_those_of_limits() {
 
 #[test]
 fn every_limit_can_be_set() {
-    let numbers = "connections: 100\n connections_per_address: 101\n handshakes_per_address: 102\n message_bytes: 1KiB\n topics_per_connection: 3\n topic_bytes: 4\n topics: 5\n \
+    let numbers = "connections: 100\n connections_per_address: 101\n handshakes_per_address: 102\n message_bytes: 1KiB\n topics_per_connection: 3\n topic_bytes: 4\n topics: 5\n subscriptions_bytes: 21KiB\n subscriptions_bytes_per_connection: 20KiB\n \
                    publication_bytes: 6KiB\n outbox_bytes: 7KiB\n outboxes_bytes: 8KiB\n log_bytes: 9KiB\n \
                    lane_entries: 16\n lane_bytes: 11KiB\n socket_send_bytes: 12\n rpc_connections: 13\n \
                    rpc_frame_bytes: 14KiB\n rpc_async_bytes: 19KiB\n rpc_timeout: 15s\n head_timeout: 16s\n close_timeout: 17s\n \
@@ -26,6 +26,8 @@ fn every_limit_can_be_set() {
         topics_per_connection: 3,
         topic_bytes: 4,
         topics: 5,
+        subscriptions_bytes: 21 * 1024,
+        subscriptions_bytes_per_connection: 20 * 1024,
         publication_bytes: 6 * 1024,
         outbox_bytes: 7 * 1024,
         outboxes_bytes: 8 * 1024,
