@@ -87,6 +87,34 @@ fn check_prints_what_would_run_and_binds_nothing() {
 }
 
 #[test]
+fn every_url_that_is_printed_can_be_opened_and_the_demo_page_has_a_line_of_its_own() {
+    let of = |all: &str| {
+        let site = Site::new(&format!(
+            "http: {{ address: '{all}:8080' }}\nrpc: {{ listen: 'tcp://{all}:6001' }}\nmetrics: {{ address: '{all}:2112' }}\n\
+             status: {{ address: '{all}:2114' }}\nroadcast: {{ demo: true }}\n"
+        ));
+        let output = site.run(&["check"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{all}: {text}");
+        text.lines().filter(|line| line.contains("://")).take(5).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for all in ["", "0.0.0.0", "[::]"] {
+        let expected = [
+            "clients        ws://localhost:8080/ws (all addresses, origin *)",
+            "demo page      http://localhost:8080/",
+            "publishers     tcp://localhost:6001 (all addresses)",
+            "metrics        http://localhost:2112/metrics (all addresses)",
+            "status         http://localhost:2114/health and /ready (all addresses)",
+        ];
+        assert_eq!(of(all), expected, "{all}");
+    }
+    assert_eq!(
+        of("127.0.0.1")[..2].join("\n"),
+        "clients        ws://127.0.0.1:8080/ws (origin *)\ndemo page      http://127.0.0.1:8080/"
+    );
+}
+
+#[test]
 fn check_names_the_number_of_connections_that_descriptors_allow() {
     let site = Site::new("roadcast: { shards: 2 }");
     let limit = "ulimit -n 2000 && exec \"$0\" check";

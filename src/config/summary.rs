@@ -34,6 +34,16 @@ impl Config {
     }
 }
 
+/// Host and port for a client on this machine, and what to say beside it: nobody can connect to the address that stands
+/// for all of them.
+fn reachable(address: SocketAddr) -> (String, &'static str) {
+    if address.ip().to_canonical().is_unspecified() {
+        (format!("localhost:{}", address.port()), " (all addresses)")
+    } else {
+        (address.to_string(), "")
+    }
+}
+
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (config, limits) = (self.config, &*self.config.limits);
@@ -45,25 +55,35 @@ impl fmt::Display for Summary<'_> {
             format!("{} (memory{default})", broker.name)
         });
         let origins = config.origins.join(", ");
+        let (clients, everywhere) = reachable(self.http);
+        let everywhere = if everywhere.is_empty() { "" } else { "all addresses, " };
         let echo = config.echo_path.as_deref().unwrap_or("off");
-        let demo = if config.demo { format!("http://{}/", self.http) } else { "off".to_owned() };
         let pinned = if config.pin { ", each bound to a CPU" } else { "" };
         let connections = match limits.connections {
             0 => "as many as file descriptors allow".to_owned(),
             some => some.to_string(),
         };
         writeln!(f, "configuration  {file}")?;
-        writeln!(f, "clients        ws://{}{} (origin {origins})", self.http, config.path)?;
-        writeln!(f, "publishers     {}", self.rpc)?;
-        if let Some(address) = self.metrics {
-            writeln!(f, "metrics        http://{address}/metrics")?;
+        writeln!(f, "clients        ws://{clients}{} ({everywhere}origin {origins})", config.path)?;
+        if config.demo {
+            writeln!(f, "demo page      http://{clients}/")?;
         }
-        if let Some(address) = self.status {
-            writeln!(f, "status         http://{address}/health and /ready")?;
+        match self.rpc {
+            RpcListen::Tcp(address) => {
+                let (address, everywhere) = reachable(address);
+                writeln!(f, "publishers     tcp://{address}{everywhere}")?;
+            }
+            RpcListen::Unix(_) => writeln!(f, "publishers     {}", self.rpc)?,
+        }
+        if let Some((address, everywhere)) = self.metrics.map(reachable) {
+            writeln!(f, "metrics        http://{address}/metrics{everywhere}")?;
+        }
+        if let Some((address, everywhere)) = self.status.map(reachable) {
+            writeln!(f, "status         http://{address}/health and /ready{everywhere}")?;
         }
         writeln!(f, "brokers        {}", names.collect::<Vec<_>>().join(", "))?;
         writeln!(f, "shards         {}{pinned}", config.shards)?;
-        writeln!(f, "echo, demo     {echo}, {demo}")?;
+        writeln!(f, "echo           {echo}")?;
         writeln!(f, "keepalive      ping {:?}, pong {:?}", limits.ping_interval, limits.pong_timeout)?;
         writeln!(f, "limits         connections {connections}; RPC connections {}", limits.rpc_connections)?;
         if limits.connections_per_address > 0 || limits.handshakes_per_address > 0 {
