@@ -1,21 +1,28 @@
 //! The demo page: one self-contained HTML file that connects to the server it came from.
 //!
-//! The page carries two values of this server, the path of its WebSocket endpoint and the address where it takes
-//! publications. They travel as JSON in a data block, so neither can be read as markup or script.
+//! The page carries three values of this server: the path of its WebSocket endpoint, the address where it takes
+//! publications, and the words that run this program. They travel as JSON in a data block, so none can be read as markup or
+//! script.
 //!
 //! Deliberately absent: assets from elsewhere, and publishing from the browser (clients only join and leave).
 
+mod command;
+
 use std::hash::{BuildHasher, RandomState};
+
+use crate::config::RpcListen;
 
 const TEMPLATE: &str = include_str!("demo/index.html");
 
 /// The whole HTTP response that answers `GET /` with the demo page; the connection is to be closed after it.
 ///
-/// `rpc_address` is where publishers connect (`tcp://HOST:PORT` or `unix:///PATH`); an address that listens on all
-/// interfaces is shown as loopback, since that is where a publisher on this machine connects. `ws_path` is the path
-/// of the WebSocket endpoint, from its slash. About 24 KiB.
-pub fn page(rpc_address: &str, ws_path: &str) -> Vec<u8> {
-    let config = serde_json::json!({ "rpc": connectable(rpc_address), "path": ws_path });
+/// `rpc` is where publishers connect; an address that listens on all interfaces is shown as loopback, since that is where
+/// a publisher on this machine connects. `ws_path` is the path of the WebSocket endpoint, from its slash. About 26 KiB.
+pub fn page(rpc: &RpcListen, ws_path: &str) -> Vec<u8> {
+    filled(&serde_json::json!({ "rpc": connectable(rpc), "path": ws_path, "command": command::words() }))
+}
+
+fn filled(config: &serde_json::Value) -> Vec<u8> {
     let nonce = nonce();
     let body = TEMPLATE.replace("__NONCE__", &nonce).replace("__CONFIG__", &inert(&config.to_string()));
     let head = format!(
@@ -46,14 +53,18 @@ fn inert(json: &str) -> String {
     text
 }
 
-/// The address that a publisher on this machine uses for a listener of this address.
-fn connectable(address: &str) -> String {
-    for everywhere in ["tcp://0.0.0.0:", "tcp://[::]:", "tcp://:"] {
-        if let Some(port) = address.strip_prefix(everywhere) {
-            return format!("tcp://127.0.0.1:{port}");
+/// The address that a publisher on this machine uses, whatever its working directory is.
+fn connectable(listen: &RpcListen) -> String {
+    match listen {
+        RpcListen::Tcp(address) if address.ip().to_canonical().is_unspecified() => {
+            format!("tcp://127.0.0.1:{}", address.port())
+        }
+        RpcListen::Tcp(address) => format!("tcp://{address}"),
+        RpcListen::Unix(path) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            RpcListen::Unix(path).to_string()
         }
     }
-    address.to_owned()
 }
 
 /// A value no one can guess, for one response: 128 bits from the operating system's randomness, by way of the
@@ -66,6 +77,10 @@ fn nonce() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tcp(address: &str) -> RpcListen {
+        RpcListen::Tcp(address.parse().unwrap())
+    }
 
     fn split(response: &[u8]) -> (String, String) {
         let text = String::from_utf8(response.to_vec()).expect("the page is UTF-8");
@@ -81,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_length_is_that_of_the_body() {
-        let (head, body) = split(&page("tcp://127.0.0.1:6001", "/ws"));
+        let (head, body) = split(&page(&tcp("127.0.0.1:6001"), "/ws"));
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
         assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
@@ -89,30 +104,41 @@ mod tests {
 
     #[test]
     fn the_page_carries_the_configured_address_and_path() {
-        let (_, body) = split(&page("unix:///run/roadcast.sock", "/socket"));
+        let (_, body) = split(&page(&RpcListen::Unix("/run/roadcast.sock".into()), "/socket"));
         assert_eq!(config(&body)["rpc"], "unix:///run/roadcast.sock");
         assert_eq!(config(&body)["path"], "/socket");
+        let words = config(&body)["command"].as_array().expect("words").clone();
+        let this = std::env::current_exe().unwrap();
+        assert_eq!(words.last().and_then(|word| word.as_str()), this.to_str(), "{words:?}");
     }
 
     #[test]
     fn values_that_look_like_markup_stay_values() {
         let hostile = "/ws</script><script>alert(1)</script>\u{2028}\"'&";
-        let (_, body) = split(&page("tcp://127.0.0.1:6001", hostile));
+        let values = serde_json::json!({ "rpc": hostile, "path": hostile, "command": [hostile, hostile] });
+        let (_, body) = split(&filled(&values));
         assert!(!body.contains("alert(1)</script>"), "the value ended its block");
-        assert_eq!(config(&body)["path"], hostile);
+        assert_eq!(config(&body), values);
     }
 
     #[test]
     fn an_address_that_listens_everywhere_is_shown_as_loopback() {
-        for address in ["tcp://0.0.0.0:6001", "tcp://[::]:6001", "tcp://:6001"] {
-            let (_, body) = split(&page(address, "/ws"));
-            assert_eq!(config(&body)["rpc"], "tcp://127.0.0.1:6001", "{address}");
+        for address in ["0.0.0.0:6001", "[::]:6001", "[::ffff:0.0.0.0]:6001"] {
+            assert_eq!(connectable(&tcp(address)), "tcp://127.0.0.1:6001", "{address}");
         }
+        assert_eq!(connectable(&tcp("[::1]:6001")), "tcp://[::1]:6001");
+    }
+
+    #[test]
+    fn a_socket_below_the_working_directory_is_shown_with_its_whole_path() {
+        let directory = std::env::current_dir().unwrap();
+        let expected = format!("unix://{}/run/rpc.sock", directory.display());
+        assert_eq!(connectable(&RpcListen::Unix("run/rpc.sock".into())), expected);
     }
 
     #[test]
     fn only_script_and_style_of_this_response_may_run() {
-        let (head, body) = split(&page("tcp://127.0.0.1:6001", "/ws"));
+        let (head, body) = split(&page(&tcp("127.0.0.1:6001"), "/ws"));
         let nonce = head
             .split("script-src 'nonce-")
             .nth(1)
@@ -123,7 +149,7 @@ mod tests {
             body.contains(&format!("<script nonce=\"{nonce}\">"))
                 && body.contains(&format!("<style nonce=\"{nonce}\">"))
         );
-        let (other, _) = split(&page("tcp://127.0.0.1:6001", "/ws"));
+        let (other, _) = split(&page(&tcp("127.0.0.1:6001"), "/ws"));
         assert!(!other.contains(nonce), "a nonce is used once");
         assert!(!body.contains("__NONCE__") && !body.contains("__CONFIG__"));
     }

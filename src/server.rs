@@ -143,7 +143,7 @@ fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
         },
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         default_broker: default_broker(config),
-        demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc.to_string(), &config.path))),
+        demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc, &config.path))),
         shutdown_grace: config.shutdown_grace.saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
     }
 }

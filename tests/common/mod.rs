@@ -8,6 +8,7 @@
 // Each test binary uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+mod browser;
 mod client;
 mod group;
 mod namespace;
@@ -19,6 +20,7 @@ mod scrape;
 mod server;
 mod skip;
 
+pub use browser::Browser;
 pub use client::{Client, Received, Refusal};
 pub use group::Group;
 pub use namespace::Namespace;
