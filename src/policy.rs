@@ -48,6 +48,11 @@ pub struct Policies {
 }
 
 impl Policies {
+    /// Whether any topic may have [`Overflow::Skip`].
+    pub fn skips(&self) -> bool {
+        !self.skip.is_empty()
+    }
+
     /// The policy of a topic, of whichever broker.
     pub fn overflow(&self, topic: &str) -> Overflow {
         let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(topic));

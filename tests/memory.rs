@@ -175,3 +175,23 @@ fn within_its_bounds_the_server_stays_below_its_memory_limit_under_overload() {
     assert!(most < limit);
     reader.into_iter().for_each(Client::close);
 }
+
+#[test]
+fn by_default_readers_that_stand_still_do_not_get_a_small_container_killed() {
+    let limit = 512 << 20;
+    let Some(group) = Group::create(&[("memory.limit_in_bytes", limit)]) else { return };
+    let server = group.server(&["metrics.address=127.0.0.1:0"]);
+    let mut reader = [server.client()];
+    reader[0].join(&["news"]);
+    let stalled = stalled(&server, 300);
+    let run = Numbered { messages: 80, payload_bytes: 50_000 };
+    run.publish_in_step(&server, 0..run.messages, 1, &mut reader);
+    let most = group.number("memory.max_usage_in_bytes");
+    figure("default limits: most used, and the limit, in MiB", format!("{} of {}", most >> 20, limit >> 20));
+    assert_eq!(group.number("memory.oom_control"), 0, "the kernel has killed it");
+    assert!(most < limit);
+    let end = Scrape::of(server.endpoint("metrics"));
+    assert!(end.sum("overflows_total", &[]) > 0, "nobody met a bound");
+    drop(stalled);
+    reader.into_iter().for_each(Client::close);
+}

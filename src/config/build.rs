@@ -10,7 +10,9 @@ use super::schema::Value;
 use super::{Config, RpcListen, brokers, value};
 use crate::limits::Limits;
 use crate::logs::{Encoding, Level, LogConfig, Mode};
+use crate::memory::Memory;
 use crate::policy::{Pattern, Policies};
+use crate::worst_case;
 
 /// Where clients connect, and the key that says so.
 pub fn http_address(read: &Reader<'_>) -> (SocketAddr, &'static str) {
@@ -39,7 +41,7 @@ fn admin(read: &Reader<'_>, section: &str, keys: [&'static str; 2]) -> Option<(S
 }
 
 /// What these settings mean. Where one is wrong, its default stands in.
-pub fn config(read: &Reader<'_>, file: Option<PathBuf>) -> Config {
+pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) -> Config {
     let (http, http_key) = http_address(read);
     let (rpc, rpc_key) = rpc_address(read);
     let (brokers, default_broker) = brokers::read(read);
@@ -47,6 +49,14 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>) -> Config {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
     };
+    let policies = Policies {
+        skip: read.words("roadcast.overflow.skip", Pattern::parse),
+        disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse),
+    };
+    let mut limits = limits(read);
+    let given = |key: &str| read.origin(&format!("roadcast.limits.{key}")) != Origin::Default;
+    let bytes = memory.as_ref().map(|memory| memory.bytes);
+    worst_case::follow(&mut limits, bytes, shards, policies.skips(), given);
     Config {
         file,
         http,
@@ -70,11 +80,9 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>) -> Config {
         shards,
         pin: read.flag("roadcast.pin"),
         shutdown_grace: read.duration("roadcast.shutdown_grace"),
-        policies: Policies {
-            skip: read.words("roadcast.overflow.skip", Pattern::parse),
-            disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse),
-        },
-        limits: Arc::new(limits(read)),
+        policies,
+        limits: Arc::new(limits),
+        memory,
         rpc_connections_given: read.origin("roadcast.limits.rpc_connections") != Origin::Default,
         logs: logs(read),
     }

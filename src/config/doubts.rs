@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use super::reader::Reader;
-use super::{Config, Notice, RpcListen};
+use super::schema::show_about;
+use super::{Config, Notice, Origin, RpcListen};
+use crate::worst_case;
 use crate::ws::origin::OriginRule;
 
 /// Others may write: whoever may write to a Unix socket may connect to it (unix(7)).
@@ -67,6 +69,20 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
              or 0600, does not"
         );
         warn("roadcast.rpc.mode", text);
+    }
+    let sum = worst_case::sum(&config.limits, config.shards, config.policies.skips());
+    if let Some(memory) = &config.memory
+        && sum > worst_case::share(memory.bytes)
+    {
+        let mut keys = worst_case::following().map(|key| format!("roadcast.limits.{key}"));
+        let given = keys.find(|key| read.origin(key) != Origin::Default);
+        let text = format!(
+            ": queues and topics hold {} at worst, more than half of the memory that the process may use, {memory}. \
+             Lower what is set of {}, or leave it to follow the memory; else lower roadcast.shards or allow more memory",
+            show_about(sum),
+            worst_case::following().collect::<Vec<_>>().join(", ")
+        );
+        warn(given.as_deref().unwrap_or("roadcast.shards"), text);
     }
     let per_address = [
         ("roadcast.limits.connections_per_address", config.limits.connections_per_address),

@@ -25,7 +25,7 @@ pub mod value;
 pub mod yaml;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ use ipnet::IpNet;
 
 use crate::limits::Limits;
 use crate::logs::LogConfig;
+use crate::memory::{self, Memory};
 use crate::policy::Policies;
 use reader::Reader;
 use settings::Settings;
@@ -55,6 +56,8 @@ pub struct LoadOptions {
     pub overrides: Vec<String>,
     /// Variables for `${VAR}` and `RR_…`.
     pub env: Environment,
+    /// What the process may use; `None`: as much as it likes.
+    pub memory: Option<Memory>,
     /// The directory in which [`DEFAULT_FILES`] are looked for, and from which `path` counts.
     pub cwd: PathBuf,
 }
@@ -64,7 +67,8 @@ impl LoadOptions {
     pub fn of_process(path: Option<PathBuf>, overrides: Vec<String>) -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let env = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
-        Self { path, overrides, env, cwd: PathBuf::new() }
+        let memory = memory::usable(Path::new("/"));
+        Self { path, overrides, env, memory, cwd: PathBuf::new() }
     }
 }
 
@@ -113,6 +117,8 @@ pub struct Config {
     pub policies: Policies,
     /// The bounds in force.
     pub limits: Arc<Limits>,
+    /// What the process may use, if that can be told: limits that nobody set follow it.
+    pub memory: Option<Memory>,
     /// Whether someone set `limits.rpc_connections`.
     pub rpc_connections_given: bool,
     /// How and what to log.
@@ -155,7 +161,7 @@ impl Config {
         let whole = problems.is_empty();
         problems.extend(settings.take_problems());
         let read = Reader::new(&settings, problems);
-        let config = build::config(&read, file);
+        let config = build::config(&read, file, options.memory.clone());
         let mut doubts = Vec::new();
         if whole {
             together::check(&config, &read);

@@ -256,6 +256,11 @@ pub fn show_bytes(bytes: u64) -> String {
     }
 }
 
+/// A size in whole MiB, for sums.
+pub fn show_about(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(MIB))
+}
+
 fn show_millis(millis: u64) -> String {
     match millis {
         0 => "0".to_owned(),

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::schema::show_bytes;
+use super::schema::{show_about, show_bytes};
 use super::{Config, RpcListen};
+use crate::worst_case;
 
 /// A configuration with the addresses as they are bound (a port 0 has become a real one).
 pub struct Summary<'a> {
@@ -113,7 +114,7 @@ impl fmt::Display for Summary<'_> {
             size(limits.subscriptions_bytes),
             size(limits.topic_bytes)
         )?;
-        write!(
+        writeln!(
             f,
             "               outbox {} of {} a shard; log {}; lane {} in {}; socket {}",
             size(limits.outbox_bytes),
@@ -122,6 +123,19 @@ impl fmt::Display for Summary<'_> {
             size(limits.lane_bytes),
             limits.lane_entries,
             size(limits.socket_send_bytes)
+        )?;
+        let rows = worst_case::rows(limits, config.shards, config.policies.skips());
+        let sum = worst_case::sum(limits, config.shards, config.policies.skips());
+        let of = config.memory.as_ref().map_or(String::new(), |memory| format!(" of {memory}"));
+        let largest = rows.iter().filter(|row| row.bytes > 0);
+        let rows: Vec<_> = largest.map(|row| format!("{} {}", row.what, show_about(row.bytes))).collect();
+        writeln!(f, "memory         {} at worst{of}: {}", show_about(sum), rows.join(", "))?;
+        write!(
+            f,
+            "               beside them: a connection {} and {} in the kernel, a publisher {}",
+            size(limits.message_bytes),
+            size(2 * limits.socket_send_bytes),
+            size(limits.rpc_frame_bytes)
         )
     }
 }

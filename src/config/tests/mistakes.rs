@@ -117,7 +117,7 @@ fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
         ("- http", ".rr.yaml:1:1: a configuration holds sections"),
         ("http: [", ".rr.yaml:"),
         (
-            "roadcast: { limits: { outbox_bytes: 16MiB } }",
+            "roadcast: { limits: { outbox_bytes: 16MiB, lane_bytes: 8MiB } }",
             ".rr.yaml:1:37: roadcast.limits.outbox_bytes: 16MiB exceeds roadcast.limits.lane_bytes (8MiB): a lane must",
         ),
         (

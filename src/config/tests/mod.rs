@@ -47,6 +47,7 @@ fn load_with(
         overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
         env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         cwd: directory.0.clone(),
+        ..LoadOptions::default()
     };
     let shown = directory.0.display().to_string() + "/";
     Config::load(&options).map_err(|error| error.to_string().replace(&shown, ""))
@@ -76,6 +77,7 @@ fn addresses(file: &str, env: &[(&str, &str)], overrides: &[&str]) -> Result<(St
         overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
         env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         cwd: directory.0.clone(),
+        ..LoadOptions::default()
     };
     let found = Addresses::load(&options).and_then(|found| Ok((found.publish()?, found.url()?)));
     let shown = directory.0.display().to_string() + "/";

@@ -1,0 +1,164 @@
+//! The memory that the server holds at worst, as one table, and the limits that follow what there is.
+//!
+//! A row is what one bound may come to in all shards, or in the hub. Not in the table is what a single client or publisher
+//! costs: it hangs on how many there are, which `connections` and `rpc_connections` bound.
+
+use crate::limits::Limits;
+
+/// What a queue of bytes may hold of memory for each byte queued: it doubles as it grows (`shard/bytes.rs`).
+const QUEUE_HOLDS: u64 = 2;
+/// Receive buffers of a shard (`ring/buffers.rs`).
+const RECEIVE_BYTES: u64 = 512 * 1024;
+
+/// What is held at most under one bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it is.
+    pub what: &'static str,
+    /// Bytes in the whole process.
+    pub bytes: u64,
+}
+
+/// Steps in which limits are lowered.
+const PARTS: usize = 1024;
+/// What they are rounded down to.
+const ROUND_BYTES: usize = 64 * 1024;
+
+/// A limit whose default follows the memory there is.
+struct Follows {
+    /// Its key below `roadcast.limits`.
+    key: &'static str,
+    field: fn(&mut Limits) -> &mut usize,
+    /// What the other limits ask of it at least.
+    least: fn(&Limits) -> usize,
+}
+
+/// Whoever bounds memory with a new limit adds a row in [`rows`], and one here if its default is to follow.
+const FOLLOWING: [Follows; 4] = [
+    Follows { key: "outboxes_bytes", field: |l| &mut l.outboxes_bytes, least: |l| l.outbox_bytes },
+    Follows { key: "log_bytes", field: |l| &mut l.log_bytes, least: |l| l.publication_bytes },
+    Follows { key: "lane_bytes", field: |l| &mut l.lane_bytes, least: |l| l.outbox_bytes },
+    Follows {
+        key: "subscriptions_bytes",
+        field: |l| &mut l.subscriptions_bytes,
+        least: |l| l.subscriptions_bytes_per_connection,
+    },
+];
+
+/// All rows. `skips`: whether any topic's policy is to skip.
+pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
+    let shards = shards as u64;
+    let all = |bytes: usize, holds: u64| (bytes as u64).saturating_mul(holds).saturating_mul(shards);
+    let parked = if skips { all(limits.log_bytes, QUEUE_HOLDS) } else { 0 };
+    vec![
+        Row { what: "outboxes", bytes: all(limits.outboxes_bytes, QUEUE_HOLDS) },
+        Row { what: "topic logs", bytes: all(limits.log_bytes, QUEUE_HOLDS) },
+        Row { what: "newest publications of topics that skip", bytes: parked },
+        Row { what: "lanes", bytes: all(limits.lane_bytes, 1) },
+        // With what the hub keeps of them (`shard/charge.rs`).
+        Row { what: "topics and subscriptions", bytes: all(limits.subscriptions_bytes, 1) },
+        Row { what: "receive buffers", bytes: RECEIVE_BYTES * shards },
+        Row { what: "asynchronous publications", bytes: limits.rpc_async_bytes as u64 },
+    ]
+}
+
+/// The sum of all rows.
+pub fn sum(limits: &Limits, shards: usize, skips: bool) -> u64 {
+    rows(limits, shards, skips).iter().fold(0, |sum, row| sum.saturating_add(row.bytes))
+}
+
+/// The keys below `roadcast.limits` whose defaults follow memory.
+pub fn following() -> impl Iterator<Item = &'static str> {
+    FOLLOWING.iter().map(|follows| follows.key)
+}
+
+/// What the table may come to where the process may use `memory` bytes. The other half is for what is not in it: connections,
+/// messages under way, the kernel's buffers for sockets, RPC frames.
+pub fn share(memory: u64) -> u64 {
+    memory / 2
+}
+
+/// Lowers limits that nobody set until the sum fits its share of `memory`, all by the same factor and none below what others ask
+/// of it. One that is below that is raised.
+pub fn follow(
+    limits: &mut Limits,
+    memory: Option<u64>,
+    shards: usize,
+    skips: bool,
+    given: impl Fn(&str) -> bool,
+) {
+    let budget = memory.map_or(u64::MAX, share);
+    let scaled = |parts: usize| {
+        let mut scaled = limits.clone();
+        for Follows { field, least, .. } in FOLLOWING.iter().filter(|follows| !given(follows.key)) {
+            let (least, value) = (least(limits), *field(&mut scaled));
+            *field(&mut scaled) = (value / PARTS * parts / ROUND_BYTES * ROUND_BYTES).max(least);
+        }
+        scaled
+    };
+    let fits = |parts: usize| sum(&scaled(parts), shards, skips) <= budget;
+    // The most that fits: the sum grows with the factor.
+    let (mut low, mut high) = (0, PARTS);
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    *limits = scaled(low);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn followed(memory: u64, shards: usize, given: &[&str]) -> Limits {
+        let mut limits = Limits::default();
+        follow(&mut limits, Some(memory), shards, false, |key| given.contains(&key));
+        limits
+    }
+
+    #[test]
+    fn the_sum_of_the_defaults_fits_in_half_of_what_there_is() {
+        for mib in [128, 256, 512, 1024, 4096, 65_536] {
+            for shards in [1, 2, 4] {
+                let limits = followed(mib * MIB, shards, &[]);
+                let sum = sum(&limits, shards, false);
+                // Below this the least that the limits ask of each other is more.
+                let least = shards as u64 * (4 + 2 + 2 + 8 + 1) * MIB + 4 * MIB;
+                assert!(sum <= (mib * MIB / 2).max(least), "{mib} MiB, {shards} shards: {sum}");
+                assert!(limits.check().is_empty(), "{limits:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_plenty_the_defaults_stay_and_otherwise_most_of_it_is_used() {
+        assert_eq!(followed(64 << 30, 4, &[]), Limits::default());
+        let limits = followed(512 * MIB, 2, &[]);
+        assert!(sum(&limits, 2, false) > 240 * MIB, "{limits:?}");
+        assert!(limits.outboxes_bytes as u64 >= 32 * MIB, "{limits:?}");
+    }
+
+    #[test]
+    fn what_is_given_stays_and_the_others_make_room() {
+        let limits = followed(512 * MIB, 2, &["outboxes_bytes"]);
+        assert_eq!(limits.outboxes_bytes, Limits::default().outboxes_bytes);
+        assert_eq!((limits.log_bytes, limits.lane_bytes), (MIB as usize, 2 * MIB as usize));
+        assert!(sum(&limits, 2, false) > 256 * MIB);
+    }
+
+    #[test]
+    fn a_default_is_raised_to_what_others_ask_of_it() {
+        let mut limits = Limits { outbox_bytes: 16 << 20, ..Limits::default() };
+        follow(&mut limits, None, 2, false, |key| key == "outbox_bytes");
+        assert_eq!(limits.lane_bytes, 16 << 20);
+        assert!(limits.check().is_empty());
+    }
+
+    #[test]
+    fn topics_that_skip_hold_their_newest_publications_beside() {
+        let limits = Limits::default();
+        assert_eq!(sum(&limits, 3, true) - sum(&limits, 3, false), 3 * 2 * limits.log_bytes as u64);
+    }
+}
