@@ -15,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod ending;
 pub mod hub;
+mod json_reader;
 mod json_string;
 pub mod lane;
 pub mod limits;

@@ -12,8 +12,6 @@ pub enum Reply {
     JoinRefused,
     /// The leave is done: no publication of these topics follows.
     Left,
-    /// The leave failed.
-    LeaveFailed,
 }
 
 impl Reply {
@@ -22,23 +20,35 @@ impl Reply {
             Self::Joined => "@join",
             Self::JoinRefused => "#join",
             Self::Left => "@leave",
-            Self::LeaveFailed => "#leave",
         }
     }
 }
 
-/// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked, in their order.
-pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: &[impl AsRef<str>]) {
-    let head = [r#"{"topic":""#, reply.topic(), r#"","payload":["#].map(str::as_bytes);
-    let names: usize =
-        topics.iter().map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2).sum();
-    let commas = topics.len().saturating_sub(1);
-    let payload_len = head.iter().map(|part| part.len()).sum::<usize>() + names + commas + 2;
+/// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked, in their order. `None`
+/// is a command that named no list, and reads `null`.
+pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: Option<&[impl AsRef<str>]>) {
+    let head = [r#"{"topic":""#, reply.topic(), r#"","payload":"#].map(str::as_bytes);
+    let list = topics.map_or("null".len(), |topics| {
+        let names: usize =
+            topics.iter().map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2).sum();
+        names + topics.len().saturating_sub(1) + 2
+    });
+    let payload_len = head.iter().map(|part| part.len()).sum::<usize>() + list + 1;
 
     out.reserve(frame::header_len(payload_len) + payload_len);
     frame::encode_header(out, Opcode::Text, payload_len);
     let start = out.len();
     head.iter().for_each(|part| out.extend_from_slice(part));
+    match topics {
+        None => out.extend_from_slice(b"null"),
+        Some(topics) => encode_list(out, topics),
+    }
+    out.push(b'}');
+    debug_assert_eq!(out.len() - start, payload_len);
+}
+
+fn encode_list(out: &mut Vec<u8>, topics: &[impl AsRef<str>]) {
+    out.push(b'[');
     for (index, topic) in topics.iter().enumerate() {
         if index > 0 {
             out.push(b',');
@@ -47,17 +57,16 @@ pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: &[impl AsRef<str>]) {
         json_string::pieces(topic.as_ref().as_bytes(), |piece| out.extend_from_slice(piece));
         out.push(b'"');
     }
-    out.extend_from_slice(b"]}");
-    debug_assert_eq!(out.len() - start, payload_len);
+    out.push(b']');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn payload(reply: Reply, topics: &[&str]) -> String {
+    fn payload<'a>(reply: Reply, topics: impl Into<Option<&'a [&'a str]>>) -> String {
         let mut out = b"before".to_vec();
-        encode(&mut out, reply, topics);
+        encode(&mut out, reply, topics.into());
         let frame = &out[6..];
         assert_eq!(frame[0], 0x81, "a whole text frame");
         assert_eq!(frame::frame_len(frame), frame.len());
@@ -71,19 +80,19 @@ mod tests {
 
     #[test]
     fn replies_read_as_the_protocol_has_them() {
-        let topics = ["foo", "foo2"];
-        assert_eq!(payload(Reply::Joined, &topics), r#"{"topic":"@join","payload":["foo","foo2"]}"#);
-        assert_eq!(payload(Reply::JoinRefused, &topics), r##"{"topic":"#join","payload":["foo","foo2"]}"##);
-        assert_eq!(payload(Reply::Left, &["foo"]), r#"{"topic":"@leave","payload":["foo"]}"#);
-        assert_eq!(payload(Reply::LeaveFailed, &["foo"]), r##"{"topic":"#leave","payload":["foo"]}"##);
-        assert_eq!(payload(Reply::Joined, &[]), r#"{"topic":"@join","payload":[]}"#);
+        let topics = &["foo", "foo2"][..];
+        assert_eq!(payload(Reply::Joined, topics), r#"{"topic":"@join","payload":["foo","foo2"]}"#);
+        assert_eq!(payload(Reply::JoinRefused, topics), r##"{"topic":"#join","payload":["foo","foo2"]}"##);
+        assert_eq!(payload(Reply::Left, &["foo"][..]), r#"{"topic":"@leave","payload":["foo"]}"#);
+        assert_eq!(payload(Reply::Joined, &[][..]), r#"{"topic":"@join","payload":[]}"#);
+        assert_eq!(payload(Reply::Left, None), r#"{"topic":"@leave","payload":null}"#);
     }
 
     #[test]
     fn any_topic_reads_back_as_it_was_asked() {
         let long = "x".repeat(70_000);
         for topics in [vec!["a\"b", "\\", "\u{0}\n", "", "ключ", "\u{2028}😀"], vec![long.as_str()]] {
-            let read: serde_json::Value = serde_json::from_str(&payload(Reply::Joined, &topics)).unwrap();
+            let read: serde_json::Value = serde_json::from_str(&payload(Reply::Joined, &topics[..])).unwrap();
             assert_eq!(read, serde_json::json!({ "topic": "@join", "payload": topics }));
         }
     }

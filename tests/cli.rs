@@ -165,9 +165,9 @@ fn a_refused_line_is_said_while_the_input_is_still_open() {
 
 #[test]
 fn a_refused_join_and_a_server_that_ends_are_said() {
-    let mut server = Server::start(&[]);
-    let output = run(&["subscribe", "news", "--broker", "nowhere", "--url", &server.url()], b"");
-    expect_failure(&output, &["refused to join news"]);
+    let mut server = Server::start(&["roadcast.limits.topic_bytes=8"]);
+    let output = run(&["subscribe", "news", "too long a name", "--url", &server.url()], b"");
+    expect_failure(&output, &["refused to join news, too long a name", "limit"]);
     let output = run(&["subscribe", "news", "--url", &format!("ws://{}/other", server.clients)], b"");
     expect_failure(&output, &["404", "/ws"]);
     let subscriber = Subscriber::joined(&["news", "--url", &server.url()]);

@@ -49,6 +49,7 @@ fn replies_are_compact_text_with_the_topic_first() {
 fn commands_are_read_the_way_go_reads_json() {
     let server = Server::start(&[]);
     let mut client = server.client();
+    let deep = "[".repeat(200) + &"]".repeat(200);
     let table: &[(&str, Received)] = &[
         (r#"{"Command":"join","TOPICS":["case"]}"#, reply("@join", &["case"])),
         (r#"{"command":"join","topics":["x"],"topics":["last"]}"#, reply("@join", &["last"])),
@@ -57,16 +58,51 @@ fn commands_are_read_the_way_go_reads_json() {
             reply("@join", &["more"]),
         ),
         (r#"{"command":"join","broker":"default","topics":["named"]}"#, reply("@join", &["named"])),
-        (r#"{"command":"join","broker":"nowhere","topics":["t1","t2"]}"#, reply("#join", &["t1", "t2"])),
         (
             r#"{"command":"join","topics":["\u00fcber \"quoted\" \\ \ud83d\ude80"]}"#,
             reply("@join", &["über \"quoted\" \\ 🚀"]),
         ),
+        (r#"{"command":"join","topics":["room \ud83d"]}"#, reply("@join", &["room \u{fffd}"])),
+        (r#"{"command":"join","topics":["field"],"payload":"\ud83d"}"#, reply("@join", &["field"])),
+        (r#"{"command":"join","topics":["type"],"broker":5,"payload":[]}"#, reply("@join", &["type"])),
+        (r#"{"command":"join","topics":["large"],"n":1e999999999}"#, reply("@join", &["large"])),
+        (&format!(r#"{{"command":"join","topics":["deep"],"x":{deep}}}"#), reply("@join", &["deep"])),
     ];
     for (command, expected) in table {
         client.send(command);
         assert_eq!(&client.next(), expected, "{command}");
     }
+}
+
+#[test]
+fn a_binary_command_need_not_be_utf8() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.send_message(Message::binary(b"{\"command\":\"join\",\"topics\":[\"a\xff\xe2\x82\"]}".to_vec()));
+    assert_eq!(client.next(), reply("@join", &["a\u{fffd}\u{fffd}\u{fffd}"]));
+    server.publisher().publish(&["a\u{fffd}\u{fffd}\u{fffd}"], b"reached");
+    client.expect("a\u{fffd}\u{fffd}\u{fffd}", "reached");
+}
+
+/// Byte for byte what RoadRunner answers: it subscribes to nothing, or to a topic that nobody can publish to.
+#[test]
+fn joins_that_name_nothing_are_answered_as_roadrunner_answers_them() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for (command, expected) in [
+        (r#"{"command":"join","topics":[]}"#, r#"{"topic":"@join","payload":[]}"#),
+        (r#"{"command":"join","topics":null}"#, r#"{"topic":"@join","payload":null}"#),
+        (r#"{"command":"join"}"#, r#"{"topic":"@join","payload":null}"#),
+        (r#"{"command":"leave"}"#, r#"{"topic":"@leave","payload":null}"#),
+        (r#"{"command":"join","topics":[""]}"#, r#"{"topic":"@join","payload":[""]}"#),
+        (r#"{"command":"join","topics":[null,"a"]}"#, r#"{"topic":"@join","payload":["","a"]}"#),
+        (r#"{"command":"leave","topics":["",null]}"#, r#"{"topic":"@leave","payload":["",""]}"#),
+    ] {
+        client.send(command);
+        assert_eq!(client.next_message(), Ok(Message::text(expected)), "{command}");
+    }
+    server.publisher().publish(&["", "a"], b"once");
+    client.expect("a", "once");
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
             (r#"{"command":"join","topics":["much-too-long"]}"#, "#join"),
             (r#"{"command":"join","topics":["a","b","c"]}"#, "#join"),
             (r#"{"command":"join","topics":["a","b"]}"#, "#join"),
-            (r#"{"command":"join","broker":"none","topics":["a"]}"#, "#join"),
+            (r#"{"command":"join","broker":"none","topics":["a"]}"#, "@join"),
         ] {
             client.send(command);
             match client.next() {
@@ -242,7 +242,7 @@ fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
         "roadcast.limits.topic_bytes",
         "topics_per_connection",
         "subscriptions_bytes_per_connection",
-        "unknown broker",
+        "the default one is taken",
     ] {
         server.says(words, 1);
     }

@@ -87,7 +87,7 @@ fn reply_encode(bencher: Bencher<'_, '_>) {
     let mut out = Vec::new();
     bencher.bench_local(|| {
         out.clear();
-        reply::encode(&mut out, reply::Reply::Joined, black_box(&["news"]));
+        reply::encode(&mut out, reply::Reply::Joined, black_box(Some(&["news"])));
         out.len()
     });
 }

@@ -49,6 +49,11 @@ fn refused(peer: &str, refusal: Refusal, about: &str, unsaid: u64) {
         Refusal::Source(exceeded) => {
             tracing::warn!(peer, address = about, "refused with 429: {} is reached{more}", exceeded.key());
         }
+        Refusal::Broker => tracing::info!(
+            peer,
+            broker = about,
+            "a command names a broker that `broadcast` does not have: the default one is taken{more}"
+        ),
         Refusal::Join(why) => tracing::warn!(peer, about, "join refused: {}{more}", why.why()),
     }
 }

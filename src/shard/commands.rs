@@ -3,6 +3,8 @@
 //! A join subscribes first and is answered then: whoever has read `@join` misses nothing published later. Its topics are
 //! subscribed to all at once, when the hub has confirmed the last of them, so a refused join subscribes to none.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
 
 use super::balance::Dropped;
@@ -22,10 +24,10 @@ pub(super) fn cost(topic: &Topic) -> usize {
 
 impl Shard {
     /// Carries out one command.
-    pub(super) fn command(&mut self, id: ConnId, message: &mut [u8]) {
+    pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
         let report = match crate::command::parse(message) {
-            Ok(Command::Join { broker, topics }) => return self.join(id, broker, &topics),
-            Ok(Command::Leave { broker, topics }) => return self.leave(id, broker, &topics),
+            Ok(Command::Join { broker, topics }) => return self.join(id, &broker, topics.as_deref()),
+            Ok(Command::Leave { broker, topics }) => return self.leave(id, &broker, topics.as_deref()),
             Ok(Command::Headers) => {
                 self.counters.commands.add(1);
                 return;
@@ -39,14 +41,27 @@ impl Shard {
         }
     }
 
-    fn join<T: AsRef<str>>(&mut self, id: ConnId, broker: &str, names: &[T]) {
+    /// The broker that a command names. Clients of RoadRunner name any, since it does not look: the default one, said once
+    /// a connection.
+    fn broker(&mut self, id: ConnId, name: &str) -> BrokerId {
+        if let Some(broker) = self.settings.broker(name) {
+            return broker;
+        }
+        if !std::mem::replace(&mut self.connections.at(id.index).broker_logged, true) {
+            self.report_refused(id, Refusal::Broker, || name.to_owned());
+        }
+        self.settings.default_broker
+    }
+
+    fn join(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
         self.counters.commands.add(1);
-        let topics = match self.wanted_topics(id, broker, names) {
+        let broker = self.broker(id, broker);
+        let topics = match self.wanted_topics(id, broker, asked.unwrap_or_default()) {
             Ok(topics) => topics,
-            Err(refusal) => return self.join_refused(id, refusal, broker, names),
+            Err(refusal) => return self.join_refused(id, refusal, asked),
         };
         let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
-        reply::encode(&mut pending.reply, Reply::Joined, names);
+        reply::encode(&mut pending.reply, Reply::Joined, asked);
         for &index in &pending.topics {
             pending.waiting += u32::from(self.topics.pin(index, id));
         }
@@ -58,36 +73,34 @@ impl Shard {
         }
     }
 
-    fn join_refused<T: AsRef<str>>(&mut self, id: ConnId, why: JoinRefusal, broker: &str, names: &[T]) {
+    fn join_refused(&mut self, id: ConnId, why: JoinRefusal, asked: Option<&[Cow<'_, str>]>) {
         self.counters.joins_refused.add(1);
         if why != JoinRefusal::ShuttingDown {
             let bytes_max = self.settings.limits.topic_bytes;
             self.report_refused(id, Refusal::Join(why), || {
-                let mut names = names.iter().map(AsRef::as_ref);
+                let mut names = asked.unwrap_or_default().iter().map(AsRef::as_ref);
                 let about = match why {
-                    JoinRefusal::UnknownBroker => Some(broker),
                     JoinRefusal::TopicTooLong => names.find(|name: &&str| name.len() > bytes_max),
                     _ => names.next(),
                 };
                 about.unwrap_or_default().to_owned()
             });
         }
-        self.send_private(id, |out| reply::encode(out, Reply::JoinRefused, names));
+        self.send_private(id, |out| reply::encode(out, Reply::JoinRefused, asked));
     }
 
     /// The topics that a join would newly subscribe to, each once, made where they are new.
-    fn wanted_topics<T: AsRef<str>>(
+    fn wanted_topics(
         &mut self,
         id: ConnId,
-        broker: &str,
-        names: &[T],
+        broker: BrokerId,
+        names: &[Cow<'_, str>],
     ) -> Result<SmallVec<[u32; 4]>, JoinRefusal> {
-        let broker = self.settings.broker(broker).ok_or(JoinRefusal::UnknownBroker)?;
         let limits = &self.settings.limits;
         if self.stage == Stage::Draining || self.stage == Stage::Closing {
             return Err(JoinRefusal::ShuttingDown);
         }
-        if names.iter().any(|name| name.as_ref().len() > limits.topic_bytes) {
+        if names.iter().any(|name| name.len() > limits.topic_bytes) {
             return Err(JoinRefusal::TopicTooLong);
         }
         let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
@@ -173,19 +186,16 @@ impl Shard {
         self.send_private(id, |out| out.extend_from_slice(&pending.reply));
     }
 
-    fn leave<T: AsRef<str>>(&mut self, id: ConnId, broker: &str, names: &[T]) {
+    fn leave(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
         self.counters.commands.add(1);
-        let Some(broker) = self.settings.broker(broker) else {
-            self.send_private(id, |out| reply::encode(out, Reply::LeaveFailed, names));
-            return;
-        };
-        for topic in self.find_all(broker, names.iter().map(AsRef::as_ref)) {
+        let broker = self.broker(id, broker);
+        for topic in self.find_all(broker, asked.unwrap_or_default().iter().map(AsRef::as_ref)) {
             if let Some(place) = self.connections.peek(id.index).topics.find(topic) {
                 self.unsubscribe(id.index, place, Dropped::Left);
             }
         }
         self.counters.leaves.add(1);
-        self.send_private(id, |out| reply::encode(out, Reply::Left, names));
+        self.send_private(id, |out| reply::encode(out, Reply::Left, asked));
     }
 
     /// Takes a connection out of the topic at `place` of its list. What the log holds for it is dropped.

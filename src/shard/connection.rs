@@ -107,6 +107,8 @@ pub struct Connection {
     pub admission: Admission,
     /// A malformed command has been logged; further ones are only counted.
     pub malformed_logged: bool,
+    /// A command that named an unknown broker has been logged, or counted as one that was not.
+    pub broker_logged: bool,
 }
 
 impl Connection {
@@ -133,6 +135,7 @@ impl Connection {
             read_paused: false,
             admission,
             malformed_logged: false,
+            broker_logged: false,
         }
     }
 

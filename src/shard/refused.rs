@@ -21,13 +21,13 @@ pub enum Refusal {
     Source(Exceeded),
     /// A join, with `#join`.
     Join(JoinRefusal),
+    /// The name of a broker that there is not: the default one is taken.
+    Broker,
 }
 
 /// Why a join is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinRefusal {
-    /// It names a broker that there is not.
-    UnknownBroker,
     /// A topic is over `roadcast.limits.topic_bytes`.
     TopicTooLong,
     /// The connection would pass `roadcast.limits.topics_per_connection`.
@@ -46,7 +46,6 @@ impl JoinRefusal {
     /// The reason in words, with the key where there is one.
     pub fn why(self) -> &'static str {
         match self {
-            Self::UnknownBroker => "unknown broker",
             Self::TopicTooLong => "a topic is over roadcast.limits.topic_bytes",
             Self::TopicsOfConnection => "the connection would be over roadcast.limits.topics_per_connection",
             Self::TopicsOfShard => "the shard would be over roadcast.limits.topics",

@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The broker that a command names; an empty name is the default one.
+    /// The broker that a command names; an empty name is the default one. `None`: there is none of this name.
     pub fn broker(&self, name: &str) -> Option<BrokerId> {
         if name.is_empty() {
             return Some(self.default_broker);

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
 use roadcast::mesh::{Down, Up};
 use roadcast::shard::charge::{SUBSCRIPTION_BYTES, topic_bytes};
-use roadcast::shard::{BATCH_SENDS, ConnId};
+use roadcast::shard::{BATCH_SENDS, ConnId, Refusal, Report, Task};
 use roadcast::ws::frame::Opcode;
 
 use super::rig::{Rig, Taken, quiet};
@@ -173,10 +173,9 @@ fn a_refused_join_subscribes_to_none_of_its_topics() {
     let limits = Limits { topics_per_connection: 2, topic_bytes: 10, topics: 4, ..quiet() };
     let mut rig = Rig::new(limits);
     let id = rig.member(&["one"]);
-    let refusals: &[(&str, &[&str])] =
-        &[("", &["two", "three"]), ("", &["two", "a name too long"]), ("nowhere", &["two"])];
-    for (broker, topics) in refusals {
-        rig.bytes(id, &wire::masked(Opcode::Text, wire::command("join", broker, topics).as_bytes()));
+    let refusals: [&[&str]; 2] = [&["two", "three"], &["two", "a name too long"]];
+    for topics in refusals {
+        rig.join(id, topics);
         assert!(!rig.shard.has_questions(), "nothing has been made");
         rig.sweep();
         assert_eq!(rig.texts(id), [wire::reply("#join", topics)]);
@@ -190,7 +189,7 @@ fn a_refused_join_subscribes_to_none_of_its_topics() {
     rig.sweep();
     assert_eq!(rig.texts(id), [wire::reply("@join", &["five"])], "but one of those may be joined");
     rig.take(Down::Drain);
-    assert_eq!(rig.counters.joins_refused.value(), 4);
+    assert_eq!(rig.counters.joins_refused.value(), 3);
 }
 
 /// What the join of a new topic with a name of this length is charged with.
@@ -326,14 +325,35 @@ fn what_joins_leaves_and_ends_were_charged_is_given_back() {
 }
 
 #[test]
-fn a_leave_is_answered_whether_joined_or_not_and_fails_at_an_unknown_broker() {
+fn a_leave_is_answered_whether_joined_or_not() {
     let mut rig = Rig::new(quiet());
     let id = rig.member(&["foo"]);
     rig.leave(id, &["foo", "never joined", "foo"]);
-    rig.bytes(id, &wire::masked(Opcode::Text, wire::command("leave", "nowhere", &["foo"]).as_bytes()));
     rig.sweep();
-    let expected = [wire::reply("@leave", &["foo", "never joined", "foo"]), wire::reply("#leave", &["foo"])];
-    assert_eq!(rig.texts(id), expected);
+    assert_eq!(rig.texts(id), [wire::reply("@leave", &["foo", "never joined", "foo"])]);
+}
+
+#[test]
+fn a_broker_that_there_is_not_means_the_default_one_and_is_reported_once_a_connection() {
+    let mut rig = Rig::new(quiet());
+    let first = rig.connect();
+    let second = rig.connect();
+    rig.tasks();
+    let reported = |unsaid| Report::Refused { refusal: Refusal::Broker, about: "redis".into(), unsaid };
+    for (id, expected) in [(first, vec![Task::Report(first, reported(0))]), (second, vec![])] {
+        for (name, topic) in [("join", "foo"), ("join", "bar"), ("leave", "bar")] {
+            rig.bytes(id, &wire::masked(Opcode::Text, wire::command(name, "redis", &[topic]).as_bytes()));
+            rig.answer();
+        }
+        rig.publish("foo", b"x");
+        rig.sweep();
+        let replies = [("@join", "foo"), ("@join", "bar"), ("@leave", "bar")];
+        let mut expected_texts: Vec<String> =
+            replies.iter().map(|(reply, topic)| wire::reply(reply, &[topic])).collect();
+        expected_texts.push(publication("foo", "x"));
+        assert_eq!(rig.texts(id), expected_texts);
+        assert_eq!(rig.tasks(), expected, "of others it is counted");
+    }
 }
 
 #[test]

@@ -1,39 +1,46 @@
-//! Commands: read as serde_json, under the same rules, reads them.
+//! Commands: read as serde_json, under the same rules, reads them, where it reads all that a client may send.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use roadcast::command::{Command, Malformed, parse};
+use roadcast::command::{Command, Topics, parse};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 /// Command, broker, topics. Only join and leave have the latter two.
-type Outcome = Option<(String, String, Vec<String>)>;
+type Outcome = Option<(String, String, Option<Vec<String>>)>;
 
 pub fn check(bytes: &[u8]) {
-    let mut message = bytes.to_vec();
-    let ours = match parse(&mut message) {
-        Ok(Command::Join { broker, topics }) => named("join", broker, topics.iter()),
-        Ok(Command::Leave { broker, topics }) => named("leave", broker, topics.iter()),
-        Ok(Command::Headers) => named("headers", "", [].iter()),
-        Ok(Command::Other { name }) => named(name, "", [].iter()),
-        // Deeper than it reads, while serde_json reads on.
-        Err(Malformed::TooDeep) => return,
+    let ours = match parse(bytes) {
+        Ok(Command::Join { broker, topics }) => named("join", &broker, topics),
+        Ok(Command::Leave { broker, topics }) => named("leave", &broker, topics),
+        Ok(Command::Headers) => named("headers", "", None),
+        Ok(Command::Other { name }) => named(&name, "", None),
         Err(_) => None,
     };
     match model(bytes) {
         Ok(model) => assert_eq!(ours, model, "{}", String::from_utf8_lossy(bytes)),
-        // Ours takes any number in a field that it skips.
-        Err(error) if error.to_string().starts_with("number out of range") => {}
+        // What ours takes: numbers of any size in a field that it skips, half a surrogate pair, more depth.
+        Err(error)
+            if ["number out of range", "hex escape", "recursion limit"]
+                .iter()
+                .any(|less| error.to_string().contains(less)) => {}
         Err(error) => assert_eq!(ours, None, "{error}: {}", String::from_utf8_lossy(bytes)),
     }
 }
 
-fn named<'a>(name: &str, broker: &str, topics: impl Iterator<Item = &'a &'a str>) -> Outcome {
-    Some((name.into(), broker.into(), topics.map(|topic| topic.to_string()).collect()))
+fn named(name: &str, broker: &str, topics: Option<Topics<'_>>) -> Outcome {
+    Some((name.into(), broker.into(), topics.map(|topics| topics.into_iter().map(Cow::into_owned).collect())))
 }
 
 fn model(message: &[u8]) -> Result<Outcome, serde_json::Error> {
-    match serde_json::from_slice(message) {
+    // Each byte that is not part of UTF-8 is one U+FFFD.
+    let mut text = String::new();
+    for chunk in message.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{FFFD}'));
+    }
+    match serde_json::from_str(&text) {
         Ok(Fields(fields)) => Ok(outcome(&fields)),
         // JSON, but no object.
         Err(error) if error.is_data() => Ok(None),
@@ -46,19 +53,19 @@ fn outcome(fields: &[(String, Value)]) -> Outcome {
         Value::Null => Some(String::new()),
         value => value.as_str().map(String::from),
     };
-    let (mut command, mut broker, mut topics) = (String::new(), String::new(), vec![]);
+    let (mut command, mut broker, mut topics) = (String::new(), String::new(), None);
     for (name, value) in fields {
         match name.to_ascii_lowercase().as_str() {
             "command" => command = string(value)?,
-            "broker" => broker = string(value)?,
-            "topics" if value.is_null() => topics = vec![],
-            "topics" => topics = value.as_array()?.iter().map(string).collect::<Option<_>>()?,
+            "broker" => broker = string(value).unwrap_or_default(),
+            "topics" if value.is_null() => topics = None,
+            "topics" => topics = Some(value.as_array()?.iter().map(string).collect::<Option<_>>()?),
             _ => {}
         }
     }
     match command.as_str() {
         "join" | "leave" => Some((command, broker, topics)),
-        _ => Some((command, String::new(), vec![])),
+        _ => Some((command, String::new(), None)),
     }
 }
 
