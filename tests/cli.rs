@@ -74,14 +74,25 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn joined(arguments: &[&str]) -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let mut child = spawn(&[&["subscribe"], arguments].concat());
-        let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut said = String::new();
-        errors.read_line(&mut said).expect("it says that it has joined");
-        assert!(said.starts_with("Joined "), "{said}");
         Self { child, lines, errors }
+    }
+
+    fn joined(arguments: &[&str]) -> Self {
+        let mut subscriber = Self::start(arguments);
+        let said = subscriber.said();
+        assert!(said.starts_with("Joined "), "{said}");
+        subscriber
+    }
+
+    /// A line of what it says on stderr.
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        self.errors.read_line(&mut said).expect("text");
+        said
     }
 
     fn line(&mut self) -> String {
@@ -150,17 +161,46 @@ fn lines_of_standard_input_are_published_in_order() {
 }
 
 #[test]
-fn a_refused_line_is_said_while_the_input_is_still_open() {
+fn a_refused_line_is_said_at_once_and_the_next_ones_are_published() {
     let server = Server::start(&[]);
-    let mut child = spawn(&["publish", "news", "--broker", "nowhere", "--url", &server.publish]);
+    let mut subscriber = Subscriber::joined(&["news", "--url", &server.url()]);
+    let mut child = spawn(&["publish", "news", "--url", &server.publish]);
     let mut input = child.stdin.take().expect("stdin is piped");
-    input.write_all(b"hello\n").expect("it reads");
-    let output = child.wait_with_output().expect("it ends although its input is open");
-    expect_failure(&output, &["message 1 is refused", "nowhere"]);
+    let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    input.write_all(&[b"ok1\n", &vec![b'x'; 2 << 20][..], b"\n"].concat()).expect("it reads");
+    let mut said = String::new();
+    errors.read_line(&mut said).expect("text");
+    assert!(said.starts_with("roadcast: line 2 is refused: ") && said.contains("roadcast.limits."), "{said}");
+    input.write_all(b"ok2\n").expect("it reads");
+    assert_eq!([subscriber.line(), subscriber.line()], ["news ok1\n", "news ok2\n"]);
     drop(input);
-    run(&["publish", "news", "-m", "x", "--broker", "nowhere", "--url", &server.publish], b"");
+    said.clear();
+    errors.read_to_string(&mut said).expect("text");
+    assert_eq!(said, "roadcast: 2 lines were confirmed, 1 was refused\n");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+}
+
+#[test]
+fn each_refused_line_is_named_whatever_the_reason() {
+    let server = Server::start(&[]);
+    let output = run(&["publish", "news", "--broker", "nowhere", "--url", &server.publish], b"1\n2\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() == 3 && lines[..2].iter().all(|line| line.contains("nowhere")), "{said}");
+    assert!(lines[0].starts_with("roadcast: line 1 is refused: "), "{said}");
+    assert!(lines[1].starts_with("roadcast: line 2 is refused: "), "{said}");
+    assert_eq!(lines[2], "roadcast: 0 lines were confirmed, 2 were refused");
+    assert_eq!(output.status.code(), Some(1));
     let log = server.says("RPC call answered with an error", 1);
     assert!(log.contains("127.0.0.1:") && log.contains("nowhere"), "{log}");
+
+    let long = [b"first\n", &vec![b'x'; (16 << 20) + 1][..], b"\nlast\n"].concat();
+    let output = run(&["publish", "news", "--url", &server.publish], &long);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "roadcast: line 2 is longer than 16 MiB, and is not sent\nroadcast: 2 lines were confirmed, 1 was refused\n"
+    );
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]
@@ -332,4 +372,21 @@ fn a_connection_that_breaks_midway_leaves_no_doubt_about_which_lines_arrived() {
     });
     let output = run(&["publish", "news", "--url", &format!("tcp://{address}")], b"1\n2\n3\n4\n");
     expect_failure(&output, &["closed the connection", "2 lines were confirmed; lines 3 to 4 got no answer"]);
+}
+
+#[test]
+fn lines_without_an_answer_are_named_one_by_one() {
+    let address = peer(|mut stream| {
+        stream.read_exact(&mut [0; 5 * 48]).expect("five calls");
+        let ok = [&b"broadcast.Publish"[..], &[8, 1]].concat();
+        for number in [1, 3] {
+            stream.write_all(&goridge_frame(PROTO, &[number, 17], &ok)).expect("it reads");
+        }
+        stream.write_all(&goridge_frame(PROTO | ERROR, &[4, 17], b"broadcast.Publishno")).expect("it reads");
+    });
+    let output = run(&["publish", "news", "--url", &format!("tcp://{address}")], b"1\n2\n3\n4\n5\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("roadcast: line 4 is refused: no\n"), "{said}");
+    assert!(said.contains("2 lines were confirmed, 1 was refused; line 2, line 5 got no answer"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
 }

@@ -6,12 +6,14 @@
 //! Deliberately absent: trying again. A call without an answer may have been delivered; whether it may be sent twice
 //! only its author knows.
 
-use std::collections::HashSet;
-use std::fmt;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Stdin, Write};
-use std::ops::RangeInclusive;
+mod account;
+mod lines;
+mod settle;
+
+use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::net::Shutdown;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -20,14 +22,14 @@ use prost::Message as _;
 use super::args::PublishArgs;
 use super::dial::{self, DialError};
 use crate::config::Problems;
-use crate::rpc::{self, Codec, Decoded};
+use crate::rpc::{self, Codec};
+use account::Account;
+use lines::{Messages, Next};
+use settle::{Refused, Settling};
 
-/// Calls in flight. Their answers (43 bytes each) fit the socket's receive buffer, so the server never waits for us.
-const CALLS_MAX: usize = 256;
-/// Bytes of one line. The default bound of a goridge frame is 16 MiB; no server takes more without being told to.
-const LINE_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of one answer: a name and an error text.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Calls in flight, and as many on their way between the threads. Their answers (43 bytes each) fit the socket's receive
+/// buffer, so the server never waits for us.
+const CALLS_MAX: usize = 128;
 /// For an answer to come. Longer than a server makes a publisher wait whose subscribers are all slow (a guess).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -50,34 +52,20 @@ enum PublishError {
     Closed(String),
     #[error("{0} does not answer within {seconds} seconds", seconds = ANSWER_TIMEOUT.as_secs())]
     Silent(String),
-    #[error("message {0} is refused: {1}")]
-    Refused(u32, String),
-    #[error("message {0} was not taken: the server answers ok = false")]
-    NotTaken(u32),
+    #[error("message {0} {1}")]
+    Refused(u32, Refused),
     #[error("the connection to {0} broke: {1}")]
     Broken(String, io::Error),
     #[error("cannot read standard input: {0}")]
     Input(io::Error),
-    #[error("line {0} of standard input is longer than 16 MiB")]
-    Line(u32),
-    #[error("{why}. {confirmed} lines were confirmed{unknown}")]
-    Midway { why: Box<PublishError>, confirmed: u64, unknown: Unknown },
+    #[error("{0}")]
+    LinesRefused(Account),
+    #[error("{why}. {account}")]
+    Midway { why: Box<PublishError>, account: Account },
 }
 
-/// Lines that were sent, or about to be, when the connection broke.
-#[derive(Debug)]
-struct Unknown(Option<RangeInclusive<u32>>);
-
-impl fmt::Display for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(lines) = &self.0 else { return Ok(()) };
-        let (first, last) = (lines.start(), lines.end());
-        let named = if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
-        write!(f, "; {named} got no answer, so may or may not have been published")
-    }
-}
-
-/// Publishes what the arguments say. 0 once all of it has been answered ok, 1 at the first failure, named on stderr.
+/// Publishes what the arguments say. 0 once all of it has been answered ok; 1 if anything was not, named on stderr. A line of
+/// standard input that is refused is named at once, and the next ones are published all the same.
 pub fn run(args: &PublishArgs) -> ExitCode {
     match publish(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,40 +78,66 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
         Some(url) => url.clone(),
         None => super::addresses(&args.config)?.publish()?,
     };
-    let (reading, writing) = connect(&address)?;
+    let Connection { reading, writing, shut } = connect(&address)?;
     let messages = match args.message.as_deref() {
         Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),
         _ => {
             if io::stdin().is_terminal() {
                 eprintln!("Each line becomes a message; Ctrl-D ends.");
             }
-            Messages::Lines { input: BufReader::new(io::stdin()), number: 0 }
+            Messages::Lines(BufReader::new(io::stdin()))
         }
     };
-    let lines = matches!(messages, Messages::Lines { .. });
+    let lines = matches!(messages, Messages::Lines(_));
     let calls = Calls { topics: args.topics.clone(), broker: args.broker.clone() };
     let (opened, in_flight) = sync_channel(CALLS_MAX);
+    let broken = {
+        let address = address.clone();
+        move |error| PublishError::Broken(address.clone(), error)
+    };
     thread::spawn(move || {
         let mut writing = BufWriter::new(writing);
-        if let Err(failure) = send_all(messages, &calls, &mut writing, &opened) {
+        if let Err(failure) = send_all(messages, &calls, &mut writing, &opened, broken) {
             // The other side of the channel is gone only when it has failed itself.
-            let _ = opened.send(Err(failure));
+            let _ = opened.send(Opened::Failed(failure));
         }
     });
-    let mut settled = Settled::default();
-    settle_all(reading, &in_flight, &address, &mut settled)
-        .map_err(|why| if lines { settled.midway(why) } else { why })
+    let mut settling =
+        Settling { reading, in_flight: &in_flight, address: &address, account: Account::default() };
+    if !lines {
+        return settling.run(|number, why| Err(PublishError::Refused(number, why)));
+    }
+    let outcome = settling.run(|line, why| {
+        eprintln!("roadcast: line {line} {why}");
+        Ok(())
+    });
+    match outcome {
+        Ok(()) if settling.account.refused == 0 => Ok(()),
+        Ok(()) => Err(PublishError::LinesRefused(settling.account)),
+        Err(why) => {
+            // What has not been written by now never leaves, so what is told of the rest is true.
+            shut();
+            settling.rest();
+            Err(PublishError::Midway { why: why.into(), account: settling.account })
+        }
+    }
 }
 
-type Reading = Box<dyn Read + Send>;
-type Writing = Box<dyn Write + Send>;
+/// Both directions of a socket, and its end.
+struct Connection {
+    reading: Box<dyn Read + Send>,
+    writing: Box<dyn Write + Send>,
+    shut: Box<dyn FnOnce()>,
+}
 
-fn connect(address: &str) -> Result<(Reading, Writing), PublishError> {
+fn connect(address: &str) -> Result<Connection, PublishError> {
     let broken = |error| PublishError::Broken(address.to_owned(), error);
     if let Some(path) = address.strip_prefix("unix://") {
         let stream = dial::unix(path, address)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
-        return Ok((Box::new(stream.try_clone().map_err(broken)?), Box::new(stream)));
+        let (reading, ending) = (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
+        let shut = Box::new(move || drop(ending.shutdown(Shutdown::Both)));
+        return Ok(Connection { reading: Box::new(reading), writing: Box::new(stream), shut });
     }
     let parts = address.strip_prefix("tcp://").unwrap_or(address).rsplit_once(':');
     let Some((host, Ok(port))) = parts.map(|(host, port)| (host, port.parse())) else {
@@ -134,46 +148,9 @@ fn connect(address: &str) -> Result<(Reading, Writing), PublishError> {
     }
     let stream = dial::tcp(host, port, address)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
-    Ok((Box::new(stream.try_clone().map_err(broken)?), Box::new(stream)))
-}
-
-/// Where messages come from.
-enum Messages {
-    /// The command line.
-    One(Option<Vec<u8>>),
-    /// Standard input, a message a line.
-    Lines { input: BufReader<Stdin>, number: u32 },
-}
-
-impl Messages {
-    fn next(&mut self) -> Result<Option<Vec<u8>>, PublishError> {
-        let (input, number) = match self {
-            Self::One(message) => return Ok(message.take()),
-            Self::Lines { input, number } => (input, number),
-        };
-        *number = number.wrapping_add(1);
-        let mut line = Vec::new();
-        input.take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line).map_err(PublishError::Input)?;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-            // Files of other systems end their lines with both.
-            line.pop_if(|last| *last == b'\r');
-        } else if line.len() as u64 > LINE_BYTES_MAX {
-            return Err(PublishError::Line(*number));
-        }
-        Ok(Some(line))
-    }
-
-    /// Whether the next message may be long in coming.
-    fn awaited(&self) -> bool {
-        match self {
-            Self::One(_) => true,
-            Self::Lines { input, .. } => !input.buffer().contains(&b'\n'),
-        }
-    }
+    let (reading, ending) = (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
+    let shut = Box::new(move || drop(ending.shutdown(Shutdown::Both)));
+    Ok(Connection { reading: Box::new(reading), writing: Box::new(stream), shut })
 }
 
 /// What all calls have in common.
@@ -205,159 +182,54 @@ impl Calls {
     }
 }
 
-/// Why the sending side has stopped.
-enum Failure {
-    /// Its input.
-    Input(PublishError),
-    /// The connection; what the reading side sees of it says more.
-    Write(io::Error),
+/// What the sending side tells the other.
+enum Opened {
+    /// A call is about to leave.
+    Call(u32),
+    /// This line is too long to be sent.
+    TooLong(u32),
+    /// Nothing more is sent. Of the connection, what the reading side sees of it says more.
+    Failed(PublishError),
 }
 
-/// Sends a call for each message, numbered from 1. Each number goes into the window before its call is written.
+/// Sends a call for each message, numbered from 1 as the lines are. Each number goes into the window before its call is
+/// written.
 fn send_all(
     mut messages: Messages,
     calls: &Calls,
     writing: &mut impl Write,
-    opened: &SyncSender<Result<u32, Failure>>,
-) -> Result<(), Failure> {
-    let mut sequence = 0u32;
+    opened: &SyncSender<Opened>,
+    broken: impl Fn(io::Error) -> PublishError,
+) -> Result<(), PublishError> {
+    let mut number = 0u32;
     loop {
         if messages.awaited() {
-            writing.flush().map_err(Failure::Write)?;
+            writing.flush().map_err(&broken)?;
         }
-        let Some(payload) = messages.next().map_err(Failure::Input)? else { break };
-        sequence = sequence.wrapping_add(1);
-        match opened.try_send(Ok(sequence)) {
+        let next = messages.next().map_err(PublishError::Input)?;
+        number = number.wrapping_add(1);
+        let (message, opens) = match next {
+            Next::End => break,
+            Next::Message(message) => (Some(message), Opened::Call(number)),
+            Next::TooLong => (None, Opened::TooLong(number)),
+        };
+        match opened.try_send(opens) {
             Ok(()) => {}
-            Err(TrySendError::Full(number)) => {
+            Err(TrySendError::Full(opens)) => {
                 // The window opens only by answers to calls that have left.
-                writing.flush().map_err(Failure::Write)?;
-                if opened.send(number).is_err() {
+                writing.flush().map_err(&broken)?;
+                if opened.send(opens).is_err() {
                     return Ok(());
                 }
             }
             Err(TrySendError::Disconnected(_)) => return Ok(()),
         }
-        writing.write_all(&calls.encode(sequence, payload)).map_err(Failure::Write)?;
+        if let Some(message) = message {
+            writing.write_all(&calls.encode(number, message)).map_err(&broken)?;
+        }
     }
-    if sequence == 0 && !io::stdin().is_terminal() {
+    if number == 1 && !io::stdin().is_terminal() {
         eprintln!("0 messages read from standard input");
     }
-    writing.flush().map_err(Failure::Write)
-}
-
-/// What has become of the calls.
-#[derive(Default)]
-struct Settled {
-    confirmed: u64,
-    unanswered: HashSet<u32>,
-}
-
-impl Settled {
-    /// A failure with what it leaves behind. One of the input comes when all calls have been answered.
-    fn midway(mut self, why: PublishError) -> PublishError {
-        if let PublishError::Refused(line, _) | PublishError::NotTaken(line) = &why {
-            self.unanswered.remove(line);
-        }
-        let first = self.unanswered.iter().min().copied();
-        let unknown = Unknown(first.zip(self.unanswered.iter().max().copied()).map(|(a, b)| a..=b));
-        PublishError::Midway { why: Box::new(why), confirmed: self.confirmed, unknown }
-    }
-}
-
-/// Reads answers until every call has one and no more are made.
-fn settle_all(
-    mut reading: Reading,
-    in_flight: &Receiver<Result<u32, Failure>>,
-    address: &str,
-    settled: &mut Settled,
-) -> Result<(), PublishError> {
-    let mut answers = Answers { buffer: Vec::new(), address };
-    let Settled { confirmed, unanswered } = settled;
-    let mut failure = None;
-    let mut sending = true;
-    loop {
-        while sending {
-            let next = if unanswered.is_empty() {
-                in_flight.recv().map_err(|_| TryRecvError::Disconnected)
-            } else {
-                in_flight.try_recv()
-            };
-            match next {
-                Ok(Ok(sequence)) => drop(unanswered.insert(sequence)),
-                Ok(Err(stopped)) => {
-                    failure = Some(stopped);
-                    sending = false;
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => sending = false,
-            }
-        }
-        if unanswered.is_empty() {
-            return match failure {
-                None => Ok(()),
-                Some(Failure::Input(error)) => Err(error),
-                Some(Failure::Write(error)) => Err(PublishError::Broken(address.to_owned(), error)),
-            };
-        }
-        let sequence = answers.next(&mut reading)?;
-        // The window is refilled between the answers, so the number may still be on its way here.
-        while !unanswered.remove(&sequence) {
-            match in_flight.try_recv() {
-                Ok(Ok(number)) => drop(unanswered.insert(number)),
-                Ok(Err(stopped)) => failure = Some(stopped),
-                Err(_) => {
-                    let what = format!("it answers a call {sequence} that was not made");
-                    return Err(PublishError::Stranger(address.to_owned(), what));
-                }
-            }
-        }
-        *confirmed += 1;
-    }
-}
-
-/// Answers out of a stream of bytes.
-struct Answers<'a> {
-    buffer: Vec<u8>,
-    address: &'a str,
-}
-
-impl Answers<'_> {
-    /// The number of the next call that has been answered ok.
-    fn next(&mut self, reading: &mut Reading) -> Result<u32, PublishError> {
-        loop {
-            match rpc::decode_answer(&self.buffer, ANSWER_BYTES_MAX) {
-                Ok(Decoded::Whole { value: answer, bytes }) => {
-                    let sequence = answer.sequence;
-                    match answer.ok() {
-                        Ok(true) => {}
-                        Ok(false) => return Err(PublishError::NotTaken(sequence)),
-                        Err(text) => return Err(PublishError::Refused(sequence, text)),
-                    }
-                    self.buffer.drain(..bytes);
-                    return Ok(sequence);
-                }
-                Ok(Decoded::Partial { .. }) => {}
-                Err(violation) => {
-                    return Err(PublishError::Stranger(self.address.to_owned(), violation.to_string()));
-                }
-            }
-            let mut chunk = [0; 4096];
-            let count = match reading.read(&mut chunk) {
-                Ok(0) => return Err(PublishError::Closed(self.address.to_owned())),
-                Ok(count) => count,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => continue,
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        return Err(PublishError::Silent(self.address.to_owned()));
-                    }
-                    io::ErrorKind::ConnectionReset => {
-                        return Err(PublishError::Closed(self.address.to_owned()));
-                    }
-                    _ => return Err(PublishError::Broken(self.address.to_owned(), error)),
-                },
-            };
-            self.buffer.extend_from_slice(&chunk[..count]);
-        }
-    }
+    writing.flush().map_err(broken)
 }

@@ -1,0 +1,158 @@
+//! The side that reads answers.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use super::account::Account;
+use super::{CALLS_MAX, Opened, PublishError};
+use crate::rpc::{self, Decoded};
+
+/// Bytes of one answer: a name and an error text.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The answers to the calls in flight.
+pub struct Settling<'a> {
+    /// Where they come from.
+    pub reading: Box<dyn Read + Send>,
+    /// The other side of the window.
+    pub in_flight: &'a Receiver<Opened>,
+    /// For errors.
+    pub address: &'a str,
+    /// What has become of the calls.
+    pub account: Account,
+}
+
+impl Settling<'_> {
+    /// Reads answers until every call has one and no more are made. `refused` says of a call that it was not taken, and
+    /// why; it may end everything.
+    pub fn run(
+        &mut self,
+        mut refused: impl FnMut(u32, Refused) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
+        let mut answers = Answers { buffer: Vec::new(), address: self.address };
+        let mut ended = None;
+        loop {
+            while ended.is_none() && self.account.open.len() < CALLS_MAX {
+                let next = if self.account.open.is_empty() {
+                    self.in_flight.recv().map_err(|_| TryRecvError::Disconnected)
+                } else {
+                    self.in_flight.try_recv()
+                };
+                match next {
+                    Ok(opened) => ended = self.open(opened, &mut refused)?,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => ended = Some(Ok(())),
+                }
+            }
+            if self.account.open.is_empty()
+                && let Some(ended) = ended
+            {
+                return ended;
+            }
+            let (call, outcome) = answers.next(&mut self.reading)?;
+            // The window is refilled between the answers, so the number may still be on its way here.
+            while !self.account.open.remove(&call) {
+                let Ok(opened) = self.in_flight.try_recv() else {
+                    let what = format!("it answers a call {call} that was not made");
+                    return Err(PublishError::Stranger(self.address.to_owned(), what));
+                };
+                ended = self.open(opened, &mut refused)?.or(ended);
+            }
+            match outcome {
+                Ok(()) => self.account.confirmed += 1,
+                Err(why) => {
+                    self.account.refused += 1;
+                    refused(call, why)?;
+                }
+            }
+        }
+    }
+
+    /// Calls on their way here when everything has ended: no more than these can have left.
+    pub fn rest(&mut self) {
+        while let Ok(opened) = self.in_flight.try_recv() {
+            if let Opened::Call(call) = opened {
+                self.account.open.insert(call);
+            }
+        }
+    }
+
+    /// Takes what the sending side says. Its end, if this is it.
+    fn open(
+        &mut self,
+        opened: Opened,
+        refused: &mut impl FnMut(u32, Refused) -> Result<(), PublishError>,
+    ) -> Result<Option<Result<(), PublishError>>, PublishError> {
+        match opened {
+            Opened::Call(call) => {
+                self.account.open.insert(call);
+            }
+            Opened::TooLong(line) => {
+                self.account.refused += 1;
+                refused(line, Refused::TooLong)?;
+            }
+            Opened::Failed(failure) => return Ok(Some(Err(failure))),
+        }
+        Ok(None)
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("is refused: {0}")]
+    Error(String),
+    #[error("was not taken: the server answers ok = false")]
+    NotOk,
+    #[error("is longer than 16 MiB, and is not sent")]
+    TooLong,
+}
+
+/// Answers out of a stream of bytes.
+struct Answers<'a> {
+    buffer: Vec<u8>,
+    address: &'a str,
+}
+
+impl Answers<'_> {
+    /// The next answer: the number of its call, and how it went.
+    fn next(
+        &mut self,
+        reading: &mut Box<dyn Read + Send>,
+    ) -> Result<(u32, Result<(), Refused>), PublishError> {
+        loop {
+            match rpc::decode_answer(&self.buffer, ANSWER_BYTES_MAX) {
+                Ok(Decoded::Whole { value: answer, bytes }) => {
+                    let outcome = match answer.ok() {
+                        Ok(true) => Ok(()),
+                        Ok(false) => Err(Refused::NotOk),
+                        Err(text) => Err(Refused::Error(text)),
+                    };
+                    let call = answer.sequence;
+                    self.buffer.drain(..bytes);
+                    return Ok((call, outcome));
+                }
+                Ok(Decoded::Partial { .. }) => {}
+                Err(violation) => {
+                    return Err(PublishError::Stranger(self.address.to_owned(), violation.to_string()));
+                }
+            }
+            let mut chunk = [0; 4096];
+            let count = match reading.read(&mut chunk) {
+                Ok(0) => return Err(PublishError::Closed(self.address.to_owned())),
+                Ok(count) => count,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => continue,
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        return Err(PublishError::Silent(self.address.to_owned()));
+                    }
+                    io::ErrorKind::ConnectionReset => {
+                        return Err(PublishError::Closed(self.address.to_owned()));
+                    }
+                    _ => return Err(PublishError::Broken(self.address.to_owned(), error)),
+                },
+            };
+            self.buffer.extend_from_slice(&chunk[..count]);
+        }
+    }
+}
