@@ -390,3 +390,62 @@ fn lines_without_an_answer_are_named_one_by_one() {
     assert!(said.contains("2 lines were confirmed, 1 was refused; line 2, line 5 got no answer"), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_subscriber_that_reconnects_outlives_the_server() {
+    let mut server = Server::start(&[]);
+    let mut subscriber = Subscriber::start(&["news", "--reconnect", "--url", &server.url()]);
+    assert_eq!(subscriber.said(), "Joined news. Ctrl-C ends.\n");
+    server.signal(9);
+    server.wait();
+    let lost = subscriber.said();
+    assert!(lost.starts_with("roadcast: the connection was lost: "), "{lost}");
+    assert!(lost.contains(". Trying again in 0."), "{lost}");
+    let server = Server::start(&[&format!("roadcast.http.address={}", server.clients)]);
+    let joined = loop {
+        let said = subscriber.said();
+        if !said.contains("Trying again in") {
+            break said;
+        }
+    };
+    assert_eq!(joined, "Joined news again. What was published in between is missing.\n");
+    server.publisher().publish(&["news"], b"after");
+    assert_eq!(subscriber.line(), "news after\n");
+    subscriber.signal(rustix::process::Signal::INT);
+    assert_eq!(subscriber.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_signal_ends_a_subscriber_that_waits_to_try_again() {
+    let mut subscriber =
+        Subscriber::start(&["news", "--reconnect", "--url", &format!("ws://{}/ws", unused())]);
+    for _ in 0..3 {
+        let said = subscriber.said();
+        assert!(said.contains("nobody listens at") && said.contains("Trying again in"), "{said}");
+    }
+    // The wait is one of a second or more.
+    subscriber.signal(rustix::process::Signal::INT);
+    assert_eq!(subscriber.end(), (Some(0), String::new()));
+}
+
+/// A peer that accepts and says nothing: the upgrade is waited for, and nothing looks at signals meanwhile.
+#[test]
+fn a_signal_ends_a_subscriber_that_waits_for_the_upgrade() {
+    let (sender, accepted) = std::sync::mpsc::channel();
+    let address = peer(move |mut stream| {
+        stream.read_exact(&mut [0; 4]).expect("a request");
+        sender.send(()).expect("the test waits");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let subscriber = Subscriber::start(&["news", "--url", &format!("ws://{address}/ws")]);
+    accepted.recv().expect("it asks for an upgrade");
+    subscriber.signal(rustix::process::Signal::TERM);
+    assert_eq!(subscriber.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn what_trying_again_cannot_mend_ends_a_subscriber_that_reconnects() {
+    let server = Server::start(&["websockets.allowed_origin=https://my.site.com"]);
+    let output = run(&["subscribe", "news", "--reconnect", "--url", &server.url()], b"");
+    expect_failure(&output, &["403", "allowed_origin"]);
+}

@@ -88,6 +88,9 @@ pub struct SubscribeArgs {
     /// Print one JSON object a line, with topic and payload
     #[arg(long)]
     pub json: bool,
+    /// When the connection is lost, or the server is not there, try again, at first soon, then every 30 s at most
+    #[arg(long)]
+    pub reconnect: bool,
     /// The `Origin` header to send, where the server has a rule
     #[arg(long, value_name = "ORIGIN")]
     pub origin: Option<String>,
