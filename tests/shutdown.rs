@@ -191,6 +191,33 @@ fn one_that_reads_again_gets_all_it_was_owed_before_the_goodbye() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// It has lagged, which gives it ten minutes; from its goodbye on it has no more time than others.
+#[test]
+fn one_that_has_lagged_and_answers_the_goodbye_but_stays_holds_nothing_up() {
+    let mut server = Server::start(&[
+        "roadcast.shutdown_grace=10m",
+        "roadcast.limits.laggard_timeout=10m",
+        "roadcast.limits.close_timeout=1s",
+        "roadcast.ping_interval=0",
+        "roadcast.limits.socket_send_bytes=16384",
+    ]);
+    let mut stalled = Client::connect_narrow(server.clients, 4096);
+    stalled.join(&["held"]);
+    server.publisher().publish_all(4, (0..20).map(|_| ("held".to_owned(), vec![b'x'; 50_000])));
+    let mut reader = server.client();
+    reader.join(&["news"]);
+    server.signal(SIGTERM);
+    assert_eq!(reader.next(), Received::Close(1001));
+    drop(reader);
+    (0..20).for_each(|_| assert!(matches!(stalled.next(), Received::Message(..))));
+    assert_eq!(stalled.next(), Received::Close(1001));
+    // To read on is to answer; the end of the server's direction follows.
+    assert_eq!(stalled.next(), Received::End);
+    assert_eq!(server.wait().code(), Some(0));
+    server.says("closing handshake", 0);
+    drop(stalled);
+}
+
 #[test]
 fn the_grace_ends_what_does_not_end_by_itself() {
     let mut server = Server::start(&[

@@ -32,13 +32,15 @@ pub enum Phase {
     Head,
     /// A WebSocket.
     Open(Endpoint),
-    /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input is discarded until the peer ends or
-    /// the deadline passes, since closing with input unread would reset the connection and destroy what was sent.
+    /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input but a Close is discarded until the peer
+    /// ends or the deadline passes, since closing with input unread would reset the connection and destroy what was sent.
     Closing {
         /// Whether the sending direction has been ended.
         finished: bool,
         /// Whether the peer has ended its own.
         peer_ended: bool,
+        /// Whether the peer's Close has come, or is not listened for: behind an HTTP answer, or what broke the protocol.
+        answered: bool,
     },
     /// The socket is being ended; the slot is freed when its last completion has come.
     Ended,

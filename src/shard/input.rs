@@ -26,6 +26,7 @@ impl Shard {
         match &mut connection.phase {
             Phase::Head => self.head(id, bytes),
             Phase::Open(_) => self.input(id, bytes),
+            Phase::Closing { answered: false, .. } => self.await_close(id, bytes),
             Phase::Closing { .. } | Phase::Ended => {}
         }
     }
@@ -35,7 +36,7 @@ impl Shard {
         let Some(connection) = self.connections.live(id) else { return };
         match &mut connection.phase {
             // It has said goodbye and waits for ours.
-            Phase::Closing { finished: false, peer_ended } if !connection.lagging => *peer_ended = true,
+            Phase::Closing { finished: false, peer_ended, .. } if !connection.lagging => *peer_ended = true,
             _ => {
                 self.counters.gone.add(u64::from(connection.is_open()));
                 self.terminate(id, Dropped::Gone, false);
@@ -120,7 +121,7 @@ impl Shard {
     /// Answers a request that does not become a WebSocket.
     pub(super) fn refuse(&mut self, id: ConnId, answer: &[u8]) {
         self.send_http(id, answer);
-        self.await_end(id);
+        self.await_end(id, true);
     }
 
     /// Serves WebSocket input until it is used up, and holds the rest.
@@ -138,7 +139,7 @@ impl Shard {
 
     /// Serves WebSocket input until it is used up, or must be held. Returns the bytes that need not be held.
     fn serve(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
-        let limits = ReaderLimits { message_bytes_max: self.settings.limits.message_bytes };
+        let limits = self.reader_limits();
         let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
         let mut served = 0;
         loop {
@@ -173,6 +174,33 @@ impl Shard {
             connection.reader = reader;
         }
         served
+    }
+
+    fn reader_limits(&self) -> ReaderLimits {
+        ReaderLimits { message_bytes_max: self.settings.limits.message_bytes }
+    }
+
+    /// Looks for the Close of a connection that has been told goodbye. All else that it sends is thrown away.
+    pub(super) fn await_close(&mut self, id: ConnId, mut bytes: &mut [u8]) {
+        let limits = self.reader_limits();
+        let connection = self.connections.at(id.index);
+        let mut reader = std::mem::take(&mut connection.reader);
+        loop {
+            let (consumed, outcome) = reader.read(bytes, limits);
+            match outcome {
+                Ok(None) => break,
+                // Behind what cannot be understood no Close is found.
+                Ok(Some(Event::Close(_))) | Err(_) => {
+                    if let Phase::Closing { answered, .. } = &mut connection.phase {
+                        *answered = true;
+                    }
+                    return;
+                }
+                Ok(Some(_)) => {}
+            }
+            bytes = &mut bytes[consumed..];
+        }
+        connection.reader = reader;
     }
 
     fn message(&mut self, id: ConnId, endpoint: Endpoint, opcode: Opcode, message: &mut [u8]) {

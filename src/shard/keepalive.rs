@@ -81,9 +81,19 @@ impl Shard {
                 }
                 self.too_slow(id, "what waited for it did not leave within roadcast.limits.laggard_timeout")
             }
-            Phase::Closing { .. } => {
+            Phase::Closing { finished: true, answered: true, .. } => {
+                // Both have said goodbye, and it holds on to its socket.
+                self.terminate(id, Dropped::Gone, true);
+                true
+            }
+            Phase::Closing { finished: true, .. } => {
                 self.too_slow(id, "its closing handshake did not end within roadcast.limits.close_timeout")
             }
+            Phase::Closing { .. } => self.too_slow(
+                id,
+                "its goodbye did not leave within roadcast.limits.close_timeout, or what stood before it within \
+                 roadcast.limits.laggard_timeout",
+            ),
             Phase::Ended => true,
         }
     }

@@ -29,12 +29,14 @@ impl Shard {
         let connection = self.connections.at(id.index);
         connection.outbox = None;
         match &mut connection.phase {
-            Phase::Closing { finished, peer_ended } => {
+            Phase::Closing { finished, peer_ended, .. } => {
                 if *peer_ended {
                     self.terminate(id, Dropped::Gone, false);
                 } else if !*finished {
                     *finished = true;
                     self.tasks.push_back(Task::FinishSending(id));
+                    // What stood before its last bytes has had a time of its own.
+                    self.set_deadline(id, self.settings.limits.close_timeout);
                 }
             }
             Phase::Open(_) => {
@@ -48,10 +50,14 @@ impl Shard {
     /// Says goodbye with a Close frame behind what waits already; nothing is read any more but the end.
     /// What its topics' logs hold for it is dropped for the reason `dropped`.
     pub(super) fn close(&mut self, id: ConnId, code: CloseCode, reason: &str, dropped: Dropped) {
+        self.say_goodbye(id, code, reason, dropped);
+        self.await_end(id, false);
+    }
+
+    fn say_goodbye(&mut self, id: ConnId, code: CloseCode, reason: &str, dropped: Dropped) {
         self.counters.closes.count(code.0);
         self.leave_all(id, dropped);
         self.send_private(id, |out| close::encode(out, code, reason));
-        self.await_end(id);
     }
 
     /// Answers a client's Close.
@@ -60,27 +66,31 @@ impl Shard {
         self.counters.closes_by_client.count(code.map_or(1005, |code| code.0));
         self.leave_all(id, Dropped::Closed);
         self.send_private(id, |out| close::encode_answer(out, code));
-        self.await_end(id);
+        self.await_end(id, true);
     }
 
-    /// Our last bytes are in the outbox: from here on only the peer's end, or the deadline, is waited for.
-    pub(super) fn await_end(&mut self, id: ConnId) {
+    /// Our last bytes are in the outbox: from here on only the peer's end, or the deadline, is waited for; and its Close,
+    /// unless it has `answered`, or no Close of it could be understood.
+    pub(super) fn await_end(&mut self, id: ConnId, answered: bool) {
         let connection = self.connections.at(id.index);
-        connection.phase = Phase::Closing { finished: false, peer_ended: false };
-        connection.reader = Reader::default();
-        connection.held = None;
+        // A laggard gets the time that laggards get: what it has been promised stands before the Close.
+        let lags = connection.lagging || (connection.is_open() && connection.deadline_tick != 0);
+        connection.phase = Phase::Closing { finished: false, peer_ended: false, answered };
+        let held = connection.held.take();
+        match held {
+            _ if answered => connection.reader = Reader::default(),
+            Some(mut held) => self.await_close(id, held.input.as_mut_slice()),
+            None => {}
+        }
+        let connection = self.connections.at(id.index);
         connection.awaits_pong = false;
         connection.keepalive_tick = 0;
         if std::mem::take(&mut connection.read_paused) {
             self.tasks.push_back(Task::Receive(id));
         }
-        // A laggard gets the time that laggards get: what it has been promised stands before the Close.
         let limits = &self.settings.limits;
-        let timeout = if connection.lagging {
-            limits.close_timeout.max(limits.laggard_timeout)
-        } else {
-            limits.close_timeout
-        };
+        let timeout =
+            if lags { limits.close_timeout.max(limits.laggard_timeout) } else { limits.close_timeout };
         self.set_deadline(id, timeout);
     }
 
@@ -88,7 +98,9 @@ impl Shard {
     pub(super) fn violation(&mut self, id: ConnId, code: CloseCode, reason: &'static str) {
         self.counters.violations.add(1);
         self.tasks.push_back(Task::Report(id, Report::Violation(code, reason)));
-        self.close(id, code, reason, Dropped::Closed);
+        self.say_goodbye(id, code, reason, Dropped::Closed);
+        // RFC 6455 §7.1.7: nothing that follows is processed, a Close neither.
+        self.await_end(id, true);
     }
 
     /// Ends a connection now; what waits for it is dropped for the reason `dropped`. `abort` throws away what the kernel

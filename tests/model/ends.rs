@@ -81,16 +81,130 @@ fn a_peer_that_ends_at_once_gets_its_answer_all_the_same() {
     assert_eq!(rig.tasks(), [Task::Terminate { id, abort: false }]);
 }
 
+/// Five seconds for a closing handshake, thirty for what a laggard has not taken.
+fn patient() -> Limits {
+    let (close_timeout, laggard_timeout) = (Duration::from_secs(5), Duration::from_secs(30));
+    Limits { close_timeout, laggard_timeout, ..quiet() }
+}
+
 #[test]
 fn a_closing_handshake_that_does_not_end_is_aborted() {
-    let mut rig = Rig::new(Limits { close_timeout: Duration::from_secs(5), ..quiet() });
+    let mut rig = Rig::new(patient());
     let id = rig.connect();
-    rig.bytes(id, &wire::masked(Opcode::Close, b""));
+    rig.take(Down::Drain);
     rig.sweep();
-    rig.pass(Duration::from_secs(4));
+    rig.bytes(id, &wire::masked(Opcode::Text, b"anything but a Close"));
     rig.tasks();
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(rig.tasks(), []);
     rig.pass(Duration::from_secs(2));
-    assert!(rig.tasks().contains(&Task::Terminate { id, abort: true }));
+    let why = "its closing handshake did not end within roadcast.limits.close_timeout";
+    let said = Task::Report(id, Report::TooSlow(why));
+    assert_eq!(rig.tasks(), [said, Task::Terminate { id, abort: true }]);
+    assert_eq!(rig.counters.too_slow.value(), 1);
+}
+
+#[test]
+fn a_goodbye_that_does_not_leave_is_not_said_to_be_a_handshake_that_did_not_end() {
+    let mut rig = Rig::new(patient());
+    let id = rig.member(&["foo"]);
+    rig.make_laggard(id, "foo", 4);
+    rig.take(Down::Drain);
+    rig.sweep();
+    rig.tasks();
+    rig.pass(Duration::from_secs(29));
+    assert_eq!(rig.tasks(), []);
+    rig.pass(Duration::from_secs(2));
+    let tasks = rig.tasks();
+    let [Task::Report(_, Report::TooSlow(why)), Task::Terminate { abort: true, .. }] = tasks[..] else {
+        panic!("{tasks:?}")
+    };
+    assert!(why.contains("did not leave") && why.contains("roadcast.limits.laggard_timeout"), "{why}");
+}
+
+/// Both have said goodbye: what is missing is the end of the connection, which is no closing handshake.
+#[test]
+fn who_has_said_goodbye_and_keeps_its_socket_is_ended_without_a_word() {
+    let close = wire::masked(Opcode::Close, b"\x03\xE9");
+    let frames = |frames: &[&[u8]]| frames.concat();
+    let ping = wire::masked(Opcode::Ping, b"?");
+    let text = wire::masked(Opcode::Text, br#"{"command":"join","topics":["late"]}"#);
+    // In one piece, behind other frames, in pieces within a message that had begun before our goodbye.
+    for (before, behind) in [
+        (&[][..], close.clone()),
+        (&[][..], frames(&[&text, &ping, &close])),
+        (&text[..9], frames(&[&text[9..], &close])),
+    ] {
+        for pieces in [1, 3, usize::MAX] {
+            let mut rig = Rig::new(patient());
+            let id = rig.connect();
+            rig.bytes(id, before);
+            rig.take(Down::Drain);
+            rig.sweep();
+            behind.chunks(behind.len().div_ceil(pieces)).for_each(|piece| rig.bytes(id, piece));
+            rig.tasks();
+            rig.pass(Duration::from_secs(6));
+            assert_eq!(rig.tasks(), [Task::Terminate { id, abort: true }]);
+            assert_eq!(rig.counters.too_slow.value(), 0);
+            assert_eq!(rig.counters.joins.value(), 0, "nothing else is listened to");
+        }
+    }
+    // Its goodbye had come first, or none can come.
+    let mut rig = Rig::new(patient());
+    let ids = [rig.connect(), rig.accept(), rig.connect()];
+    rig.bytes(ids[0], &close);
+    rig.bytes(ids[1], &wire::upgrade_request("/nowhere"));
+    rig.bytes(ids[2], b"\xFF\xFF violates the protocol");
+    rig.sweep();
+    rig.tasks();
+    rig.pass(Duration::from_secs(6));
+    assert_eq!(rig.tasks(), ids.map(|id| Task::Terminate { id, abort: true }));
+    assert_eq!(rig.counters.too_slow.value(), 0);
+}
+
+#[test]
+fn a_goodbye_held_behind_a_join_that_waits_is_one_too() {
+    let mut rig = Rig::new(patient());
+    let id = rig.connect();
+    rig.join(id, &["foo"]);
+    rig.bytes(id, &wire::masked(Opcode::Close, b"\x03\xE8"));
+    rig.take(Down::Drain);
+    rig.sweep();
+    rig.tasks();
+    rig.pass(Duration::from_secs(6));
+    assert_eq!(rig.tasks(), [Task::Terminate { id, abort: true }]);
+}
+
+/// What it had not read is read by then: from there on it is like any other.
+#[test]
+fn a_former_laggard_has_no_longer_for_its_end_than_others() {
+    let mut rig = Rig::new(patient());
+    let id = rig.member(&["foo"]);
+    let frame = rig.make_laggard(id, "foo", 4);
+    rig.take(Down::Drain);
+    rig.pass(Duration::from_secs(10));
+    rig.shard.writable(id);
+    rig.sweep();
+    assert_eq!(rig.taken(id), [&frame, GOING_AWAY].concat());
+    rig.bytes(id, &wire::masked(Opcode::Close, b"\x03\xE9"));
+    rig.tasks();
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(rig.tasks(), []);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.tasks(), [Task::Terminate { id, abort: true }]);
+}
+
+#[test]
+fn a_laggard_whose_socket_has_just_had_room_keeps_its_time() {
+    let mut rig = Rig::new(patient());
+    let id = rig.member(&["foo"]);
+    rig.make_laggard(id, "foo", 4);
+    rig.shard.writable(id);
+    rig.take(Down::Drain);
+    rig.sweep_with(|_, _| Taken::Bytes(1));
+    rig.tasks();
+    rig.pass(Duration::from_secs(29));
+    assert_eq!(rig.tasks(), []);
 }
 
 #[test]
