@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, RawClient, Server, masked};
+use common::{Client, RawClient, Scrape, Server, masked};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tungstenite::Message;
@@ -211,4 +211,32 @@ fn a_client_that_answers_pings_stays_and_one_that_does_not_is_ended() {
             other => break assert_eq!(other, (0x81, br#"{"topic":"news","payload":"still here"}"#.to_vec())),
         }
     }
+}
+
+/// It reads late, and so answers pings late; its kernel acknowledges what comes meanwhile.
+#[test]
+fn a_client_to_which_messages_flow_stays_however_late_it_reads() {
+    let server = Server::start(&[
+        "roadcast.ping_interval=500ms",
+        "roadcast.pong_timeout=1s",
+        "metrics.address=127.0.0.1:0",
+    ]);
+    let metrics = server.endpoint("metrics");
+    let silent = || Scrape::of(metrics).sum("connections_ended_total", &["silent"]);
+    let mut late = server.client();
+    late.join(&["news"]);
+    let mut publisher = server.publisher();
+    let mut published = 0;
+    // As long as it takes to find three, one after the other, who do not answer: it has been pinged long before.
+    for ended in 0..3 {
+        let _silent = RawClient::connect(server.clients, "/ws");
+        while silent() <= ended {
+            publisher.publish(&["news"], published.to_string().as_bytes());
+            published += 1;
+            // So few that its socket is never full: a laggard is not pinged.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+    (0..published).for_each(|number: u32| late.expect("news", &number.to_string()));
+    late.close();
 }

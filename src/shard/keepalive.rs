@@ -2,8 +2,9 @@
 //!
 //! A ping goes out each interval; any byte received, or progress of the outbox of a laggard, is a sign of life. While a
 //! connection lags its own deadline governs and a missing pong is forgiven: the ping may still stand in the outbox. It may
-//! also stand in the kernel's buffer, behind what a slow but steady reader has not read: so when a pong is overdue, progress
-//! of what the peer acknowledges is a sign of life too, unless it has acknowledged everything, the ping included.
+//! also stand in a kernel's buffer, ours or the peer's, behind what a slow but steady reader has not read: so when a pong is
+//! overdue, what the peer has acknowledged meanwhile is a sign of life too. The ping alone is none, since the kernel of a
+//! program that hangs acknowledges it for ever; nor is anything older than the last look.
 
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use super::timers::tick_after;
 use super::{Refusal, Report, Shard, Task};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::upgrade::{self, Fault};
+
+/// A ping as it is sent, without a payload.
+const PING_BYTES: u32 = 2;
 
 impl Shard {
     /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
@@ -147,7 +151,8 @@ impl Shard {
         if !std::mem::take(&mut connection.pong_overdue) || connection.heard {
             return;
         }
-        if outstanding > 0 && before != acknowledged as u32 {
+        let progress = (acknowledged as u32).wrapping_sub(before);
+        if progress > PING_BYTES || (outstanding > 0 && progress > 0) {
             return;
         }
         self.counters.pongs_missing.add(1);

@@ -159,6 +159,43 @@ fn a_ping_behind_what_a_slow_reader_has_not_read_kills_nobody_who_reads_on() {
     assert_eq!(tasks, [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
 }
 
+/// Its kernel takes all that comes, it reads now and then: the pong comes late, and is never far behind the messages.
+#[test]
+fn messages_that_its_kernel_acknowledges_are_a_sign_of_life_although_the_pong_is_late() {
+    let mut rig = Rig::new(limits());
+    let id = rig.connect();
+    rig.tasks();
+    for second in 0..200u64 {
+        // A message a second, and nothing outstanding.
+        rig.measures = (second * 100, 0);
+        rig.pass(Duration::from_secs(1));
+        rig.sweep();
+        assert_eq!(rig.tasks(), [], "after {second} s");
+    }
+    assert!(rig.counters.pings.value() > 0);
+    // Nothing is acknowledged any more: the link is dead.
+    let mut tasks = Vec::new();
+    for _ in 0..(2 * INTERVAL.as_secs()) {
+        rig.pass(Duration::from_secs(1));
+        rig.sweep();
+        tasks.extend(rig.tasks());
+    }
+    assert_eq!(tasks, [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+}
+
+/// The kernel of a program that hangs acknowledges pings for ever.
+#[test]
+fn the_acknowledgement_of_the_ping_itself_is_no_sign_of_life() {
+    let mut rig = Rig::new(limits());
+    let id = rig.connect();
+    until_pinged(&mut rig, id);
+    rig.measures = (1_000, 0);
+    rig.tasks();
+    rig.measures.0 += frame_of(Opcode::Ping, b"").len() as u64;
+    rig.pass(PATIENCE + 3 * TICK);
+    assert_eq!(rig.tasks(), [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+}
+
 #[test]
 fn a_laggard_that_keeps_taking_gets_its_pong() {
     let mut rig = Rig::new(quiet());
