@@ -289,14 +289,12 @@ impl EventLoop {
         }
     }
 
-    fn received(&mut self, id: ConnId, completion: Completion) -> io::Result<()> {
+    fn received(&mut self, id: ConnId, mut completion: Completion) -> io::Result<()> {
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         socket.receiving = completion.more();
         // A completion that ends a multishot may still carry data.
-        if let Some(buffer) = completion.buffer() {
-            let bytes = completion.result.max(0) as usize;
-            self.shard.received(id, self.uring.received(buffer, bytes));
-            self.uring.give_back(buffer);
+        if let Some(mut filled) = completion.filled.take() {
+            self.shard.received(id, &mut filled);
         }
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         let stopped = !socket.receiving;
