@@ -51,6 +51,12 @@ pub struct Limits {
     pub rpc_async_bytes: usize,
     /// How long a goridge frame may take to arrive, and answers to be read, before the RPC connection is closed.
     pub rpc_timeout: Duration,
+    /// Bytes of an upgrade request, and its headers. Past either: 431.
+    pub head_bytes: usize,
+    /// See `head_bytes`.
+    pub headers: usize,
+    /// Bytes of all requests of one shard that have arrived in part. Past it, the oldest is answered with 503.
+    pub heads_bytes: usize,
     /// How long the head of an upgrade request may take.
     pub head_timeout: Duration,
     /// How long a closing handshake may take before the connection is terminated.
@@ -89,6 +95,9 @@ impl Default for Limits {
             rpc_frame_bytes: 16 * MIB,
             rpc_async_bytes: 4 * MIB,
             rpc_timeout: Duration::from_secs(30),
+            head_bytes: 32 * KIB,
+            headers: 200,
+            heads_bytes: 8 * MIB,
             head_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             laggard_timeout: Duration::from_secs(30),
@@ -137,6 +146,11 @@ impl Limits {
                 ("publication_bytes", self.publication_bytes),
                 ("log_bytes", self.log_bytes),
                 "a topic log must hold at least one publication",
+            ),
+            (
+                ("head_bytes", self.head_bytes),
+                ("heads_bytes", self.heads_bytes),
+                "all unfinished requests together must hold at least one",
             ),
         ];
         let clashes = chain.into_iter().map(|(smaller, larger, why)| LimitsClash { smaller, larger, why });

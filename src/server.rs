@@ -28,7 +28,7 @@ use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
 use crate::threads::{Fault, Threads};
 use crate::ws::origin::OriginRule;
-use crate::ws::upgrade::Rules;
+use crate::ws::upgrade::{Bounds, Rules};
 
 /// Part of the grace that is kept for the end itself, after the last connection has been told to go.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
@@ -140,6 +140,7 @@ fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
             echo_path: config.echo_path.clone(),
             origin: OriginRule::any_of(&config.origins),
             demo: config.demo,
+            bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
         },
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         default_broker: default_broker(config),

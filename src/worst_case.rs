@@ -34,7 +34,7 @@ struct Follows {
 }
 
 /// Whoever bounds memory with a new limit adds a row in [`rows`], and one here if its default is to follow.
-const FOLLOWING: [Follows; 4] = [
+const FOLLOWING: [Follows; 5] = [
     Follows { key: "outboxes_bytes", field: |l| &mut l.outboxes_bytes, least: |l| l.outbox_bytes },
     Follows { key: "log_bytes", field: |l| &mut l.log_bytes, least: |l| l.publication_bytes },
     Follows { key: "lane_bytes", field: |l| &mut l.lane_bytes, least: |l| l.outbox_bytes },
@@ -43,6 +43,7 @@ const FOLLOWING: [Follows; 4] = [
         field: |l| &mut l.subscriptions_bytes,
         least: |l| l.subscriptions_bytes_per_connection,
     },
+    Follows { key: "heads_bytes", field: |l| &mut l.heads_bytes, least: |l| l.head_bytes },
 ];
 
 /// All rows. `skips`: whether any topic's policy is to skip.
@@ -57,6 +58,7 @@ pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
         Row { what: "lanes", bytes: all(limits.lane_bytes, 1) },
         // With what the hub keeps of them (`shard/charge.rs`).
         Row { what: "topics and subscriptions", bytes: all(limits.subscriptions_bytes, 1) },
+        Row { what: "unfinished requests", bytes: all(limits.heads_bytes, QUEUE_HOLDS) },
         Row { what: "receive buffers", bytes: RECEIVE_BYTES * shards },
         Row { what: "asynchronous publications", bytes: limits.rpc_async_bytes as u64 },
     ]

@@ -18,7 +18,8 @@ fn with(name: &str, line: &str) -> String {
 #[test]
 fn what_is_not_an_upgrade_of_our_path_is_refused_with_its_reason() {
     let server = Server::start(&[]);
-    let long = format!("X-Long: {}", "x".repeat(8 * 1024));
+    let long = format!("X-Long: {}", "x".repeat(32 * 1024));
+    let many = ["X-Short: x"; 200];
     let table: &[(&str, String, &[u16])] = &[
         ("another path", upgrade_request("/other", &[]), &[404]),
         ("a path that only begins like ours", upgrade_request("/wsx", &[]), &[404]),
@@ -41,7 +42,8 @@ fn what_is_not_an_upgrade_of_our_path_is_refused_with_its_reason() {
         ("HTTP/1.0", with("GET", "GET /ws HTTP/1.0"), &[400]),
         ("TLS", "\u{16}\u{3}\u{1}\u{2}".to_owned(), &[400]),
         ("a PROXY header", format!("{PROXY}{}", upgrade_request("/ws", &[])), &[400]),
-        ("a head over 8 KiB", upgrade_request("/ws", &[&long]), &[431]),
+        ("a head over 32 KiB", upgrade_request("/ws", &[&long]), &[431]),
+        ("over 200 headers", upgrade_request("/ws", &many), &[431]),
         ("bytes that are no HTTP", "\u{1}\u{2}\u{3}\r\n\r\n".to_owned(), &[400]),
     ];
     for (what, request, expected) in table {
@@ -60,6 +62,25 @@ fn empty_lines_before_the_request_are_ignored() {
         let request = format!("{lines}{}", upgrade_request("/ws", &[]));
         assert_eq!(http(server.clients, request.as_bytes()).status, 101, "{lines:?}");
     }
+}
+
+#[test]
+fn a_request_may_have_the_cookies_that_proxies_pass_on() {
+    let cookies: Vec<String> = (0..4).map(|n| format!("Cookie: c{n}={}", "x".repeat(7 * 1024))).collect();
+    let more: Vec<String> = (0..150).map(|n| format!("X-Header-{n}: y")).collect();
+    let lines: Vec<&str> = cookies.iter().chain(&more).map(String::as_str).collect();
+    let request = upgrade_request("/ws", &lines);
+    assert!(request.len() > 30 * 1024, "{}", request.len());
+    let server = Server::start(&[]);
+    assert_eq!(http(server.clients, request.as_bytes()).status, 101);
+    let server = Server::start(&["roadcast.limits.head_bytes=8KiB"]);
+    let answer = http(server.clients, request.as_bytes());
+    assert_eq!(answer.status, 431);
+    assert!(String::from_utf8_lossy(&answer.body).contains("more than 8192 bytes"));
+    server.says("request refused with 431: roadcast.limits.head_bytes", 1);
+    let server = Server::start(&["roadcast.limits.headers=100"]);
+    assert_eq!(http(server.clients, request.as_bytes()).status, 431);
+    server.says("request refused with 431: roadcast.limits.headers", 1);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use roadcast::policy::Policies;
 use roadcast::ring::EventLoop;
 use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
 use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::Rules;
+use roadcast::ws::upgrade::{Bounds, Rules};
 use tungstenite::{Message, WebSocket};
 
 struct TestShard {
@@ -44,6 +44,7 @@ impl TestShard {
                 echo_path: Some("/echo".into()),
                 origin: OriginRule::new("*"),
                 demo: false,
+                bounds: Bounds::default(),
             },
             brokers: vec!["default".into()],
             default_broker: BrokerId(0),

@@ -15,7 +15,7 @@ use roadcast::policy::Policies;
 use roadcast::publication;
 use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
 use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::Rules;
+use roadcast::ws::upgrade::{Bounds, Rules};
 
 fn main() {
     divan::main();
@@ -36,7 +36,13 @@ impl Core {
         let limits = Limits { ping_interval: Duration::ZERO, ..Limits::default() };
         let settings = Settings {
             limits: Arc::new(limits),
-            rules: Rules { path: "/ws".into(), echo_path: None, origin: OriginRule::new("*"), demo: false },
+            rules: Rules {
+                path: "/ws".into(),
+                echo_path: None,
+                origin: OriginRule::new("*"),
+                demo: false,
+                bounds: Bounds::default(),
+            },
             brokers: vec!["memory".into()],
             default_broker: BrokerId(0),
             demo_page: None,

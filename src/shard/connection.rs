@@ -28,7 +28,7 @@ pub struct ConnId {
 /// `Head → Open → Closing → Ended`; a refusal goes from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
 #[derive(Debug)]
 pub enum Phase {
-    /// The upgrade request is arriving; pieces of it are held.
+    /// The upgrade request is arriving; pieces of it are in [`Heads`](super::heads::Heads).
     Head,
     /// A WebSocket.
     Open(Endpoint),

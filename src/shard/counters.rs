@@ -10,7 +10,7 @@ counters_by_code! {
 
 counters_by_code! {
     /// Upgrade requests refused for what they are, by HTTP status.
-    Refusals [400, 403, 404, 405, 426, 431, 501]
+    Refusals [400, 403, 404, 405, 426, 431, 501, 503]
 }
 
 counters! {

@@ -5,11 +5,11 @@
 
 use super::admission::Admission;
 use super::balance::Dropped;
-use super::connection::{ConnId, Held, Phase};
+use super::connection::{ConnId, Phase};
 use super::{Refusal, Shard, Stage, Task};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, ReaderLimits};
-use crate::ws::upgrade::{self, Answer, Endpoint, Head};
+use crate::ws::upgrade::{self, Answer, Endpoint, Fault, Head};
 
 /// Replies in an outbox beyond which their causes are not served any more. Two of the largest ordinary messages.
 const REPLIES_BYTES: usize = 128 * 1024;
@@ -45,25 +45,21 @@ impl Shard {
     }
 
     fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
-        let mut held = self.connections.at(id.index).held.take();
-        let seen = held.as_ref().map_or(0, |held| held.input.len());
-        let head: &mut [u8] = match &mut held {
-            None => bytes,
-            Some(held) => {
-                held.input.push(bytes);
-                held.input.as_mut_slice()
-            }
+        let rules = &self.settings.rules;
+        let parsed = match self.heads.extend(id, bytes) {
+            Some((head, seen)) => upgrade::parse(head, seen, rules),
+            None => upgrade::parse(bytes, 0, rules),
         };
-        match upgrade::parse(head, seen, &self.settings.rules) {
+        match parsed {
             Head::Incomplete => {
-                let held = held.unwrap_or_else(|| {
-                    let mut held = Box::new(Held::default());
-                    held.input.push(bytes);
-                    held
-                });
-                self.connections.at(id.index).held = Some(held);
+                if !self.heads.has(id) {
+                    self.heads.begin(id, bytes);
+                }
+                self.give_up_heads();
             }
             Head::Complete { head_len, answer } => {
+                let mut whole = self.heads.take(id);
+                let head = whole.as_deref_mut().unwrap_or(bytes);
                 if let Err(response) = self.let_in(id, &head[..head_len]) {
                     return self.refuse(id, &response);
                 }
@@ -87,6 +83,15 @@ impl Shard {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives up the oldest of the unfinished requests while they hold more than they may.
+    fn give_up_heads(&mut self) {
+        while let Some(oldest) = self.heads.oldest_past(self.settings.limits.heads_bytes) {
+            self.counters.refusals.count(Fault::GivenUp.status());
+            self.report_refused(oldest, Refusal::Request(Fault::GivenUp), String::new);
+            self.refuse(oldest, &upgrade::head_given_up());
         }
     }
 

@@ -9,6 +9,11 @@ impl Shard {
     /// Checks what the module's head promises. For tests; costs time proportional to the whole shard.
     pub fn check_invariants(&self) {
         self.check_balance();
+        let begins = |id: ConnId| {
+            self.connections.id(id.index) == id
+                && matches!(self.connections.peek(id.index).phase, Phase::Head)
+        };
+        self.heads.check_invariants(begins);
         let mut outbox_bytes = 0;
         for id in self.connections.ids() {
             let connection = self.connections.peek(id.index);

@@ -65,7 +65,7 @@ impl Shard {
             Phase::Head => {
                 self.counters.head_timeouts.add(1);
                 // Whoever has not begun a request is not told that it was too slow.
-                if connection.held.is_some() {
+                if self.heads.has(id) {
                     self.report_refused(id, Refusal::Request(Fault::Late), String::new);
                     self.refuse(id, &upgrade::request_timeout());
                 } else {

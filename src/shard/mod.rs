@@ -21,6 +21,7 @@ mod commands;
 mod connection;
 mod counters;
 mod end;
+mod heads;
 mod input;
 mod invariants;
 mod keepalive;
@@ -52,6 +53,7 @@ pub use sweep::BATCH_SENDS;
 
 use admission::Sources;
 use end::{Grace, Stage};
+use heads::Heads;
 use resting::Resting;
 use sweep::Slot;
 use timers::Timers;
@@ -133,6 +135,7 @@ pub struct Shard {
     sources: Option<Box<Sources>>,
     now_ms: u64,
     connections: Connections,
+    heads: Heads,
     /// Connections accepted beyond a limit, to be answered with 503 or 429.
     over_limit: usize,
     topics: Topics,
@@ -174,6 +177,7 @@ impl Shard {
             sources: None,
             now_ms: 0,
             connections: Connections::default(),
+            heads: Heads::default(),
             over_limit: 0,
             topics: Topics::default(),
             timers: Timers::default(),

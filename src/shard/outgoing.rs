@@ -72,6 +72,7 @@ impl Shard {
     /// Our last bytes are in the outbox: from here on only the peer's end, or the deadline, is waited for; and its Close,
     /// unless it has `answered`, or no Close of it could be understood.
     pub(super) fn await_end(&mut self, id: ConnId, answered: bool) {
+        self.forget_head(id);
         let connection = self.connections.at(id.index);
         // A laggard gets the time that laggards get: what it has been promised stands before the Close.
         let lags = connection.lagging || (connection.is_open() && connection.deadline_tick != 0);
@@ -94,6 +95,13 @@ impl Shard {
         self.set_deadline(id, timeout);
     }
 
+    /// What has arrived of its request is of no use any more.
+    fn forget_head(&mut self, id: ConnId) {
+        if matches!(self.connections.peek(id.index).phase, Phase::Head) {
+            self.heads.take(id);
+        }
+    }
+
     /// Closes a connection that broke the protocol.
     pub(super) fn violation(&mut self, id: ConnId, code: CloseCode, reason: &'static str) {
         self.counters.violations.add(1);
@@ -110,6 +118,7 @@ impl Shard {
             return;
         }
         self.leave_all(id, dropped);
+        self.forget_head(id);
         let connection = self.connections.at(id.index);
         connection.phase = Phase::Ended;
         connection.reader = Reader::default();

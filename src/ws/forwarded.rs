@@ -4,19 +4,22 @@
 //! word, and what stands before it is that of whoever it names. The entries are therefore read from the end, past other
 //! trusted proxies. (RoadRunner takes the first entry, which a client can invent unless its proxy replaces the header.)
 
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
 use httparse::Request;
 
-use super::upgrade::HEADERS_MAX;
+use super::upgrade::{HEADERS_MAX, HeaderRoom};
 
 /// The client's address in the head of a request that came from a trusted proxy: the last forwarded address that is not
 /// `trusted` itself, or the first of all if all are. `None`: the proxy names none, or what it names is no address.
 pub fn client(head: &[u8], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = Request::new(&mut headers);
+    let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = Request::new(&mut []);
     // Of a head with a fault, or with too many headers, the last entry that was read need not be the proxy's.
-    let Ok(httparse::Status::Complete(_)) = request.parse(head) else { return None };
+    let Ok(httparse::Status::Complete(_)) = request.parse_with_uninit_headers(head, &mut room) else {
+        return None;
+    };
     let values = |name: &'static str| {
         let headers = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         headers.map(|header| header.value)

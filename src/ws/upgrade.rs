@@ -11,22 +11,39 @@ mod fault;
 #[cfg(test)]
 mod tests;
 
+use std::mem::MaybeUninit;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use httparse::{Error, Request, Status};
+use httparse::{Error, Header, Request, Status};
 
 use super::origin::OriginRule;
 use answer::head_too_large;
+pub use answer::{head_given_up, request_timeout, service_unavailable, too_many_requests};
 use answer::{not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols};
-pub use answer::{request_timeout, service_unavailable, too_many_requests};
 pub use fault::Fault;
 
-/// Bytes of a request head. Past it: 431. The usual bound of web servers is 8 KiB too (nginx, Apache).
-pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// The highest [`Bounds::headers`]: room for so many is on the stack while a head is parsed.
+pub const HEADERS_MAX: usize = 1000;
 
-/// Headers of a request. Past it: 431. Apache's default.
-pub const HEADERS_MAX: usize = 100;
+/// Room for the headers of a head.
+pub(super) type HeaderRoom<'h> = [MaybeUninit<Header<'h>>; HEADERS_MAX];
+
+/// Bounds of a request's head. Past either: 431.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes, up to the empty line and with it. The default is what nginx passes on: four buffers of 8 KiB.
+    pub bytes: usize,
+    /// Headers, [`HEADERS_MAX`] at most.
+    pub headers: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { bytes: 32 * 1024, headers: 200 }
+    }
+}
 
 /// Bytes of empty lines before a request that are ignored. RFC 9112 §2.2 asks for one line.
 const EMPTY_LINES_BYTES: usize = 16;
@@ -34,7 +51,7 @@ const EMPTY_LINES_BYTES: usize = 16;
 /// Methods that exist (RFC 9110 §9, RFC 5789): one that is not served is answered with 405, any other word with 501.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-/// What is served where, and to whom.
+/// What is served where, and to whom. By default at `/`, to everyone.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The path where clients speak commands and replies, compared as it stands, without the query.
@@ -45,6 +62,8 @@ pub struct Rules {
     pub origin: OriginRule,
     /// Whether `GET /` answers with the demo page.
     pub demo: bool,
+    /// How large a request may be.
+    pub bounds: Bounds,
 }
 
 /// What is at the path that a client connects to.
@@ -103,20 +122,21 @@ pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
         return complete(bytes.len(), not_http(fault));
     }
     let Some(head_len) = end_of_head(bytes, start, seen_before) else {
-        if bytes.len() < HEAD_BYTES_MAX {
+        if bytes.len() < rules.bounds.bytes {
             return Head::Incomplete;
         }
-        return complete(bytes.len(), head_too_large(Fault::HeadBytes));
+        return complete(bytes.len(), head_too_large(Fault::HeadBytes, rules.bounds));
     };
-    if head_len > HEAD_BYTES_MAX {
-        return complete(head_len, head_too_large(Fault::HeadBytes));
+    if head_len > rules.bounds.bytes {
+        return complete(head_len, head_too_large(Fault::HeadBytes, rules.bounds));
     }
 
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = Request::new(&mut headers);
-    let answer = match request.parse(&bytes[..head_len]) {
+    let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = Request::new(&mut []);
+    let headers = &mut room[..rules.bounds.headers.min(HEADERS_MAX)];
+    let answer = match request.parse_with_uninit_headers(&bytes[..head_len], headers) {
         Ok(Status::Complete(_)) => judge(&request, rules),
-        Err(Error::TooManyHeaders) => head_too_large(Fault::Headers),
+        Err(Error::TooManyHeaders) => head_too_large(Fault::Headers, rules.bounds),
         Err(Error::Version) => refuse(Fault::HttpVersion, NEEDS_HTTP11, false),
         Ok(Status::Partial) | Err(_) => refuse(Fault::Malformed, "The request is not valid HTTP.", false),
     };
@@ -127,9 +147,9 @@ const NEEDS_HTTP11: &str = "HTTP/1.1 is needed for a WebSocket.";
 
 /// What in the head of a request was at fault, for a log: the origin, the path, the method, else nothing.
 pub fn at_fault(head: &[u8], fault: Fault) -> String {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = Request::new(&mut headers);
-    if request.parse(head).is_err() {
+    let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = Request::new(&mut []);
+    if request.parse_with_uninit_headers(head, &mut room).is_err() {
         return String::new();
     }
     match fault {

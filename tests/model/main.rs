@@ -32,6 +32,7 @@ mod wire;
 mod world;
 
 mod ends;
+mod heads;
 mod input;
 mod joins;
 mod laggards;

@@ -11,7 +11,7 @@ use roadcast::publication;
 use roadcast::shard::{Balance, ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
 use roadcast::ws::frame::{self, Opcode};
 use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::Rules;
+use roadcast::ws::upgrade::{Bounds, Rules};
 
 use super::wire;
 
@@ -48,6 +48,7 @@ pub fn settings(limits: Limits) -> Settings {
             echo_path: Some("/echo".into()),
             origin: OriginRule::new("*"),
             demo: false,
+            bounds: Bounds::default(),
         },
         brokers: vec!["memory".into(), "bus".into()],
         default_broker: BrokerId(0),

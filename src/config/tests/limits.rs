@@ -14,7 +14,7 @@ fn every_limit_can_be_set() {
     let numbers = "connections: 100\n connections_per_address: 101\n handshakes_per_address: 102\n message_bytes: 1KiB\n topics_per_connection: 3\n topic_bytes: 4\n topics: 5\n subscriptions_bytes: 21KiB\n subscriptions_bytes_per_connection: 20KiB\n \
                    publication_bytes: 6KiB\n outbox_bytes: 7KiB\n outboxes_bytes: 8KiB\n log_bytes: 9KiB\n \
                    lane_entries: 16\n lane_bytes: 11KiB\n socket_send_bytes: 12\n rpc_connections: 13\n \
-                   rpc_frame_bytes: 14KiB\n rpc_async_bytes: 19KiB\n rpc_timeout: 15s\n head_timeout: 16s\n close_timeout: 17s\n \
+                   rpc_frame_bytes: 14KiB\n rpc_async_bytes: 19KiB\n rpc_timeout: 15s\n head_bytes: 20KiB\n headers: 21\n heads_bytes: 22KiB\n head_timeout: 16s\n close_timeout: 17s\n \
                    laggard_timeout: 18s";
     let file = format!("roadcast:\n ping_interval: 1m\n pong_timeout: 20\n limits:\n{}", {
         numbers.split('\n').map(|line| format!("  {}\n", line.trim())).collect::<String>()
@@ -41,6 +41,9 @@ fn every_limit_can_be_set() {
         rpc_frame_bytes: 14 * 1024,
         rpc_async_bytes: 19 * 1024,
         rpc_timeout: seconds(15),
+        head_bytes: 20 * 1024,
+        headers: 21,
+        heads_bytes: 22 * 1024,
         head_timeout: seconds(16),
         close_timeout: seconds(17),
         laggard_timeout: seconds(18),

@@ -2,7 +2,7 @@
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::{Answer, Fault, METHODS};
+use super::{Answer, Bounds, Fault, METHODS};
 
 /// The 101 that begins a WebSocket (RFC 6455 §4.2.2).
 pub(super) fn switching_protocols(key: &[u8]) -> Vec<u8> {
@@ -51,11 +51,13 @@ pub(super) fn refuse_without_upgrade(fault: Fault, text: &str) -> Answer {
     with(fault, headers, text, false)
 }
 
-/// The 431 for a head of more than [`HEAD_BYTES_MAX`](super::HEAD_BYTES_MAX) or
-/// [`HEADERS_MAX`](super::HEADERS_MAX).
-pub(super) fn head_too_large(fault: Fault) -> Answer {
-    let text = "The request's headers are more than 8 KiB, or more than 100. Cookies are the usual reason.";
-    refuse(fault, text, false)
+/// The 431 for a head past its bounds.
+pub(super) fn head_too_large(fault: Fault, bounds: Bounds) -> Answer {
+    let Bounds { bytes, headers } = bounds;
+    let text = format!(
+        "The request's headers are more than {bytes} bytes, or more than {headers}. Cookies are the usual reason."
+    );
+    refuse(fault, &text, false)
 }
 
 fn with(fault: Fault, headers: &str, text: &str, head_only: bool) -> Answer {
@@ -65,6 +67,12 @@ fn with(fault: Fault, headers: &str, text: &str, head_only: bool) -> Answer {
 /// The 408 for a head that has taken too long.
 pub fn request_timeout() -> Vec<u8> {
     response(408, "Connection: close\r\n", "The request did not arrive in time.", false)
+}
+
+/// The 503 for a head that has been given up for others.
+pub fn head_given_up() -> Vec<u8> {
+    let text = "Too many requests arrive in part, and this is the oldest of them. Try again.";
+    response(503, "Connection: close\r\nRetry-After: 1\r\n", text, false)
 }
 
 /// The 503 for a server that has as many connections as it may, or shuts down.

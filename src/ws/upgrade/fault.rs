@@ -21,6 +21,8 @@ pub enum Fault {
     Headers,
     /// It did not arrive in time.
     Late,
+    /// It was the oldest of the unfinished ones, which together held too much.
+    GivenUp,
     /// Nothing is served at its path.
     Path,
     /// The rule for origins does not allow its `Origin`.
@@ -54,6 +56,7 @@ impl Fault {
             Self::NoUpgrade | Self::WebSocketVersion => 426,
             Self::HeadBytes | Self::Headers => 431,
             Self::UnknownMethod => 501,
+            Self::GivenUp => 503,
             Self::Tls
             | Self::ProxyHeader
             | Self::NotHttp
@@ -81,6 +84,7 @@ impl Fault {
             Self::HeadBytes => "roadcast.limits.head_bytes",
             Self::Headers => "roadcast.limits.headers",
             Self::Late => "roadcast.limits.head_timeout",
+            Self::GivenUp => "the oldest of unfinished requests that held over roadcast.limits.heads_bytes",
             Self::Path => "nothing is served at this path",
             Self::Origin => "websockets.allowed_origin",
             Self::Origins => "more than one Origin header",

@@ -8,6 +8,7 @@ fn rules() -> Rules {
         echo_path: Some("/echo".into()),
         origin: OriginRule::new("https://*my.site.com"),
         demo: true,
+        bounds: Bounds::default(),
     }
 }
 
@@ -199,7 +200,7 @@ fn every_refusal_is_a_whole_response_that_says_what_to_do() {
         (405, refusal("POST /ws HTTP/1.1", &all)),
         (426, refusal("GET /ws HTTP/1.1", &[HOST, ORIGIN])),
         (400, refusal("GET /ws HTTP/1.1", &all[..4])),
-        (431, refusal("GET /ws HTTP/1.1", &["X: y\r\n"; HEADERS_MAX + 1])),
+        (431, refusal("GET /ws HTTP/1.1", &["X: y\r\n"; 201])),
         (501, refusal("get /ws HTTP/1.1", &all)),
         (408, request_timeout()),
         (503, service_unavailable()),
@@ -232,22 +233,40 @@ fn a_head_past_its_bounds_is_refused_with_431() {
         let bare = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, "Cookie: \r\n"]);
         bare.replace("Cookie: ", &format!("Cookie: {}", "c".repeat(head_len - bare.len())))
     };
-    assert_eq!(status(&judge_every_way(&padded(HEAD_BYTES_MAX), &rules())), 101);
-    let larger = padded(HEAD_BYTES_MAX + 1);
-    for head in [parse(larger.as_bytes(), 0, &rules()), trickle(larger.as_bytes(), &rules())] {
-        let Head::Complete { answer, .. } = head else { panic!("incomplete") };
+    for (bytes, headers) in [(32 * 1024, 200), (1024, 16), (512, 1000)] {
+        let rules = Rules { bounds: Bounds { bytes, headers }, ..rules() };
+        let Head::Complete { answer, .. } = parse(padded(bytes).as_bytes(), 0, &rules) else {
+            panic!("incomplete")
+        };
+        assert_eq!(status(&answer), 101);
+        let larger = padded(bytes + 1);
+        for head in [parse(larger.as_bytes(), 0, &rules), trickle(larger.as_bytes(), &rules)] {
+            let Head::Complete { answer: Answer::Refuse { fault, response }, .. } = head else {
+                panic!("incomplete")
+            };
+            assert_eq!((fault, fault.status()), (Fault::HeadBytes, 431));
+            let text = String::from_utf8(response).unwrap();
+            assert!(text.contains(&format!("{bytes} bytes, or more than {headers}.")), "{text}");
+        }
+        let endless = format!("GET /ws HTTP/1.1\r\nCookie: {}", "c".repeat(bytes));
+        assert_eq!(parse(&endless.as_bytes()[..bytes - 1], 0, &rules), Head::Incomplete);
+        let Head::Complete { answer, .. } = parse(&endless.as_bytes()[..bytes], 0, &rules) else {
+            panic!("a full head without its end cannot become a good one");
+        };
         assert_eq!(status(&answer), 431);
     }
-    let endless = format!("GET /ws HTTP/1.1\r\nCookie: {}", "c".repeat(HEAD_BYTES_MAX));
-    assert_eq!(parse(&endless.as_bytes()[..HEAD_BYTES_MAX - 1], 0, &rules()), Head::Incomplete);
-    let Head::Complete { answer, .. } = parse(&endless.as_bytes()[..HEAD_BYTES_MAX], 0, &rules()) else {
-        panic!("a full head without its end cannot become a good one");
-    };
-    assert_eq!(status(&answer), 431);
-    let headers = |count| "X: y\r\n".repeat(count);
-    let with = |count| request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &headers(count)]);
-    assert_eq!(status(&judge_every_way(&with(HEADERS_MAX - 6), &rules())), 101);
-    assert_eq!(status(&judge_every_way(&with(HEADERS_MAX - 5), &rules())), 431);
+    for most in [16, 200, 1000] {
+        let rules = Rules { bounds: Bounds { headers: most, ..Bounds::default() }, ..rules() };
+        let with = |count| {
+            let more = "X: y\r\n".repeat(count - 6);
+            let request = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &more]);
+            match parse(request.as_bytes(), 0, &rules) {
+                Head::Complete { answer, .. } => status(&answer),
+                Head::Incomplete => panic!("incomplete"),
+            }
+        };
+        assert_eq!((with(most), with(most + 1)), (101, 431), "{most} headers");
+    }
 }
 
 #[test]

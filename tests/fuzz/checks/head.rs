@@ -2,7 +2,7 @@
 
 use roadcast::ws::forwarded;
 use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::{Answer, Head, Rules, parse};
+use roadcast::ws::upgrade::{Answer, Bounds, Head, Rules, parse};
 
 use super::pieces;
 
@@ -14,6 +14,7 @@ pub fn check(bytes: &[u8]) {
         echo_path: (first & 1 != 0).then(|| "/echo".into()),
         origin: OriginRule::new(if first & 2 != 0 { "https://*.example.org" } else { "" }),
         demo: first & 4 != 0,
+        bounds: Bounds::default(),
     };
     // Whom a proxy names: nobody or an address, whatever the head; the nearest one is trusted, or the first that is not.
     let nearest = forwarded::client(bytes, |_| false);
