@@ -28,7 +28,7 @@ impl Addresses {
                 keep(&mut root, "");
                 settings.add_file(&root, path, &options.env);
             };
-            problems = files::read(&options.cwd.join(file), &mut add);
+            problems = files::read(&options.cwd.join(file), &mut add, &mut Vec::new());
         }
         let overrides = |(name, _): &(&String, &String)| {
             let key = name.strip_prefix(environment::PREFIX);

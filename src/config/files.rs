@@ -34,17 +34,17 @@ fn present(options: &LoadOptions) -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads a file and the files that it includes; their keys win, as in RoadRunner. Included files include no others.
-/// Answers with what could not be read.
-pub fn read(path: &Path, add: &mut AddFile<'_>) -> Vec<ConfigError> {
+/// Answers with what could not be read, and adds what is worth saying.
+pub fn read(path: &Path, add: &mut AddFile<'_>, notices: &mut Vec<Notice>) -> Vec<ConfigError> {
     let path = Arc::new(path.to_path_buf());
-    let root = match tree(&path) {
+    let root = match tree(&path, notices) {
         Ok(root) => root,
         Err(error) => return vec![error],
     };
     let (included, mut problems) = includes(&root, &path);
     add(root, &path);
     for (path, at) in included {
-        match tree(&path) {
+        match tree(&path, notices) {
             Ok(root) => add(root, &path),
             Err(ConfigError::File { path, reason }) => {
                 let problem =
@@ -86,7 +86,7 @@ fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<(Arc<PathBuf>, Origin)>, V
 }
 
 /// Reads a file's text into its tree.
-fn tree(path: &Arc<PathBuf>) -> Result<Node, ConfigError> {
+fn tree(path: &Arc<PathBuf>, notices: &mut Vec<Notice>) -> Result<Node, ConfigError> {
     let unreadable = |reason: String| ConfigError::File { path: path.to_path_buf(), reason };
     let bytes = std::fs::read(path.as_path()).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
@@ -96,8 +96,16 @@ fn tree(path: &Arc<PathBuf>) -> Result<Node, ConfigError> {
         return Err(unreadable(format!("has more than {}", schema::show_bytes(yaml::FILE_BYTES_MAX as u64))));
     }
     let text = String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8: {error}")))?;
-    yaml::parse(&text).map_err(|error| {
-        let origin = Origin::File { path: Arc::clone(path), line: error.line, column: error.column };
-        ConfigError::Syntax { origin, message: error.message }
-    })
+    let at = |line, column| Origin::File { path: Arc::clone(path), line, column };
+    let document = yaml::parse(&text).map_err(|error| ConfigError::Syntax {
+        origin: at(error.line, error.column),
+        message: error.message,
+    })?;
+    if let Some((line, column)) = document.another {
+        let origin = at(line, column);
+        notices.push(Notice::warning(format!(
+            "{origin}: a second document (behind `---`) is not read, as RoadRunner does not read it; put it in a file of its own"
+        )));
+    }
+    Ok(document.root)
 }

@@ -148,10 +148,10 @@ impl Config {
     pub fn examine(options: &LoadOptions) -> Examined {
         let mut settings = Settings::default();
         let file = files::first(options);
-        let mut problems = Vec::new();
+        let (mut problems, mut notices) = (Vec::new(), Vec::new());
         if let Some(file) = &file {
             let mut add = |root: Node, path: &_| settings.add_file(&root, path, &options.env);
-            problems = files::read(&options.cwd.join(file), &mut add);
+            problems = files::read(&options.cwd.join(file), &mut add, &mut notices);
         }
         settings.add_environment(&options.env);
         for argument in &options.overrides {
@@ -170,7 +170,7 @@ impl Config {
         }
         let mut problems = read.into_problems();
         problems.sort_by(|a, b| a.place().cmp(&b.place()));
-        let mut notices = settings.into_notices();
+        notices.extend(settings.into_notices());
         notices.extend(doubts);
         Examined { config, notices, problems }
     }

@@ -1,11 +1,16 @@
 //! A YAML document as a tree of scalars, lists and maps, each with its line and column.
 //!
-//! Scalars stay text: the schema, not YAML's guess, decides what `0777` or `yes` means. Bounded in size, depth and number
-//! of nodes, aliases included, so that no file can exhaust memory or the stack.
+//! Read by a port of libyaml, as RoadRunner's reader (go-yaml) is one: both take the same texts, and `tests/yaml.rs` holds
+//! this module to what go-yaml answered. Scalars stay text: the schema, not YAML's guess, decides what `0777` or `yes` means.
+//! Bounded in size, depth and number of nodes, aliases included, so that no file can exhaust memory or the stack.
+
+mod input;
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
+
+use input::Input;
 
 /// Bytes of a configuration file. Real ones have a few KiB.
 pub const FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -61,89 +66,152 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// Reads the one document of `text`; an empty text is `Null`.
-pub fn parse(text: &str) -> Result<Node, SyntaxError> {
+/// What a text holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The first document; of an empty text, `Null`.
+    pub root: Node,
+    /// Line and column where another one begins that is not empty. It is not read, as go-yaml does not.
+    pub another: Option<(usize, usize)>,
+}
+
+/// Reads the first document of `text`.
+pub fn parse(text: &str) -> Result<Document, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let input = Input::new(text)?;
+    let mut parser = Parser::new();
+    parser.set_input(input.bytes());
+    let mut next = || parser.parse().map_err(|error| unreadable(&error));
     let mut loader = Loader::default();
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| syntax(*error.marker(), error.info()))?;
-        loader.take(event, span.start)?;
+    loop {
+        let event = next()?;
+        match event.data {
+            EventData::DocumentEnd { .. } => break,
+            EventData::StreamEnd => {
+                return Ok(Document { root: loader.into_root(), another: None });
+            }
+            _ => loader.take(event, &input)?,
+        }
     }
-    Ok(loader.root.unwrap_or(Node { line: 1, column: 1, data: Data::Null }))
+    // What follows is no part of the configuration, also if it is no YAML.
+    let another = loop {
+        match next() {
+            Ok(event) => match event.data {
+                EventData::StreamEnd => break None,
+                EventData::DocumentStart { .. } | EventData::DocumentEnd { .. } => {}
+                EventData::Scalar { value, style: ScalarStyle::Plain, .. } if value.is_empty() => {}
+                _ => break Some(place(event.start_mark)),
+            },
+            Err(error) => break Some((error.line, error.column)),
+        }
+    };
+    Ok(Document { root: loader.into_root(), another })
 }
 
 /// Collections under construction, innermost last.
 #[derive(Default)]
 struct Loader {
     open: Vec<Open>,
-    /// Anchored nodes with their size in nodes and their depth.
-    anchors: BTreeMap<usize, (Node, usize, usize)>,
+    /// Anchored nodes with their size in nodes and their depth; `None` while they are not complete.
+    anchors: BTreeMap<String, Option<(Node, usize, usize)>>,
     nodes: usize,
-    documents: usize,
     root: Option<Node>,
 }
 
 struct Open {
     node: Node,
-    anchor: usize,
+    anchor: Option<String>,
     /// A map's key that waits for its value.
-    key: Option<Key>,
+    key: Option<Name>,
+    /// Keys that have been seen: all, also those that do not stay.
+    names: Vec<String>,
     merges: Vec<Node>,
 }
 
+/// What a pair is for.
+enum Name {
+    Key(Key),
+    /// `<<`
+    Merge,
+    /// `~`: a name for nothing. go-yaml leaves such pairs out.
+    Null,
+}
+
 impl Loader {
-    fn take(&mut self, event: Event<'_>, at: Marker) -> Result<(), SyntaxError> {
-        let node = |data| Node { line: at.line(), column: at.col() + 1, data };
-        match event {
-            Event::DocumentStart(_) => {
-                self.documents += 1;
-                if self.documents > 1 {
-                    return Err(syntax(at, "a second document; a configuration file holds one"));
-                }
+    fn into_root(self) -> Node {
+        self.root.unwrap_or(Node { line: 1, column: 1, data: Data::Null })
+    }
+
+    fn take(&mut self, event: Event, input: &Input) -> Result<(), SyntaxError> {
+        let (at, end) = (event.start_mark, event.end_mark.index);
+        let (line, column) = place(at);
+        let node = |data| Node { line, column, data };
+        match event.data {
+            EventData::SequenceStart { anchor, .. } => {
+                self.begin(node(Data::List(Vec::new())), anchor, at)?
             }
-            Event::SequenceStart(anchor, _) => self.begin(node(Data::List(Vec::new())), anchor, at)?,
-            Event::MappingStart(anchor, _) => self.begin(node(Data::Map(Vec::new())), anchor, at)?,
-            Event::SequenceEnd | Event::MappingEnd => {
+            EventData::MappingStart { anchor, .. } => self.begin(node(Data::Map(Vec::new())), anchor, at)?,
+            EventData::SequenceEnd | EventData::MappingEnd => {
                 let Some(mut done) = self.open.pop() else { return Ok(()) };
-                merge(&mut done.node, done.merges);
-                self.place(done.node, done.anchor, at)?;
+                merge(&mut done.node, done.merges, at)?;
+                self.place(done.node, done.anchor, false, at)?;
             }
-            Event::Scalar(text, style, anchor, _) => {
-                let null =
-                    style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let data = if null { Data::Null } else { Data::Scalar(text.into_owned()) };
-                self.place(node(data), anchor, at)?;
+            EventData::Scalar { anchor, tag, value, style, .. } => {
+                let plain = style == ScalarStyle::Plain;
+                // `!` alone says nothing.
+                let tag = tag.as_deref().filter(|tag| *tag != "!");
+                let null = match tag {
+                    Some(tag) => tag == "tag:yaml.org,2002:null",
+                    None => plain && matches!(&*value, "" | "~" | "null" | "Null" | "NULL"),
+                };
+                let merge = value == "<<" && tag.map_or(plain, |tag| tag == "tag:yaml.org,2002:merge");
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let value = if block { input.without_added_break(value, end) } else { value };
+                self.place(node(if null { Data::Null } else { Data::Scalar(value) }), anchor, merge, at)?;
             }
-            Event::Alias(anchor) => {
-                let Some((target, size, depth)) = self.anchors.get(&anchor) else {
-                    return Err(syntax(at, "an alias to an anchor that is not complete"));
+            EventData::Alias { anchor } => {
+                let (size, depth, data) = match self.anchors.get(&anchor) {
+                    Some(Some((target, size, depth))) => (*size, *depth, target.data.clone()),
+                    Some(None) => return Err(syntax(at, "an anchor that holds its own alias")),
+                    None => return Err(syntax(at, "an alias to an anchor that is not there")),
                 };
                 if self.open.len() + depth > DEPTH_MAX {
                     return Err(too_deep(at));
                 }
-                let (size, data) = (*size, target.data.clone());
                 self.count(size, at)?;
-                self.place(node(data), 0, at)?;
+                self.place(node(data), None, false, at)?;
             }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            EventData::StreamStart { .. }
+            | EventData::StreamEnd
+            | EventData::DocumentStart { .. }
+            | EventData::DocumentEnd { .. } => {}
         }
         Ok(())
     }
 
-    fn begin(&mut self, node: Node, anchor: usize, at: Marker) -> Result<(), SyntaxError> {
+    fn begin(&mut self, node: Node, anchor: Option<String>, at: Mark) -> Result<(), SyntaxError> {
         if self.open.len() >= DEPTH_MAX {
             return Err(too_deep(at));
         }
-        self.open.push(Open { node, anchor, key: None, merges: Vec::new() });
+        if let Some(anchor) = &anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+        self.open.push(Open { node, anchor, key: None, names: Vec::new(), merges: Vec::new() });
         Ok(())
     }
 
-    fn place(&mut self, node: Node, anchor: usize, at: Marker) -> Result<(), SyntaxError> {
+    fn place(
+        &mut self,
+        node: Node,
+        anchor: Option<String>,
+        merge: bool,
+        at: Mark,
+    ) -> Result<(), SyntaxError> {
         self.count(1, at)?;
-        if anchor > 0 {
+        if let Some(anchor) = anchor {
             let (size, depth) = measure(&node);
             self.count(size, at)?;
-            self.anchors.insert(anchor, (node.clone(), size, depth));
+            self.anchors.insert(anchor, Some((node.clone(), size, depth)));
         }
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -152,28 +220,17 @@ impl Loader {
         match &mut open.node.data {
             Data::List(items) => items.push(node),
             Data::Map(pairs) => match open.key.take() {
-                None => {
-                    let text = match node.data {
-                        Data::Scalar(text) => text,
-                        Data::Null => String::new(),
-                        Data::List(_) | Data::Map(_) => return Err(syntax(at, "a key must be a plain word")),
-                    };
-                    let key = Key { text, line: node.line, column: node.column };
-                    if key.text != "<<" && pairs.iter().any(|(other, _)| other.text == key.text) {
-                        let message = format!("the key `{}` occurs twice in this section", key.text);
-                        return Err(SyntaxError { line: key.line, column: key.column, message });
-                    }
-                    open.key = Some(key);
-                }
-                Some(key) if key.text == "<<" => open.merges.push(node),
-                Some(key) => pairs.push((key, node)),
+                None => open.key = Some(name(node, merge, &mut open.names)?),
+                Some(Name::Merge) => open.merges.push(node),
+                Some(Name::Key(key)) => pairs.push((key, node)),
+                Some(Name::Null) => {}
             },
             Data::Null | Data::Scalar(_) => {}
         }
         Ok(())
     }
 
-    fn count(&mut self, nodes: usize, at: Marker) -> Result<(), SyntaxError> {
+    fn count(&mut self, nodes: usize, at: Mark) -> Result<(), SyntaxError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
             return Err(syntax(at, &format!("more than {NODES_MAX} values, those of aliases included")));
@@ -182,21 +239,42 @@ impl Loader {
     }
 }
 
+/// What a key says, which must be the first of its text among `seen`.
+fn name(node: Node, merge: bool, seen: &mut Vec<String>) -> Result<Name, SyntaxError> {
+    let Node { line, column, data } = node;
+    let error = |message: String| Err(SyntaxError { line, column, message });
+    let text = match data {
+        Data::Scalar(text) => text,
+        Data::Null => return Ok(Name::Null),
+        Data::List(_) | Data::Map(_) => return error("a key must be a plain word".to_owned()),
+    };
+    // A `<<` in quotes is a key as any other.
+    let known = if merge { "\0<<".to_owned() } else { text.clone() };
+    if seen.contains(&known) {
+        return error(format!("the key `{text}` occurs twice in this section"));
+    }
+    seen.push(known);
+    Ok(if merge { Name::Merge } else { Name::Key(Key { text, line, column }) })
+}
+
 /// YAML's merge key (`<<: *defaults`): pairs that the map does not have itself; earlier sources win.
-fn merge(node: &mut Node, merges: Vec<Node>) {
-    let Data::Map(pairs) = &mut node.data else { return };
+fn merge(node: &mut Node, merges: Vec<Node>, at: Mark) -> Result<(), SyntaxError> {
+    let Data::Map(pairs) = &mut node.data else { return Ok(()) };
     let sources = merges.into_iter().flat_map(|source| match source.data {
         Data::List(items) => items,
         _ => vec![source],
     });
     for source in sources {
-        let Data::Map(more) = source.data else { continue };
+        let Data::Map(more) = source.data else {
+            return Err(syntax(at, "`<<` takes a section, or a list of sections"));
+        };
         for (key, value) in more {
             if !pairs.iter().any(|(own, _)| own.text == key.text) {
                 pairs.push((key, value));
             }
         }
     }
+    Ok(())
 }
 
 /// Nodes in a tree, and its depth.
@@ -215,82 +293,26 @@ fn measure(node: &Node) -> (usize, usize) {
     (size, depth + 1)
 }
 
-fn syntax(at: Marker, message: &str) -> SyntaxError {
-    SyntaxError { line: at.line(), column: at.col() + 1, message: message.to_owned() }
+/// Line and column, from 1.
+fn place(at: Mark) -> (usize, usize) {
+    (at.line as usize + 1, at.column as usize + 1)
 }
 
-fn too_deep(at: Marker) -> SyntaxError {
+/// What the parser says, and where.
+fn unreadable(error: &libyaml_safer::Error) -> SyntaxError {
+    let context = error.context().filter(|context| !context.is_empty());
+    let context = context.map(|context| format!(" {context}")).unwrap_or_default();
+    syntax(error.problem_mark().unwrap_or_default(), &format!("{}{context}", error.problem()))
+}
+
+fn syntax(at: Mark, message: &str) -> SyntaxError {
+    let (line, column) = place(at);
+    SyntaxError { line, column, message: message.to_owned() }
+}
+
+fn too_deep(at: Mark) -> SyntaxError {
     syntax(at, &format!("nested deeper than {DEPTH_MAX} levels"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pairs(node: &Node) -> &[(Key, Node)] {
-        match &node.data {
-            Data::Map(pairs) => pairs,
-            other => panic!("not a map: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn values_carry_their_line_and_column_and_stay_text() {
-        let root = parse("http:\n  address: 0777\n  on: \"null\"\n  off:\n").unwrap();
-        let http = pairs(&pairs(&root)[0].1);
-        assert_eq!((http[0].0.line, http[0].0.column), (2, 3));
-        assert_eq!(http[0].1, Node { line: 2, column: 12, data: Data::Scalar("0777".into()) });
-        assert_eq!(http[1].1.data, Data::Scalar("null".into()));
-        assert_eq!(http[2].1.data, Data::Null);
-    }
-
-    #[test]
-    fn a_syntax_error_says_where() {
-        let error = parse("http:\n  address: [1, 2\nrpc: {}\n").unwrap_err();
-        assert!(error.line >= 2, "{error:?}");
-        assert!(parse("a: 1\n\tb: 2\n").is_err());
-    }
-
-    #[test]
-    fn a_key_given_twice_is_an_error_at_the_second() {
-        let error = parse("http: {}\nrpc: {}\nhttp: {}\n").unwrap_err();
-        assert_eq!((error.line, error.column), (3, 1));
-        assert!(error.message.contains("`http`"), "{error}");
-    }
-
-    #[test]
-    fn aliases_and_merge_keys_are_resolved() {
-        let root = parse("base: &b { a: 1, b: 2 }\nuse: { <<: *b, a: 3 }\n").unwrap();
-        let used = pairs(&pairs(&root)[1].1);
-        let shown: Vec<_> = used.iter().map(|(key, value)| (key.text.as_str(), value.data.clone())).collect();
-        assert_eq!(shown, [("a", Data::Scalar("3".into())), ("b", Data::Scalar("2".into()))]);
-    }
-
-    #[test]
-    fn aliases_of_aliases_are_bounded() {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..12 {
-            let previous = format!("*a{}", level - 1);
-            text += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
-        }
-        assert!(parse(&text).unwrap_err().message.contains("aliases included"));
-    }
-
-    #[test]
-    fn an_anchor_that_holds_its_own_alias_is_an_error() {
-        assert!(parse("a: &a [*a]\n").is_err());
-    }
-
-    #[test]
-    fn deep_nesting_is_bounded_in_every_notation() {
-        for text in ["- ".repeat(5_000), "[".repeat(5_000), "{a: ".repeat(5_000), "? ".repeat(5_000)] {
-            assert!(parse(&text).is_err());
-        }
-    }
-
-    #[test]
-    fn a_second_document_is_an_error() {
-        assert_eq!(parse("---\na: 1\n---\nb: 2\n").unwrap_err().line, 3);
-        assert_eq!(parse("").unwrap().data, Data::Null);
-    }
-}
+mod tests;

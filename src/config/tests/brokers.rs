@@ -39,7 +39,7 @@ fn drivers_that_are_not_served_are_refused_each_with_what_is() {
             "broadcast: { bus: {} }",
             ".rr.yaml:1:19: broadcast.bus: has no driver; supported: `driver: memory`",
         ),
-        ("broadcast: { bus: }", ".rr.yaml:1:17: broadcast.bus: has no driver"),
+        ("broadcast: { bus: }", ".rr.yaml:1:19: broadcast.bus: has no driver"),
         (
             "websockets: { pubsubs: [redis] }",
             ".rr.yaml:1:24: websockets.pubsubs: driver \"redis\" is not served yet",

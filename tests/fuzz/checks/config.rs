@@ -26,7 +26,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn load(file: &str, env: &Environment, overrides: &[&str]) -> Result<Vec<Option<Value>>, String> {
-    let root = yaml::parse(file).map_err(|error| {
+    let root = yaml::parse(file).map(|document| document.root).map_err(|error| {
         assert!(error.line > 0 && error.column > 0, "{error:?}");
         error.to_string()
     })?;
