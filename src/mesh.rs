@@ -69,8 +69,8 @@ pub enum Up {
         topic: TopicId,
         /// The broker that the topic belongs to.
         broker: BrokerId,
-        /// The topic's name within the broker.
-        name: Box<str>,
+        /// The topic's name within the broker. The hub keeps it, too: there is one copy.
+        name: Arc<str>,
     },
     /// This shard has no subscriber of the topic any more. Answered by [`Down::Uninterested`].
     Uninterest {

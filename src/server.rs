@@ -18,6 +18,7 @@ use crate::admin::{self, Endpoint, Progress, ShardSources, Sources};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
+use crate::ebb;
 use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
 use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
@@ -73,6 +74,7 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     if !admin.is_empty() {
         start_admin(admin, sources(config, &counters, &hub_end, &progress, log))?;
     }
+    ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
     let settings = Arc::new(shard_settings(config, &summary));
     let mut threads = Threads::default();
     start_shards(&mut threads, config, &settings, &counters, listeners, shard_ends, log)?;

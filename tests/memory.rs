@@ -64,7 +64,7 @@ fn without_memory_for_sockets_nothing_spins_and_everyone_gets_everything_in_the_
 
 /// Each client joins as many topics of its own as it may, with the longest names: more than there is memory for.
 #[test]
-fn topics_of_many_long_names_stay_within_their_bound() {
+fn topics_of_many_long_names_stay_within_their_bound_and_their_memory_goes_back() {
     let limit = 64 << 20;
     let Some(group) = Group::create(&[("memory.limit_in_bytes", limit)]) else { return };
     let server = group.server(&[
@@ -76,6 +76,7 @@ fn topics_of_many_long_names_stay_within_their_bound() {
     let scrape = || Scrape::of(server.endpoint("metrics"));
     let mut own = server.client();
     own.join(&["before"]);
+    let before = group.number("memory.usage_in_bytes");
     let mut clients = Vec::new();
     for number in 0..40 {
         let mut client = server.client();
@@ -111,6 +112,9 @@ fn topics_of_many_long_names_stay_within_their_bound() {
     clients.into_iter().for_each(Client::close);
     eventually("one topic", || scrape().sum("topics", &[]) == 1);
     assert!(scrape().sum("subscriptions_bytes", &[]) < 2_000);
+    let kept = || group.number("memory.usage_in_bytes").saturating_sub(before);
+    eventually("memory that goes back", || kept() < 4 << 20);
+    figure("topics that are gone: memory kept, in KiB", kept() >> 10);
     own.join(&["after"]);
 }
 

@@ -69,7 +69,7 @@ impl Core {
     fn answer(&mut self) {
         while let Some(question) = self.shard.next_question() {
             if let Up::Interest { topic, name, .. } = question {
-                self.topics.insert(name.into(), (topic, 0));
+                self.topics.insert(name.to_string(), (topic, 0));
                 self.shard.take(Down::Interested { topic, sequence: 0 });
             }
         }

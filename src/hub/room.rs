@@ -20,7 +20,6 @@
 //! A lane whose shard is gone takes everything and keeps nothing.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -33,6 +32,9 @@ use crate::mesh::{BrokerId, Down, TopicId};
 /// Bytes pushed after which a shard is woken although the hub goes on. Waking it for the first entry cost 1.12 times as much per
 /// publish of a pipelined caller where both share a core: the shard went to sleep again after each few.
 const EARLY_WAKE_BYTES: u64 = 64 * 1024;
+
+/// Room for answers that is kept while there are none.
+const ANSWERS_KEPT: usize = 1024;
 
 /// The lanes to all shards, what they carry for whom, and what waits for room in them.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ pub(super) const WAITING_BYTES: usize = 512;
 #[derive(Debug)]
 struct Waiting {
     broker: BrokerId,
-    name: Rc<str>,
+    name: Arc<str>,
     frame: Arc<[u8]>,
     /// Dropped unsent when the publication is refused.
     done: Option<oneshot::Sender<()>>,
@@ -135,6 +137,9 @@ impl Lane {
                 break;
             }
         }
+        if self.answers.is_empty() && self.answers.capacity() > ANSWERS_KEPT {
+            self.answers = VecDeque::new();
+        }
         let progress = self.answers.len() < before;
         if progress {
             self.count_push(0);
@@ -169,17 +174,23 @@ impl Room {
     }
 
     /// A shard wants a topic: its answer, then every later publication. Says whether nobody wanted it before.
-    pub(super) fn interested(&mut self, shard: usize, topic: TopicId, broker: BrokerId, name: &str) -> bool {
+    pub(super) fn interested(
+        &mut self,
+        shard: usize,
+        topic: TopicId,
+        broker: BrokerId,
+        name: impl Into<Arc<str>>,
+    ) -> bool {
         if self.ended {
             return false;
         }
-        let (sequence, first) = self.interest.add(shard, topic, broker, name);
+        let (sequence, first) = self.interest.add(shard, topic, broker, name.into());
         self.lanes[shard].answer(Down::Interested { topic, sequence });
         first
     }
 
     /// A shard gives a topic up: its answer, behind the last publication. Says which topic nobody wants any more.
-    pub(super) fn uninterested(&mut self, shard: usize, topic: TopicId) -> Option<(BrokerId, Rc<str>)> {
+    pub(super) fn uninterested(&mut self, shard: usize, topic: TopicId) -> Option<(BrokerId, Arc<str>)> {
         if self.ended {
             return None;
         }

@@ -63,7 +63,7 @@ impl Questions {
                 let mut room = hub.sequencer.room.borrow_mut();
                 match question {
                     Up::Interest { topic, broker, name } => {
-                        let first = room.interested(shard, topic, broker, &name);
+                        let first = room.interested(shard, topic, broker, name.clone());
                         drop(room);
                         if first {
                             hub.tell_broker(broker, &name, true);

@@ -17,3 +17,13 @@ pub fn give_back_what_is_freed() {
         unsafe { libc::mallopt(threshold, OWN_MAPPING_BYTES) };
     }
 }
+
+/// Gives back whatever pages of the allocator's heaps are free. Each heap is locked meanwhile: for some 0.1 ms a MiB that goes
+/// back. Without it glibc gives back the end of a heap alone, and one small allocation there keeps all that is free before it.
+pub fn give_back_free_pages() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `malloc_trim` takes a number and no memory of ours; it touches free memory alone, under the allocator's locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use counters::LoopCounters;
-pub use memory::give_back_what_is_freed;
+pub use memory::{give_back_free_pages, give_back_what_is_freed};
 
 use event::Event;
 use sockets::Sockets;

@@ -154,7 +154,8 @@ impl Shard {
         let index = self.topics.insert(broker, name, self.settings.policies.overflow(name));
         self.counters.topics.set(self.topics.len() as u64);
         let topic = self.topics.id(index);
-        self.questions.push_back(Up::Interest { topic, broker, name: name.into() });
+        let name = self.topics.peek(index).name.clone();
+        self.questions.push_back(Up::Interest { topic, broker, name });
         index
     }
 

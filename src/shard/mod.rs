@@ -163,6 +163,9 @@ pub struct Shard {
     due: Vec<u32>,
 }
 
+/// Room for questions that is kept while there are none.
+const QUESTIONS_KEPT: usize = 1024;
+
 /// Connections beyond a limit that a shard answers with 503 or 429 at a time; further ones are closed at once.
 pub const OVER_LIMIT_MAX: usize = 64;
 
@@ -290,7 +293,11 @@ impl Shard {
 
     /// The next question to the hub. At most one a topic is under way, which bounds the queue.
     pub fn next_question(&mut self) -> Option<Up> {
-        self.questions.pop_front()
+        let question = self.questions.pop_front();
+        if self.questions.is_empty() && self.questions.capacity() > QUESTIONS_KEPT {
+            self.questions = VecDeque::new();
+        }
+        question
     }
 
     /// Whether questions wait.

@@ -11,6 +11,8 @@
 //! - no visited record stands before `visited_floor`, no unvisited one before `unvisited_floor`;
 //! - a record's `place` and the connection's membership at that place name each other.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::log::Log;
@@ -49,7 +51,7 @@ pub struct Topic {
     /// The broker it belongs to.
     pub broker: BrokerId,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// What becomes of a subscriber that does not keep up.
     pub overflow: Overflow,
     /// What the hub knows.
@@ -75,7 +77,7 @@ pub struct Topic {
 
 impl Topic {
     /// A topic that the hub is about to be asked for.
-    pub fn new(broker: BrokerId, name: Box<str>, overflow: Overflow) -> Self {
+    pub fn new(broker: BrokerId, name: Arc<str>, overflow: Overflow) -> Self {
         Self {
             broker,
             name,

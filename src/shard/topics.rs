@@ -2,23 +2,20 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use hashbrown::HashTable;
-use slab::Slab;
-
 use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::{ConnId, Connections};
 use super::topic::{Interest, Subscriber, Topic};
 use crate::mesh::{BrokerId, TopicId};
+use crate::pages::Pages;
+use crate::parted::Parted;
 use crate::policy::Overflow;
 
 /// All topics of a shard.
 #[derive(Debug, Default)]
 pub struct Topics {
-    slots: Slab<Topic>,
-    /// Beside the slab, which reuses a slot at once.
-    generations: Vec<u32>,
-    /// Slots by broker and name; the names live in the slots alone.
-    names: HashTable<u32>,
+    slots: Pages<Topic>,
+    /// Slots by broker and name.
+    names: Parted,
     /// Keyed at random: clients choose the names.
     hasher: RandomState,
     /// What topics, their subscribers and the joins that wait for them cost: see the module `charge`.
@@ -48,7 +45,7 @@ impl Topics {
 
     /// Keeps a topic for a join that is to subscribe to it. Returns whether the join must wait for the hub's answer.
     pub fn pin(&mut self, index: u32, id: ConnId) -> bool {
-        let topic = &mut self.slots[index as usize];
+        let topic = self.slots.at_mut(index);
         topic.pins += 1;
         self.charged += SUBSCRIPTION_BYTES;
         let waits = topic.interest != Interest::Held;
@@ -61,13 +58,13 @@ impl Topics {
 
     /// A join has ended that had pinned the topic.
     pub fn unpin(&mut self, index: u32) {
-        self.slots[index as usize].pins -= 1;
+        self.slots.at_mut(index).pins -= 1;
         self.charged -= SUBSCRIPTION_BYTES;
     }
 
     /// Makes a pin a subscription. Returns where the topic has its record.
     pub fn subscribe(&mut self, index: u32, connection: u32, place: u32) -> u32 {
-        let topic = &mut self.slots[index as usize];
+        let topic = self.slots.at_mut(index);
         topic.pins -= 1;
         topic.subscribe(connection, place)
     }
@@ -75,19 +72,19 @@ impl Topics {
     /// Ends a subscription: see [`Topic::unsubscribe`].
     pub fn unsubscribe(&mut self, index: u32, record: u32, connections: &mut Connections) -> Subscriber {
         self.charged -= SUBSCRIPTION_BYTES;
-        self.slots[index as usize].unsubscribe(record, connections)
+        self.slots.at_mut(index).unsubscribe(record, connections)
     }
 
     /// Takes those whose join waits for the topic's answer.
     pub fn take_waiters(&mut self, index: u32) -> Vec<ConnId> {
-        let waiters = std::mem::take(&mut self.slots[index as usize].waiters);
+        let waiters = std::mem::take(&mut self.slots.at_mut(index).waiters);
         self.charged -= waiters.len() * WAITER_BYTES;
         waiters
     }
 
     /// What the topics themselves, their subscribers and pins and waiters cost, counted anew. For tests.
     pub fn recount(&self) -> usize {
-        let cost = |(_, topic): (usize, &Topic)| {
+        let cost = |(_, topic): (u32, &Topic)| {
             let subscriptions = topic.len() + topic.pins as usize;
             topic_bytes(topic.name.len())
                 + subscriptions * SUBSCRIPTION_BYTES
@@ -98,74 +95,63 @@ impl Topics {
 
     /// The slot of a topic by name.
     pub fn find(&self, broker: BrokerId, name: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one((broker, name));
-        let found = |&index: &u32| {
-            let topic = &self.slots[index as usize];
+        self.names.find(self.hasher.hash_one((broker, name)), |index| {
+            let topic = self.slots.at(index);
             topic.broker == broker && *topic.name == *name
-        };
-        self.names.find(hash, found).copied()
+        })
     }
 
     /// Takes a slot for a topic that [`Topics::find`] does not find.
     pub fn insert(&mut self, broker: BrokerId, name: &str, overflow: Overflow) -> u32 {
-        let index = self.slots.insert(Topic::new(broker, name.into(), overflow)) as u32;
-        if index as usize == self.generations.len() {
-            self.generations.push(0);
-        }
+        let index = self.slots.insert(Topic::new(broker, name.into(), overflow));
         self.charged += topic_bytes(name.len());
         let Self { slots, names, hasher, .. } = self;
-        let hash = hasher.hash_one((broker, name));
-        names.insert_unique(hash, index, |&index| {
-            let topic = &slots[index as usize];
-            hasher.hash_one((topic.broker, &*topic.name))
-        });
+        names.insert(hasher.hash_one((broker, name)), index, |index| hash_of(hasher, slots.at(index)));
         index
     }
 
     /// Frees a slot; its generation is used up.
     pub fn remove(&mut self, index: u32) -> Topic {
-        let topic = self.slots.remove(index as usize);
+        let Self { slots, names, hasher, .. } = self;
+        let hash = hash_of(hasher, slots.at(index));
+        names.remove(hash, index, |index| hash_of(hasher, slots.at(index)));
+        let topic = self.slots.remove(index);
         self.charged -= topic_bytes(topic.name.len()) + topic.waiters.len() * WAITER_BYTES;
-        let hash = self.hasher.hash_one((topic.broker, &*topic.name));
-        if let Ok(entry) = self.names.find_entry(hash, |&named| named == index) {
-            entry.remove();
-        }
-        let generation = &mut self.generations[index as usize];
-        *generation = generation.wrapping_add(1);
         topic
     }
 
     /// The topic's name for the hub.
     #[inline]
     pub fn id(&self, index: u32) -> TopicId {
-        TopicId { index, generation: self.generations[index as usize] }
+        TopicId { index, generation: self.slots.generation(index) }
     }
 
     /// The topic, if it is still the same one.
     #[inline]
     pub fn live(&mut self, id: TopicId) -> Option<&mut Topic> {
-        if self.generations.get(id.index as usize) != Some(&id.generation) {
-            return None;
-        }
-        self.slots.get_mut(id.index as usize)
+        self.slots.live(id.index, id.generation)
     }
 
     /// The topic in a slot that is known to be in use: by a membership, or by the caller's own check.
     #[inline]
     pub fn at(&mut self, index: u32) -> &mut Topic {
-        &mut self.slots[index as usize]
+        self.slots.at_mut(index)
     }
 
     /// As [`Topics::at`], to look only.
     #[inline]
     pub fn peek(&self, index: u32) -> &Topic {
-        &self.slots[index as usize]
+        self.slots.at(index)
     }
 
     /// Every topic with its slot.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Topic)> {
-        self.slots.iter().map(|(index, topic)| (index as u32, topic))
+        self.slots.iter()
     }
+}
+
+fn hash_of(hasher: &RandomState, topic: &Topic) -> u64 {
+    hasher.hash_one((topic.broker, &*topic.name))
 }
 
 #[cfg(test)]

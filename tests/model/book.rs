@@ -143,7 +143,7 @@ impl Book {
     fn hub_takes(&mut self, shard: usize, question: Up) {
         match question {
             Up::Interest { topic, broker, name } => {
-                let key = (broker.0, String::from(name));
+                let key = (broker.0, name.to_string());
                 let wanted = self.wanted.entry(key.clone()).or_default();
                 let epochs = self.epochs.entry(key.clone()).or_default();
                 if wanted.is_empty() {

@@ -156,7 +156,7 @@ impl Rig {
     pub fn answer_to(&mut self, question: Up) -> Down {
         match question {
             Up::Interest { topic, name, .. } => {
-                self.topics.insert(name.into(), (topic, 0));
+                self.topics.insert(name.to_string(), (topic, 0));
                 Down::Interested { topic, sequence: 0 }
             }
             Up::Uninterest { topic } => {
