@@ -6,6 +6,7 @@
 pub mod bed;
 pub mod checks;
 pub mod compare;
+mod costly;
 pub mod crowd;
 pub mod habits;
 mod hostile;
@@ -35,6 +36,8 @@ pub enum Fault {
     Overrun,
     /// Slow heads, giant heads, giant frames, slow frames
     HostileInput,
+    /// Small input that could cost much: leaves among 10,000 topics, calls of a million topics
+    CostlyInput,
     /// 20,000 connections that send nothing
     HalfOpen,
     /// Floods of commands, of joins and leaves, of topics
@@ -115,6 +118,7 @@ impl Fault {
             Self::SlowReaders => slow_readers::run(ground, checks),
             Self::Overrun => overrun::run(ground, checks),
             Self::HostileInput => hostile::input(ground, checks),
+            Self::CostlyInput => costly::run(ground, checks),
             Self::HalfOpen => hostile::half_open(ground, checks),
             Self::Floods => hostile::floods(ground, checks),
         }

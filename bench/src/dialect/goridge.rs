@@ -60,7 +60,8 @@ fn varint_len(number: usize) -> usize {
     (1..).find(|bytes| number >> (7 * bytes) == 0).unwrap_or(1)
 }
 
-fn push_varint(out: &mut Vec<u8>, mut number: usize) {
+/// Appends a number as protobuf writes it.
+pub fn push_varint(out: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
