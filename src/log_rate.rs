@@ -1,7 +1,9 @@
-//! Which of many alike events are worth a line in the log: the first at once, then at most one each [`INTERVAL`].
+//! Which of many alike events are worth a line in the log: the first at once, then at most one each [`INTERVAL`]. Everything
+//! that a client or publisher can cause as often as it likes passes here: it must neither fill the log nor be missing from it.
 //!
-//! What a client or publisher can cause as often as it likes must neither fill the log nor be missing from it.
+//! A line says how many before it were left out, and [`LogRate::left_out`] is said at the end.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Between two lines of one reason.
@@ -11,6 +13,7 @@ pub const INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LogRate<R> {
     said: Vec<Said<R>>,
+    interval: Duration,
 }
 
 #[derive(Debug)]
@@ -22,23 +25,53 @@ struct Said<R> {
 
 impl<R> Default for LogRate<R> {
     fn default() -> Self {
-        Self { said: Vec::new() }
+        Self::every(INTERVAL)
+    }
+}
+
+impl<R> LogRate<R> {
+    /// One line each `interval`. Zero says everything.
+    pub fn every(interval: Duration) -> Self {
+        Self { said: Vec::new(), interval }
     }
 }
 
 impl<R: Copy + PartialEq> LogRate<R> {
     /// An event at `now`, since any fixed moment. To be said: how many before it were not. `None`: not to be said.
-    pub fn admit(&mut self, reason: R, now: Duration) -> Option<u64> {
+    pub fn admit(&mut self, reason: R, now: Duration) -> Option<Unsaid> {
         let Some(said) = self.said.iter_mut().find(|said| said.reason == reason) else {
             self.said.push(Said { reason, at: now, unsaid: 0 });
-            return Some(0);
+            return Some(Unsaid(0));
         };
-        if now.saturating_sub(said.at) < INTERVAL {
+        if now.saturating_sub(said.at) < self.interval {
             said.unsaid += 1;
             return None;
         }
         said.at = now;
-        Some(std::mem::take(&mut said.unsaid))
+        Some(Unsaid(std::mem::take(&mut said.unsaid)))
+    }
+
+    /// The reasons of which events are unsaid, and how many; each once.
+    pub fn left_out(&mut self) -> impl Iterator<Item = (R, u64)> + '_ {
+        let each = self.said.iter_mut().map(|said| (said.reason, std::mem::take(&mut said.unsaid)));
+        each.filter(|(_, unsaid)| *unsaid > 0)
+    }
+}
+
+/// How many alike events were left out before a line; what the line ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsaid(pub u64);
+
+impl fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(
+                f,
+                "; {more} more of these since this was last said, {} s ago or more",
+                INTERVAL.as_secs()
+            ),
+        }
     }
 }
 
@@ -50,11 +83,27 @@ mod tests {
     fn the_first_is_said_at_once_and_then_one_each_interval_with_the_number_unsaid() {
         let mut rate = LogRate::default();
         let second = Duration::from_secs;
-        assert_eq!(rate.admit("a", second(5)), Some(0));
+        assert_eq!(rate.admit("a", second(5)), Some(Unsaid(0)));
         assert_eq!([6, 14].map(|at| rate.admit("a", second(at))), [None, None]);
-        assert_eq!(rate.admit("b", second(14)), Some(0), "each reason for itself");
-        assert_eq!(rate.admit("a", second(15)), Some(2));
+        assert_eq!(rate.admit("b", second(14)), Some(Unsaid(0)), "each reason for itself");
+        assert_eq!(rate.admit("a", second(15)), Some(Unsaid(2)));
         assert_eq!(rate.admit("a", second(16)), None);
-        assert_eq!(rate.admit("a", second(100)), Some(1));
+        assert_eq!(rate.admit("a", second(100)), Some(Unsaid(1)));
+    }
+
+    #[test]
+    fn what_was_left_out_is_there_for_the_end_and_only_once() {
+        let mut rate = LogRate::default();
+        for reason in ["a", "b", "a", "a"] {
+            rate.admit(reason, Duration::ZERO);
+        }
+        assert_eq!(rate.left_out().collect::<Vec<_>>(), [("a", 2)]);
+        assert_eq!(rate.left_out().count(), 0);
+    }
+
+    #[test]
+    fn a_line_says_how_many_were_left_out_where_some_were() {
+        assert_eq!(Unsaid(0).to_string(), "");
+        assert_eq!(Unsaid(7).to_string(), "; 7 more of these since this was last said, 10 s ago or more");
     }
 }

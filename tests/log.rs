@@ -112,6 +112,47 @@ fn lines_that_were_lost_are_counted_and_said_once_the_log_is_read_again() {
     expect_served_and_ended(server, subscriber);
 }
 
+/// Every line that a client or publisher can cause passes the same rate. Under load some reasons may be said more than once.
+#[test]
+fn what_many_do_wrong_at_once_is_said_in_a_few_lines_that_add_up() {
+    const EACH: u64 = 40;
+    let mut server = Server::start(&["roadcast.shards=1"]);
+    for _ in 0..EACH {
+        for bytes in [masked(0x81, b"ping"), masked(0x81, br#"{"command":"dance"}"#)] {
+            let mut client = RawClient::connect_with(server.clients, "/ws", &bytes);
+            // Answered once what came before has been read.
+            client.send(&masked(0x88, &1000u16.to_be_bytes()));
+            client.expect_end();
+        }
+        for bytes in [b"\x81\x01x".to_vec(), masked(0x82, &[0; 70_000])] {
+            RawClient::connect_with(server.clients, "/ws", &bytes).expect_end();
+        }
+        let mut stranger = server.publisher();
+        stranger.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("the server reads");
+        stranger.expect_closed();
+    }
+    server.signal(SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    let log = server.log();
+    for words in [
+        "a malformed command is ignored",
+        "an unknown command is ignored",
+        "closed: it broke the WebSocket protocol: frame is not masked",
+        "closed: it broke the WebSocket protocol: message too big",
+        "RPC connection closed",
+    ] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+        let unsaid = lines.iter().filter_map(|line| {
+            let (before, _) = line.split_once(" more of these")?;
+            before.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        let at_the_end = lines.iter().filter(|line| line.contains("unsaid=")).count();
+        let said = (lines.len() - at_the_end) as u64;
+        assert_eq!(said + unsaid.sum::<u64>(), EACH, "{words}: {lines:#?}");
+        assert!(said < EACH / 4, "{words}: {lines:#?}");
+    }
+}
+
 #[test]
 fn a_limit_on_the_size_of_the_log_costs_lines_and_nothing_else() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("log-limit-{}", std::process::id()));

@@ -1,7 +1,7 @@
 //! Memory limits that the kernel holds the server to: of its process, and of its sockets.
 //!
 //! Goal: within the documented bounds the server stays below its limit whatever clients and publishers do; where the
-//! kernel has no memory for sockets, nothing spins, nothing is lost, and the log says so once. Method: control groups.
+//! kernel has no memory for sockets, nothing spins, nothing is lost, and the log says so once in a while. Method: control groups.
 
 mod common;
 
@@ -46,7 +46,9 @@ fn without_memory_for_sockets_nothing_spins_and_everyone_gets_everything_in_the_
     let (cpu, elapsed, tries) = (cpu() - before, begin.elapsed(), denied() - tries);
     figure("no memory for sockets: CPU of the shard", format!("{cpu:.0?} in {elapsed:.1?}, {tries} tries"));
     assert!(cpu < elapsed / 2, "it spins: {cpu:?} in {elapsed:?}");
-    let said = server.says("no memory for what clients are sent", 1).lines().count();
+    let said =
+        server.log().lines().filter(|line| line.contains("no memory for what clients are sent")).count();
+    assert!((1..20).contains(&said), "{said} lines of more than 1,000 tries");
     figure("no memory for sockets: lines in the log", said);
 
     // Publishing goes on, and they read: nothing is missing.

@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::log_rate::LogRate;
 use format::Format;
 use places::{CONNECTION_TIME, Places, Spoken};
 pub use sources::{Progress, STALLED, STUCK, ShardSources, Sources};
@@ -64,6 +65,7 @@ pub fn run(listeners: Vec<(TcpListener, Endpoint)>, sources: &Arc<Sources>) -> i
 
 async fn accept(listener: tokio::net::TcpListener, endpoint: Endpoint, sources: Arc<Sources>) {
     let mut places = Places::default();
+    let (started, mut said) = (Instant::now(), LogRate::default());
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -71,7 +73,9 @@ async fn accept(listener: tokio::net::TcpListener, endpoint: Endpoint, sources: 
                 places.serve(|spoken| serve(stream, endpoint, sources, spoken)).await;
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot accept an admin connection, trying again");
+                if let Some(unsaid) = said.admit((), started.elapsed()) {
+                    tracing::debug!(%error, "cannot accept an admin connection, trying again{unsaid}");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -34,6 +34,9 @@ const TURN_PUBLICATIONS: u32 = 256;
 /// Waiting publications that need no looking through; places for so many are kept while none waits.
 const KEPT: usize = 64;
 
+/// What the log says of publications that are not published after all.
+const LOST: &str = "publications lost after PublishAsync was answered";
+
 /// The other end of an RPC connection, as far as working through its calls needs it.
 pub trait Caller {
     /// Writes all answers, each bit of progress within `timeout`; hands the buffer back.
@@ -63,7 +66,6 @@ pub struct Calls<C> {
     turn: u32,
     /// Why answers can be written no more.
     broken: Option<io::Error>,
-    empty_topic_seen: bool,
     peer: Peer,
 }
 
@@ -78,7 +80,6 @@ impl<C: Caller> Calls<C> {
             lost: 0,
             turn: 0,
             broken: None,
-            empty_topic_seen: false,
             peer,
         }
     }
@@ -134,7 +135,9 @@ impl<C: Caller> Calls<C> {
             Ok(()) => rpc::encode_ok(&mut self.answers, call, true),
             Err(error) if method.asynchronous => {
                 self.hub.sequencer.counters.failures_after_ok.add(1);
-                warn!(peer = %self.peer, %error, "publication lost after PublishAsync was answered");
+                if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
+                    warn!(peer = %self.peer, %error, "{LOST}{unsaid}");
+                }
             }
             Err(error) => rpc::encode_error(&mut self.answers, call, &error.to_string()),
         }
@@ -276,14 +279,17 @@ impl<C: Caller> Calls<C> {
         }
         if self.lost > 0 {
             self.hub.sequencer.counters.failures_after_ok.add(self.lost);
-            warn!(peer = %self.peer, lost = self.lost, "publications lost after PublishAsync was answered");
+            if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
+                warn!(peer = %self.peer, lost = self.lost, "{LOST}{unsaid}");
+            }
         }
     }
 
     fn skip_empty_topic(&mut self) {
         self.hub.sequencer.counters.empty_topics.add(1);
-        if !std::mem::replace(&mut self.empty_topic_seen, true) {
-            warn!(peer = %self.peer, "a message names an empty topic: skipped, and not said again for this connection");
+        const LINE: &str = "a message names an empty topic: skipped";
+        if let Some(unsaid) = self.hub.sequencer.due(LINE, "topic") {
+            warn!(peer = %self.peer, "{LINE}{unsaid}");
         }
     }
 

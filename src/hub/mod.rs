@@ -216,6 +216,7 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
     finish(&sequencer, begin + grace / 2).await;
     drain(&sequencer, begin + grace).await;
     close(&sequencer).await;
+    sequencer.say_left_out();
     watching.abort();
     let _ = watching.await;
     Ok(())

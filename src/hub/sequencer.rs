@@ -16,7 +16,7 @@ use super::broker::Publishing;
 use super::room::{Offer, Room};
 use super::stream::{Peer, Stream};
 use crate::limits::Limits;
-use crate::log_rate::LogRate;
+use crate::log_rate::{LogRate, Unsaid};
 use crate::mesh::{BrokerId, Down};
 use crate::publication::{self, TooLarge};
 
@@ -60,8 +60,8 @@ pub(super) struct Sequencer {
     pub(super) streams: RefCell<Slab<Rc<Stream>>>,
     /// Says that an RPC connection has ended.
     pub(super) ended: Notify,
-    /// Which error answers are worth a line, by their kind.
-    errors: RefCell<LogRate<&'static str>>,
+    /// What has been said in the log lately: the line, and what kind of it.
+    said: RefCell<LogRate<(&'static str, &'static str)>>,
     started: Instant,
     in_flight: Cell<usize>,
     idle: Notify,
@@ -88,17 +88,30 @@ impl Sequencer {
             stage: Cell::new(Stage::Serving),
             streams: RefCell::default(),
             ended: Notify::new(),
-            errors: RefCell::default(),
+            said: RefCell::default(),
             started: Instant::now(),
             in_flight: Cell::new(0),
             idle: Notify::new(),
         }
     }
 
+    /// Whether a line that publishers can cause is due, and how many of its `kind` were left out before it.
+    pub(super) fn due(&self, line: &'static str, kind: &'static str) -> Option<Unsaid> {
+        self.said.borrow_mut().admit((line, kind), self.started.elapsed())
+    }
+
     /// Says that a call is answered with an error, if this kind has not been said lately.
     pub(super) fn say_error(&self, kind: &'static str, peer: Peer, error: &str) {
-        if let Some(unsaid) = self.errors.borrow_mut().admit(kind, self.started.elapsed()) {
-            tracing::warn!(%peer, kind, error, unsaid, "RPC call answered with an error");
+        const LINE: &str = "RPC call answered with an error";
+        if let Some(unsaid) = self.due(LINE, kind) {
+            tracing::warn!(%peer, kind, error, "{LINE}{unsaid}");
+        }
+    }
+
+    /// Says at the end what happened since it was last said.
+    pub(super) fn say_left_out(&self) {
+        for ((line, kind), unsaid) in self.said.borrow_mut().left_out() {
+            tracing::info!(kind, unsaid, "{line}: {unsaid} more of these since this was last said");
         }
     }
 

@@ -29,15 +29,14 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Accepts connections for ever; the listener is closed when this future is dropped.
 pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
     let counters = &hub.sequencer.counters;
-    // Each is said once until it is over.
-    let (mut full, mut failing) = (false, false);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    warn!(%error, "cannot accept RPC connections, trying again");
+                const LINE: &str = "cannot accept RPC connections, trying again";
+                if let Some(unsaid) = hub.sequencer.due(LINE, "accept") {
+                    warn!(%error, "{LINE}{unsaid}");
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -47,13 +46,12 @@ pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
         let limit = hub.sequencer.limits.rpc_connections;
         if streams.len() >= limit {
             counters.rpc_refused.add(1);
-            if !full {
-                warn!(%peer, limit, "RPC connection refused: roadcast.limits.rpc_connections reached");
+            const LINE: &str = "RPC connection refused: roadcast.limits.rpc_connections reached";
+            if let Some(unsaid) = hub.sequencer.due(LINE, "limit") {
+                warn!(%peer, limit, "{LINE}{unsaid}");
             }
-            full = true;
             continue;
         }
-        (full, failing) = (false, false);
         counters.rpc_accepted.add(1);
         let stream = Rc::new(stream);
         let place = streams.insert(stream.clone());
@@ -77,14 +75,25 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
         End::Closed => {}
         End::Violation(violation) => {
             counters.rpc_violations.add(1);
-            warn!(%peer, %violation, "RPC connection closed");
+            const LINE: &str = "RPC connection closed";
+            if let Some(unsaid) = hub.sequencer.due(LINE, violation.kind()) {
+                warn!(%peer, %violation, "{LINE}{unsaid}");
+            }
             connection.linger().await;
         }
         End::Broken(error) if error.kind() == io::ErrorKind::TimedOut => {
             counters.rpc_timeouts.add(1);
-            warn!(%peer, "RPC connection closed: a frame or the reading of answers took longer than roadcast.limits.rpc_timeout");
+            const LINE: &str = "RPC connection closed: a frame or the reading of answers took longer than roadcast.limits.rpc_timeout";
+            if let Some(unsaid) = hub.sequencer.due(LINE, "timeout") {
+                warn!(%peer, "{LINE}{unsaid}");
+            }
         }
-        End::Broken(error) => debug!(%peer, %error, "RPC connection broke"),
+        End::Broken(error) => {
+            const LINE: &str = "RPC connection broke";
+            if let Some(unsaid) = hub.sequencer.due(LINE, "broken") {
+                debug!(%peer, %error, "{LINE}{unsaid}");
+            }
+        }
     }
     // What was answered ok goes first; it holds the connection's place meanwhile.
     connection.calls.published().await;

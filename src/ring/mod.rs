@@ -30,6 +30,7 @@ use event::Event;
 use sockets::Sockets;
 use uring::{Completion, Uring};
 
+use crate::log_rate::LogRate;
 use crate::mesh::ShardEnd;
 use crate::shard::{ConnId, Report, Shard, Task};
 
@@ -39,8 +40,8 @@ const LANE_TURN: usize = 256;
 /// How long accepting rests when descriptors have run out, unless one is freed before.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
-/// Between two words in the log that accepting rests.
-const REST_SAID_EVERY: Duration = Duration::from_secs(60);
+/// What the log says when it rests.
+const ACCEPTING_RESTS: &str = "accepting rests: for \"too many open files\" raise the limit (ulimit -n)";
 
 /// One shard's thread: its ring, listener, lanes and sockets.
 pub struct EventLoop {
@@ -59,7 +60,8 @@ pub struct EventLoop {
     /// Connections that have been shut down and have nothing under way.
     closing: Vec<ConnId>,
     started: Instant,
-    rest_said: Option<Duration>,
+    /// That accepting rests.
+    rest_said: LogRate<()>,
 }
 
 impl EventLoop {
@@ -86,7 +88,7 @@ impl EventLoop {
             starved: Vec::new(),
             closing: Vec::new(),
             started: Instant::now(),
-            rest_said: None,
+            rest_said: LogRate::default(),
         })
     }
 
@@ -104,6 +106,10 @@ impl EventLoop {
             self.carry_out_tasks()?;
             self.ask_hub();
             if self.shard.is_done() {
+                self.shard.left_out().for_each(|(reason, times)| report::say_left_out(&reason, times));
+                self.rest_said
+                    .left_out()
+                    .for_each(|((), times)| report::say_left_out(&ACCEPTING_RESTS, times));
                 self.shard.publish_standing();
                 self.counters.pulse.rest();
                 return Ok(());
@@ -261,10 +267,10 @@ impl EventLoop {
     /// Descriptors or memory have run out, or something that trying at once again would not change.
     fn rest_accepting(&mut self, error: &io::Error) -> io::Result<()> {
         let now = self.started.elapsed();
-        let said = self.rest_said.is_some_and(|at| now < at + REST_SAID_EVERY);
-        if !said && self.listener.is_some() {
-            self.rest_said = Some(now);
-            tracing::error!(%error, "accepting rests: for \"too many open files\" raise the limit (ulimit -n)");
+        if self.listener.is_some()
+            && let Some(unsaid) = self.rest_said.admit((), now)
+        {
+            tracing::error!(%error, "{ACCEPTING_RESTS}{unsaid}");
         }
         if !self.accepting {
             self.counters.accept_rests.add(1);

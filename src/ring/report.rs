@@ -1,59 +1,39 @@
 //! What the log says of connections.
 
-use crate::log_rate::INTERVAL;
-use crate::shard::{Refusal, Report};
+use std::fmt::Display;
+
+use crate::shard::{About, Reason, Refusal, Report};
 use crate::ws::upgrade::Fault;
 
 /// Writes one line about the connection of `peer`.
 pub fn say(peer: &str, report: &Report) {
-    match report {
-        Report::MalformedCommand(reason) => tracing::info!(peer, reason, "a malformed command is ignored"),
-        Report::UnknownCommand(command) => tracing::info!(peer, command, "an unknown command is ignored"),
-        Report::Violation(code, reason) => {
-            tracing::info!(peer, code = code.0, reason, "closed: it broke the WebSocket protocol");
-        }
-        Report::Overflow { key, bytes_max, dropped } => {
-            tracing::warn!(peer, key, bytes_max, dropped, "closed with 1013: it does not keep up");
-        }
-        Report::TooSlow(why) => tracing::warn!(peer, why, "terminated"),
-        Report::RoomDenied => tracing::error!(
-            peer,
-            "the kernel has no memory for what clients are sent, and slows them down: raise the memory limit of the \
-             container or service, or net.ipv4.tcp_mem"
-        ),
-        Report::PongMissing => tracing::info!(peer, "terminated: no sign of life since a ping"),
-        Report::Refused { refusal, about, unsaid } => refused(peer, *refusal, about, *unsaid),
+    let Report { reason, about, unsaid } = report;
+    let (sent, dropped) = match about {
+        About::Nothing => ("", 0),
+        About::Sent(text) => (text.as_str(), 0),
+        About::Dropped(frames) => ("", *frames),
+    };
+    match *reason {
+        Reason::MalformedCommand => tracing::info!(peer, reason = sent, "{reason}{unsaid}"),
+        Reason::UnknownCommand => tracing::info!(peer, command = sent, "{reason}{unsaid}"),
+        Reason::Violation(code, _) => tracing::info!(peer, code = code.0, "{reason}{unsaid}"),
+        Reason::Overflow { bytes_max, .. } => tracing::warn!(peer, bytes_max, dropped, "{reason}{unsaid}"),
+        Reason::TooSlow(_) => tracing::warn!(peer, "{reason}{unsaid}"),
+        Reason::RoomDenied => tracing::error!(peer, "{reason}{unsaid}"),
+        Reason::PongMissing => tracing::info!(peer, "{reason}{unsaid}"),
+        Reason::Refused(refusal) => match refusal {
+            Refusal::Request(Fault::Origin) => tracing::warn!(peer, origin = sent, "{reason}{unsaid}"),
+            Refusal::Request(_) if sent.is_empty() => tracing::info!(peer, "{reason}{unsaid}"),
+            Refusal::Request(_) => tracing::info!(peer, about = sent, "{reason}{unsaid}"),
+            Refusal::Connection => tracing::warn!(peer, "{reason}{unsaid}"),
+            Refusal::Source(_) => tracing::warn!(peer, address = sent, "{reason}{unsaid}"),
+            Refusal::Broker => tracing::info!(peer, broker = sent, "{reason}{unsaid}"),
+            Refusal::Join(_) => tracing::warn!(peer, about = sent, "{reason}{unsaid}"),
+        },
     }
 }
 
-fn refused(peer: &str, refusal: Refusal, about: &str, unsaid: u64) {
-    let more = if unsaid == 0 {
-        String::new()
-    } else {
-        format!("; {unsaid} more of these since this was last said, {} s ago or more", INTERVAL.as_secs())
-    };
-    match refusal {
-        Refusal::Request(Fault::Origin) => {
-            tracing::warn!(peer, origin = about, "refused with 403: websockets.allowed_origin{more}");
-        }
-        Refusal::Request(fault) => {
-            let (status, why) = (fault.status(), fault.why());
-            match about {
-                "" => tracing::info!(peer, "request refused with {status}: {why}{more}"),
-                _ => tracing::info!(peer, about, "request refused with {status}: {why}{more}"),
-            }
-        }
-        Refusal::Connection => {
-            tracing::warn!(peer, "refused with 503: roadcast.limits.connections is reached{more}");
-        }
-        Refusal::Source(exceeded) => {
-            tracing::warn!(peer, address = about, "refused with 429: {} is reached{more}", exceeded.key());
-        }
-        Refusal::Broker => tracing::info!(
-            peer,
-            broker = about,
-            "a command names a broker that `broadcast` does not have: the default one is taken{more}"
-        ),
-        Refusal::Join(why) => tracing::warn!(peer, about, "join refused: {}{more}", why.why()),
-    }
+/// Writes what happened since it was last said, at the end.
+pub fn say_left_out(reason: &dyn Display, unsaid: u64) {
+    tracing::info!(unsaid, "{reason}: {unsaid} more of these since this was last said");
 }

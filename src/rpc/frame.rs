@@ -101,6 +101,20 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// Its kind in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Version(_) => "version",
+            Self::HeaderWords(_) => "header",
+            Self::Checksum => "checksum",
+            Self::TooLong { .. } => "length",
+            Self::Options(_) => "options",
+            Self::MethodLength { .. } => "method",
+        }
+    }
+}
+
 /// Decodes the frame at the beginning of a buffer; what is wrong is said as soon as it can be seen.
 pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Violation> {
     let words = match buffer.first() {

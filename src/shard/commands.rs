@@ -12,7 +12,7 @@ use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::{ConnId, PendingJoin};
 use super::memberships::Membership;
 use super::topic::Topic;
-use super::{JoinRefusal, Refusal, Report, Shard, Stage, Task};
+use super::{About, JoinRefusal, Reason, Refusal, Shard, Stage};
 use crate::command::Command;
 use crate::mesh::{BrokerId, Up};
 use crate::reply::{self, Reply};
@@ -25,19 +25,18 @@ pub(super) fn cost(topic: &Topic) -> usize {
 impl Shard {
     /// Carries out one command.
     pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
-        let report = match crate::command::parse(message) {
-            Ok(Command::Join { broker, topics }) => return self.join(id, &broker, topics.as_deref()),
-            Ok(Command::Leave { broker, topics }) => return self.leave(id, &broker, topics.as_deref()),
-            Ok(Command::Headers) => {
-                self.counters.commands.add(1);
-                return;
+        match crate::command::parse(message) {
+            Ok(Command::Join { broker, topics }) => self.join(id, &broker, topics.as_deref()),
+            Ok(Command::Leave { broker, topics }) => self.leave(id, &broker, topics.as_deref()),
+            Ok(Command::Headers) => self.counters.commands.add(1),
+            Ok(Command::Other { name }) => {
+                self.counters.malformed.add(1);
+                self.report(id, Reason::UnknownCommand, || About::sent(&name));
             }
-            Ok(Command::Other { name }) => Report::UnknownCommand(name.chars().take(64).collect()),
-            Err(malformed) => Report::MalformedCommand(malformed.to_string()),
-        };
-        self.counters.malformed.add(1);
-        if !std::mem::replace(&mut self.connections.at(id.index).malformed_logged, true) {
-            self.tasks.push_back(Task::Report(id, report));
+            Err(malformed) => {
+                self.counters.malformed.add(1);
+                self.report(id, Reason::MalformedCommand, || About::sent(&malformed.to_string()));
+            }
         }
     }
 

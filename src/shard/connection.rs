@@ -107,8 +107,6 @@ pub struct Connection {
     pub read_paused: bool,
     /// Whether it may be served.
     pub admission: Admission,
-    /// A malformed command has been logged; further ones are only counted.
-    pub malformed_logged: bool,
     /// A command that named an unknown broker has been logged, or counted as one that was not.
     pub broker_logged: bool,
 }
@@ -136,7 +134,6 @@ impl Connection {
             parked: false,
             read_paused: false,
             admission,
-            malformed_logged: false,
             broker_logged: false,
         }
     }

@@ -12,7 +12,7 @@ use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::end::Grace;
 use super::timers::tick_after;
-use super::{Refusal, Report, Shard, Task};
+use super::{About, Reason, Refusal, Shard, Task};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::upgrade::{self, Fault};
 
@@ -104,7 +104,7 @@ impl Shard {
 
     fn too_slow(&mut self, id: ConnId, why: &'static str) -> bool {
         self.counters.too_slow.add(1);
-        self.tasks.push_back(Task::Report(id, Report::TooSlow(why)));
+        self.report(id, Reason::TooSlow(why), || About::Nothing);
         self.terminate(id, Dropped::TooSlow, true);
         true
     }
@@ -156,7 +156,7 @@ impl Shard {
             return;
         }
         self.counters.pongs_missing.add(1);
-        self.tasks.push_back(Task::Report(id, Report::PongMissing));
+        self.report(id, Reason::PongMissing, || About::Nothing);
         self.terminate(id, Dropped::Silent, true);
     }
 

@@ -30,7 +30,7 @@ mod memberships;
 mod outbox;
 mod outgoing;
 mod parking;
-mod refused;
+mod report;
 mod resting;
 mod settings;
 mod sweep;
@@ -47,7 +47,7 @@ pub use balance::{Balance, Dropped, Standing};
 pub use connection::ConnId;
 pub(crate) use connection::Connections;
 pub use counters::ShardCounters;
-pub use refused::{JoinRefusal, Refusal};
+pub use report::{About, JoinRefusal, Reason, Refusal, Report};
 pub use settings::{ConnectionBudget, Page, Settings};
 pub use sweep::BATCH_SENDS;
 
@@ -62,7 +62,6 @@ use topics::Topics;
 
 use crate::log_rate::LogRate;
 use crate::mesh::{Down, TopicId, Up};
-use crate::ws::close::CloseCode;
 
 /// What to do with a socket. Each is carried out once, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,41 +89,6 @@ pub enum Task {
     Report(ConnId, Report),
 }
 
-/// What the log says of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Report {
-    /// A command that is none; said once a connection.
-    MalformedCommand(String),
-    /// A command that is not known; said once a connection.
-    UnknownCommand(String),
-    /// It broke the WebSocket protocol and is closed.
-    Violation(CloseCode, &'static str),
-    /// It did not keep up: what waited for it passed a bound. It is closed with 1013.
-    Overflow {
-        /// The bound's key.
-        key: &'static str,
-        /// Its value.
-        bytes_max: usize,
-        /// Frames dropped.
-        dropped: u64,
-    },
-    /// What waited for it did not leave in time, or its closing handshake did not end. It is terminated.
-    TooSlow(&'static str),
-    /// The kernel promises room in its socket and takes nothing. Said once in a while, for all.
-    RoomDenied,
-    /// No sign of life since a ping. It is terminated.
-    PongMissing,
-    /// It, or what it asked for, was refused.
-    Refused {
-        /// What, and why.
-        refusal: Refusal,
-        /// What it sent, cut; the path, the origin, the topic.
-        about: String,
-        /// How often the same was refused since this was last said.
-        unsaid: u64,
-    },
-}
-
 /// One core's connections and topics.
 #[derive(Debug)]
 pub struct Shard {
@@ -148,7 +112,8 @@ pub struct Shard {
     /// Topics visited since the last settlement, whose logs may be released.
     swept: Vec<TopicId>,
     tasks: VecDeque<Task>,
-    refusals: LogRate<Refusal>,
+    /// What has been said in the log lately.
+    said: LogRate<Reason>,
     resting: Resting,
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
@@ -189,7 +154,7 @@ impl Shard {
             batch: Vec::with_capacity(BATCH_SENDS),
             swept: Vec::new(),
             tasks: VecDeque::new(),
-            refusals: LogRate::default(),
+            said: LogRate::default(),
             resting: Resting::default(),
             questions: VecDeque::new(),
             outbox_bytes: 0,

@@ -2,7 +2,7 @@
 
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
-use super::{Report, Shard, Task};
+use super::{About, Reason, Shard, Task};
 use crate::ws::close::{self, CloseCode};
 use crate::ws::reader::Reader;
 
@@ -105,7 +105,7 @@ impl Shard {
     /// Closes a connection that broke the protocol.
     pub(super) fn violation(&mut self, id: ConnId, code: CloseCode, reason: &'static str) {
         self.counters.violations.add(1);
-        self.tasks.push_back(Task::Report(id, Report::Violation(code, reason)));
+        self.report(id, Reason::Violation(code, reason), || About::Nothing);
         self.say_goodbye(id, code, reason, Dropped::Closed);
         // RFC 6455 §7.1.7: nothing that follows is processed, a Close neither.
         self.await_end(id, true);

@@ -5,21 +5,18 @@
 //! Such a connection rests first. It lags all the while: its deadline runs, and its publications go to its outbox.
 
 use super::connection::ConnId;
-use super::{Report, Shard, Task};
+use super::{About, Reason, Shard, Task};
 
 /// How long a rest is at least.
 const REST_MS: u64 = 10;
 /// One millisecond more for so many who rest: what trying again costs stays bounded, at some 10,000 sends a second.
 const RESTING_PER_MS: u64 = 10;
-/// Between two words about it in the log.
-const SAID_EVERY_MS: u64 = 60_000;
 
 /// Who rests, and since when. One entry a rest: bounded by the connections that there were during it.
 #[derive(Debug, Default)]
 pub struct Resting {
     ids: Vec<ConnId>,
     since_ms: u64,
-    said_ms: Option<u64>,
 }
 
 impl Resting {
@@ -34,15 +31,11 @@ impl Shard {
     /// A lagging connection's socket has promised room and taken nothing.
     pub(super) fn rest(&mut self, id: ConnId) {
         self.counters.room_denied.add(1);
-        let now_ms = self.now_ms;
         if self.resting.ids.is_empty() {
-            self.resting.since_ms = now_ms;
+            self.resting.since_ms = self.now_ms;
         }
         self.resting.ids.push(id);
-        if self.resting.said_ms.is_none_or(|said_ms| now_ms >= said_ms + SAID_EVERY_MS) {
-            self.resting.said_ms = Some(now_ms);
-            self.tasks.push_back(Task::Report(id, Report::RoomDenied));
-        }
+        self.report(id, Reason::RoomDenied, || About::Nothing);
     }
 
     /// Watches those again whose rest is over.

@@ -9,7 +9,7 @@
 use super::balance::Dropped;
 use super::connection::{ConnId, Connection};
 use super::outbox::Outbox;
-use super::{Report, Shard, Stage, Task};
+use super::{About, Reason, Shard, Stage, Task};
 use crate::mesh::TopicId;
 use crate::policy::Overflow;
 use crate::ws::close::CloseCode;
@@ -395,6 +395,6 @@ impl Shard {
 
     fn report_overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
         self.counters.overflows.add(1);
-        self.tasks.push_back(Task::Report(id, Report::Overflow { key, bytes_max, dropped }));
+        self.report(id, Reason::Overflow { key, bytes_max }, || About::Dropped(dropped));
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use roadcast::limits::Limits;
+use roadcast::log_rate::Unsaid;
 use roadcast::mesh::Down;
-use roadcast::shard::{BATCH_SENDS, ConnId, Refusal, Report, Task};
+use roadcast::shard::{About, BATCH_SENDS, ConnId, Reason, Refusal, Report, Task};
 use roadcast::ws::frame::Opcode;
 use roadcast::ws::upgrade::Fault;
 
-use super::rig::{Rig, Taken, frame_of, quiet};
+use super::rig::{Rig, Taken, frame_of, quiet, said};
 use super::wire;
 
 const GOING_AWAY: &[u8] = b"\x88\x1D\x03\xE9the server is shutting down";
@@ -99,7 +100,7 @@ fn a_closing_handshake_that_does_not_end_is_aborted() {
     assert_eq!(rig.tasks(), []);
     rig.pass(Duration::from_secs(2));
     let why = "its closing handshake did not end within roadcast.limits.close_timeout";
-    let said = Task::Report(id, Report::TooSlow(why));
+    let said = said(id, Reason::TooSlow(why));
     assert_eq!(rig.tasks(), [said, Task::Terminate { id, abort: true }]);
     assert_eq!(rig.counters.too_slow.value(), 1);
 }
@@ -116,7 +117,9 @@ fn a_goodbye_that_does_not_leave_is_not_said_to_be_a_handshake_that_did_not_end(
     assert_eq!(rig.tasks(), []);
     rig.pass(Duration::from_secs(2));
     let tasks = rig.tasks();
-    let [Task::Report(_, Report::TooSlow(why)), Task::Terminate { abort: true, .. }] = tasks[..] else {
+    let [Task::Report(_, Report { reason: Reason::TooSlow(why), .. }), Task::Terminate { abort: true, .. }] =
+        tasks[..]
+    else {
         panic!("{tasks:?}")
     };
     assert!(why.contains("did not leave") && why.contains("roadcast.limits.laggard_timeout"), "{why}");
@@ -215,7 +218,8 @@ fn a_request_that_takes_too_long_is_ended_with_an_answer_if_it_has_begun() {
     rig.pass(Duration::from_secs(9));
     rig.tasks();
     rig.pass(Duration::from_secs(2));
-    let refused = Report::Refused { refusal: Refusal::Request(Fault::Late), about: String::new(), unsaid: 0 };
+    let reason = Reason::Refused(Refusal::Request(Fault::Late));
+    let refused = Report { reason, about: About::Sent(String::new()), unsaid: Unsaid(0) };
     let tasks = rig.tasks();
     assert!(tasks.contains(&Task::Terminate { id: silent, abort: false }), "{tasks:?}");
     assert!(tasks.contains(&Task::Report(slow, refused)) && tasks.len() == 2, "{tasks:?}");

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
-use roadcast::shard::{ConnId, Refusal, Report, Task};
+use roadcast::log_rate::Unsaid;
+use roadcast::shard::{About, ConnId, Reason, Refusal, Report, Task};
 use roadcast::ws::upgrade::Fault;
 
 use super::rig::{Rig, quiet};
@@ -38,8 +39,9 @@ fn past_their_sum_the_oldest_unfinished_request_is_given_up_and_newcomers_are_se
         .into_iter()
         .filter_map(|task| if let Task::Report(_, report) = task { Some(report) } else { None })
         .collect();
-    let refusal = Refusal::Request(Fault::GivenUp);
-    assert_eq!(said, [Report::Refused { refusal, about: String::new(), unsaid: 0 }], "said once");
+    let reason = Reason::Refused(Refusal::Request(Fault::GivenUp));
+    let once = Report { reason, about: About::Sent(String::new()), unsaid: Unsaid(0) };
+    assert_eq!(said, [once], "said once");
     let counted = rig.counters.refusals.each().find(|(code, _)| *code == "503").map(|(_, count)| count);
     assert_eq!(counted, Some(given_up as u64));
     // The oldest have gone; those that are left, and whoever comes, may finish.

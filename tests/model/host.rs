@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use roadcast::mesh::ShardEnd;
-use roadcast::shard::{BATCH_SENDS, ConnId, Report, Shard, ShardCounters, Task};
+use roadcast::shard::{BATCH_SENDS, ConnId, Reason, Report, Shard, ShardCounters, Task};
 
 use super::book::Book;
 use super::client::{Client, Goodbye};
@@ -255,7 +255,7 @@ impl Host {
 
     fn collect_tasks(&mut self) {
         while let Some(task) = self.shard.next_task() {
-            if let Task::Report(id, Report::Overflow { .. }) = task {
+            if let Task::Report(id, Report { reason: Reason::Overflow { .. }, .. }) = task {
                 let socket = self.sockets.iter().find(|socket| socket.id == id).expect("it has a socket");
                 assert!(socket.refused, "{id:?} has been closed though its socket took everything");
             }
@@ -307,12 +307,12 @@ impl Host {
                     assert!(awaited || !client.is_upgraded(), "{client:?} is terminated for nothing");
                     socket.closing = Some(2);
                 }
-                Task::Report(_, Report::TooSlow(_) | Report::PongMissing) => {
+                Task::Report(_, Report { reason: Reason::TooSlow(_) | Reason::PongMissing, .. }) => {
                     let steady = client.is_steady() && !client.finished;
                     assert!(!steady, "{client:?} is given up for nothing: {task:?} at {now:?}");
                     client.given_up = true;
                 }
-                Task::Report(_, Report::Overflow { .. }) => overflown = Some(id),
+                Task::Report(_, Report { reason: Reason::Overflow { .. }, .. }) => overflown = Some(id),
                 Task::Report(..) | Task::StopAccepting => {}
             }
         }

@@ -1,7 +1,8 @@
 //! What arrives from clients: order, holding, pausing.
 
 use roadcast::limits::Limits;
-use roadcast::shard::{Report, Task};
+use roadcast::log_rate::{INTERVAL, Unsaid};
+use roadcast::shard::{About, Reason, Report, Task};
 use roadcast::ws::frame::Opcode;
 
 use super::rig::{Rig, Taken, frame_of, quiet};
@@ -82,9 +83,9 @@ fn input_held_behind_many_joins_is_copied_once() {
     assert_eq!(rig.counters.input_held.value(), behind_the_first as u64);
 }
 
-/// A command that is none is ignored, counted each time, and reported once.
+/// A command that is none is ignored, counted each time, and reported once in a while.
 #[test]
-fn malformed_and_unknown_commands_are_reported_once_a_connection() {
+fn malformed_and_unknown_commands_are_reported_once_each_and_then_counted() {
     let mut rig = Rig::new(quiet());
     let id = rig.member(&["foo"]);
     rig.tasks();
@@ -92,7 +93,11 @@ fn malformed_and_unknown_commands_are_reported_once_a_connection() {
         rig.bytes(id, &wire::masked(Opcode::Text, b"{\"command\":\"dance\"}"));
         rig.bytes(id, &wire::masked(Opcode::Text, b"{"));
     }
-    assert_eq!(rig.tasks(), [Task::Report(id, Report::UnknownCommand("dance".into()))]);
+    let said = |reason, about: &str| {
+        Task::Report(id, Report { reason, about: About::Sent(about.to_owned()), unsaid: Unsaid(0) })
+    };
+    let both = [said(Reason::UnknownCommand, "dance"), said(Reason::MalformedCommand, "not valid JSON")];
+    assert_eq!(rig.tasks(), both);
     assert_eq!(rig.counters.malformed.value(), 6);
     rig.bytes(id, &wire::masked(Opcode::Text, b"{\"command\":\"headers\"}"));
     assert_eq!(rig.sweep(), 0, "no replies");
@@ -117,7 +122,7 @@ fn a_violation_is_answered_by_its_code_behind_all_replies() {
         assert!(
             tasks
                 .iter()
-                .any(|task| matches!(task, Task::Report(_, Report::Violation(of, _)) if of.0 == *code))
+                .any(|task| matches!(task, Task::Report(_, Report { reason: Reason::Violation(of, _), .. }) if of.0 == *code))
         );
     }
 }
@@ -144,4 +149,50 @@ fn frames_right_behind_the_request_are_served_wherever_the_input_is_split() {
         ];
         assert_eq!(taken[head..], expected.concat(), "split at {split}");
     }
+}
+
+/// Each of many clients does everything wrong that a client can.
+#[test]
+fn what_many_clients_do_wrong_is_said_at_once_then_once_an_interval_with_the_number_unsaid() {
+    let mut rig = Rig::new(Limits { message_bytes: 1_000, connections: 10_000, ..quiet() });
+    let wrong: [&dyn Fn(&mut Rig); 5] = [
+        &|rig| {
+            let id = rig.connect();
+            rig.bytes(id, &wire::masked(Opcode::Text, b"ping"))
+        },
+        &|rig| {
+            let id = rig.connect();
+            rig.bytes(id, &wire::masked(Opcode::Text, br#"{"command":"dance"}"#))
+        },
+        &|rig| {
+            let id = rig.connect();
+            rig.bytes(id, b"\x81\x01x")
+        },
+        &|rig| {
+            let id = rig.connect();
+            rig.bytes(id, &wire::masked(Opcode::Text, &[b'x'; 1_001]))
+        },
+        &|rig| {
+            let id = rig.accept();
+            rig.bytes(id, wire::upgrade_request("/nowhere").as_slice())
+        },
+    ];
+    for (place, wrong) in wrong.iter().enumerate() {
+        let mut said = Vec::new();
+        for round in [300, 1] {
+            (0..round).for_each(|_| wrong(&mut rig));
+            said.extend(rig.tasks().into_iter().filter_map(|task| match task {
+                Task::Report(_, report) => Some(report.unsaid.0),
+                _ => None,
+            }));
+            rig.now += INTERVAL;
+            rig.shard.set_now(rig.now);
+        }
+        assert_eq!(said, [0, 299], "fault {place}");
+    }
+    assert_eq!(rig.shard.left_out().count(), 0);
+    // What comes to nobody's line any more is there for the end.
+    (0..300).for_each(|_| wrong[0](&mut rig));
+    let left: Vec<_> = rig.shard.left_out().collect();
+    assert_eq!(left, [(Reason::MalformedCommand, 300 - 1)]);
 }

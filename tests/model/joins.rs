@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
+use roadcast::log_rate::Unsaid;
 use roadcast::mesh::{Down, Up};
 use roadcast::shard::charge::{SUBSCRIPTION_BYTES, topic_bytes};
-use roadcast::shard::{BATCH_SENDS, ConnId, Refusal, Report, Task};
+use roadcast::shard::{About, BATCH_SENDS, ConnId, Reason, Refusal, Report, Task};
 use roadcast::ws::frame::Opcode;
 
 use super::rig::{Rig, Taken, quiet};
@@ -339,7 +340,11 @@ fn a_broker_that_there_is_not_means_the_default_one_and_is_reported_once_a_conne
     let first = rig.connect();
     let second = rig.connect();
     rig.tasks();
-    let reported = |unsaid| Report::Refused { refusal: Refusal::Broker, about: "redis".into(), unsaid };
+    let reported = |unsaid| Report {
+        reason: Reason::Refused(Refusal::Broker),
+        about: About::Sent("redis".into()),
+        unsaid: Unsaid(unsaid),
+    };
     for (id, expected) in [(first, vec![Task::Report(first, reported(0))]), (second, vec![])] {
         for (name, topic) in [("join", "foo"), ("join", "bar"), ("leave", "bar")] {
             rig.bytes(id, &wire::masked(Opcode::Text, wire::command(name, "redis", &[topic]).as_bytes()));

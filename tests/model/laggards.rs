@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use roadcast::limits::Limits;
+use roadcast::log_rate::Unsaid;
 use roadcast::mesh::Down;
-use roadcast::shard::{Dropped, Report, Task};
+use roadcast::shard::{About, Dropped, Reason, Report, Task};
 use roadcast::ws::frame::Opcode;
 
-use super::rig::{Rig, Taken, frame_of, quiet};
+use super::rig::{Rig, Taken, frame_of, quiet, said};
 use super::wire;
 
 const CLOSE_1013: &[u8] = b"\x88\x0A\x03\xF5too slow";
@@ -74,7 +75,8 @@ fn overflow_finishes_the_frame_under_way_then_closes_1013() {
         let under_way = if sent == 0 { &[][..] } else { &frame[..] };
         // The last of the three never came as far as the outbox.
         let dropped = if sent == 0 { 4 } else { 3 };
-        let report = Report::Overflow { key: "roadcast.limits.outbox_bytes", bytes_max: 2_500, dropped };
+        let reason = Reason::Overflow { key: "roadcast.limits.outbox_bytes", bytes_max: 2_500 };
+        let report = Report { reason, about: About::Dropped(dropped), unsaid: Unsaid(0) };
         assert!(rig.tasks().contains(&Task::Report(slow, report)), "after {sent}");
         assert_eq!(rig.balance().dropped(Dropped::Overflow), dropped);
         rig.shard.writable(slow);
@@ -100,7 +102,9 @@ fn a_full_sum_of_outboxes_closes_the_laggard_that_wants_more() {
     let reports: Vec<Task> =
         rig.tasks().into_iter().filter(|task| matches!(task, Task::Report(..))).collect();
     let key = "roadcast.limits.outboxes_bytes";
-    assert_eq!(reports, [Task::Report(two, Report::Overflow { key, bytes_max: 2_500, dropped: 2 })]);
+    let reason = Reason::Overflow { key, bytes_max: 2_500 };
+    let report = Report { reason, about: About::Dropped(2), unsaid: Unsaid(0) };
+    assert_eq!(reports, [Task::Report(two, report)]);
 }
 
 #[test]
@@ -133,7 +137,10 @@ fn a_laggard_that_trickles_meets_its_deadline() {
     }
     rig.pass(timeout / 5);
     let tasks = rig.tasks();
-    assert!(matches!(tasks[..], [Task::Report(_, Report::TooSlow(_)), Task::Terminate { abort: true, .. }]));
+    let [Task::Report(_, report), Task::Terminate { abort: true, .. }] = &tasks[..] else {
+        panic!("{tasks:?}")
+    };
+    assert!(matches!(report.reason, Reason::TooSlow(_)), "{report:?}");
 }
 
 #[test]
@@ -179,8 +186,8 @@ fn a_socket_that_promises_room_and_takes_nothing_rests_before_it_is_watched_agai
     for round in 0..3 {
         rig.shard.writable(id);
         rig.sweep_with(|_, _| Taken::Errno(libc::EAGAIN));
-        let said = [Task::Report(id, Report::RoomDenied)];
-        assert_eq!(rig.tasks(), if round == 0 { &said[..] } else { &[] }, "said once");
+        let once = [said(id, Reason::RoomDenied)];
+        assert_eq!(rig.tasks(), if round == 0 { &once[..] } else { &[] }, "said once");
         assert!(!rig.shard.has_work() && rig.shard.next_deadline().is_some());
         rig.pass(Duration::from_millis(100));
         assert_eq!(rig.tasks(), [Task::WatchWritable(id)]);

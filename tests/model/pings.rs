@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use roadcast::limits::Limits;
-use roadcast::shard::{ConnId, Report, Task};
+use roadcast::shard::{ConnId, Reason, Task};
 use roadcast::ws::frame::Opcode;
 
-use super::rig::{Rig, Taken, frame_of, quiet};
+use super::rig::{Rig, Taken, frame_of, quiet, said};
 use super::wire;
 
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ fn pongs_missing_terminate() {
     rig.pass(PATIENCE - TICK);
     assert_eq!(rig.tasks(), [], "not before its time is over");
     rig.pass(3 * TICK);
-    assert_eq!(rig.tasks(), [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+    assert_eq!(rig.tasks(), [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_ping_behind_what_a_slow_reader_has_not_read_kills_nobody_who_reads_on() {
         rig.sweep();
         tasks.extend(rig.tasks());
     }
-    assert_eq!(tasks, [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+    assert_eq!(tasks, [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
 }
 
 /// Its kernel takes all that comes, it reads now and then: the pong comes late, and is never far behind the messages.
@@ -180,7 +180,7 @@ fn messages_that_its_kernel_acknowledges_are_a_sign_of_life_although_the_pong_is
         rig.sweep();
         tasks.extend(rig.tasks());
     }
-    assert_eq!(tasks, [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+    assert_eq!(tasks, [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
 }
 
 /// The kernel of a program that hangs acknowledges pings for ever.
@@ -193,7 +193,7 @@ fn the_acknowledgement_of_the_ping_itself_is_no_sign_of_life() {
     rig.tasks();
     rig.measures.0 += frame_of(Opcode::Ping, b"").len() as u64;
     rig.pass(PATIENCE + 3 * TICK);
-    assert_eq!(rig.tasks(), [Task::Report(id, Report::PongMissing), Task::Terminate { id, abort: true }]);
+    assert_eq!(rig.tasks(), [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
 }
 
 #[test]

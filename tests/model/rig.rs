@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadcast::limits::Limits;
+use roadcast::log_rate::Unsaid;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
-use roadcast::shard::{Balance, ConnId, ConnectionBudget, Settings, Shard, ShardCounters, Task};
+use roadcast::shard::{
+    About, Balance, ConnId, ConnectionBudget, Reason, Report, Settings, Shard, ShardCounters, Task,
+};
 use roadcast::ws::frame::{self, Opcode};
 use roadcast::ws::origin::OriginRule;
 use roadcast::ws::upgrade::{Bounds, Rules};
@@ -21,6 +24,11 @@ pub enum Taken {
     All,
     Bytes(usize),
     Errno(i32),
+}
+
+/// The report of what has not been said before, where the reason says all.
+pub fn said(id: ConnId, reason: Reason) -> Task {
+    Task::Report(id, Report { reason, about: About::Nothing, unsaid: Unsaid(0) })
 }
 
 /// A shard, the hub's side of its topics, and what each socket has taken.

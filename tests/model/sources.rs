@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
 use roadcast::mesh::Down;
-use roadcast::shard::{ConnId, OVER_LIMIT_MAX, Refusal, Report, Task};
+use roadcast::shard::{About, ConnId, OVER_LIMIT_MAX, Reason, Refusal, Task};
 use roadcast::source_limits::{Exceeded, SourceLimits};
 
 use super::rig::{Rig, quiet};
@@ -63,9 +63,12 @@ fn end(rig: &mut Rig, id: ConnId) {
 /// What the log would say of refusals by source.
 fn said(rig: &mut Rig) -> Vec<(Exceeded, String, u64)> {
     let reports = rig.tasks().into_iter().filter_map(|task| match task {
-        Task::Report(_, Report::Refused { refusal: Refusal::Source(exceeded), about, unsaid }) => {
-            Some((exceeded, about, unsaid))
-        }
+        Task::Report(_, report) => match (report.reason, report.about) {
+            (Reason::Refused(Refusal::Source(exceeded)), About::Sent(source)) => {
+                Some((exceeded, source, report.unsaid.0))
+            }
+            _ => None,
+        },
         _ => None,
     });
     reports.collect()

@@ -65,7 +65,7 @@ impl World {
         let mut pick = |values: &[f64]| values[rng.random_range(0..values.len())];
         let host = |(place, lanes)| {
             let counters = Arc::new(ShardCounters::default());
-            let shard = Shard::new(settings.clone(), counters.clone(), budget.clone());
+            let shard = Shard::new(settings.clone(), counters.clone(), budget.clone()).reporting_all();
             let pace = if place == 0 { pick(&[0.1, 0.5, 1.0, 1.0]) } else { 1.0 };
             Host::new(place, shard, counters, lanes, settings.shutdown_grace, pace)
         };

@@ -1,0 +1,179 @@
+//! What a shard has to say in the log, of connections: one line a reason at a time.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::connection::ConnId;
+use super::{Shard, Task};
+use crate::log_rate::{LogRate, Unsaid};
+use crate::source_limits::Exceeded;
+use crate::ws::close::CloseCode;
+use crate::ws::upgrade::Fault;
+
+/// Characters of what a client sent that a line repeats.
+const ECHO_CHARS: usize = 100;
+
+/// What happened to a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What, and why.
+    pub reason: Reason,
+    /// What of it is this connection's alone.
+    pub about: About,
+    /// How often the same has happened since it was last said.
+    pub unsaid: Unsaid,
+}
+
+/// What is particular to one event of a reason.
+#[derive(Debug, PartialEq, Eq)]
+pub enum About {
+    /// Nothing.
+    Nothing,
+    /// What the client sent, or what is wrong with it; cut.
+    Sent(String),
+    /// Frames dropped.
+    Dropped(u64),
+}
+
+/// Why a line is written: a closed set, each said for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A message that is no command.
+    MalformedCommand,
+    /// A command that is not known.
+    UnknownCommand,
+    /// It broke the WebSocket protocol and is closed.
+    Violation(CloseCode, &'static str),
+    /// It did not keep up: what waited for it passed a bound. It is closed with 1013.
+    Overflow {
+        /// The bound's key.
+        key: &'static str,
+        /// Its value.
+        bytes_max: usize,
+    },
+    /// What waited for it did not leave in time, or its closing handshake did not end. It is terminated.
+    TooSlow(&'static str),
+    /// The kernel promises room in its socket and takes nothing.
+    RoomDenied,
+    /// No sign of life since a ping. It is terminated.
+    PongMissing,
+    /// It, or what it asked for, was refused.
+    Refused(Refusal),
+}
+
+/// What was refused, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A request, for this.
+    Request(Fault),
+    /// A connection past `roadcast.limits.connections`, with 503.
+    Connection,
+    /// A connection past a limit of its source address, with 429.
+    Source(Exceeded),
+    /// A join, with `#join`.
+    Join(JoinRefusal),
+    /// The name of a broker that there is not: the default one is taken.
+    Broker,
+}
+
+/// Why a join is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinRefusal {
+    /// A topic is over `roadcast.limits.topic_bytes`.
+    TopicTooLong,
+    /// The connection would pass `roadcast.limits.topics_per_connection`.
+    TopicsOfConnection,
+    /// The shard would pass `roadcast.limits.topics`.
+    TopicsOfShard,
+    /// The connection would pass `roadcast.limits.subscriptions_bytes_per_connection`.
+    BytesOfConnection,
+    /// The shard would pass `roadcast.limits.subscriptions_bytes`.
+    BytesOfShard,
+    /// The server shuts down: nobody's fault, and not said.
+    ShuttingDown,
+}
+
+impl JoinRefusal {
+    /// The reason in words, with the key where there is one.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::TopicTooLong => "a topic is over roadcast.limits.topic_bytes",
+            Self::TopicsOfConnection => "the connection would be over roadcast.limits.topics_per_connection",
+            Self::TopicsOfShard => "the shard would be over roadcast.limits.topics",
+            Self::BytesOfConnection => {
+                "the connection would be over roadcast.limits.subscriptions_bytes_per_connection"
+            }
+            Self::BytesOfShard => "the shard would be over roadcast.limits.subscriptions_bytes",
+            Self::ShuttingDown => "the server is shutting down",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedCommand => f.write_str("a malformed command is ignored"),
+            Self::UnknownCommand => f.write_str("an unknown command is ignored"),
+            Self::Violation(_, why) => write!(f, "closed: it broke the WebSocket protocol: {why}"),
+            Self::Overflow { key, .. } => write!(f, "closed with 1013: it does not keep up: {key}"),
+            Self::TooSlow(why) => write!(f, "terminated: {why}"),
+            Self::RoomDenied => f.write_str(
+                "the kernel has no memory for what clients are sent, and slows them down: raise the memory limit of the \
+                 container or service, or net.ipv4.tcp_mem",
+            ),
+            Self::PongMissing => f.write_str("terminated: no sign of life since a ping"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(Fault::Origin) => f.write_str("refused with 403: websockets.allowed_origin"),
+            Self::Request(fault) => write!(f, "request refused with {}: {}", fault.status(), fault.why()),
+            Self::Connection => f.write_str("refused with 503: roadcast.limits.connections is reached"),
+            Self::Source(exceeded) => write!(f, "refused with 429: {} is reached", exceeded.key()),
+            Self::Join(why) => write!(f, "join refused: {}", why.why()),
+            Self::Broker => f.write_str(
+                "a command names a broker that `broadcast` does not have: the default one is taken",
+            ),
+        }
+    }
+}
+
+impl Shard {
+    /// The same shard without a limit on its reports: for a simulation that goes by them.
+    pub fn reporting_all(mut self) -> Self {
+        self.said = LogRate::every(Duration::ZERO);
+        self
+    }
+
+    /// Says what has happened to a connection, if this reason has not been said lately.
+    pub(super) fn report(&mut self, id: ConnId, reason: Reason, about: impl FnOnce() -> About) {
+        let now = Duration::from_millis(self.now_ms);
+        if let Some(unsaid) = self.said.admit(reason, now) {
+            self.tasks.push_back(Task::Report(id, Report { reason, about: about(), unsaid }));
+        }
+    }
+
+    /// Says that something was refused, if this reason has not been said lately. `sent` is what the client sent.
+    pub(super) fn report_refused(&mut self, id: ConnId, refusal: Refusal, sent: impl FnOnce() -> String) {
+        self.report(id, Reason::Refused(refusal), || About::sent(&sent()));
+    }
+
+    /// What happened and was not said, to be said at the end: each reason once, with how often.
+    pub fn left_out(&mut self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        self.said.left_out()
+    }
+}
+
+impl About {
+    /// What a client sent, as much of it as a line repeats.
+    pub(super) fn sent(text: &str) -> Self {
+        Self::Sent(match text.char_indices().nth(ECHO_CHARS) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        })
+    }
+}
