@@ -112,6 +112,29 @@ fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
     readers.into_iter().for_each(Client::close);
 }
 
+/// A shard that has not come to its subscribers yet has no laggards; once its logs are swept out, each is counted, and once.
+#[test]
+fn everyone_who_does_not_read_is_counted_on_its_shard() {
+    const MESSAGES: usize = 40;
+    let server = Server::start(&["roadcast.limits.socket_send_bytes=16384", "metrics.address=127.0.0.1:0"]);
+    let metrics = server.endpoint("metrics");
+    let mut stalled: Vec<Client> =
+        (0..100).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
+    stalled.iter_mut().for_each(|client| client.join(&["news"]));
+    RUN.publish(&server, 0..MESSAGES);
+    let mut scrape = Scrape::of(metrics);
+    eventually("logs swept out", || {
+        scrape = Scrape::of(metrics);
+        let owed = scrape.sum("deliveries_owed_total", &[]);
+        owed == (stalled.len() * MESSAGES) as u64 && scrape.sum("deliveries_queued", &["log"]) == 0
+    });
+    for shard in ["0", "1"] {
+        let of = |name| scrape.sample(name, &[shard]);
+        assert!(of("connections_open") > 0, "the kernel spreads a hundred connections over both");
+        assert_eq!(of("laggards_total"), of("connections_open"), "shard {shard}");
+    }
+}
+
 #[test]
 fn the_memory_of_laggards_goes_back_with_them() {
     const KEPT_KIB: u64 = 16 * 1024;

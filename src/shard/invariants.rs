@@ -25,6 +25,9 @@ impl Shard {
                     "{id:?}: an outbox that nobody will send"
                 );
             }
+            if connection.is_open() && connection.lagging {
+                assert!(connection.deadline_tick > 0, "{id:?} lags without a deadline, and was not counted");
+            }
             if !matches!(connection.phase, Phase::Open(_)) {
                 assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
             }

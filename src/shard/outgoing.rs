@@ -24,6 +24,15 @@ impl Shard {
         self.queue_flush(id);
     }
 
+    /// Puts a connection that has an outbox in line to be sent.
+    pub(super) fn queue_flush(&mut self, id: ConnId) {
+        let connection = self.connections.at(id.index);
+        if connection.outbox_len() > 0 && !connection.flush_queued && !connection.lagging {
+            connection.flush_queued = true;
+            self.flush.push_back(id);
+        }
+    }
+
     /// The outbox has been sent whole.
     pub(super) fn outbox_drained(&mut self, id: ConnId) {
         let connection = self.connections.at(id.index);

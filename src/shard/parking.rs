@@ -32,6 +32,8 @@ impl Shard {
             self.counters.newest_dropped.add(1);
             self.balance.drop_from_logs(frames, Dropped::Skipped);
         } else {
+            // It is closed before it has lagged.
+            self.counters.laggards.add(1);
             self.balance.drop_from_logs(frames, Dropped::Overflow);
             let bytes_max = self.settings.limits.outboxes_bytes;
             self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);

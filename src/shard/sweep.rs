@@ -7,7 +7,7 @@
 //! each all that it has not had, in one send. A visit costs a send, or a copy where an outbox stands in the way.
 
 use super::balance::Dropped;
-use super::connection::{ConnId, Connection};
+use super::connection::ConnId;
 use super::outbox::Outbox;
 use super::{About, Reason, Shard, Stage, Task};
 use crate::mesh::TopicId;
@@ -229,7 +229,7 @@ impl Shard {
         Visit::Done
     }
 
-    fn copy_to_outbox(&mut self, connection: u32, topic: u32, from: u64, to: u64) {
+    pub(super) fn copy_to_outbox(&mut self, connection: u32, topic: u32, from: u64, to: u64) {
         let log = &mut self.topics.at(topic).log;
         let frames = u64::from(log.frames_between(from, to));
         let outbox = self.connections.at(connection).outbox.get_or_insert_default();
@@ -317,6 +317,7 @@ impl Shard {
         let kept = if fits(to) { to } else { border };
         if !fits(kept) {
             // Not even the frame under way: nothing that it could understand can be said to it.
+            self.counters.laggards.add(1);
             self.balance.drop_from_logs(unsent, Dropped::Overflow);
             self.report_overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, unsent);
             self.terminate(id, Dropped::Overflow, true);
@@ -367,15 +368,6 @@ impl Shard {
         connection.promised = true;
         connection.heard = true;
         self.queue_flush(id);
-    }
-
-    /// Puts a connection that has an outbox in line to be sent.
-    pub(super) fn queue_flush(&mut self, id: ConnId) {
-        let connection: &mut Connection = self.connections.at(id.index);
-        if connection.outbox_len() > 0 && !connection.flush_queued && !connection.lagging {
-            connection.flush_queued = true;
-            self.flush.push_back(id);
-        }
     }
 
     /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.

@@ -221,6 +221,7 @@ fn a_publication_that_everyone_refuses_keeps_the_sum_of_outboxes() {
         rig.publish("foo", &vec![b'x'; 1_000_000]);
         rig.sweep_with(|_, _| taken);
         assert_eq!(rig.counters.overflows.value(), 96, "four megabytes hold four of them");
+        assert_eq!(rig.counters.laggards.value(), 100, "each socket was full, whatever came of it");
         assert_eq!(rig.balance().dropped(Dropped::Overflow), 96);
         let ended = rig
             .tasks()
