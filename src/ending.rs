@@ -1,8 +1,8 @@
-//! When shutting down began: said once, and seen by every thread on its next turn.
+//! When shutting down began: said once, and seen by every thread on its next turn. And how many shards have drained since.
 //!
 //! What has to end must not hang on a message that may never arrive: a queue may be full, and its other end gone.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const NOT_YET: u64 = u64::MAX;
@@ -13,11 +13,12 @@ pub struct Ending {
     origin: Instant,
     /// Milliseconds from `origin`, or [`NOT_YET`].
     begun_ms: AtomicU64,
+    drained: AtomicUsize,
 }
 
 impl Default for Ending {
     fn default() -> Self {
-        Self { origin: Instant::now(), begun_ms: AtomicU64::new(NOT_YET) }
+        Self { origin: Instant::now(), begun_ms: AtomicU64::new(NOT_YET), drained: AtomicUsize::new(0) }
     }
 }
 
@@ -35,6 +36,16 @@ impl Ending {
             NOT_YET => None,
             begun_ms => Some(self.origin + Duration::from_millis(begun_ms)),
         }
+    }
+
+    /// Another shard has told everyone goodbye, or has nobody left to tell. Each says so once.
+    pub fn drained(&self) {
+        self.drained.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Shards that have said so.
+    pub fn shards_drained(&self) -> usize {
+        self.drained.load(Ordering::Relaxed)
     }
 }
 

@@ -97,7 +97,7 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     stdout.push(format!("{summary}\nready\n"));
     tell_supervisor(NotifyState::Ready);
 
-    let ended = threads.join(config.shutdown_grace + WATCHDOG, Instant::now);
+    let ended = threads.join(config.drain + config.shutdown_grace + WATCHDOG, Instant::now);
     if let Some(file) = socket_file {
         file.remove();
     }
@@ -147,6 +147,8 @@ fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         default_broker: default_broker(config),
         demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc, &config.path))),
+        drain: config.drain,
+        drain_accept: config.drain_accept,
         shutdown_grace: config.shutdown_grace.saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
     }
 }
@@ -218,6 +220,7 @@ fn start_hub(
         default_broker: default_broker(config),
         limits: config.limits.clone(),
         counters: counters.hub.clone(),
+        drain: config.drain,
         shutdown_grace: config.shutdown_grace,
     };
     let log = log.clone();

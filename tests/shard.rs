@@ -49,6 +49,8 @@ impl TestShard {
             brokers: vec!["default".into()],
             default_broker: BrokerId(0),
             demo_page: None,
+            drain: Duration::ZERO,
+            drain_accept: true,
             shutdown_grace,
         });
         let (end, shard_counters, shard_budget) = (ends.remove(0), counters.clone(), budget.clone());

@@ -47,6 +47,8 @@ impl Core {
             default_broker: BrokerId(0),
             demo_page: None,
             policies: Policies::default(),
+            drain: Duration::ZERO,
+            drain_accept: true,
             shutdown_grace: Duration::from_secs(30),
         };
         let budget = Arc::new(ConnectionBudget::new(usize::MAX));

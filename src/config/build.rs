@@ -79,6 +79,8 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         default_broker,
         shards,
         pin: read.flag("roadcast.pin"),
+        drain: read.duration("roadcast.drain"),
+        drain_accept: read.flag("roadcast.drain_accept"),
         shutdown_grace: read.duration("roadcast.shutdown_grace"),
         policies,
         limits: Arc::new(limits),

@@ -111,7 +111,11 @@ pub struct Config {
     pub shards: usize,
     /// Whether each shard is bound to one CPU.
     pub pin: bool,
-    /// From the signal to the exit, at most.
+    /// From the signal on everyone is told goodbye one by one over this time; zero: all at once.
+    pub drain: Duration,
+    /// Whether newcomers are answered meanwhile; otherwise they meet a closed port.
+    pub drain_accept: bool,
+    /// From the end of the drain to the exit, at most.
     pub shutdown_grace: Duration,
     /// What becomes of clients that do not keep up.
     pub policies: Policies,

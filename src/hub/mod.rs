@@ -15,7 +15,8 @@
 //!
 //! [`Core`] is all of it but the runtime, the sockets and the clock, which [`run`] puts around it.
 //!
-//! Shutting down has three stages. *Finishing*: nobody is accepted any more, neither here nor by the shards; calls
+//! Shutting down has three stages, behind a drain where one is configured, in which all goes on here while the shards tell one
+//! connection after the other goodbye. *Finishing*: nobody is accepted any more, neither here nor by the shards; calls
 //! that have been read are worked through, later ones get errors. *Draining*: the lanes have their last entry, and
 //! whatever still waits for room gets an error. *End*: the shards have let go or the grace is over; connections close.
 //!
@@ -140,7 +141,9 @@ pub struct HubConfig {
     pub limits: Arc<Limits>,
     /// Where the hub counts.
     pub counters: Arc<HubCounters>,
-    /// From the beginning of shutting down to its end, at most.
+    /// Over which the shards tell everyone goodbye, before anything ends here; zero: they do not.
+    pub drain: Duration,
+    /// From then on, or from the beginning of shutting down, to its end, at most.
     pub shutdown_grace: Duration,
 }
 
@@ -169,7 +172,7 @@ impl ShutdownHandle {
 /// How long connections are answered with errors before they are closed, if the grace allows it: so that a call that
 /// is on its way is told why.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
-/// Between two looks at whether the shards have let go.
+/// Between two looks at whether the shards have drained, or have let go.
 const LETTING_GO: Duration = Duration::from_millis(5);
 /// Entries of the ring: two operations a connection at most, and a full queue is only submitted earlier.
 const RING_ENTRIES: u32 = 256;
@@ -184,7 +187,7 @@ pub fn run(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<(
 }
 
 async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
-    let ending = end.ending.clone();
+    let (ending, shards) = (end.ending.clone(), end.down.len());
     let Core { hub, questions } = Core::new(&config, end);
     let (sequencer, counters) = (hub.sequencer.clone(), config.counters);
     let watch = Watch::new(questions)?;
@@ -208,6 +211,11 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
     ready();
     begun.notified().await;
     let begin = ending.begun().map_or_else(Instant::now, Instant::from_std);
+    // Nothing changes here meanwhile: those who have not been told goodbye are served.
+    while Instant::now() < begin + config.drain && ending.shards_drained() < shards {
+        sleep(LETTING_GO).await;
+    }
+    let begin = (begin + config.drain).min(Instant::now());
     let grace = config.shutdown_grace;
     if let Some(accepting) = accepting {
         accepting.abort();

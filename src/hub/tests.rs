@@ -65,6 +65,7 @@ fn start_on(
         default_broker: DEFAULT,
         limits: Arc::new(limits),
         counters: counters.clone(),
+        drain: Duration::ZERO,
         shutdown_grace,
     };
     let thread = Some(std::thread::spawn(move || run(config, end, || {})));

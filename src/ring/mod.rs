@@ -101,6 +101,9 @@ impl EventLoop {
             self.shard.set_now(now - self.started);
             if let Some(begun) = self.lanes.ending.begun() {
                 self.shard.shutdown_began(begun.saturating_duration_since(self.started));
+                if self.shard.has_drained() {
+                    self.lanes.ending.drained();
+                }
             }
             self.take_entries();
             self.carry_out_tasks()?;

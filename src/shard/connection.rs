@@ -162,6 +162,9 @@ pub struct Connections {
     slots: Slab<Connection>,
     /// Beside the slab, which reuses a slot at once.
     generations: Vec<u32>,
+    /// Which connection of all so far each slot holds, in the lowest 32 bits: slots are reused, and tell no age.
+    serials: Vec<u32>,
+    next_serial: u32,
 }
 
 impl Connections {
@@ -170,7 +173,10 @@ impl Connections {
         let index = self.slots.insert(connection) as u32;
         if index as usize == self.generations.len() {
             self.generations.push(0);
+            self.serials.push(0);
         }
+        self.serials[index as usize] = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
         ConnId { index, generation: self.generations[index as usize] }
     }
 
@@ -227,6 +233,15 @@ impl Connections {
     /// Every slot in use.
     pub fn ids(&self) -> Vec<ConnId> {
         self.slots.iter().map(|(index, _)| self.id(index as u32)).collect()
+    }
+
+    /// Every slot in use, the oldest connection first.
+    pub fn by_age(&self) -> Vec<ConnId> {
+        let mut ids = self.ids();
+        ids.sort_unstable_by_key(|id| {
+            std::cmp::Reverse(self.next_serial.wrapping_sub(self.serials[id.index as usize]))
+        });
+        ids
     }
 
     /// A topic has moved the record of one of its subscribers.

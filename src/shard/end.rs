@@ -1,7 +1,8 @@
 //! The end of a shard: nobody is accepted any more, what is there is delivered, everyone is told goodbye, and whoever is
 //! left when the grace is over is terminated.
 //!
-//! The hub leads through it with the last entries of the lane. The grace depends on none of them: it counts from the signal.
+//! The hub leads through it with the last entries of the lane. The grace depends on none of them: it counts from the signal, or
+//! from the end of the drain, which may come before it all (see the module `drain`).
 
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use super::connection::Phase;
 use super::{Shard, Task};
 use crate::mesh::Down;
 use crate::ws::close::CloseCode;
+
+/// The reason in the Close of a server that shuts down.
+pub(super) const GOODBYE: &str = "the server is shutting down";
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +37,29 @@ pub(super) enum Grace {
 }
 
 impl Shard {
-    /// Shutting down began at this moment since the shard's start: the grace counts from it, whatever comes through the lane,
-    /// and whenever. Further calls change nothing.
+    /// Shutting down began at this moment since the shard's start: the drain and the grace behind it count from there, whatever
+    /// comes through the lane, and whenever. Further calls change nothing.
     pub fn shutdown_began(&mut self, at: Duration) {
         if self.grace == Grace::NotBegun {
-            self.grace = Grace::UntilMs((at + self.settings.shutdown_grace).as_millis() as u64);
+            self.begin_grace(at + self.settings.drain);
+            self.begin_drain(at);
         }
+    }
+
+    /// The grace counts from here, unless it ends earlier already.
+    pub(super) fn begin_grace(&mut self, at: Duration) {
+        let until_ms = (at + self.settings.shutdown_grace).as_millis() as u64;
+        self.grace = match self.grace {
+            Grace::NotBegun => Grace::UntilMs(until_ms),
+            Grace::UntilMs(known_ms) => Grace::UntilMs(known_ms.min(until_ms)),
+            Grace::Over => Grace::Over,
+        };
+    }
+
+    /// Once shutting down has begun nobody is let in: in how many seconds to try again, when another may be at this address.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        let left_s = self.drain.as_ref().map_or(0, |drain| drain.left_s(self.now_ms));
+        (self.grace != Grace::NotBegun).then_some(left_s.max(1))
     }
 
     /// The hub has gone, and its lane is empty: the last entry will not come.
@@ -57,6 +78,12 @@ impl Shard {
     pub(super) fn stop_accepting(&mut self) {
         if self.stage == Stage::Serving {
             self.stage = Stage::NotAccepting;
+            self.stop_listening();
+        }
+    }
+
+    pub(super) fn stop_listening(&mut self) {
+        if std::mem::replace(&mut self.listening, false) {
             self.tasks.push_back(Task::StopAccepting);
         }
     }
@@ -85,10 +112,7 @@ impl Shard {
         for id in self.connections.ids() {
             match self.connections.at(id.index).phase {
                 Phase::Head => self.terminate(id, Dropped::Shutdown, false),
-                Phase::Open(_) => {
-                    let reason = "the server is shutting down";
-                    self.close(id, CloseCode::GOING_AWAY, reason, Dropped::Shutdown);
-                }
+                Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, GOODBYE, Dropped::Shutdown),
                 Phase::Closing { .. } | Phase::Ended => {}
             }
         }

@@ -6,7 +6,7 @@
 use super::admission::Admission;
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
-use super::{Refusal, Shard, Stage, Task};
+use super::{Refusal, Shard, Task};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, ReaderLimits};
 use crate::ws::upgrade::{self, Answer, Endpoint, Fault, Head};
@@ -103,11 +103,11 @@ impl Shard {
                 Err(upgrade::service_unavailable())
             }
             Admission::OverSource(exceeded) => Err(upgrade::too_many_requests(exceeded.retry_after_s())),
-            Admission::Admitted if self.stage != Stage::Serving => {
-                self.counters.refused_shutdown.add(1);
-                Err(upgrade::service_unavailable())
-            }
             Admission::Admitted => {
+                if let Some(retry_after_s) = self.retry_after_s() {
+                    self.counters.refused_shutdown.add(1);
+                    return Err(upgrade::shutting_down(retry_after_s));
+                }
                 let admitted = self.admit_forwarded(id, head);
                 admitted.map_err(|exceeded| upgrade::too_many_requests(exceeded.retry_after_s()))
             }

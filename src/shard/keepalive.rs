@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
+use super::drain::Drain;
 use super::end::Grace;
 use super::timers::tick_after;
 use super::{About, Reason, Refusal, Shard, Task};
@@ -23,7 +24,8 @@ impl Shard {
     /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
     pub fn next_deadline(&self) -> Option<Duration> {
         let grace = if let Grace::UntilMs(at) = self.grace { Some(at) } else { None };
-        let next = [self.timers.next_ms(), grace, self.resting.until_ms()].into_iter().flatten().min();
+        let drain = self.drain.as_ref().and_then(Drain::next_ms);
+        let next = [self.timers.next_ms(), grace, drain, self.resting.until_ms()].into_iter().flatten().min();
         next.map(Duration::from_millis)
     }
 
@@ -32,6 +34,7 @@ impl Shard {
         if matches!(self.grace, Grace::UntilMs(at) if at <= self.now_ms) {
             self.end_grace();
         }
+        self.drain_due();
         self.end_rest();
         let mut due = std::mem::take(&mut self.due);
         self.timers.expire(self.now_ms, &mut due);

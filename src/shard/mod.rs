@@ -20,6 +20,7 @@ pub mod charge;
 mod commands;
 mod connection;
 mod counters;
+mod drain;
 mod end;
 mod heads;
 mod input;
@@ -52,6 +53,7 @@ pub use settings::{ConnectionBudget, Page, Settings};
 pub use sweep::BATCH_SENDS;
 
 use admission::Sources;
+use drain::Drain;
 use end::{Grace, Stage};
 use heads::Heads;
 use resting::Resting;
@@ -125,6 +127,9 @@ pub struct Shard {
     balance: Balance,
     stage: Stage,
     grace: Grace,
+    drain: Option<Drain>,
+    /// Whether connections are still accepted, to be served or refused.
+    listening: bool,
     due: Vec<u32>,
 }
 
@@ -163,6 +168,8 @@ impl Shard {
             balance: Balance::default(),
             stage: Stage::Serving,
             grace: Grace::NotBegun,
+            drain: None,
+            listening: true,
             due: Vec::new(),
         }
     }
@@ -180,7 +187,7 @@ impl Shard {
             Down::Interested { topic, sequence } => self.interested(topic, sequence),
             Down::Uninterested { topic } => self.uninterested(topic),
             Down::StopAccepting => {
-                self.shutdown_began(Duration::from_millis(self.now_ms));
+                self.begin_grace(Duration::from_millis(self.now_ms));
                 self.stop_accepting();
             }
             Down::Drain => {

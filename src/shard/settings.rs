@@ -24,7 +24,11 @@ pub struct Settings {
     pub default_broker: BrokerId,
     /// The demo page, where it is served.
     pub demo_page: Option<Page>,
-    /// From the signal to shut down until whoever is still connected is terminated.
+    /// Over which everyone is told goodbye, from the signal on, before the grace begins; zero: all at once.
+    pub drain: Duration,
+    /// Whether newcomers are answered meanwhile; otherwise the port is closed.
+    pub drain_accept: bool,
+    /// From then on until whoever is still connected is terminated.
     pub shutdown_grace: Duration,
 }
 

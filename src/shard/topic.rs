@@ -193,6 +193,12 @@ impl Topic {
         self.log.frames_behind(from) - u64::from(keep_newest)
     }
 
+    /// What the record at `index` has not been served: from where to where. It stands at the head afterwards.
+    pub fn serve(&mut self, index: u32) -> (u64, u64) {
+        let head = self.log.head();
+        (std::mem::replace(&mut self.subscribers[index as usize].position, head), head)
+    }
+
     /// Whether the record at `index` stands behind the head.
     pub fn is_behind(&self, index: u32) -> bool {
         self.subscribers[index as usize].position < self.log.head()

@@ -20,7 +20,7 @@ use httparse::{Error, Header, Request, Status};
 
 use super::origin::OriginRule;
 use answer::head_too_large;
-pub use answer::{head_given_up, request_timeout, service_unavailable, too_many_requests};
+pub use answer::{head_given_up, request_timeout, service_unavailable, shutting_down, too_many_requests};
 use answer::{not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols};
 pub use fault::Fault;
 

@@ -44,6 +44,7 @@ impl Hub {
             default_broker: BrokerId(0),
             limits: Arc::new(limits.clone()),
             counters: counters.clone(),
+            drain: Duration::ZERO,
             shutdown_grace: Duration::ZERO,
         };
         let (wake, depths) = (end.wake.clone(), end.down.iter().map(|lane| lane.depth()).collect());

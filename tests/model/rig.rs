@@ -61,6 +61,8 @@ pub fn settings(limits: Limits) -> Settings {
         brokers: vec!["memory".into(), "bus".into()],
         default_broker: BrokerId(0),
         demo_page: None,
+        drain: Duration::ZERO,
+        drain_accept: true,
         shutdown_grace: Duration::from_secs(30),
     }
 }
@@ -76,12 +78,15 @@ impl Rig {
     }
 
     pub fn with_policies(limits: Limits, policies: Policies) -> Self {
+        Self::with_settings(Settings { policies, ..settings(limits) })
+    }
+
+    pub fn with_settings(settings: Settings) -> Self {
         let counters = Arc::new(ShardCounters::default());
-        let budget = Arc::new(ConnectionBudget::new(match limits.connections {
+        let budget = Arc::new(ConnectionBudget::new(match settings.limits.connections {
             0 => usize::MAX,
             connections => connections,
         }));
-        let settings = Settings { policies, ..settings(limits) };
         let shard = Shard::new(Arc::new(settings), counters.clone(), budget.clone());
         let (streams, topics) = (HashMap::new(), HashMap::new());
         Self {

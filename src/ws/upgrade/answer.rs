@@ -75,14 +75,16 @@ pub fn head_given_up() -> Vec<u8> {
     response(503, "Connection: close\r\nRetry-After: 1\r\n", text, false)
 }
 
-/// The 503 for a server that has as many connections as it may, or shuts down.
+/// The 503 for a server that has as many connections as it may.
 pub fn service_unavailable() -> Vec<u8> {
-    response(
-        503,
-        "Connection: close\r\n",
-        "This server takes no more connections now. Try again later.",
-        false,
-    )
+    let text = "This server takes no more connections now. Try again later.";
+    response(503, "Connection: close\r\n", text, false)
+}
+
+/// The 503 for a server that shuts down: in so many seconds another one may answer at its address.
+pub fn shutting_down(retry_after_s: u64) -> Vec<u8> {
+    let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
+    response(503, &headers, "This server is shutting down. Try again later.", false)
 }
 
 /// The 429 for a source address that has too many connections, or handshakes a second (RFC 6585 §4).

@@ -204,6 +204,7 @@ fn every_refusal_is_a_whole_response_that_says_what_to_do() {
         (501, refusal("get /ws HTTP/1.1", &all)),
         (408, request_timeout()),
         (503, service_unavailable()),
+        (503, shutting_down(7)),
     ];
     for (status, bytes) in responses {
         let mut headers = [httparse::EMPTY_HEADER; 10];
