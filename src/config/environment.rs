@@ -11,6 +11,28 @@ pub const PREFIX: &str = "RR_";
 /// What RoadRunner sets for its workers: never overrides, also when Roadcast itself is started by one.
 pub const NEVER_OVERRIDES: [&str; 5] = ["RR_RPC", "RR_MODE", "RR_RELAY", "RR_VERSION", "RR_BROADCAST_PATH"];
 
+/// Whether Kubernetes sets such a variable for a Service (its service links), as `RR_ROADCAST_PORT=tcp://10.96.0.10:8080` for one
+/// that is called `rr-roadcast`. No key is spelled so.
+pub fn is_service_link(name: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+    let service = ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|end| name.ends_with(end));
+    let address = || PROTOCOLS.iter().any(|protocol| value.starts_with(&format!("{protocol}://")));
+    if service || name.contains("_SERVICE_PORT_") || (name.ends_with("_PORT") && address()) {
+        return true;
+    }
+    // `_PORT_8080_TCP`, and behind it `_PROTO`, `_PORT` or `_ADDR`.
+    name.match_indices("_PORT_").any(|(at, found)| {
+        let mut words = name[at + found.len()..].split('_');
+        let number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
+        let protocol = words.next().map(str::to_ascii_lowercase);
+        let last = words.next().is_none_or(|word| ["PROTO", "PORT", "ADDR"].contains(&word));
+        number
+            && protocol.is_some_and(|word| PROTOCOLS.contains(&word.as_str()))
+            && last
+            && words.next().is_none()
+    })
+}
+
 /// Replaces `${VAR}` and `${VAR:-default}`; the default also stands for an empty variable, as in a shell. A variable
 /// that is not set, or empty, and has no default becomes nothing and is added to `empty`. All else stays as written, a lone
 /// `$` included.
@@ -72,6 +94,37 @@ mod tests {
             ("${NESTED}", "${A}"),
         ] {
             assert_eq!(expanded(text), (expected.to_owned(), vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn service_links_are_told_by_their_form() {
+        for (name, value) in [
+            ("RR_ROADCAST_SERVICE_HOST", "10.96.0.10"),
+            ("RR_ROADCAST_SERVICE_PORT", "8080"),
+            ("RR_ROADCAST_SERVICE_PORT_RPC", "6001"),
+            ("RR_ROADCAST_PORT", "tcp://10.96.0.10:8080"),
+            ("RR_ROADCAST_PORT", "udp://10.96.0.10:8080"),
+            ("RR_ROADCAST_PORT_8080_TCP", "tcp://10.96.0.10:8080"),
+            ("RR_ROADCAST_PORT_8080_TCP_PROTO", "tcp"),
+            ("RR_ROADCAST_PORT_8080_TCP_PORT", "8080"),
+            ("RR_ROADCAST_PORT_8080_TCP_ADDR", "10.96.0.10"),
+            ("RR_ROADCAST_PORT_53_UDP", "udp://10.96.0.10:53"),
+        ] {
+            assert!(is_service_link(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("RR_ROADCAST_PORT", "8080"),
+            ("RR_HTTP_ADDRESS", "tcp://10.96.0.10:8080"),
+            ("RR_ROADCAST_PORT_8080_TCP_MODE", "x"),
+            ("RR_ROADCAST_PORT_RPC_TCP", "x"),
+            ("RR_ROADCAST_PORT_8080", "x"),
+            ("RR_ROADCAST_SERVICE", "x"),
+        ] {
+            assert!(!is_service_link(name, value), "{name}={value}");
+        }
+        for key in crate::config::schema::KEYS {
+            assert!(!is_service_link(&spelled(key.path), "tcp://10.96.0.10:8080"), "{}", key.path);
         }
     }
 

@@ -62,7 +62,7 @@ impl Settings {
             }
             Found::Key(key, _) => self.note_unused(key, node),
             Found::Section { named } => {
-                if named {
+                if named && matches!(node.data, Data::Null | Data::Map(_)) {
                     self.name(path.last().map(String::as_str).unwrap_or_default(), at(node));
                 }
                 match &node.data {
@@ -89,7 +89,9 @@ impl Settings {
     pub fn add_environment(&mut self, env: &Environment) {
         for (name, value) in env {
             let Some(rest) = name.strip_prefix(environment::PREFIX) else { continue };
-            if environment::NEVER_OVERRIDES.contains(&name.as_str()) {
+            if environment::NEVER_OVERRIDES.contains(&name.as_str())
+                || environment::is_service_link(name, value)
+            {
                 continue;
             }
             let origin = Origin::Environment(name.clone());

@@ -128,3 +128,25 @@ fn origins_are_one_or_a_list() {
     assert_eq!(load_with(&[], &env, &[]).unwrap().0.origins, ["https://a.site", "https://b.site"]);
     assert_eq!(origins("websockets: { allowed_origin: \"\" }"), ["*"]);
 }
+
+#[test]
+fn what_kubernetes_sets_for_a_service_overrides_nothing() {
+    // As it sets them for Services called rr-roadcast, rr-http, rr-rpc and rr-websockets.
+    let links = ["ROADCAST", "HTTP", "RPC", "WEBSOCKETS"].map(|service| {
+        [
+            (format!("RR_{service}_SERVICE_HOST"), "10.96.0.10"),
+            (format!("RR_{service}_SERVICE_PORT"), "8080"),
+            (format!("RR_{service}_SERVICE_PORT_CLIENTS"), "8080"),
+            (format!("RR_{service}_PORT"), "tcp://10.96.0.10:8080"),
+            (format!("RR_{service}_PORT_8080_TCP"), "tcp://10.96.0.10:8080"),
+            (format!("RR_{service}_PORT_8080_TCP_PROTO"), "tcp"),
+            (format!("RR_{service}_PORT_8080_TCP_PORT"), "8080"),
+            (format!("RR_{service}_PORT_8080_TCP_ADDR"), "10.96.0.10"),
+        ]
+    });
+    let env: Vec<_> = links.iter().flatten().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(load_with(&[], &env, &[]).unwrap(), load_with(&[], &[], &[]).unwrap());
+    assert_eq!(addresses("", &env, &[]), addresses("", &[], &[]));
+    // A mistake of the same section is one still.
+    assert!(load_with(&[], &[("RR_ROADCAST_PORT", "8080")], &[]).is_err());
+}
