@@ -72,6 +72,23 @@ impl ByteQueue {
         }
     }
 
+    /// Whether it has no memory.
+    #[inline]
+    pub fn is_bare(&self) -> bool {
+        self.bytes.capacity() == 0
+    }
+
+    /// Gives memory to a queue that has none.
+    pub fn furnish(&mut self, memory: Vec<u8>) {
+        debug_assert!(self.is_bare() && memory.is_empty());
+        self.bytes = memory;
+    }
+
+    /// Takes the memory of a queue that is empty and has some.
+    pub fn strip(&mut self) -> Option<Vec<u8>> {
+        (self.is_empty() && !self.is_bare()).then(|| std::mem::take(&mut self.bytes))
+    }
+
     /// Drops all but the first `n` bytes.
     pub fn truncate(&mut self, n: usize) {
         self.bytes.truncate(self.start + n);

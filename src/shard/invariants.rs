@@ -59,6 +59,7 @@ impl Shard {
             topic.check_invariants();
             *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.len();
             assert!(!(topic.parked && topic.active));
+            assert!(topic.active || topic.log.len() > 0 || topic.log.is_bare(), "an empty log with memory");
             assert!(topic.parked || topic.active || topic.log.len() == 0 || topic.is_unused());
             assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
             for (record, subscriber) in topic.subscribers().iter().enumerate() {

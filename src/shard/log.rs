@@ -50,6 +50,22 @@ impl Log {
         self.frames.len()
     }
 
+    /// Whether it has no memory for frames.
+    #[inline]
+    pub fn is_bare(&self) -> bool {
+        self.frames.is_bare()
+    }
+
+    /// Gives memory to a log that has none.
+    pub fn furnish(&mut self, memory: Vec<u8>) {
+        self.frames.furnish(memory);
+    }
+
+    /// Takes the memory of a log without frames.
+    pub fn strip(&mut self) -> Option<Vec<u8>> {
+        self.frames.strip()
+    }
+
     /// Appends one whole frame.
     pub fn append(&mut self, frame: &[u8]) {
         debug_assert_eq!(frame_len(frame), frame.len());

@@ -84,6 +84,11 @@ impl Memberships {
         removed
     }
 
+    /// Nobody will look for one of them any more: all are about to be removed.
+    pub fn forget_index(&mut self) {
+        self.index = None;
+    }
+
     /// Gives memory back. Paid for by the removals since the list was twice as long.
     fn shrink(&mut self) {
         let list = &mut self.list;

@@ -120,6 +120,8 @@ pub struct Shard {
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
     outbox_bytes: usize,
+    /// Memory of logs that have been swept out, for the next ones: those who are published to are few at a time, topics many.
+    spare_logs: Vec<Vec<u8>>,
     /// Sum of the logs of active topics.
     log_bytes: usize,
     /// Sum of the logs of all others: frames that parked subscribers wait for.
@@ -135,6 +137,9 @@ pub struct Shard {
 
 /// Room for questions that is kept while there are none.
 const QUESTIONS_KEPT: usize = 1024;
+
+/// Memories of empty logs that are kept, each of 4 KiB at most.
+const SPARE_LOGS: usize = 256;
 
 /// Connections beyond a limit that a shard answers with 503 or 429 at a time; further ones are closed at once.
 pub const OVER_LIMIT_MAX: usize = 64;
@@ -163,6 +168,7 @@ impl Shard {
             resting: Resting::default(),
             questions: VecDeque::new(),
             outbox_bytes: 0,
+            spare_logs: Vec::new(),
             log_bytes: 0,
             parked_bytes: 0,
             balance: Balance::default(),
@@ -212,6 +218,11 @@ impl Shard {
             return;
         }
         let owed = topic.len() as u64;
+        if topic.log.is_bare()
+            && let Some(memory) = self.spare_logs.pop()
+        {
+            topic.log.furnish(memory);
+        }
         topic.append(frame);
         self.balance.owed += owed;
         self.balance.queued_logs += owed;

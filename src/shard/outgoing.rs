@@ -153,6 +153,7 @@ impl Shard {
                 self.unpin(topic);
             }
         }
+        self.connections.at(id.index).topics.forget_index();
         while let Some(last) = self.connections.at(id.index).topics.len().checked_sub(1) {
             self.unsubscribe(id.index, last as u32, dropped);
         }

@@ -11,7 +11,7 @@
 
 use super::balance::Dropped;
 use super::connection::ConnId;
-use super::{Shard, TopicId};
+use super::{SPARE_LOGS, Shard, TopicId};
 use crate::policy::Overflow;
 
 impl Shard {
@@ -54,8 +54,19 @@ impl Shard {
         self.active.push_back(id);
     }
 
+    /// Releases what every subscriber of a topic has been served. The memory of a log without frames is kept for the next one.
+    #[inline]
+    pub(super) fn release_log(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.live(id) else { return };
+        self.log_bytes -= topic.release();
+        if let Some(memory) = topic.log.strip().filter(|_| self.spare_logs.len() < SPARE_LOGS) {
+            self.spare_logs.push(memory);
+        }
+        self.park_log(id.index);
+    }
+
     /// Counts the log of a topic that the sweep is done with apart.
-    pub(super) fn park_log(&mut self, index: u32) {
+    fn park_log(&mut self, index: u32) {
         let topic = self.topics.at(index);
         if !topic.active && !topic.parked && topic.log.len() > 0 {
             topic.parked = true;

@@ -102,10 +102,7 @@ impl Shard {
         self.balance.delivered += taken.frames;
         let mut swept = std::mem::take(&mut self.swept);
         for id in swept.drain(..) {
-            if let Some(topic) = self.topics.live(id) {
-                self.log_bytes -= topic.release();
-                self.park_log(id.index);
-            }
+            self.release_log(id);
         }
         self.swept = swept;
         if self.stage == Stage::Draining {

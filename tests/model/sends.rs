@@ -195,6 +195,26 @@ fn the_log_releases_what_all_have_had_under_steady_publishing() {
     assert!(ids.iter().all(|&id| rig.texts(id).len() == 200));
 }
 
+/// However many topics have ever been published to: the invariants look at each of them.
+#[test]
+fn a_log_that_has_been_swept_out_keeps_no_memory() {
+    let mut rig = Rig::new(quiet());
+    let names: Vec<String> = (0..300).map(|n| format!("topic {n}")).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let id = rig.member(&topics);
+    for topic in &topics {
+        rig.publish(topic, &[b'x'; 1_000]);
+    }
+    rig.sweep();
+    assert_eq!(rig.texts(id).len(), topics.len());
+    rig.shard.check_invariants();
+    for topic in &topics {
+        rig.publish(topic, b"again");
+        rig.sweep();
+    }
+    assert_eq!(rig.texts(id).len(), topics.len());
+}
+
 #[test]
 fn a_full_log_takes_no_more_until_it_is_swept() {
     let mut rig = Rig::new(Limits { publication_bytes: 1_000, log_bytes: 2_000, ..quiet() });
