@@ -24,6 +24,11 @@ const PARTS: usize = 1024;
 /// What they are rounded down to.
 const ROUND_BYTES: usize = 64 * 1024;
 
+/// How many connections it takes at least to use up `subscriptions_bytes`, unless the part of one is set.
+const SUBSCRIBERS_LEAST: usize = 4;
+/// What `subscriptions_bytes` follows down to, unless the part of one connection is set: a thousand topics.
+const SUBSCRIPTIONS_LEAST: usize = 1024 * 1024;
+
 /// A limit whose default follows the memory there is.
 struct Follows {
     /// Its key below `roadcast.limits`.
@@ -90,11 +95,20 @@ pub fn follow(
     given: impl Fn(&str) -> bool,
 ) {
     let budget = memory.map_or(u64::MAX, share);
+    let mut asked = limits.clone();
+    let part_given = given("subscriptions_bytes_per_connection");
+    if !part_given {
+        asked.subscriptions_bytes_per_connection = SUBSCRIPTIONS_LEAST;
+    }
     let scaled = |parts: usize| {
         let mut scaled = limits.clone();
         for Follows { field, least, .. } in FOLLOWING.iter().filter(|follows| !given(follows.key)) {
-            let (least, value) = (least(limits), *field(&mut scaled));
+            let (least, value) = (least(&asked), *field(&mut scaled));
             *field(&mut scaled) = (value / PARTS * parts / ROUND_BYTES * ROUND_BYTES).max(least);
+        }
+        if !part_given {
+            let part = scaled.subscriptions_bytes / SUBSCRIBERS_LEAST;
+            scaled.subscriptions_bytes_per_connection = scaled.subscriptions_bytes_per_connection.min(part);
         }
         scaled
     };
@@ -127,7 +141,7 @@ mod tests {
                 let limits = followed(mib * MIB, shards, &[]);
                 let sum = sum(&limits, shards, false);
                 // Below this the least that the limits ask of each other is more.
-                let least = shards as u64 * (4 + 2 + 2 + 8 + 1) * MIB + 4 * MIB;
+                let least = shards as u64 * (4 + 2 + 2 + 1 + 1) * MIB + 4 * MIB;
                 assert!(sum <= (mib * MIB / 2).max(least), "{mib} MiB, {shards} shards: {sum}");
                 assert!(limits.check().is_empty(), "{limits:?}");
             }
@@ -148,6 +162,18 @@ mod tests {
         assert_eq!(limits.outboxes_bytes, Limits::default().outboxes_bytes);
         assert_eq!((limits.log_bytes, limits.lane_bytes), (MIB as usize, 2 * MIB as usize));
         assert!(sum(&limits, 2, false) > 256 * MIB);
+    }
+
+    #[test]
+    fn one_connection_has_at_most_a_quarter_of_its_shards_topics_unless_it_is_set() {
+        let parts = |limits: Limits| (limits.subscriptions_bytes_per_connection, limits.subscriptions_bytes);
+        let (part, whole) = parts(followed(128 * MIB, 2, &[]));
+        assert!(part == whole / 4 && part < 8 << 20, "{part} of {whole}");
+        let (part, whole) = parts(followed(128 * MIB, 2, &["subscriptions_bytes_per_connection"]));
+        assert!(part == 8 << 20 && whole >= part, "{part} of {whole}");
+        let mut limits = Limits { subscriptions_bytes: 4 << 20, ..Limits::default() };
+        follow(&mut limits, None, 2, false, |key| key == "subscriptions_bytes");
+        assert_eq!(parts(limits), (1 << 20, 4 << 20));
     }
 
     #[test]

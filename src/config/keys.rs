@@ -67,7 +67,7 @@ pub static KEYS: &[Key] = &[
     key("roadcast.limits.topic_bytes", Kind::Bytes(1, 64 * KIB), "1024", "A topic's name. A join past it: `#join`; a publish: an RPC error."),
     key("roadcast.limits.topics", Kind::Count(1, 100_000_000), "1000000", "Topics with a subscriber, per shard. A join past it: `#join`."),
     key("roadcast.limits.subscriptions_bytes", Kind::Bytes(KIB, 64 * GIB), "256MiB", "Topics and subscriptions of one shard: names, tables, and what the hub keeps of them; by default less where memory is short. A join past it: `#join`."),
-    key("roadcast.limits.subscriptions_bytes_per_connection", Kind::Bytes(KIB, GIB), "8MiB", "Of these, for one connection. A join past it: `#join`."),
+    key("roadcast.limits.subscriptions_bytes_per_connection", Kind::Bytes(KIB, GIB), "8MiB", "Of these, for one connection; by default at most a quarter of them. A join past it: `#join`."),
     key("roadcast.limits.publication_bytes", Kind::Bytes(KIB, GIB), "1MiB", "One publication as encoded for clients. A larger one: an RPC error."),
     key("roadcast.limits.outbox_bytes", Kind::Bytes(KIB, GIB), "2MiB", "Queued for one connection that does not keep up. Past it: close 1013, or `roadcast.overflow`."),
     key("roadcast.limits.outboxes_bytes", Kind::Bytes(KIB, 1024 * GIB), "256MiB", "Queued for all such connections of one shard; by default less where memory is short. Past it, the one that wants more: close 1013, or `roadcast.overflow`."),
