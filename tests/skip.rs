@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{installed, skip};
@@ -52,4 +55,90 @@ fn in_ci_nothing_may_be_skipped() {
         said.contains("with CI=true nothing may be left out") && said.contains("is not installed"),
         "{said}"
     );
+}
+
+/// `scripts/test` on a machine that has no program but a few of its own, a cargo of which one test was skipped, and an apt
+/// that installs nothing; goes with the value.
+struct Machine(PathBuf);
+
+impl Machine {
+    fn new(name: &str) -> Self {
+        let directory = format!("{}/test-command-{}-{name}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let machine = Self(directory.into());
+        fs::create_dir_all(&machine.0).unwrap();
+        for tool in ["bash", "dirname", "basename", "mktemp", "sort", "sed", "grep", "rm"] {
+            let paths = std::env::var_os("PATH").unwrap();
+            let place = std::env::split_paths(&paths).map(|path| path.join(tool)).find(|file| file.exists());
+            symlink(place.expect(tool), machine.0.join(tool)).unwrap();
+        }
+        let cargo = "echo \"cargo $*\"
+            case $1 in
+                test) echo 'veth::one: it takes root' >>\"$ROADCAST_SKIPPED\"; exit $FAILURE ;;
+                run) [ -z \"$REFUSAL\" ] || { echo \"roadcast: $REFUSAL\" >&2; exit 1; } ;;
+            esac";
+        machine.tool("cargo", cargo);
+        machine.tool("apt-get", "echo \"apt-get $*\" >&2");
+        machine
+    }
+
+    fn tool(&self, name: &str, script: &str) {
+        let file = self.0.join(name);
+        fs::write(&file, format!("#!{}\n{script}\n", self.0.join("bash").display())).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Exit code and what was said.
+    fn run(&self, ci: &str, failure: &str, refusal: &str) -> (Option<i32>, String) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test");
+        let mut command = Command::new(self.0.join("bash"));
+        command.arg(script).env("PATH", &self.0).env("TMPDIR", &self.0);
+        let output = command.envs([("CI", ci), ("FAILURE", failure), ("REFUSAL", refusal)]).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (output.status.code(), said)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_test_command_ends_with_the_list_of_what_did_not_run_and_installs_nothing() {
+    let machine = Machine::new("list");
+    for failure in ["0", "101"] {
+        let (code, said) = machine.run("", failure, "");
+        assert_eq!(code, Some(failure.parse().unwrap()), "{said}");
+        let list = "\nDid not run here:\n  veth::one: it takes root\nMissing programs are in these packages of Debian: ";
+        assert!(said.contains(list) && said.contains("iproute2") && said.contains("php-cli"), "{said}");
+        assert!(said.contains("cargo test --workspace --lib --bins --tests --locked"), "{said}");
+        assert!(!said.contains("apt-get"), "{said}");
+    }
+}
+
+#[test]
+fn where_io_uring_is_denied_the_test_command_runs_what_starts_no_server() {
+    let refusal = "io_uring cannot be used (Operation not permitted): a seccomp profile denies it";
+    let machine = Machine::new("denied");
+    let (code, said) = machine.run("", "0", refusal);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("\n  all that starts a server or makes a ring: {refusal}\n")), "{said}");
+    assert!(said.contains("--test documentation") && said.contains("--test model"), "{said}");
+    assert!(!said.contains("--tests") && !said.contains("--test websocket"), "{said}");
+    let (code, said) = machine.run("true", "0", refusal);
+    assert!(
+        code == Some(1) && said.contains("nothing may be left out") && !said.contains("cargo test"),
+        "{said}"
+    );
+}
+
+#[test]
+fn in_ci_the_test_command_installs_what_is_missing() {
+    let (code, said) = Machine::new("ci").run("true", "0", "");
+    assert_eq!(code, Some(0), "{said}");
+    let install = said.lines().find(|line| line.starts_with("apt-get install")).expect("it installs");
+    for package in ["chromium", "iproute2", "gcc", "php-cli", "python3", "golang-go"] {
+        assert!(install.contains(package), "{install}");
+    }
 }
