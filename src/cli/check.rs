@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::CheckArgs;
+use super::out;
 use crate::config::{Config, Examined, Problems};
 use crate::preflight;
 
@@ -12,17 +13,19 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let refused = Problems::none(problems);
     // What the kernel allows is as true of a configuration that will not do; the number of open files is not.
     let machine = if refused.is_ok() { preflight::check(&mut config) } else { preflight::check_kernel() };
+    let mut lines = Vec::new();
     if refused.is_ok() {
-        println!("{}", config.summary());
+        lines.push(config.summary().to_string());
     }
     if let Ok(machine) = &machine {
-        println!(
-            "machine        Linux {}, io_uring allowed, {} open files",
-            machine.kernel, machine.descriptors
-        );
+        let (kernel, descriptors) = (&machine.kernel, machine.descriptors);
+        lines.push(format!("machine        Linux {kernel}, io_uring allowed, {descriptors} open files"));
     }
-    for notice in notices {
-        println!("{notice}");
+    lines.extend(notices.iter().map(ToString::to_string));
+    if !lines.is_empty()
+        && let Err(error) = out::print(lines.join("\n"))
+    {
+        return super::cannot_print(error);
     }
     let refused = refused.map_err(super::fail);
     let machine = machine.map_err(super::fail);

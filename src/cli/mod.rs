@@ -5,11 +5,13 @@
 pub mod args;
 mod check;
 mod dial;
+mod out;
 mod printer;
 pub mod publish;
 pub mod subscribe;
 
 use std::fmt::Display;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,7 +25,11 @@ use args::{Cli, Command, ConfigArgs, ServeArgs};
 /// Runs what the process's arguments ask for.
 pub fn run() -> ExitCode {
     outlive_file_limits();
-    match Cli::parse().command {
+    let arguments = match Cli::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => return out::print_usage(&usage).unwrap_or_else(cannot_print),
+    };
+    match arguments.command {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check::run(&args),
         Command::Publish(args) => publish::run(&args),
@@ -51,9 +57,14 @@ fn addresses(args: &ConfigArgs) -> Result<Addresses, Problems> {
 /// Says on stderr why nothing runs; an error may have several lines.
 pub fn fail(error: impl Display) -> ExitCode {
     for line in error.to_string().lines() {
-        eprintln!("roadcast: {line}");
+        out::say(format_args!("roadcast: {line}"));
     }
     ExitCode::FAILURE
+}
+
+/// Says that what was asked for cannot be printed.
+fn cannot_print(error: io::Error) -> ExitCode {
+    fail(format_args!("cannot print: {error}"))
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {

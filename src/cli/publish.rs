@@ -21,6 +21,7 @@ use prost::Message as _;
 
 use super::args::PublishArgs;
 use super::dial::{self, DialError};
+use super::out;
 use crate::config::Problems;
 use crate::rpc::{self, Codec};
 use account::Account;
@@ -83,7 +84,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
         Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),
         _ => {
             if io::stdin().is_terminal() {
-                eprintln!("Each line becomes a message; Ctrl-D ends.");
+                out::say("Each line becomes a message; Ctrl-D ends.");
             }
             Messages::Lines(BufReader::new(io::stdin()))
         }
@@ -108,7 +109,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
         return settling.run(|number, why| Err(PublishError::Refused(number, why)));
     }
     let outcome = settling.run(|line, why| {
-        eprintln!("roadcast: line {line} {why}");
+        out::say(format_args!("roadcast: line {line} {why}"));
         Ok(())
     });
     match outcome {
@@ -229,7 +230,7 @@ fn send_all(
         }
     }
     if number == 1 && !io::stdin().is_terminal() {
-        eprintln!("0 messages read from standard input");
+        out::say("0 messages read from standard input");
     }
     writing.flush().map_err(broken)
 }

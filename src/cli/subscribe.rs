@@ -22,6 +22,7 @@ use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::args::SubscribeArgs;
+use super::out;
 use super::printer::Printer;
 use backoff::{Backoff, random};
 use connect::connect;
@@ -64,7 +65,7 @@ fn subscribe(args: &SubscribeArgs) -> Result<(), SubscribeError> {
         }
         let joined = subscriber.joined.take().map_or(Duration::ZERO, |since| since.elapsed());
         let wait = backoff.wait(joined, random());
-        eprintln!("roadcast: {error}. Trying again in {:.1} s", wait.as_secs_f64());
+        out::say(format_args!("roadcast: {error}. Trying again in {:.1} s", wait.as_secs_f64()));
         if !matches!(subscriber.sleep(None, Some(Instant::now() + wait))?, Woken::Deadline) {
             return Ok(());
         }
@@ -181,7 +182,7 @@ impl Subscriber<'_> {
                     return close(socket).and(Err(SubscribeError::NotJoined(named(&self.args.topics))));
                 }
                 Ok(_) => {}
-                Err(error) => eprintln!("Skipped a message that is not understood: {error}"),
+                Err(error) => out::say(format_args!("Skipped a message that is not understood: {error}")),
             }
         }
     }
@@ -191,9 +192,9 @@ impl Subscriber<'_> {
         self.joins += 1;
         let topics = named(&self.args.topics);
         if self.joins == 1 {
-            eprintln!("Joined {topics}. Ctrl-C ends.");
+            out::say(format_args!("Joined {topics}. Ctrl-C ends."));
         } else {
-            eprintln!("Joined {topics} again. What was published in between is missing.");
+            out::say(format_args!("Joined {topics} again. What was published in between is missing."));
         }
     }
 
