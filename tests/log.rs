@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::{Client, RawClient, Received, Scrape, Server, eventually, masked, roadcast, roadcast_after};
+use common::{
+    Client, RawClient, Received, Scrape, Server, eventually, masked, read_http, roadcast, roadcast_after,
+    upgrade_request,
+};
 
 const SIGUSR1: i32 = 10;
 const SIGTERM: i32 = 15;
@@ -151,6 +154,23 @@ fn what_many_do_wrong_at_once_is_said_in_a_few_lines_that_add_up() {
         assert_eq!(said + unsaid.sum::<u64>(), EACH, "{words}: {lines:#?}");
         assert!(said < EACH / 4, "{words}: {lines:#?}");
     }
+}
+
+#[test]
+fn a_line_names_the_peer_also_when_it_has_gone() {
+    let server = Server::start(&["roadcast.shards=1"]);
+    let mut stream = TcpStream::connect(server.clients).expect("the server listens");
+    stream.write_all(upgrade_request("/ws", &[]).as_bytes()).expect("the server reads");
+    assert_eq!(read_http(&mut stream).expect("an answer").status, 101);
+    let address = stream.local_addr().expect("an address");
+    // It breaks the protocol and is gone, by a reset, before the server sees anything of it.
+    let stopped = server.thread("shard-0").stop();
+    stream.write_all(b"\x81\x01x").expect("the kernel takes it");
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("a reset on close");
+    drop(stream);
+    drop(stopped);
+    let line = server.says("it broke the WebSocket protocol", 1);
+    assert!(line.contains(&format!("peer={address}")), "{line}");
 }
 
 #[test]

@@ -252,7 +252,8 @@ impl EventLoop {
                 // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
                 // Without room even for a refusal the descriptor is closed here.
-                let peer = if self.shard.counts_sources() { tcp::peer(&fd) } else { None };
+                let peer =
+                    if self.shard.counts_sources() { tcp::peer(&fd).map(|peer| peer.ip()) } else { None };
                 if let Some(id) = self.shard.accepted_from(peer) {
                     self.sockets.insert(id, fd);
                 }
@@ -434,8 +435,7 @@ impl EventLoop {
     }
 
     fn report(&self, id: ConnId, report: &Report) {
-        let address = self.sockets.fd(id).and_then(|fd| socket2::SockRef::from(&fd).peer_addr().ok());
-        let peer = address.and_then(|address| address.as_socket()).map(|peer| peer.to_string());
-        report::say(peer.as_deref().unwrap_or("gone"), report);
+        let peer = self.sockets.fd(id).and_then(|fd| tcp::peer(&fd));
+        report::say(peer, report);
     }
 }

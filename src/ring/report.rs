@@ -1,12 +1,15 @@
 //! What the log says of connections.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use crate::shard::{About, Reason, Refusal, Report};
 use crate::ws::upgrade::Fault;
 
 /// Writes one line about the connection of `peer`.
-pub fn say(peer: &str, report: &Report) {
+pub fn say(peer: Option<SocketAddr>, report: &Report) {
+    let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+    let peer = peer.as_str();
     let Report { reason, about, unsaid } = report;
     let (sent, dropped) = match about {
         About::Nothing => ("", 0),

@@ -1,15 +1,34 @@
 //! What the kernel says of a TCP connection.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use socket2::SockAddr;
 
 /// Offset of `tcpi_bytes_acked`, 64 bits, in `struct tcp_info` (linux/tcp.h; the `libc` crate stops short of it).
 const BYTES_ACKED: usize = 120;
 
-/// The address of the other end; `None` when it has gone already.
-pub fn peer(socket: &impl AsFd) -> Option<IpAddr> {
-    let address = socket2::SockRef::from(socket).peer_addr().ok()?;
-    address.as_socket().map(|address| address.ip())
+/// The address of the other end, also when that has gone: the socket remembers it though getpeername(2) tells it no more, so nobody
+/// has to keep it for each connection.
+pub fn peer(socket: &impl AsFd) -> Option<SocketAddr> {
+    let fd = socket.as_fd().as_raw_fd();
+    // The kernel refuses a length beyond that of the address, and cuts at a shorter one.
+    let lengths = [size_of::<libc::sockaddr_in6>(), size_of::<libc::sockaddr_in>()];
+    lengths.into_iter().find_map(|length| {
+        // SAFETY: the storage, all zeros at first, holds any address; the kernel writes at most `length` bytes of it, the whole of
+        // an address, and then `told` is their number.
+        let asked = unsafe {
+            SockAddr::try_init(|storage, told| {
+                *told = length as libc::socklen_t;
+                match libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERNAME, storage.cast(), told) {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            })
+        };
+        asked.ok()?.1.as_socket()
+    })
 }
 
 /// Bytes that the peer has acknowledged in all, and bytes that stand in the kernel, sent or not. `None` when the socket
@@ -44,6 +63,23 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn the_address_of_a_peer_is_known_also_when_it_has_gone() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, known) = listener.accept().unwrap();
+            assert_eq!(peer(&accepted), Some(known));
+            // Reset: the kernel's own call knows nothing any more.
+            socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            drop(client);
+            while accepted.peer_addr().is_ok() {
+                std::thread::yield_now();
+            }
+            assert_eq!(peer(&accepted), Some(known));
+        }
+    }
 
     #[test]
     fn what_the_peer_has_not_taken_is_outstanding_and_the_rest_acknowledged() {
