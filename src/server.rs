@@ -3,6 +3,9 @@
 //! Nothing is said to be ready before every thread is. A thread that fails while serving ends the process: half a server
 //! would lose messages in silence.
 
+mod counters;
+mod signals;
+
 use std::io;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -11,20 +14,21 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+
+use counters::Counters;
+use signals::Begun;
 
 use crate::admin::{self, Endpoint, Progress, ShardSources, Sources};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
 use crate::ebb;
-use crate::hub::{self, HubConfig, HubCounters, RpcListener, ShutdownHandle};
+use crate::hub::{self, HubConfig, RpcListener, ShutdownHandle};
 use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
-use crate::ring::{EventLoop, LoopCounters, give_back_what_is_freed};
-use crate::shard::{ConnectionBudget, Dropped, Page, Settings, Shard, ShardCounters};
+use crate::ring::{EventLoop, give_back_what_is_freed};
+use crate::shard::{ConnectionBudget, Page, Settings, Shard};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
 use crate::threads::{Fault, Threads};
@@ -63,13 +67,7 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     let (hub_end, shard_ends) =
         mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
     let counters = Arc::new(Counters::new(config));
-    // Before any thread is there, so that no signal meets one without a handler.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
-        .map_err(refused("a handler for SIGTERM, SIGINT and SIGUSR1"))?;
-    if !hangup_ignored() {
-        signals.add_signal(SIGHUP).map_err(refused("a handler for SIGHUP"))?;
-    }
-
+    let signals = signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
         start_admin(admin, sources(config, &counters, &hub_end, &progress, log))?;
@@ -81,21 +79,22 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     let shutdown = ShutdownHandle::new(&hub_end);
     start_hub(&mut threads, config, rpc, hub_end, &counters, log)?;
 
-    let signals_end = signals.handle();
     let watching = {
-        let (counters, progress, log) = (counters.clone(), progress.clone(), log.clone());
-        let beginning = threads.beginning();
+        let (beginning, progress) = (threads.beginning(), progress.clone());
         let begin = move |now| {
+            progress.draining();
             beginning.say(now);
             shutdown.begin(now);
         };
-        std::thread::spawn(move || watch_signals(&mut signals, begin, &progress, &counters, &log))
+        signals::Watching::start(signals, begin, counters.clone(), log.clone())
     };
+    let watching = watching.map_err(refused("a thread for signals"))?;
+    let started = Instant::now();
     progress.serving();
     // Nobody may be listening to what is said here; that is no reason not to serve.
     let stdout = logs::stdout().map_err(refused("a thread for standard output"))?;
     stdout.push(format!("{summary}\nready\n"));
-    tell_supervisor(NotifyState::Ready);
+    signals::tell_supervisor(NotifyState::Ready);
 
     let ended = threads.join(config.drain + config.shutdown_grace + WATCHDOG, Instant::now);
     if let Some(file) = socket_file {
@@ -114,12 +113,27 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
             end(1, log);
         }
     }
-    signals_end.close();
-    let _ = watching.join();
-    counters.log("at the end");
+    say_stopped(watching.end(), started.elapsed(), &counters);
     stdout.flush();
     log.flush();
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last word: one line, where there was nothing to stop.
+fn say_stopped(begun: Option<Begun>, after: Duration, counters: &Counters) {
+    let idle = begun.is_some_and(|begun| begun.idle);
+    if !idle {
+        counters.log("at the end");
+    }
+    let (clients, publications) = counters.in_all();
+    let by = begun.map_or("itself", |begun| begun.name);
+    let seconds = after.as_secs();
+    tracing::info!(
+        clients,
+        publications,
+        "stopped by {by} after {seconds} s{}",
+        if idle { ", idle" } else { "" }
+    );
 }
 
 fn refused(what: &'static str) -> impl Fn(io::Error) -> StartError {
@@ -298,49 +312,6 @@ fn end(code: i32, log: &Outlet) -> ! {
     std::process::exit(code);
 }
 
-/// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second one ends the process at once.
-fn watch_signals(
-    signals: &mut Signals,
-    begin: impl Fn(Instant),
-    progress: &Progress,
-    counters: &Counters,
-    log: &Outlet,
-) {
-    let mut begun = false;
-    for signal in signals.forever() {
-        match signal {
-            SIGUSR1 => counters.log("by now"),
-            signal if begun => {
-                tracing::warn!("a second signal: the server ends at once");
-                end(128 + signal, log);
-            }
-            _ => {
-                begun = true;
-                progress.draining();
-                begin(Instant::now());
-                tracing::info!("shutting down; a second signal ends at once");
-                tell_supervisor(NotifyState::Stopping);
-            }
-        }
-    }
-}
-
-/// Tells systemd (`Type=notify`) how far the server is; without `NOTIFY_SOCKET` nobody wants to know.
-fn tell_supervisor(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "systemd cannot be told how far the server is");
-    }
-}
-
-/// Whether whoever started the process (nohup) wants it to outlive its terminal.
-fn hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // proc(5): bit n - 1 is signal n.
-    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
-}
-
 fn allowed_cpus() -> Vec<usize> {
     let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect()
@@ -351,50 +322,5 @@ fn pin(cpu: usize) {
     set.set(cpu);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
         tracing::warn!(cpu, %error, "a shard is not bound to its CPU");
-    }
-}
-
-/// What every thread counts.
-struct Counters {
-    hub: Arc<HubCounters>,
-    shards: Vec<Arc<ShardCounters>>,
-    /// Of the loops around the shards, in the same order.
-    loops: Vec<Arc<LoopCounters>>,
-}
-
-impl Counters {
-    fn new(config: &Config) -> Self {
-        Self {
-            hub: Arc::new(HubCounters::new(config.brokers.len())),
-            shards: (0..config.shards).map(|_| Arc::default()).collect(),
-            loops: (0..config.shards).map(|_| Arc::default()).collect(),
-        }
-    }
-
-    /// One line a thread: every count that is not zero.
-    fn log(&self, when: &str) {
-        let listed = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
-            let counts = counts.filter(|(_, count)| *count > 0);
-            let counts: Vec<_> = counts.map(|(name, count)| format!("{name}={count}")).collect();
-            if counts.is_empty() { "none".to_owned() } else { counts.join(" ") }
-        };
-        tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
-        for (index, (shard, around)) in self.shards.iter().zip(&self.loops).enumerate() {
-            let balance = shard.standing().balance;
-            let dropped = Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
-            let deliveries = [
-                ("owed", balance.owed),
-                ("delivered", balance.delivered),
-                ("queued", balance.queued_logs + balance.queued_outboxes),
-            ];
-            tracing::info!(
-                "counts {when}, shard {index}: {}",
-                listed(&mut shard.each().chain(around.each()))
-            );
-            tracing::info!(
-                "deliveries {when}, shard {index}: {}",
-                listed(&mut deliveries.into_iter().chain(dropped))
-            );
-        }
     }
 }

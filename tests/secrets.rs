@@ -13,7 +13,7 @@ use common::{ERROR, JSON, PROTO, RawClient, Server, http, masked, roadcast, upgr
 const SECRET: &str = "hunter2-s3cret";
 
 /// The log is read by a thread: whoever wants all of it waits for this.
-const LAST_LINE: &str = "deliveries at the end, shard 0";
+const LAST_LINE: &str = "stopped by SIGTERM after";
 
 /// A directory with a `.rr.yaml`; it goes with the value.
 struct Site(PathBuf);

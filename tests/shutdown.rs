@@ -30,10 +30,32 @@ fn an_idle_server_says_goodbye_and_ends_with_0() {
 }
 
 #[test]
-fn a_server_without_clients_ends_with_0() {
-    let mut server = Server::start(&[]);
+fn a_server_without_clients_ends_with_0_and_one_line() {
+    for (signal, name) in [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")] {
+        let mut server = Server::start(&[]);
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0));
+        server.says(&format!("stopped by {name} after"), 1);
+        let log = server.log();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("configuration: ")).collect();
+        assert!(lines.len() == 1 && lines[0].contains("idle  clients=0  publications=0"), "{log}");
+    }
+}
+
+#[test]
+fn the_end_of_a_server_with_clients_is_said_with_all_counts() {
+    let mut server = Server::start(&["roadcast.shards=1"]);
+    let mut client = server.client();
+    client.join(&["news"]);
     server.signal(SIGTERM);
+    assert_eq!(client.next(), Received::Close(1001));
+    drop(client);
     assert_eq!(server.wait().code(), Some(0));
+    for words in ["shutting down; a second signal", "counts at the end, shard 0", "stopped by SIGTERM after"]
+    {
+        server.says(words, 1);
+    }
+    assert!(!server.log().contains("idle"), "{}", server.log());
 }
 
 /// Publishes `PUBLISHER:NUMBER` with a window of calls in flight until the server refuses or closes; the numbers that
