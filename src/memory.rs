@@ -199,6 +199,10 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "268435456\n"),
         ];
         assert_eq!(Tree::new("docker", &files).usable().0, 256);
+        // One below it, with a bound of its own.
+        let below = ("proc/self/cgroup", "3:memory:/docker/4f2a/inner\n");
+        let own = ("sys/fs/cgroup/memory/inner/memory.limit_in_bytes", "134217728\n");
+        assert_eq!(Tree::new("inner", &[files[0], files[1], below, files[3], own]).usable().0, 128);
         // A group that is not below what is mounted.
         let files = [files[0], files[1], ("proc/self/cgroup", "3:memory:/../other\n"), files[3]];
         assert_eq!(Tree::new("outside", &files).usable().0, 256);

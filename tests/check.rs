@@ -79,6 +79,8 @@ fn check_prints_what_would_run_and_binds_nothing() {
         "shards         3, each bound to a CPU\n",
         "connections 500; RPC connections 1024\n",
         "message 64KiB, publication 1MiB, RPC frame 16MiB\n",
+        "memory         ",
+        " at worst of ",
         "machine        Linux ",
         "warning: .rr.yaml:2:1: htpp: no section that is read; did you mean http?",
     ] {
