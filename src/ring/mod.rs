@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+mod accepting;
 mod buffers;
 mod counters;
 mod event;
@@ -19,10 +20,11 @@ mod uring;
 
 use std::io;
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use accepting::ACCEPTING_RESTS;
 pub use counters::LoopCounters;
 pub use memory::{give_back_free_pages, give_back_what_is_freed};
 
@@ -36,12 +38,6 @@ use crate::shard::{ConnId, Report, Shard, Task};
 
 /// Entries taken from the lane in one turn at most: the others wait no longer than their sweep takes.
 const LANE_TURN: usize = 256;
-
-/// How long accepting rests when descriptors have run out, unless one is freed before.
-const ACCEPT_REST: Duration = Duration::from_millis(500);
-
-/// What the log says when it rests.
-const ACCEPTING_RESTS: &str = "accepting rests: for \"too many open files\" raise the limit (ulimit -n)";
 
 /// One shard's thread: its ring, listener, lanes and sockets.
 pub struct EventLoop {
@@ -245,60 +241,6 @@ impl EventLoop {
         self.close_quiet()
     }
 
-    fn accepted(&mut self, completion: Completion) -> io::Result<()> {
-        self.accepting = completion.more();
-        match completion.result {
-            fd if fd >= 0 => {
-                // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows it.
-                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-                // Without room even for a refusal the descriptor is closed here.
-                let peer =
-                    if self.shard.counts_sources() { tcp::peer(&fd).map(|peer| peer.ip()) } else { None };
-                if let Some(id) = self.shard.accepted_from(peer) {
-                    self.sockets.insert(id, fd);
-                }
-            }
-            // Whoever gave up before it was accepted is no reason to stop; nor is a cancellation, which has no listener.
-            errno if [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::ECANCELED].contains(&-errno) => {}
-            errno => return self.rest_accepting(&io::Error::from_raw_os_error(-errno)),
-        }
-        if self.accepting {
-            return Ok(());
-        }
-        self.accept()
-    }
-
-    /// Descriptors or memory have run out, or something that trying at once again would not change.
-    fn rest_accepting(&mut self, error: &io::Error) -> io::Result<()> {
-        let now = self.started.elapsed();
-        if self.listener.is_some()
-            && let Some(unsaid) = self.rest_said.admit((), now)
-        {
-            tracing::error!(%error, "{ACCEPTING_RESTS}{unsaid}");
-        }
-        if !self.accepting {
-            self.counters.accept_rests.add(1);
-            self.accept_again = Some(now + ACCEPT_REST);
-        }
-        Ok(())
-    }
-
-    fn accept(&mut self) -> io::Result<()> {
-        self.accept_again = None;
-        if let Some(listener) = &self.listener {
-            self.uring.accept(listener.as_fd(), event::accept())?;
-            self.accepting = true;
-        }
-        Ok(())
-    }
-
-    fn accept_after_rest(&mut self) -> io::Result<()> {
-        match self.accept_again {
-            Some(at) if at <= self.started.elapsed() => self.accept(),
-            _ => Ok(()),
-        }
-    }
-
     fn received(&mut self, id: ConnId, mut completion: Completion) -> io::Result<()> {
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         socket.receiving = completion.more();
@@ -417,19 +359,6 @@ impl EventLoop {
         if self.accept_again.is_some() {
             // A descriptor is free again.
             self.accept()?;
-        }
-        Ok(())
-    }
-
-    /// What was accepted already comes as completions still; the listener closes when accepting has ended.
-    fn stop_accepting(&mut self) -> io::Result<()> {
-        self.accept_again = None;
-        if self.accepting {
-            self.uring.cancel(event::accept(), event::ignored())?;
-        }
-        if let Some(listener) = self.listener.take() {
-            self.uring.enter_until_empty()?;
-            drop(listener);
         }
         Ok(())
     }
