@@ -68,6 +68,8 @@ pub struct Book {
     pub policies: Policies,
     /// The hub takes no more questions and no publications.
     pub drained: bool,
+    /// Clients may be told goodbye.
+    pub goodbyes: bool,
     /// Asked and not taken by the hub, of each shard.
     asked: Vec<VecDeque<Up>>,
     /// The shards that want a topic.

@@ -87,6 +87,8 @@ pub struct Client {
     pub ended: Option<Ended>,
     /// The server has ended its direction.
     pub finished: bool,
+    /// It may be told goodbye while others are served.
+    pub drained: bool,
     /// The socket is gone.
     pub gone: bool,
     /// The server has reported it as too slow or silent.
@@ -121,6 +123,7 @@ impl Client {
             pongs: 0,
             ended: None,
             finished: false,
+            drained: false,
             gone: false,
             given_up: false,
             publications: 0,
@@ -220,7 +223,7 @@ impl Client {
         let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
         let answered = self.expected.is_empty();
         match (code, self.goodbye) {
-            (Some(1001), _) if book.drained => {}
+            (Some(1001), _) if book.goodbyes => {}
             (Some(1013), _) if !self.is_steady() => {}
             (code, Some(Goodbye::Close(sent))) if code == sent => assert!(answered, "{:?}", self.expected),
             (Some(code), Some(Goodbye::Violation(due))) if code == due => {

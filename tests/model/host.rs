@@ -86,6 +86,13 @@ impl Host {
         }
     }
 
+    /// The signal has come.
+    pub fn shutdown_began(&mut self, now: Duration, drain: Duration) {
+        self.abort_at = Some(now + drain + self.grace);
+        self.shard.shutdown_began(now);
+        self.stirred = true;
+    }
+
     pub fn accept(&mut self, client: usize) -> Option<ConnId> {
         self.stirred = true;
         let id = self.shard.accepted()?;
@@ -276,7 +283,8 @@ impl Host {
             | Task::Report(id, _)) = task
             else {
                 self.accepting = false;
-                self.abort_at = Some(now + self.grace);
+                let at = now + self.grace;
+                self.abort_at = Some(self.abort_at.map_or(at, |known| known.min(at)));
                 continue;
             };
             let Some(socket) = self.sockets.iter_mut().find(|socket| socket.id == id) else {

@@ -170,6 +170,7 @@ impl Hub {
     pub fn drain(&mut self) {
         // What shards have asked by now is answered, if the hub has seen it.
         self.book.drained = true;
+        self.book.goodbyes = true;
         self.core.drain();
     }
 

@@ -27,6 +27,7 @@ pub struct World {
     budget: Arc<ConnectionBudget>,
     now: Duration,
     grace: Duration,
+    drain: Duration,
     /// Clients at a time, at most.
     crowd: usize,
     /// How often somebody connects.
@@ -53,6 +54,7 @@ impl World {
             _ => Policies { skip: patterns(&["t*"]), disconnect: patterns(&["t3"]) },
         };
         settings.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
+        settings.drain = Duration::from_millis([0, 0, 0, 200, 3_000][seed as usize % 5]);
         let settings = Arc::new(settings);
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
         // More subscribers than a batch has sends, or some on each of a few shards.
@@ -82,6 +84,7 @@ impl World {
             topics,
             now: Duration::ZERO,
             grace: settings.shutdown_grace,
+            drain: settings.drain,
             budget,
             limits,
             rng,
@@ -264,7 +267,30 @@ impl World {
         }
     }
 
+    /// Everyone who is there is told goodbye one by one, while all goes on.
+    fn drain(&mut self) {
+        self.hub.book.goodbyes = true;
+        // Up to when each has got everything is between it and its shard: what it has got is without a gap.
+        self.clients.iter_mut().for_each(|client| client.drained = true);
+        let (began, drain) = (self.now, self.drain);
+        self.hosts.iter_mut().for_each(|host| host.shutdown_began(began, drain));
+        let mut left: Vec<usize> = (0..self.hosts.len()).collect();
+        while !left.is_empty() && self.now < began + drain + Duration::from_millis(100) {
+            self.act();
+            self.step();
+            left.retain(|&place| !self.hosts[place].shard.has_drained());
+        }
+        assert!(left.is_empty(), "shards {left:?} have not drained");
+        for host in &self.hosts {
+            let balance = host.shard.standing().balance;
+            assert_eq!(balance.dropped(Dropped::Shutdown), 0, "told before it was sent what was published");
+        }
+    }
+
     fn shut_down(&mut self) {
+        if !self.drain.is_zero() {
+            self.drain();
+        }
         self.hub.stop_accepting();
         // Who takes nothing cannot keep to the grace.
         self.hosts.iter_mut().for_each(|host| host.pace = 1.0);
@@ -294,7 +320,9 @@ impl World {
         self.check_gaps();
         for client in &self.clients {
             assert!(client.gone);
-            if client.ended == Some(Ended::Close(Some(1001))) {
+            if client.ended == Some(Ended::Close(Some(1001))) && client.drained {
+                assert!(!self.drain.is_zero());
+            } else if client.ended == Some(Ended::Close(Some(1001))) {
                 client.check_complete(&self.hub.book, self.newest_dropped(client));
             } else {
                 let left = client.goodbye.is_some() || client.ended.is_some() || !client.is_upgraded();
