@@ -54,7 +54,7 @@ impl World {
             _ => Policies { skip: patterns(&["t*"]), disconnect: patterns(&["t3"]) },
         };
         settings.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
-        settings.drain = Duration::from_millis([0, 0, 0, 200, 3_000][seed as usize % 5]);
+        settings.drain = Duration::from_millis([0, 0, 0, 200, 600][seed as usize % 5]);
         let settings = Arc::new(settings);
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
         // More subscribers than a batch has sends, or some on each of a few shards.
