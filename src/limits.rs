@@ -46,8 +46,8 @@ pub struct Limits {
     pub rpc_connections: usize,
     /// Bytes of one goridge frame. Past it the RPC connection is closed.
     pub rpc_frame_bytes: usize,
-    /// Bytes of publications that wait for room in a lane, answered already by `PublishAsync`, of all RPC connections. Past
-    /// it such a call is an RPC error, unless nothing of its connection waits: one publication of each connection may.
+    /// Bytes of publications that wait for room in a lane, answered already by `PublishAsync`, of all source addresses; one may
+    /// hold twice what it leaves free. Past it such a call is an RPC error, unless nothing of its address waits.
     pub rpc_async_bytes: usize,
     /// How long a goridge frame may take to arrive, and answers to be read, before the RPC connection is closed.
     pub rpc_timeout: Duration,

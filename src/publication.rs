@@ -1,5 +1,6 @@
 //! Publications: a message as every subscriber of a topic reads it, encoded once for all of them.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::json_string;
@@ -17,35 +18,56 @@ const BEFORE_TOPIC: &[u8] = br#"{"topic":""#;
 const BEFORE_PAYLOAD: &[u8] = br#"","payload":""#;
 const AFTER_PAYLOAD: &[u8] = br#""}"#;
 
-/// The whole text frame, `{"topic":"foo","payload":"hello"}`.
-///
-/// The payload may be any bytes: each one that is not part of valid UTF-8 becomes U+FFFD. A frame of more than
-/// `bytes_max` bytes, its header included, is refused before anything is allocated.
-pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>, TooLarge> {
-    let topic = topic.as_bytes();
-    let topic_len = json_string::escaped_len(topic);
-    let payload_len = json_string::escaped_len(payload);
-    let text_len = text_len(topic_len, payload_len);
-    let bytes = checked(text_len, bytes_max)?;
-
-    let mut out = Vec::with_capacity(bytes);
-    frame::encode_header(&mut out, Opcode::Text, text_len);
-    out.extend_from_slice(BEFORE_TOPIC);
-    append(&mut out, topic, topic_len);
-    out.extend_from_slice(BEFORE_PAYLOAD);
-    append(&mut out, payload, payload_len);
-    out.extend_from_slice(AFTER_PAYLOAD);
-    debug_assert_eq!(out.len(), bytes);
-    Ok(out.into())
+/// A payload for any number of topics, whose length as clients read it is measured once, when it is first needed.
+#[derive(Debug)]
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    escaped_len: OnceCell<usize>,
 }
 
-/// Whether [`encode`] would refuse, without encoding.
-pub fn check(topic: &str, payload: &[u8], bytes_max: usize) -> Result<(), TooLarge> {
-    if bytes_bound(topic.len().saturating_add(payload.len())) <= bytes_max {
-        return Ok(());
+impl<'a> Payload<'a> {
+    /// Any bytes: each one that is not part of valid UTF-8 becomes U+FFFD.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, escaped_len: OnceCell::new() }
     }
-    let lens = (json_string::escaped_len(topic.as_bytes()), json_string::escaped_len(payload));
-    checked(text_len(lens.0, lens.1), bytes_max).map(drop)
+
+    /// The bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn escaped_len(&self) -> usize {
+        *self.escaped_len.get_or_init(|| json_string::escaped_len(self.bytes))
+    }
+
+    /// Bytes of the frame that [`Payload::encode`] makes for a topic, or why it refuses.
+    pub fn frame_len(&self, topic: &str, bytes_max: usize) -> Result<usize, TooLarge> {
+        checked(text_len(json_string::escaped_len(topic.as_bytes()), self.escaped_len()), bytes_max)
+    }
+
+    /// The whole text frame, `{"topic":"foo","payload":"hello"}`. A frame of more than `bytes_max` bytes, its header included,
+    /// is refused before anything is allocated.
+    pub fn encode(&self, topic: &str, bytes_max: usize) -> Result<Arc<[u8]>, TooLarge> {
+        let (topic, payload_len) = (topic.as_bytes(), self.escaped_len());
+        let topic_len = json_string::escaped_len(topic);
+        let text_len = text_len(topic_len, payload_len);
+        let bytes = checked(text_len, bytes_max)?;
+
+        let mut out = Vec::with_capacity(bytes);
+        frame::encode_header(&mut out, Opcode::Text, text_len);
+        out.extend_from_slice(BEFORE_TOPIC);
+        append(&mut out, topic, topic_len);
+        out.extend_from_slice(BEFORE_PAYLOAD);
+        append(&mut out, self.bytes, payload_len);
+        out.extend_from_slice(AFTER_PAYLOAD);
+        debug_assert_eq!(out.len(), bytes);
+        Ok(out.into())
+    }
+}
+
+/// As [`Payload::encode`], of a payload for one topic.
+pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>, TooLarge> {
+    Payload::new(payload).encode(topic, bytes_max)
 }
 
 /// Bytes that the frame of a publication whose topic and payload have `bytes` together cannot exceed: a byte becomes six at

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rand::prelude::*;
-use roadcast::rpc::{self, Call, Codec, Decoded, Layout};
+use roadcast::rpc::{self, Call, Codec, Decoded, Layout, Method, Publish};
 
 #[derive(serde::Deserialize)]
 struct Vector {
@@ -53,7 +53,8 @@ fn requests_are_read() {
         let call = call(&request);
         assert_eq!(call.method, vector.method.as_bytes());
         assert_eq!(call.codec, Some(Codec::Proto));
-        assert_eq!(call.method().unwrap().layout, Layout::Broadcast);
+        let publish = Publish { layout: Layout::Broadcast, asynchronous: false };
+        assert_eq!(call.method(), Ok(Method::Publish(publish)));
 
         let request = call.request(Layout::Broadcast).unwrap();
         let read: Vec<_> = request

@@ -32,6 +32,18 @@ fn what_the_php_client_sends_is_delivered_and_answered_as_it_expects() {
     assert_eq!(again, bytes(RECORDED_ANSWER));
 }
 
+/// What `Broadcast::isAvailable()` of `spiral/roadrunner-broadcast` 2.0.0 sends, recorded: true if `websockets` is in the list.
+#[test]
+fn the_php_client_finds_that_broadcasting_is_available() {
+    let server = Server::start(&[]);
+    let mut publisher = server.publisher();
+    let call = "150811000000b0490c3a0000010000000d000000696e666f726d65722e4c69737474727565";
+    publisher.send(&bytes(call)).expect("the server reads");
+    let body = br#"["broadcast","websockets"]"#.to_vec();
+    let expected = Answer { sequence: 1, method: "informer.List".to_owned(), flags: JSON, body };
+    assert_eq!(publisher.answer().expect("an answer"), expected);
+}
+
 #[test]
 fn each_codec_of_each_layout_delivers() {
     let server = Server::start(&[]);

@@ -58,8 +58,8 @@ fn goridge_decode(bencher: Bencher<'_, '_>, bytes: usize) {
         let Ok(rpc::Decoded::Whole { value: call, .. }) = rpc::decode(black_box(&call), 1 << 24) else {
             unreachable!("a whole call");
         };
-        let method = call.method().expect("a known method");
-        let request = call.request(method.layout).expect("a request");
+        let Ok(rpc::Method::Publish(publish)) = call.method() else { unreachable!("a known method") };
+        let request = call.request(publish.layout).expect("a request");
         request.messages().map(|message| message.payload.len()).sum::<usize>()
     });
 }

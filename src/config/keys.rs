@@ -77,7 +77,7 @@ pub static KEYS: &[Key] = &[
     key("roadcast.limits.socket_send_bytes", Kind::Bytes(0, GIB), "256KiB", "Kernel send buffer of a connection (`SO_SNDBUF`); 0 = the kernel decides (up to `tcp_wmem[2]`)."),
     key("roadcast.limits.rpc_connections", Kind::Count(1, 1_000_000), "1024", "RPC connections at a time. One more is closed at once."),
     key("roadcast.limits.rpc_frame_bytes", Kind::Bytes(KIB, 2 * GIB), "16MiB", "One goridge frame. Past it: that RPC connection is closed."),
-    key("roadcast.limits.rpc_async_bytes", Kind::Bytes(0, GIB), "4MiB", "`PublishAsync` publications that wait for room, of all RPC connections. Past it: an RPC error, unless nothing of the connection waits."),
+    key("roadcast.limits.rpc_async_bytes", Kind::Bytes(0, GIB), "4MiB", "`PublishAsync` publications that wait for room, of all publishers. No address gets more than two thirds of it. Past it: an RPC error, unless nothing of the address waits."),
     key("roadcast.limits.rpc_timeout", Kind::Duration(1, DAY), "30s", "For a goridge frame to arrive whole, and for answers to be read."),
     key("roadcast.limits.head_bytes", Kind::Bytes(KIB, MIB), "32KiB", "The head of an upgrade request, cookies and all. Past it: 431."),
     key("roadcast.limits.headers", Kind::Count(16, 1000), "200", "Headers of an upgrade request. Past it: 431."),

@@ -4,8 +4,10 @@
 use std::pin::Pin;
 use std::rc::Rc;
 
+use super::room::Patience;
 use super::sequencer::{PublishError, Sequencer};
 use crate::mesh::BrokerId;
+use crate::publication::Payload;
 
 /// Whether a broker passes publications on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(super) enum Publishing {
     Now(Result<(), PublishError>),
     /// To be waited for; what is due to others should go first.
     Later(Later),
+    /// It waits by itself, and has put so many bytes on the account.
+    Left(usize),
 }
 
 /// What becomes of a publication that waits. It goes its way even if nobody asks.
@@ -30,8 +34,8 @@ pub(super) trait Broker {
     /// Its state by now.
     fn state(&self) -> State;
 
-    /// Takes a publication; it is taken when the result is there.
-    fn publish(&self, topic: &str, payload: &[u8]) -> Publishing;
+    /// Takes a publication; it is taken when the result is there. `patience` says who waits if it has to.
+    fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing;
 
     /// This process begins or ceases to want a topic, as a whole. Shards are told at once: a broker that takes time to
     /// subscribe needs its shards' answers held back until it has.
@@ -50,8 +54,8 @@ impl Inlet {
     }
 
     /// Sequences a publication and hands it to every interested shard.
-    pub(super) fn deliver(&self, topic: &str, payload: &[u8]) -> Publishing {
-        self.sequencer.deliver(self.broker, topic, payload)
+    pub(super) fn deliver(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
+        self.sequencer.deliver(self.broker, topic, payload, patience)
     }
 }
 
@@ -65,8 +69,8 @@ impl Broker for Memory {
         State::Up
     }
 
-    fn publish(&self, topic: &str, payload: &[u8]) -> Publishing {
-        self.inlet.deliver(topic, payload)
+    fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
+        self.inlet.deliver(topic, payload, patience)
     }
 
     fn interest(&self, _topic: &str, _wanted: bool) {}

@@ -9,30 +9,39 @@
 //! - **Answers held are bounded**: at most [`ANSWERS_BYTES`] and one more. Who does not read answers is not read from.
 //! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller loses nothing.
 //! - **An asynchronous call does not wait, and is not lost in silence.** What of it meets a full lane waits in the room by
-//!   itself, in its place in the order. Past `rpc_async_bytes` a call is refused as a whole, before anything of it is
-//!   published; a connection of which nothing waits may always let one publication wait.
+//!   itself, in its place in the order, on an account ([`super::accounts`]). A call for which its account has no room is refused
+//!   as a whole, before anything of it is published. A connection keeps nothing of it: its place is free when its socket ends.
+//! - **Work is divided by its size**, not by calls: bytes looked at, topics and bytes encoded are counted, and after
+//!   [`TURN_WORK`] of it other connections, and shards, have their turn. A payload is measured once, however many topics it
+//!   goes to. Only the rewriting of a JSON or MSGPACK body is done at once.
 
-use std::collections::VecDeque;
+mod accept;
+
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tracing::warn;
 
+use super::accounts::Account;
 use super::broker::{Later, Publishing};
 use super::publish::Hub;
-use super::room::WAITING_BYTES;
+use super::room::{Patience, WAITING_BYTES};
 use super::sequencer::{PublishError, Stage};
 use super::stream::Peer;
-use crate::rpc::{self, Call, CallError, Decoded, Method, Request, Violation};
+use crate::publication::Payload;
+use crate::rpc::{self, Call, Decoded, Publish, Request, Violation};
 
 /// Answers are written at the latest when this many bytes are due.
 const ANSWERS_BYTES: usize = 256 * 1024;
-/// Publications after which other connections get their turn: about the work of one read of small calls.
-const TURN_PUBLICATIONS: u32 = 256;
-/// Waiting publications that need no looking through; places for so many are kept while none waits.
-const KEPT: usize = 64;
+/// Work after which other connections get their turn, in bytes that are looked at or encoded: some 100 µs.
+const TURN_WORK: usize = 256 * 1024;
+/// What a publication costs beside its bytes: 256 of them, about one read of small calls, make a turn.
+const PUBLICATION_WORK: usize = 1024;
+/// What a message costs, and a topic that is only looked at.
+const LOOK_WORK: usize = 32;
+/// Bytes of answers for which room is kept while a connection pauses.
+const IDLE_ANSWERS_BYTES: usize = 16 * 1024;
 
 /// What the log says of publications that are not published after all.
 const LOST: &str = "publications lost after PublishAsync was answered";
@@ -56,14 +65,13 @@ pub struct Calls<C> {
     caller: C,
     /// Due to the caller.
     answers: Vec<u8>,
-    /// Publications of calls that have been answered, as they wait for room, in order.
-    waiting: VecDeque<Later>,
-    /// How many must be there until all of them are looked through.
-    look_through_at: usize,
-    /// Those that were refused room after all.
-    lost: u64,
-    /// Publications since other connections last had their turn.
-    turn: u32,
+    account: Account,
+    /// Reserved on the account for the call under way.
+    reserved: usize,
+    /// Since other connections last had their turn.
+    work: usize,
+    /// The call under way has taken a turn or more.
+    long: bool,
     /// Why answers can be written no more.
     broken: Option<io::Error>,
     peer: Peer,
@@ -75,10 +83,10 @@ impl<C: Caller> Calls<C> {
             hub,
             caller,
             answers: Vec::new(),
-            waiting: VecDeque::new(),
-            look_through_at: KEPT,
-            lost: 0,
-            turn: 0,
+            account: Account::of(peer),
+            reserved: 0,
+            work: 0,
+            long: false,
             broken: None,
             peer,
         }
@@ -115,25 +123,24 @@ impl<C: Caller> Calls<C> {
     }
 
     async fn call(&mut self, call: &Call<'_>, refused: bool) {
-        let (method, request) = match self.accepted(call, refused) {
-            Ok(accepted) => accepted,
+        self.long = false;
+        let (publish, request) = match self.accepted(call, refused).await {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return rpc::encode_list(&mut self.answers, call),
             Err(text) => return rpc::encode_error(&mut self.answers, call, &text),
         };
-        if method.asynchronous {
-            if let Err(error) = self.has_room(&request) {
-                self.count(&error);
-                return rpc::encode_error(&mut self.answers, call, &error.to_string());
-            }
+        if publish.asynchronous {
             rpc::encode_ok(&mut self.answers, call, true);
         }
-        let result = self.publish(method, &request).await;
+        let result = self.publish(publish, &request).await;
+        self.give_back(usize::MAX);
         if let Err(error) = &result {
             self.count(error);
         }
         match result {
-            Ok(()) if method.asynchronous => {}
+            Ok(()) if publish.asynchronous => {}
             Ok(()) => rpc::encode_ok(&mut self.answers, call, true),
-            Err(error) if method.asynchronous => {
+            Err(error) if publish.asynchronous => {
                 self.hub.sequencer.counters.failures_after_ok.add(1);
                 if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
                     warn!(peer = %self.peer, %error, "{LOST}{unsaid}");
@@ -141,37 +148,6 @@ impl<C: Caller> Calls<C> {
             }
             Err(error) => rpc::encode_error(&mut self.answers, call, &error.to_string()),
         }
-    }
-
-    /// Everything that can be wrong with a call before anything of it is published; the error is the answer's text.
-    fn accepted<'a>(&self, call: &Call<'a>, refused: bool) -> Result<(Method, Request<'a>), String> {
-        let counters = &self.hub.sequencer.counters;
-        if refused {
-            self.count(&PublishError::ShuttingDown);
-            return Err(PublishError::ShuttingDown.to_string());
-        }
-        let read = || {
-            let method = call.method()?;
-            Ok((method, call.request(method.layout)?))
-        };
-        let (method, request) = read().map_err(|error: CallError<'_>| {
-            let (counter, kind) = match error {
-                CallError::Service(_) | CallError::Method(_) | CallError::IllFormed(_) => {
-                    (&counters.errors_method, "method")
-                }
-                CallError::Codec(_) => (&counters.errors_codec, "codec"),
-                CallError::Body { .. } => (&counters.errors_body, "body"),
-            };
-            counter.add(1);
-            let text = error.to_string();
-            self.hub.sequencer.say_error(kind, self.peer, &text);
-            text
-        })?;
-        self.hub.check(method.layout, &request).map_err(|error| {
-            self.count(&error);
-            error.to_string()
-        })?;
-        Ok((method, request))
     }
 
     fn count(&self, error: &PublishError) {
@@ -188,40 +164,30 @@ impl<C: Caller> Calls<C> {
         self.hub.sequencer.say_error(kind, self.peer, &error.to_string());
     }
 
-    async fn publish(&mut self, method: Method, request: &Request<'_>) -> Result<(), PublishError> {
+    async fn publish(&mut self, publish: Publish, request: &Request<'_>) -> Result<(), PublishError> {
         let hub = self.hub.clone();
-        let mut published = 0;
-        for message in request.messages() {
-            let targets = hub.targets(method.layout, &message)?;
-            for topic in message.topics() {
-                if topic.is_empty() {
-                    self.skip_empty_topic();
-                } else {
-                    for (place, (_, broker)) in
-                        hub.brokers.iter().enumerate().take(targets.end).skip(targets.start)
-                    {
-                        hub.sequencer.counters.publications.add(1);
-                        if let Some(counter) = hub.sequencer.counters.by_broker.get(place) {
-                            counter.add(1);
-                        }
-                        match broker.publish(topic, message.payload) {
-                            Publishing::Now(result) => result?,
-                            Publishing::Later(result) if method.asynchronous && self.may_wait() => {
-                                self.waiting.push_back(result);
-                            }
-                            Publishing::Later(result) => {
+        for message in request.walk() {
+            if self.spend(LOOK_WORK) {
+                self.give_way().await;
+            }
+            let Some(message) = message else { continue };
+            let targets = hub.targets(publish.layout, &message)?;
+            let payload = Payload::new(message.payload);
+            for topic in message.topics().walk() {
+                match topic {
+                    None => {}
+                    Some("") => self.skip_empty_topic(),
+                    Some(topic) => {
+                        for place in targets.clone() {
+                            if let Some(result) = self.publish_to(place, publish, topic, &payload)? {
                                 self.flush().await;
                                 result.await?;
                             }
                         }
                     }
                 }
-                published += 1;
-                self.turn += 1;
-                if self.turn >= TURN_PUBLICATIONS {
-                    if published >= TURN_PUBLICATIONS {
-                        self.flush().await;
-                    }
+                let encoded = hub.sequencer.encoded.take();
+                if self.spend(PUBLICATION_WORK + encoded) {
                     self.give_way().await;
                 }
             }
@@ -229,59 +195,42 @@ impl<C: Caller> Calls<C> {
         Ok(())
     }
 
-    /// Whether an asynchronous call may be taken.
-    fn has_room(&mut self, request: &Request<'_>) -> Result<(), PublishError> {
-        self.settle();
-        let bytes_max = self.hub.sequencer.limits.rpc_async_bytes;
-        let bytes = self.hub.sequencer.room.borrow().waiting_bytes();
-        if self.waiting.is_empty() || bytes + request.bytes() + WAITING_BYTES <= bytes_max {
-            return Ok(());
+    /// Publishes to the broker at a place. What is returned is to be waited for.
+    fn publish_to(
+        &mut self,
+        place: usize,
+        publish: Publish,
+        topic: &str,
+        payload: &Payload<'_>,
+    ) -> Result<Option<Later>, PublishError> {
+        let Hub { sequencer, brokers, .. } = &*self.hub;
+        sequencer.counters.publications.add(1);
+        if let Some(counter) = sequencer.counters.by_broker.get(place) {
+            counter.add(1);
         }
-        Err(PublishError::NoRoom { bytes, bytes_max })
-    }
-
-    /// Whether a publication that has just met a full lane may be left to wait by itself. Of a call that comes to more than
-    /// its bytes allow, the rest is waited for: its connection goes on afterwards.
-    fn may_wait(&self) -> bool {
-        let bytes = self.hub.sequencer.room.borrow().waiting_bytes();
-        self.waiting.is_empty() || bytes <= self.hub.sequencer.limits.rpc_async_bytes
-    }
-
-    /// Forgets those that wait no more.
-    fn settle(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        let (mut lost, mut look) = (0, |waits: &mut Later| waits.as_mut().poll(&mut context));
-        while let Some(Poll::Ready(result)) = self.waiting.front_mut().map(&mut look) {
-            self.waiting.pop_front();
-            lost += u64::from(result.is_err());
-        }
-        // Those of other lanes may be done behind one that is not.
-        if self.waiting.len() >= self.look_through_at {
-            self.waiting.retain_mut(|waits| match look(waits) {
-                Poll::Ready(result) => {
-                    lost += u64::from(result.is_err());
-                    false
-                }
-                Poll::Pending => true,
-            });
-            self.look_through_at = KEPT.max(2 * self.waiting.len());
-        }
-        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
-            self.waiting = VecDeque::new();
-        }
-        self.lost += lost;
-    }
-
-    /// Ends when nothing of an answered call waits any more, and says what was lost.
-    pub async fn published(&mut self) {
-        while let Some(oldest) = self.waiting.pop_front() {
-            self.lost += u64::from(oldest.await.is_err());
-        }
-        if self.lost > 0 {
-            self.hub.sequencer.counters.failures_after_ok.add(self.lost);
-            if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
-                warn!(peer = %self.peer, lost = self.lost, "{LOST}{unsaid}");
+        let Some((_, broker)) = brokers.get(place) else { return Ok(None) };
+        match broker.publish(topic, payload, self.patience(publish, topic, payload)) {
+            Publishing::Now(result) => result.map(|()| None),
+            Publishing::Later(result) => Ok(Some(result)),
+            Publishing::Left(bytes) => {
+                self.give_back(bytes);
+                Ok(None)
             }
+        }
+    }
+
+    /// Whether a publication that meets a full lane is left there, or waited for: of a call that comes to more than its account
+    /// may have, the rest is waited for, and its connection goes on afterwards.
+    fn patience(&self, publish: Publish, topic: &str, payload: &Payload<'_>) -> Patience {
+        if !publish.asynchronous {
+            return Patience::Caller;
+        }
+        let (limits, bytes) =
+            (&self.hub.sequencer.limits, topic.len() + payload.bytes().len() + WAITING_BYTES);
+        let mut room = self.hub.sequencer.room.borrow_mut();
+        match self.reserved > 0 || room.accounts().admits(self.account, bytes, limits.rpc_async_bytes) {
+            true => Patience::Account(self.account),
+            false => Patience::Caller,
         }
     }
 
@@ -293,8 +242,19 @@ impl<C: Caller> Calls<C> {
         }
     }
 
+    /// Counts work, and says whether it is others' turn.
+    #[inline]
+    fn spend(&mut self, work: usize) -> bool {
+        self.work += work;
+        self.work >= TURN_WORK
+    }
+
+    /// Lets others have their turn. What is due to the caller goes before, once the call under way takes long.
     async fn give_way(&mut self) {
-        self.turn = 0;
+        self.work = 0;
+        if std::mem::replace(&mut self.long, true) {
+            self.flush().await;
+        }
         self.hub.sequencer.wake_shards();
         self.caller.give_way().await;
     }
@@ -314,5 +274,30 @@ impl<C: Caller> Calls<C> {
         }
         self.answers.clear();
         self.answers.shrink_to(ANSWERS_BYTES);
+    }
+
+    /// Nothing is to be done until more has been read: little memory is kept meanwhile.
+    pub fn rest(&mut self) {
+        if self.answers.capacity() > IDLE_ANSWERS_BYTES {
+            self.answers = Vec::new();
+        }
+    }
+}
+
+impl<C> Calls<C> {
+    /// Gives back so much of what was reserved on the account, if so much is left of it.
+    fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.reserved);
+        if bytes > 0 {
+            self.reserved -= bytes;
+            self.hub.sequencer.room.borrow_mut().accounts().remove(self.account, bytes);
+        }
+    }
+}
+
+impl<C> Drop for Calls<C> {
+    fn drop(&mut self) {
+        // Only where a runtime ends with calls under way.
+        self.give_back(usize::MAX);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::waiting::Shards;
 use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId};
 use crate::pages::Pages;
 use crate::parted::Parted;
@@ -27,9 +28,11 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// What it is found by.
-    pub(super) fn key(&self) -> (BrokerId, Arc<str>) {
-        (self.broker, self.name.clone())
+    /// The shards that want it, in order.
+    pub(super) fn shards(&self) -> Shards {
+        let mut shards: Shards = self.shards.iter().map(|(shard, _)| *shard).collect();
+        shards.sort_unstable();
+        shards
     }
 
     /// The name that a shard has for it.
@@ -80,6 +83,12 @@ impl Interest {
 
     pub(super) fn topic_mut(&mut self, slot: Slot) -> &mut Topic {
         self.topics.at_mut(slot)
+    }
+
+    /// The topic of that name of a shard's own, if it wants it.
+    pub(super) fn of_shard(&self, shard: usize, topic: TopicId) -> Option<Slot> {
+        let hash = self.hasher.hash_one(topic.index);
+        self.by_shard[shard].find(hash, |slot| self.topics.at(slot).id_of(shard) == Some(topic))
     }
 
     /// Takes a shard's interest; says the topic's sequence so far, and whether nobody wanted it before.

@@ -4,11 +4,14 @@
 //! ```text
 //! stream     RPC listeners and streams, TCP or Unix
 //! socket     one task an RPC connection: reading and writing
+//! input      what has been read and not worked through
 //! calls      calls in, answers out
 //! publish    a request's messages to their brokers
 //! broker     memory: straight on
 //! sequencer  encode once, one order a topic
 //! room       push to all interested lanes, wait for room       the lanes down
+//! waiting    what waits, oldest first
+//! accounts   who may leave how much waiting
 //! interest   which shard wants which topic
 //! up         answers to interest                               the lanes up
 //! ```
@@ -22,9 +25,11 @@
 //!
 //! Deliberately absent: state outside [`run`]'s own, so that there may be several hubs.
 
+mod accounts;
 mod broker;
 mod calls;
 mod core;
+mod input;
 mod interest;
 mod publish;
 mod room;
@@ -32,6 +37,7 @@ mod sequencer;
 mod socket;
 mod stream;
 mod up;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::broker::Broker;
 use super::sequencer::{PublishError, Sequencer};
 use crate::mesh::BrokerId;
-use crate::publication::{self, TooLarge};
+use crate::publication::{self, Payload, TooLarge};
 use crate::rpc::{Layout, Message, Request};
 
 /// The hub's tasks, and the brokers that publications go through.
@@ -46,27 +46,32 @@ impl Hub {
         }
     }
 
-    /// Finds what can be wrong with a request without publishing half of it first.
-    pub(super) fn check(&self, layout: Layout, request: &Request<'_>) -> Result<(), PublishError> {
-        let limits = &self.sequencer.limits;
-        let all = request.bytes();
+    /// Whether anything in a request could be refused, so that all of it has to be looked at before any of it is published.
+    pub(super) fn must_check(&self, layout: Layout, request: &Request<'_>) -> bool {
+        let (limits, all) = (&self.sequencer.limits, request.bytes());
         let fits = all <= limits.topic_bytes && publication::bytes_bound(all) <= limits.publication_bytes;
-        if fits && layout == Layout::Broadcast {
-            // No topic, payload or broker in it can be refused: no need to look at each.
-            return Ok(());
+        !fits || layout != Layout::Broadcast
+    }
+
+    /// Whether a message may be published to a topic; says the bytes of its frame, or, unless `exactly`, a bound of them.
+    pub(super) fn check(
+        &self,
+        topic: &str,
+        payload: &Payload<'_>,
+        exactly: bool,
+    ) -> Result<usize, PublishError> {
+        let limits = &self.sequencer.limits;
+        let (bytes, bytes_max) = (topic.len(), limits.topic_bytes);
+        if bytes > bytes_max {
+            return Err(PublishError::TopicTooLong { bytes, bytes_max });
         }
-        for message in request.messages() {
-            self.targets(layout, &message)?;
-            for topic in message.topics() {
-                let (bytes, bytes_max) = (topic.len(), limits.topic_bytes);
-                if bytes > bytes_max {
-                    return Err(PublishError::TopicTooLong { bytes, bytes_max });
-                }
-                let bytes_max = limits.publication_bytes;
-                publication::check(topic, message.payload, bytes_max)
-                    .map_err(|TooLarge { bytes }| PublishError::TooLarge { bytes, bytes_max })?;
-            }
+        let bytes_max = limits.publication_bytes;
+        let bound = publication::bytes_bound(topic.len().saturating_add(payload.bytes().len()));
+        if bound <= bytes_max && !exactly {
+            return Ok(bound);
         }
-        Ok(())
+        payload
+            .frame_len(topic, bytes_max)
+            .map_err(|TooLarge { bytes }| PublishError::TooLarge { bytes, bytes_max })
     }
 }

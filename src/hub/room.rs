@@ -12,6 +12,8 @@
 //! - **Nobody starves.** In the lanes that have room for it, the *oldest* waiting publication keeps that room while
 //!   it waits for the others: younger ones pass only if they leave it. A lane that lacks room for it takes nothing
 //!   but it. Shards always drain their lanes, so it goes, and the next is the oldest.
+//! - **What cannot move costs nothing.** Of publications that go to the same shards only the oldest is looked at
+//!   ([`super::waiting`]), however many wait behind it.
 //! - **No deadlock**: only one publication, the oldest, ever holds anything, and what it waits for depends on shards
 //!   alone.
 //! - **Interest answers are never passed.** They cost no bytes; those that find no free entry wait here, at most one a
@@ -19,61 +21,49 @@
 //!
 //! A lane whose shard is gone takes everything and keeps nothing.
 
-use std::collections::VecDeque;
+mod lane;
+
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use self::lane::Lane;
 use super::HubCounters;
+use super::accounts::{Account, Accounts};
 use super::interest::{Interest, Slot};
+use super::waiting::{Done, Head, Line, Waiting};
 use crate::lane::Sender;
 use crate::mesh::{BrokerId, Down, TopicId};
-
-/// Bytes pushed after which a shard is woken although the hub goes on. Waking it for the first entry cost 1.12 times as much per
-/// publish of a pipelined caller where both share a core: the shard went to sleep again after each few.
-const EARLY_WAKE_BYTES: u64 = 64 * 1024;
-
-/// Room for answers that is kept while there are none.
-const ANSWERS_KEPT: usize = 1024;
 
 /// The lanes to all shards, what they carry for whom, and what waits for room in them.
 #[derive(Debug)]
 pub(super) struct Room {
     lanes: Vec<Lane>,
     interest: Interest,
-    /// Oldest first. One a connection, what `rpc_async_bytes` allows besides, and what brokers deliver bound it.
-    waiting: VecDeque<Waiting>,
-    /// Of `waiting`: frames, and [`WAITING_BYTES`] for each.
-    waiting_bytes: usize,
+    /// One publication a connection, and what accounts may have besides, bound it.
+    waiting: Line,
+    /// What waits of calls that have been answered: frames, and [`WAITING_BYTES`] for each.
+    accounts: Accounts,
+    /// Something that waited has gone since the last look, because nobody wants it any more.
+    unwanted: bool,
     counters: Arc<HubCounters>,
     /// The last entry of every lane has been queued.
     ended: bool,
-}
-
-#[derive(Debug)]
-struct Lane {
-    down: Sender<Down>,
-    cost_max: u64,
-    /// Answers that found no free entry, ahead of all publications.
-    answers: VecDeque<Down>,
-    /// A waiting publication lacks room here: younger ones wait behind it.
-    blocked: bool,
-    /// Room that the oldest waiting publication keeps here.
-    held: Option<u64>,
-    /// Bytes pushed since the shard was last woken, and one for each entry.
-    pushed: u64,
+    /// Waiting publications that have been looked at.
+    #[cfg(test)]
+    looks: std::cell::Cell<u64>,
 }
 
 /// What a waiting publication costs beside its frame, generously: it also bounds how many there are.
 pub(super) const WAITING_BYTES: usize = 512;
 
-#[derive(Debug)]
-struct Waiting {
-    broker: BrokerId,
-    name: Arc<str>,
-    frame: Arc<[u8]>,
-    /// Dropped unsent when the publication is refused.
-    done: Option<oneshot::Sender<()>>,
+/// Who waits where a publication has to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// The caller.
+    Caller,
+    /// Nobody: the publication waits by itself, on this account.
+    Account(Account),
 }
 
 /// What became of a publication.
@@ -81,86 +71,27 @@ struct Waiting {
 pub(super) enum Offer {
     /// Every interested lane holds it.
     Pushed,
-    /// It waits for room. An error means that it was refused and reached no lane.
+    /// It waits for room, and so does its caller. An error means that it was refused and reached no lane.
     Waits(oneshot::Receiver<()>),
-}
-
-impl Lane {
-    fn has_room(&self, cost: u64) -> bool {
-        if self.down.is_abandoned() {
-            return true;
-        }
-        if !self.answers.is_empty() {
-            return false;
-        }
-        match self.held {
-            None => self.down.has_room(cost),
-            Some(held) => {
-                self.down.free_entries() >= 2 && self.down.queued_cost() + held + cost <= self.cost_max
-            }
-        }
-    }
-
-    fn push(&mut self, cost: u64, entry: Down) {
-        let pushed = self.down.push(cost, entry).is_ok();
-        debug_assert!(pushed || self.down.is_abandoned(), "pushed without room");
-        self.count_push(cost);
-    }
-
-    /// Wakes the shard when much has been pushed, so that it begins while the hub goes on.
-    fn count_push(&mut self, cost: u64) {
-        self.pushed += cost + 1;
-        if self.pushed > EARLY_WAKE_BYTES {
-            self.down.wake();
-            self.pushed = 1;
-        }
-    }
-
-    fn answer(&mut self, entry: Down) {
-        self.answers.push_back(entry);
-        self.push_answers();
-        if !self.answers.is_empty() {
-            // The hub may sleep by now: ask, then look again, as for a publication.
-            self.down.want_room();
-            self.push_answers();
-        }
-    }
-
-    fn push_answers(&mut self) -> bool {
-        let before = self.answers.len();
-        if self.down.is_abandoned() {
-            self.answers.clear();
-        }
-        while let Some(entry) = self.answers.pop_front() {
-            if let Err(entry) = self.down.push(0, entry) {
-                self.answers.push_front(entry);
-                break;
-            }
-        }
-        if self.answers.is_empty() && self.answers.capacity() > ANSWERS_KEPT {
-            self.answers = VecDeque::new();
-        }
-        let progress = self.answers.len() < before;
-        if progress {
-            self.count_push(0);
-        }
-        progress
-    }
+    /// It waits for room by itself, with so many bytes on its account.
+    Left(usize),
 }
 
 impl Room {
     pub(super) fn new(down: Vec<Sender<Down>>, lane_bytes: usize, counters: Arc<HubCounters>) -> Self {
         let interest = Interest::new(down.len());
-        let lane = |down| Lane {
-            down,
-            cost_max: lane_bytes as u64,
-            answers: VecDeque::new(),
-            blocked: false,
-            held: None,
-            pushed: 0,
-        };
-        let lanes = down.into_iter().map(lane).collect();
-        Self { lanes, interest, waiting: VecDeque::new(), waiting_bytes: 0, counters, ended: false }
+        let lanes = down.into_iter().map(|down| Lane::new(down, lane_bytes as u64)).collect();
+        Self {
+            lanes,
+            interest,
+            waiting: Line::default(),
+            accounts: Accounts::default(),
+            unwanted: false,
+            counters,
+            ended: false,
+            #[cfg(test)]
+            looks: std::cell::Cell::default(),
+        }
     }
 
     /// Topics that some shard wants.
@@ -186,6 +117,10 @@ impl Room {
         }
         let (sequence, first) = self.interest.add(shard, topic, broker, name.into());
         self.lanes[shard].answer(Down::Interested { topic, sequence });
+        // What waits goes to this shard, too.
+        if let Some(slot) = self.waits_for(shard, topic) {
+            self.waiting.redirect(slot, self.interest.topic(slot).shards());
+        }
         first
     }
 
@@ -194,9 +129,37 @@ impl Room {
         if self.ended {
             return None;
         }
+        let slot = self.waits_for(shard, topic);
         let last = self.interest.remove(shard, topic);
         self.lanes[shard].answer(Down::Uninterested { topic });
+        let Some(slot) = slot else { return last };
+        if last.is_none() {
+            let shards = self.interest.topic(slot).shards();
+            self.waiting.redirect(slot, shards);
+            return last;
+        }
+        // Nobody wants it any more: there is nothing left to wait for.
+        for waiting in self.waiting.remove(slot) {
+            self.unwanted = true;
+            self.done(waiting);
+        }
         last
+    }
+
+    /// The topic of that name of a shard's own, if publications of it wait.
+    fn waits_for(&self, shard: usize, topic: TopicId) -> Option<Slot> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        self.interest.of_shard(shard, topic).filter(|slot| self.waiting.holds(*slot))
+    }
+
+    /// A publication waits no more. Its publisher may have gone; it went all the same.
+    fn done(&mut self, waiting: Waiting) {
+        match waiting.done {
+            Done::Caller(caller) => drop(caller.send(())),
+            Done::Account(account) => self.accounts.remove(account, waiting.frame.len() + WAITING_BYTES),
+        }
     }
 
     /// Sends every shard a word of its own, behind what its lane holds.
@@ -206,11 +169,20 @@ impl Room {
         }
     }
 
-    /// Queues the last entry of every lane. What still waits is refused, and nothing more is taken.
-    pub(super) fn end(&mut self) {
-        self.refuse_waiting();
+    /// Queues the last entry of every lane. What still waits is refused, and nothing more is taken. Says how many of these
+    /// publications belong to calls that have been answered.
+    pub(super) fn end(&mut self) -> u64 {
+        let mut lost = 0;
+        for Waiting { frame, done } in self.waiting.clear() {
+            if let Done::Account(account) = done {
+                self.accounts.remove(account, frame.len() + WAITING_BYTES);
+                lost += 1;
+            }
+        }
+        self.advance();
         self.announce(|| Down::Drain);
         self.ended = true;
+        lost
     }
 
     /// Whether every shard has let go of its lane.
@@ -219,17 +191,27 @@ impl Room {
     }
 
     /// Publishes to all interested shards at once, now or as soon as every one of their lanes has room.
-    pub(super) fn publish(&mut self, slot: Slot, frame: Arc<[u8]>) -> Offer {
+    pub(super) fn publish(&mut self, slot: Slot, frame: Arc<[u8]>, patience: Patience) -> Offer {
         let cost = frame.len() as u64;
-        if self.fits_or_blocks(slot, cost, self.waiting.is_empty()) {
+        let oldest = self.waiting.is_empty();
+        let behind = !oldest && self.waiting.holds(slot);
+        if !behind && self.fits_or_blocks(slot, cost, oldest) {
             self.push(slot, &frame);
             return Offer::Pushed;
         }
-        let (done, waits) = oneshot::channel();
         self.counters.publications_waited.add(1);
-        let (broker, name) = self.interest.topic(slot).key();
-        self.waiting_bytes += frame.len() + WAITING_BYTES;
-        self.waiting.push_back(Waiting { broker, name, frame, done: Some(done) });
+        let (done, offer) = match patience {
+            Patience::Caller => {
+                let (done, waits) = oneshot::channel();
+                (Done::Caller(done), Offer::Waits(waits))
+            }
+            Patience::Account(account) => {
+                let bytes = frame.len() + WAITING_BYTES;
+                self.accounts.add(account, bytes);
+                (Done::Account(account), Offer::Left(bytes))
+            }
+        };
+        self.waiting.push(slot, self.interest.topic(slot).shards(), Waiting { frame, done });
         self.want_room();
         // Look again after asking: what was taken before the question wakes nobody. What moves on may fill a lane that
         // nobody has asked for yet.
@@ -241,7 +223,7 @@ impl Room {
             self.want_room();
             moved = self.advance();
         }
-        Offer::Waits(waits)
+        offer
     }
 
     /// Whether every interested lane has room; if not, at least one of them is blocked when this returns. A shard may take
@@ -294,44 +276,37 @@ impl Room {
 
     /// Pushes what fits by now: answers first, then waiting publications from the oldest on. Says whether any did.
     pub(super) fn advance(&mut self) -> bool {
-        let mut progress = false;
+        let mut progress = std::mem::take(&mut self.unwanted);
         for lane in &mut self.lanes {
             progress |= lane.push_answers();
             lane.blocked = false;
             lane.held = None;
         }
-        let mut oldest = true;
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.retain_mut(|publication| {
-            let cost = publication.frame.len() as u64;
-            // Nobody may want it any more: then there is nothing left to wait for.
-            if let Some(slot) = self.interest.find(publication.broker, &publication.name) {
-                if !self.fits_or_blocks(slot, cost, oldest) {
-                    oldest = false;
-                    return true;
-                }
-                self.push(slot, &publication.frame);
+        let (mut oldest, mut looked_at): (bool, Option<Head>) = (true, None);
+        while let Some(head) = self.waiting.next(looked_at) {
+            looked_at = Some(head);
+            #[cfg(test)]
+            self.looks.set(self.looks.get() + 1);
+            if !self.fits_or_blocks(head.slot, head.cost, oldest) {
+                oldest = false;
+                continue;
             }
+            let Some(waiting) = self.waiting.take(head) else { continue };
+            self.push(head.slot, &waiting.frame);
+            self.done(waiting);
             progress = true;
-            self.waiting_bytes -= publication.frame.len() + WAITING_BYTES;
-            // The publisher may have gone; its publication went all the same.
-            let _ = publication.done.take().map(|done| done.send(()));
-            false
-        });
-        self.waiting = waiting;
+        }
         progress
     }
 
-    /// Bytes that wait for room.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    /// Whether publications wait for room.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
-    /// Refuses everything that waits; none of it has reached a lane.
-    pub(super) fn refuse_waiting(&mut self) {
-        self.waiting.clear();
-        self.waiting_bytes = 0;
-        self.advance();
+    /// What waits of calls that have been answered.
+    pub(super) fn accounts(&mut self) -> &mut Accounts {
+        &mut self.accounts
     }
 
     /// Asks to be woken when there is room where something waits. Call [`Room::advance`] once more afterwards.

@@ -13,12 +13,13 @@ use tokio::sync::Notify;
 
 use super::HubCounters;
 use super::broker::Publishing;
-use super::room::{Offer, Room};
+use super::input::Spare;
+use super::room::{Offer, Patience, Room};
 use super::stream::{Peer, Stream};
 use crate::limits::Limits;
 use crate::log_rate::{LogRate, Unsaid};
 use crate::mesh::{BrokerId, Down};
-use crate::publication::{self, TooLarge};
+use crate::publication::{Payload, TooLarge};
 
 /// How far shutting down has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +44,7 @@ pub(super) enum PublishError {
     #[error("unknown broker {name:?}, configured are: {known}")]
     UnknownBroker { name: String, known: String },
     #[error(
-        "{bytes} bytes already wait for room, and more of this connection would be over roadcast.limits.rpc_async_bytes ({bytes_max}): publish less, or use Publish, which waits"
+        "{bytes} bytes already wait for room, and more of this address would be over its share of roadcast.limits.rpc_async_bytes ({bytes_max}): publish less, or use Publish, which waits"
     )]
     NoRoom { bytes: usize, bytes_max: usize },
     #[error("roadcast is shutting down")]
@@ -58,11 +59,15 @@ pub(super) struct Sequencer {
     pub(super) stage: Cell<Stage>,
     /// The open RPC connections, to end them all.
     pub(super) streams: RefCell<Slab<Rc<Stream>>>,
+    /// Large buffers for whoever is busy.
+    pub(super) spare: Rc<Spare>,
     /// Says that an RPC connection has ended.
     pub(super) ended: Notify,
     /// What has been said in the log lately: the line, and what kind of it.
     said: RefCell<LogRate<(&'static str, &'static str)>>,
     started: Instant,
+    /// Bytes encoded since somebody last took note of them.
+    pub(super) encoded: Cell<usize>,
     in_flight: Cell<usize>,
     idle: Notify,
 }
@@ -87,9 +92,11 @@ impl Sequencer {
             counters,
             stage: Cell::new(Stage::Serving),
             streams: RefCell::default(),
+            spare: Rc::default(),
             ended: Notify::new(),
             said: RefCell::default(),
             started: Instant::now(),
+            encoded: Cell::new(0),
             in_flight: Cell::new(0),
             idle: Notify::new(),
         }
@@ -122,7 +129,7 @@ impl Sequencer {
 
     /// Whether calls are worked on, or what was answered ok waits for room.
     pub(super) fn is_busy(&self) -> bool {
-        self.in_flight.get() > 0 || self.room.borrow().waiting_bytes() > 0
+        self.in_flight.get() > 0 || self.room.borrow().is_waiting()
     }
 
     /// Something that waited for room may have gone.
@@ -149,24 +156,44 @@ impl Sequencer {
     /// The lanes get their last entry; what still waits for room, and every later call, gets an error.
     pub(super) fn drain(&self) {
         self.stage.set(Stage::Draining);
-        self.room.borrow_mut().end();
+        let lost = self.room.borrow_mut().end();
+        if lost > 0 {
+            self.counters.failures_after_ok.add(lost);
+            tracing::warn!(
+                lost,
+                "publications lost after PublishAsync was answered: there was no room for them until the end"
+            );
+        }
         self.wake_shards();
     }
 
     /// Encodes a publication once and hands it to every interested shard, in one order per topic.
-    pub(super) fn deliver(&self, broker: BrokerId, topic: &str, payload: &[u8]) -> Publishing {
+    pub(super) fn deliver(
+        &self,
+        broker: BrokerId,
+        topic: &str,
+        payload: &Payload<'_>,
+        patience: Patience,
+    ) -> Publishing {
         if self.stage.get() >= Stage::Draining {
             return Publishing::Now(Err(PublishError::ShuttingDown));
         }
         let bytes_max = self.limits.publication_bytes;
         let mut room = self.room.borrow_mut();
         let Some(wanted) = room.wanted(broker, topic) else { return Publishing::Now(Ok(())) };
-        match publication::encode(topic, payload, bytes_max).map(|frame| room.publish(wanted, frame)) {
-            Ok(Offer::Pushed) => Publishing::Now(Ok(())),
-            Ok(Offer::Waits(done)) => {
+        let frame = match payload.encode(topic, bytes_max) {
+            Ok(frame) => frame,
+            Err(TooLarge { bytes, .. }) => {
+                return Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max }));
+            }
+        };
+        self.encoded.set(self.encoded.get() + frame.len());
+        match room.publish(wanted, frame, patience) {
+            Offer::Pushed => Publishing::Now(Ok(())),
+            Offer::Left(bytes) => Publishing::Left(bytes),
+            Offer::Waits(done) => {
                 Publishing::Later(Box::pin(async { done.await.map_err(|_| PublishError::ShuttingDown) }))
             }
-            Err(TooLarge { bytes, .. }) => Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max })),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The RPC socket: one task a connection, which reads calls, has them worked through ([`Calls`]) and writes their answers.
 //!
 //! Invariants worth naming:
-//! - **A connection holds what it reads, bounded**: one buffer, at most a frame and a read. Who does not read answers is not
+//! - **A connection holds what it reads, bounded**: at most a frame and a read, and next to nothing while it pauses. Who does not read answers is not
 //!   read from.
 //! - A task gives way by a turn of the ring (a no-op): the runtime submits operations only when it parks, so merely
 //!   yielding would leave the reads and writes of all other connections unsubmitted.
@@ -15,14 +15,15 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::calls::{Caller, Calls};
+use super::input::{Input, Spare};
 use super::publish::Hub;
 use super::stream::{Accepting, Peer, Stream};
 use crate::rpc::Violation;
 
-/// Bytes asked for in one read, at least.
-const READ_BYTES: usize = 64 * 1024;
 /// How long accepting pauses when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of what a violator still sends that are discarded at a time.
+const DISCARD_BYTES: usize = 4 * 1024;
 /// How long a violator may go on sending before its connection is closed with its input unread.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -69,7 +70,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
     let calls = Calls::new(hub.clone(), stream.clone(), peer);
-    let mut connection = Connection { calls, stream, rpc_timeout: hub.sequencer.limits.rpc_timeout };
+    let (spare, rpc_timeout) = (hub.sequencer.spare.clone(), hub.sequencer.limits.rpc_timeout);
+    let mut connection = Connection { calls, stream, spare, rpc_timeout };
     let counters = &hub.sequencer.counters;
     match connection.run().await {
         End::Closed => {}
@@ -95,8 +97,6 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
             }
         }
     }
-    // What was answered ok goes first; it holds the connection's place meanwhile.
-    connection.calls.published().await;
     let mut streams = hub.sequencer.streams.borrow_mut();
     streams.remove(place);
     counters.rpc_open.set(streams.len() as u64);
@@ -125,31 +125,24 @@ impl Caller for Rc<Stream> {
 struct Connection {
     calls: Calls<Rc<Stream>>,
     stream: Rc<Stream>,
+    spare: Rc<Spare>,
     rpc_timeout: Duration,
 }
 
 impl Connection {
     async fn run(&mut self) -> End {
-        let mut input: Vec<u8> = Vec::with_capacity(READ_BYTES);
+        let mut input = Input::new(self.spare.clone());
         // Bytes of the frame under way, and when it must be there.
         let mut frame_bytes = 0;
         let mut deadline = None;
         loop {
-            // Twice what has come, never what a header claims.
-            let spare = frame_bytes.min(2 * input.len()).saturating_sub(input.len()).max(READ_BYTES);
-            if input.is_empty() && input.capacity() > 4 * READ_BYTES {
-                input = Vec::new();
-            }
-            input.reserve_exact(spare);
-            let result;
-            (result, input) = self.stream.read(input, deadline).await;
-            match result {
+            match self.read(&mut input, frame_bytes, deadline).await {
                 Ok(0) => return End::Closed,
                 Ok(_) => {}
                 Err(error) => return End::Broken(error),
             }
 
-            let consumed = match self.calls.take(&input).await {
+            let consumed = match self.calls.take(&input.bytes).await {
                 Ok((consumed, Ok(bytes))) => {
                     frame_bytes = bytes;
                     consumed
@@ -157,8 +150,8 @@ impl Connection {
                 Ok((_, Err(violation))) => return End::Violation(violation),
                 Err(error) => return End::Broken(error),
             };
-            input.drain(..consumed);
-            if input.is_empty() {
+            input.bytes.drain(..consumed);
+            if input.bytes.is_empty() {
                 deadline = None;
             } else if consumed > 0 || deadline.is_none() {
                 deadline = Some(Instant::now() + self.rpc_timeout);
@@ -166,11 +159,31 @@ impl Connection {
         }
     }
 
+    /// Reads what is there at once from a caller that is busy, and waits for more from any other.
+    async fn read(
+        &mut self,
+        input: &mut Input,
+        frame_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        if self.stream.is_busy() {
+            input.make_room(frame_bytes);
+            if let Some(bytes) = self.stream.read_at_once(&mut input.bytes) {
+                return Ok(bytes);
+            }
+        }
+        input.make_room_to_wait(frame_bytes);
+        self.calls.rest();
+        let (result, bytes) = self.stream.read(std::mem::take(&mut input.bytes), deadline).await;
+        input.bytes = bytes;
+        result
+    }
+
     /// Closing while input is unread would reset the connection and destroy answers that are under way.
     async fn linger(&mut self) {
         self.stream.shutdown(Shutdown::Write);
         let deadline = Instant::now() + LINGER;
-        let mut discarded = Vec::with_capacity(READ_BYTES);
+        let mut discarded = Vec::with_capacity(DISCARD_BYTES);
         while Instant::now() < deadline {
             let result;
             (result, discarded) = self.stream.read(discarded, Some(deadline)).await;

@@ -162,20 +162,28 @@ impl Stream {
         }
     }
 
-    /// Reads into the spare capacity of a buffer, which must have some; 0 at the end of the stream.
+    /// Whether more is likely to be there at once.
+    pub(super) fn is_busy(&self) -> bool {
+        self.eager.get() > 0
+    }
+
+    /// Reads what is there into the spare capacity of a buffer, which must have some. `None`: nothing, or an error, which
+    /// [`Stream::read`] says again.
+    pub(super) fn read_at_once(&self, buffer: &mut Vec<u8>) -> Option<usize> {
+        self.eager.set(self.eager.get().saturating_sub(1));
+        let read = recv(&self.at_once, spare_capacity(buffer), RecvFlags::DONTWAIT).ok();
+        if read.is_none() {
+            self.eager.set(0);
+        }
+        read.map(|(bytes, _)| bytes)
+    }
+
+    /// Waits for bytes and reads them into the spare capacity of a buffer, which must have some; 0 at the end of the stream.
     pub(super) async fn read(
         &self,
-        mut buffer: Vec<u8>,
+        buffer: Vec<u8>,
         deadline: Option<Instant>,
     ) -> (io::Result<usize>, Vec<u8>) {
-        if let Some(left) = self.eager.get().checked_sub(1) {
-            self.eager.set(left);
-            match recv(&self.at_once, spare_capacity(&mut buffer), RecvFlags::DONTWAIT) {
-                Ok((bytes, _)) => return (Ok(bytes), buffer),
-                // Nothing there, or an error, which the ring says again.
-                Err(_) => self.eager.set(0),
-            }
-        }
         let length = buffer.len();
         let (result, slice) = self.until(deadline, self.submit_read(buffer.slice(length..))).await;
         if self.eager.get() == 0 && result.as_ref().is_ok_and(|bytes| *bytes > BUSY_BYTES) {

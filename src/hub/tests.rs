@@ -14,6 +14,7 @@ mod calls;
 mod lanes;
 mod shutdown;
 mod sockets;
+mod turns;
 
 /// Only a hang takes this long.
 const HANG: Duration = Duration::from_secs(30);

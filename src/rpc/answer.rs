@@ -30,6 +30,24 @@ pub fn encode_ok(out: &mut Vec<u8>, call: &Call<'_>, ok: bool) {
     encode(out, call, 0, body);
 }
 
+/// Appends the answer to `informer.List`: the services that PHP looks for, in the codec of the call. What the Go server says of a
+/// codec that has no lists, the error says.
+pub fn encode_list(out: &mut Vec<u8>, call: &Call<'_>) {
+    let body: &[u8] = match call.codec {
+        Some(Codec::Json) => br#"["broadcast","websockets"]"#,
+        Some(Codec::Msgpack) => b"\x92\xa9broadcast\xaawebsockets",
+        // As Go's encoder writes it; without a codec, Go takes it for this one.
+        Some(Codec::Gob) | None => {
+            b"\x0b\x7f\x02\x01\x02\xff\x80\x00\x01\x0c\x00\x00\x19\xff\x80\x00\x02\x09broadcast\x0awebsockets"
+        }
+        Some(Codec::Proto) => {
+            return encode_error(out, call, "goridge_read_request_body: message type is not a proto");
+        }
+        Some(Codec::Raw) => return encode_error(out, call, "unknown Raw payload type"),
+    };
+    encode(out, call, 0, body);
+}
+
 /// Appends an error answer to a call. A text over 4 KiB is cut.
 pub fn encode_error(out: &mut Vec<u8>, call: &Call<'_>, text: &str) {
     encode(out, call, flag::ERROR, shortened(text, ERROR_BYTES_MAX).as_bytes());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::frame::{self, Decoded, Violation};
-use super::request::Request;
+use super::request::{Checking, Request};
 use super::{Codec, rewrite, shortened};
 
 /// Bytes of a method name or of a reason that an answer repeats.
@@ -74,7 +74,16 @@ impl Layout {
 
 /// A method that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Method {
+pub enum Method {
+    /// `Publish` and `PublishAsync`.
+    Publish(Publish),
+    /// `informer.List`: which services there are. Its argument means nothing.
+    List,
+}
+
+/// How a call publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publish {
     /// The layout of its messages.
     pub layout: Layout,
     /// `PublishAsync`: answered before its messages are published.
@@ -132,28 +141,37 @@ impl<'a> Call<'a> {
         let layout = match &self.method[..dot] {
             b"broadcast" => Layout::Broadcast,
             b"websockets" => Layout::Websockets,
+            b"informer" if &self.method[dot + 1..] == b"List" => return Ok(Method::List),
+            b"informer" => return Err(CallError::Method(name())),
             _ => return Err(CallError::Service(name())),
         };
         match &self.method[dot + 1..] {
-            b"Publish" => Ok(Method { layout, asynchronous: false }),
-            b"PublishAsync" => Ok(Method { layout, asynchronous: true }),
+            b"Publish" => Ok(Method::Publish(Publish { layout, asynchronous: false })),
+            b"PublishAsync" => Ok(Method::Publish(Publish { layout, asynchronous: true })),
             _ => Err(CallError::Method(name())),
         }
     }
 
-    /// Checks the whole body and makes its messages readable. A body of no bytes is an empty request.
+    /// Checks the whole body at once and makes its messages readable.
     pub fn request(&self, layout: Layout) -> Result<Request<'a>, CallError<'static>> {
+        let mut checking = self.checking(layout)?;
+        while !checking.step(usize::MAX)? {}
+        Ok(checking.request())
+    }
+
+    /// Begins to check the body. A body of no bytes is an empty request. One in JSON or MSGPACK is rewritten at once.
+    pub fn checking(&self, layout: Layout) -> Result<Checking<'a>, CallError<'static>> {
         let failed = |codec, reason: String| CallError::Body { codec, reason };
         match self.codec {
             Some(codec @ (Codec::Proto | Codec::Raw)) => {
-                Request::new(layout, Cow::Borrowed(self.body)).map_err(|e| failed(codec, e.to_string()))
+                Ok(Checking::new(layout, codec, Cow::Borrowed(self.body)))
             }
             Some(codec @ (Codec::Json | Codec::Msgpack)) => {
                 let body = match codec {
                     Codec::Json => rewrite::json(layout, self.body).map_err(|e| failed(codec, e.to_string())),
                     _ => rewrite::msgpack(layout, self.body).map_err(|e| failed(codec, e)),
                 }?;
-                Request::new(layout, Cow::Owned(body)).map_err(|e| failed(codec, e.to_string()))
+                Ok(Checking::new(layout, codec, Cow::Owned(body)))
             }
             codec @ (Some(Codec::Gob) | None) => Err(CallError::Codec(codec)),
         }
@@ -177,7 +195,7 @@ mod tests {
             ("websockets.Publish", Layout::Websockets, false),
             ("websockets.PublishAsync", Layout::Websockets, true),
         ] {
-            assert_eq!(call(name).method(), Ok(Method { layout, asynchronous }));
+            assert_eq!(call(name).method(), Ok(Method::Publish(Publish { layout, asynchronous })));
         }
     }
 
@@ -185,6 +203,7 @@ mod tests {
     fn what_is_not_found_is_said_in_the_words_of_go() {
         for (name, text) in [
             ("kv.Set", "rpc: can't find service kv.Set"),
+            ("informer.Workers", "rpc: can't find method informer.Workers"),
             ("a.broadcast.Publish", "rpc: can't find service a.broadcast.Publish"),
             (".Publish", "rpc: can't find service .Publish"),
             ("broadcast.Foo", "rpc: can't find method broadcast.Foo"),

@@ -23,12 +23,12 @@ mod frame;
 mod request;
 mod rewrite;
 
-pub use answer::{Answer, decode_answer, encode_call, encode_error, encode_ok, publish_body};
-pub use call::{Call, CallError, Layout, Method, decode};
+pub use answer::{Answer, decode_answer, encode_call, encode_error, encode_list, encode_ok, publish_body};
+pub use call::{Call, CallError, Layout, Method, Publish, decode};
 pub use frame::{
     Decoded, FRAME_BYTES_MIN, Frame, Violation, decode as decode_frame, encode as encode_frame, flag,
 };
-pub use request::{Message, Request, Topics};
+pub use request::{Checking, Message, Request, Topics};
 
 /// The published messages, generated from `proto/`.
 pub mod proto {

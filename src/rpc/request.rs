@@ -1,21 +1,52 @@
 //! The body of a publish call, read in place: messages and topics are iterators over its protobuf bytes.
+//!
+//! Whatever the body is made of, nobody has to walk far at once: it is checked piece by piece ([`Checking`]), and the walks
+//! over messages and topics say when they have come a piece further without finding anything.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::call::Layout;
+use super::Codec;
+use super::call::{CallError, Layout};
 
 /// Field number of a request's messages, in both layouts.
 pub(super) const MESSAGES: u32 = 1;
 /// Field number of a message's command, in both layouts.
 const COMMAND: u32 = 1;
+/// Of a message of more bytes, what is to be known of all of it is remembered when it is checked.
+const LARGE_BYTES: usize = 16 * 1024;
+/// Bytes that a walk goes over at once, at most.
+const WALK_BYTES: usize = 16 * 1024;
 
 /// A request whose whole body has been checked.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     layout: Layout,
     body: Cow<'a, [u8]>,
+    /// What has been read of each large message, in order.
+    large: Vec<Read>,
+}
+
+/// A request whose body is being checked from end to end, so that reading it cannot fail half-way through publishing it.
+#[derive(Debug)]
+pub struct Checking<'a> {
+    layout: Layout,
+    codec: Codec,
+    body: Cow<'a, [u8]>,
+    /// Bytes checked.
+    at: usize,
+    /// The message under way: where it is, and what has been read of it.
+    message: Option<(Range<usize>, Read)>,
+    large: Vec<Read>,
+}
+
+/// Where a message has what it names once: of a field that is not repeated, the last one counts.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    broker: Range<usize>,
+    payload: Range<usize>,
 }
 
 /// One message: a payload for each of its topics.
@@ -80,37 +111,99 @@ fn next_field_of_any_kind<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a 
     Ok((number, Some(content)))
 }
 
-fn check_request(layout: Layout, mut fields: &[u8]) -> Result<(), WireError> {
-    while !fields.is_empty() {
-        let (number, content) = next_field(&mut fields)?;
-        if number == MESSAGES {
-            check_message(layout, content.ok_or(WireError::WireType(number))?)?;
+impl<'a> Checking<'a> {
+    pub(super) fn new(layout: Layout, codec: Codec, body: Cow<'a, [u8]>) -> Self {
+        Self { layout, codec, body, at: 0, message: None, large: Vec::new() }
+    }
+
+    /// Checks about so many more bytes. Says whether these were the last ones.
+    pub fn step(&mut self, bytes: usize) -> Result<bool, CallError<'static>> {
+        let stop = self.at.saturating_add(bytes);
+        let checked = self.check_until(stop);
+        checked.map_err(|error| CallError::Body { codec: self.codec, reason: error.to_string() })
+    }
+
+    fn check_until(&mut self, stop: usize) -> Result<bool, WireError> {
+        let body = &*self.body;
+        loop {
+            if let Some((place, read)) = &mut self.message {
+                self.at = check_message(self.layout, body, self.at..place.end, stop, read)?;
+                if self.at < place.end {
+                    return Ok(false);
+                }
+                if place.len() > LARGE_BYTES {
+                    self.large.push(std::mem::take(read));
+                }
+                self.message = None;
+            }
+            let mut fields = &body[self.at..];
+            if fields.is_empty() {
+                return Ok(true);
+            }
+            if self.at >= stop {
+                return Ok(false);
+            }
+            let (number, content) = next_field(&mut fields)?;
+            self.at = body.len() - fields.len();
+            if number == MESSAGES {
+                let content = content.ok_or(WireError::WireType(number))?;
+                let place = self.at - content.len()..self.at;
+                self.at = place.start;
+                self.message = Some((place, Read::default()));
+            }
         }
     }
-    Ok(())
+
+    /// The request, once the last step has been done.
+    pub fn request(self) -> Request<'a> {
+        debug_assert!(self.at == self.body.len() && self.message.is_none(), "checked to its end");
+        Request { layout: self.layout, body: self.body, large: self.large }
+    }
 }
 
-fn check_message(layout: Layout, mut fields: &[u8]) -> Result<(), WireError> {
+/// Checks the fields of a message in `place`; says how far it came, which is the end or about `stop`.
+fn check_message(
+    layout: Layout,
+    body: &[u8],
+    place: Range<usize>,
+    stop: usize,
+    read: &mut Read,
+) -> Result<usize, WireError> {
+    let end = place.end;
+    let mut fields = &body[place];
     while !fields.is_empty() {
+        if end - fields.len() >= stop {
+            return Ok(end - fields.len());
+        }
         let (number, content) = next_field(&mut fields)?;
-        let text = number == COMMAND || number == layout.topics() || Some(number) == layout.broker();
+        let is_broker = Some(number) == layout.broker();
+        let text = number == COMMAND || number == layout.topics() || is_broker;
         if text || number == layout.payload() {
             let content = content.ok_or(WireError::WireType(number))?;
             if text && std::str::from_utf8(content).is_err() {
                 return Err(WireError::Utf8(number));
             }
+            let behind = end - fields.len();
+            if is_broker {
+                read.broker = behind - content.len()..behind;
+            } else if !text {
+                read.payload = behind - content.len()..behind;
+            }
         }
     }
-    Ok(())
+    Ok(end)
 }
 
+#[cfg(test)]
 impl<'a> Request<'a> {
-    /// Checks the body from end to end, so that reading it cannot fail half-way through publishing it.
     pub(super) fn new(layout: Layout, body: Cow<'a, [u8]>) -> Result<Self, WireError> {
-        check_request(layout, &body)?;
-        Ok(Self { layout, body })
+        let mut checking = Checking::new(layout, Codec::Proto, body);
+        assert!(checking.check_until(usize::MAX)?);
+        Ok(checking.request())
     }
+}
 
+impl Request<'_> {
     /// Bytes of the whole body. Nothing in it is longer.
     pub fn bytes(&self) -> usize {
         self.body.len()
@@ -118,15 +211,35 @@ impl<'a> Request<'a> {
 
     /// The messages, in order.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
-        let mut fields = &*self.body;
+        self.walk().flatten()
+    }
+
+    /// The messages, in order, and `None` wherever a piece of the body has none.
+    pub fn walk(&self) -> impl Iterator<Item = Option<Message<'_>>> {
+        let (mut fields, mut large) = (&*self.body, self.large.iter());
         std::iter::from_fn(move || {
+            let begin = fields.len();
             while !fields.is_empty() {
-                if let (MESSAGES, Some(content)) = next_field(&mut fields).ok()? {
-                    return Some(Message::new(self.layout, content));
+                if begin - fields.len() > WALK_BYTES {
+                    return Some(None);
                 }
+                let (MESSAGES, Some(content)) = next_field(&mut fields).ok()? else { continue };
+                return Some(Some(match content.len() {
+                    ..=LARGE_BYTES => Message::new(self.layout, content),
+                    _ => self.read(content, large.next()?),
+                }));
             }
             None
         })
+    }
+
+    /// A message of which it is remembered what it names once.
+    fn read<'b>(&'b self, content: &'b [u8], read: &Read) -> Message<'b> {
+        Message {
+            broker: std::str::from_utf8(&self.body[read.broker.clone()]).unwrap_or_default(),
+            payload: &self.body[read.payload.clone()],
+            topics: Topics { number: self.layout.topics(), fields: content },
+        }
     }
 }
 
@@ -149,6 +262,26 @@ impl<'a> Message<'a> {
     /// Its topics.
     pub fn topics(&self) -> Topics<'a> {
         self.topics
+    }
+}
+
+impl<'a> Topics<'a> {
+    /// The topics, in order, and `None` wherever a piece of the message has none.
+    pub fn walk(mut self) -> impl Iterator<Item = Option<&'a str>> {
+        std::iter::from_fn(move || {
+            let begin = self.fields.len();
+            while !self.fields.is_empty() {
+                if begin - self.fields.len() > WALK_BYTES {
+                    return Some(None);
+                }
+                if let (number, Some(content)) = next_field(&mut self.fields).ok()?
+                    && number == self.number
+                {
+                    return Some(Some(std::str::from_utf8(content).ok()?));
+                }
+            }
+            None
+        })
     }
 }
 
@@ -178,102 +311,4 @@ impl<'a> Iterator for Topics<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message as _;
-    use rand::prelude::*;
-
-    use super::super::proto::{broadcast, websockets};
-    use super::*;
-
-    type Read = Vec<(String, Vec<u8>, Vec<String>)>;
-
-    fn read(layout: Layout, body: &[u8]) -> Result<Read, WireError> {
-        let request = Request::new(layout, Cow::Borrowed(body))?;
-        Ok(request
-            .messages()
-            .map(|m| (m.broker.into(), m.payload.into(), m.topics().map(String::from).collect()))
-            .collect())
-    }
-
-    fn read_by_prost(layout: Layout, body: &[u8]) -> Result<Read, prost::DecodeError> {
-        Ok(match layout {
-            Layout::Broadcast => {
-                let request = broadcast::Request::decode(body)?;
-                request.messages.into_iter().map(|m| (String::new(), m.payload, m.topics)).collect()
-            }
-            Layout::Websockets => {
-                let request = websockets::Request::decode(body)?;
-                request.messages.into_iter().map(|m| (m.broker, m.payload, m.topics)).collect()
-            }
-        })
-    }
-
-    fn example(random: &mut StdRng) -> (Layout, Vec<u8>) {
-        let layout = if random.random() { Layout::Broadcast } else { Layout::Websockets };
-        let text = |random: &mut StdRng| "täpic-".repeat(random.random_range(0..3));
-        let mut body = Vec::new();
-        for _ in 0..random.random_range(0..4) {
-            let (command, broker) = (text(random), text(random));
-            let topics: Vec<_> = (0..random.random_range(0..4)).map(|_| text(random)).collect();
-            let payload: Vec<u8> = (0..random.random_range(0..200)).map(|_| random.random()).collect();
-            body.extend(match layout {
-                Layout::Broadcast => {
-                    let message = broadcast::Message { command, topics, payload };
-                    broadcast::Request { messages: vec![message] }.encode_to_vec()
-                }
-                Layout::Websockets => {
-                    let message = websockets::Message { command, broker, topics, payload };
-                    websockets::Request { messages: vec![message] }.encode_to_vec()
-                }
-            });
-        }
-        (layout, body)
-    }
-
-    /// Whatever the bytes, this reader and the generated one agree, on the content and on what is no request.
-    #[test]
-    fn reading_in_place_agrees_with_the_generated_types() {
-        let seed = 0x0b0d;
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut refused = 0;
-        for round in 0..20_000 {
-            let (layout, mut body) = example(&mut random);
-            for _ in 0..random.random_range(0..3) {
-                if let Some(byte) = body.choose_mut(&mut random) {
-                    *byte = random.random();
-                }
-            }
-            let (ours, theirs) = (read(layout, &body), read_by_prost(layout, &body));
-            refused += u32::from(theirs.is_err());
-            assert_eq!(ours.ok(), theirs.ok(), "seed {seed} round {round}: {body:?}");
-        }
-        assert!((1_000..19_000).contains(&refused), "both outcomes are exercised: {refused} refused");
-    }
-
-    #[test]
-    fn every_prefix_of_a_request_agrees_too() {
-        let (layout, body) =
-            (1..).map(|s| example(&mut StdRng::seed_from_u64(s))).find(|e| e.1.len() > 300).unwrap();
-        for split in 0..body.len() {
-            assert_eq!(read(layout, &body[..split]).ok(), read_by_prost(layout, &body[..split]).ok());
-        }
-    }
-
-    #[test]
-    fn no_bytes_are_an_empty_request() {
-        assert_eq!(read(Layout::Broadcast, b""), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_length_beyond_the_body_is_refused() {
-        assert_eq!(
-            read(Layout::Broadcast, &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),
-            Err(WireError::Truncated(1))
-        );
-    }
-
-    #[test]
-    fn nested_groups_end_at_a_bounded_depth() {
-        assert!(read(Layout::Broadcast, &vec![0x1b; 1 << 20]).is_err());
-    }
-}
+mod tests;

@@ -57,6 +57,8 @@ pub struct Host {
     stirred: bool,
     /// How often it takes anything from its lane in a turn.
     pub pace: f64,
+    /// It takes much.
+    pub hurries: bool,
 }
 
 impl Host {
@@ -83,6 +85,7 @@ impl Host {
             woken: false,
             stirred: false,
             pace,
+            hurries: false,
         }
     }
 
@@ -128,7 +131,11 @@ impl Host {
             return;
         }
         self.shard.set_now(now);
-        let most = if rng.random_bool(self.pace) { 8 } else { 1 };
+        let most = match self.hurries {
+            true => 64,
+            false if rng.random_bool(self.pace) => 8,
+            false => 1,
+        };
         for _ in 0..rng.random_range(0..most) {
             if !self.shard.wants_entries() {
                 break;

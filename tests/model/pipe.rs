@@ -152,6 +152,5 @@ pub async fn serve(mut calls: Calls<Socket>, socket: Socket) {
             Err(_) => break Closed::Broken,
         }
     };
-    calls.published().await;
     socket.0.borrow_mut().closed = Some(closed);
 }

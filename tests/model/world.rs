@@ -292,8 +292,8 @@ impl World {
             self.drain();
         }
         self.hub.stop_accepting();
-        // Who takes nothing cannot keep to the grace.
-        self.hosts.iter_mut().for_each(|host| host.pace = 1.0);
+        // Who takes little cannot keep to the grace.
+        self.hosts.iter_mut().for_each(|host| host.hurries = true);
         // What has been read is worked through, unless that takes too long.
         let deadline = self.now + self.grace.mul_f64([0.0, 0.1, 0.5][self.rng.random_range(0..3)]);
         while self.now < deadline && (self.hub.is_busy() || self.rng.random_bool(0.8)) {

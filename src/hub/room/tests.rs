@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rand::prelude::*;
 
 use super::*;
+use crate::hub::stream::Peer;
 use crate::limits::Limits;
 use crate::mesh::{ShardEnd, mesh};
 
@@ -27,12 +28,13 @@ fn frame(bytes: usize) -> Arc<[u8]> {
 fn is_pushed(offer: &mut Offer) -> bool {
     match offer {
         Offer::Pushed => true,
+        Offer::Left(_) => false,
         Offer::Waits(done) => done.try_recv().is_ok(),
     }
 }
 
 fn publish(room: &mut Room, name: &str, frame: Arc<[u8]>) -> Offer {
-    room.wanted(BROKER, name).map_or(Offer::Pushed, |topic| room.publish(topic, frame))
+    room.wanted(BROKER, name).map_or(Offer::Pushed, |topic| room.publish(topic, frame, Patience::Caller))
 }
 
 /// Everything in a lane, as text.
@@ -315,4 +317,75 @@ fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
             );
         }
     }
+}
+
+/// A full lane, and many that wait for it, of as many topics: a look at it costs the same as if one waited.
+#[test]
+fn what_cannot_move_is_not_looked_at() {
+    let (mut room, mut shards) = room(2, 1000, 100);
+    for index in 0..200u32 {
+        room.interested(0, id(index), BROKER, format!("zero {index}"));
+        room.interested(0, id(1000 + index), BROKER, format!("both {index}"));
+        room.interested(1, id(index), BROKER, format!("both {index}"));
+    }
+    room.interested(1, id(1000), BROKER, "one");
+    for _ in 0..5 {
+        for index in 0..200 {
+            publish(&mut room, &format!("zero {index}"), frame(10));
+            publish(&mut room, &format!("both {index}"), frame(10));
+        }
+    }
+    assert!(is_pushed(&mut publish(&mut room, "one", frame(10))), "its lane has room");
+    let looks = |room: &mut Room| {
+        let before = room.looks.get();
+        let moved = room.advance();
+        (moved, room.looks.get() - before)
+    };
+    assert_eq!(looks(&mut room), (false, 2), "the oldest of each set of shards");
+    shards.iter_mut().for_each(|shard| while shard.down.pop().is_some() {});
+    // Ten find room, and the next of each set does not.
+    assert_eq!(looks(&mut room), (true, 12));
+}
+
+#[test]
+fn a_publication_behind_another_of_its_topic_stays_behind_it_when_interest_changes() {
+    let (mut room, mut shards) = room(2, 16, 10);
+    room.interested(0, id(0), BROKER, "foo");
+    publish(&mut room, "foo", frame(10));
+    let mut first = publish(&mut room, "foo", frame(1));
+    room.interested(1, id(0), BROKER, "foo");
+    room.uninterested(0, id(0));
+    let mut second = publish(&mut room, "foo", frame(2));
+    room.advance();
+    assert!(is_pushed(&mut first) && is_pushed(&mut second));
+    assert_eq!(take(&mut shards[1]), ["+0#1", "0#2:1", "0#3:2"]);
+    assert_eq!(take(&mut shards[0]), ["+0#0", "0#1:10", "-0"]);
+}
+
+#[test]
+fn what_is_left_waiting_is_on_its_account_until_it_goes_or_nobody_wants_it() {
+    let (mut room, mut shards) = room(1, 16, 10);
+    let patience = Patience::Account(Account::of(Peer::Unix));
+    room.interested(0, id(0), BROKER, "foo");
+    room.interested(0, id(1), BROKER, "bar");
+    publish(&mut room, "foo", frame(10));
+    publish(&mut room, "foo", frame(3));
+    assert_eq!(room.accounts().bytes(), 0, "its caller waits");
+    for name in ["foo", "bar", "bar"] {
+        let topic = room.wanted(BROKER, name).unwrap();
+        assert!(
+            matches!(room.publish(topic, frame(4), patience), Offer::Left(bytes) if bytes == 4 + WAITING_BYTES)
+        );
+    }
+    assert_eq!(room.accounts().bytes(), 3 * (4 + WAITING_BYTES));
+    room.uninterested(0, id(1));
+    assert_eq!(room.accounts().bytes(), 4 + WAITING_BYTES);
+    take(&mut shards[0]);
+    room.advance();
+    assert_eq!(room.accounts().bytes(), 0);
+    assert!(!room.is_waiting());
+    let topic = room.wanted(BROKER, "foo").unwrap();
+    room.publish(topic, frame(10), patience);
+    room.publish(topic, frame(10), patience);
+    assert_eq!((room.end(), room.accounts().bytes()), (2, 0));
 }

@@ -131,6 +131,36 @@ fn every_bad_call_is_told_why_and_the_connection_lives() {
     }
 }
 
+/// `Broadcast::isAvailable()` of the PHP package asks this, with the JSON codec and the argument `true`.
+#[test]
+fn the_list_of_services_is_answered_in_the_codec_of_the_call() {
+    let hub = start(1, Limits::default());
+    let mut stream = hub.connect();
+    let mut ask = |codec: Codec, body: &[u8]| {
+        stream.write_all(&call(7, "informer.List", codec, body)).unwrap();
+        let mut header = [0; 20];
+        stream.read_exact(&mut header).unwrap();
+        let mut payload = vec![0; u32::from_le_bytes(header[2..6].try_into().unwrap()) as usize];
+        stream.read_exact(&mut payload).unwrap();
+        assert!(payload.starts_with(b"informer.List"));
+        (header[1], payload.split_off("informer.List".len()))
+    };
+    let json = br#"["broadcast","websockets"]"#;
+    assert_eq!(ask(Codec::Json, b"true"), (rpc::flag::JSON, json.to_vec()));
+    assert_eq!(ask(Codec::Json, b"false"), (rpc::flag::JSON, json.to_vec()));
+    let (flags, list) = ask(Codec::Msgpack, b"\xc3");
+    assert_eq!(flags, rpc::flag::MSGPACK);
+    assert_eq!(rmp_serde::from_slice::<Vec<String>>(&list).unwrap(), ["broadcast", "websockets"]);
+    // Recorded from Go's encoder.
+    let gob = bytes("0b7f020102ff8000010c000019ff8000020962726f6164636173740a776562736f636b657473");
+    assert_eq!(ask(Codec::Gob, &bytes("03020001")), (rpc::flag::GOB, gob));
+    for codec in [Codec::Proto, Codec::Raw] {
+        assert_eq!(ask(codec, b"").0, codec.flag() | rpc::flag::ERROR);
+    }
+    hub.counts("calls", 6);
+    hub.counts("errors_method", 0);
+}
+
 #[test]
 fn what_is_not_goridge_closes_the_connection_behind_the_answers_that_are_due() {
     let hub = start(1, Limits { rpc_frame_bytes: 1024, ..Limits::default() });
