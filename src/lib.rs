@@ -8,6 +8,9 @@
 //! Imports point downward only: `server` knows everything; `ring` knows `shard`; `hub` and `shard` meet only in `mesh`;
 //! codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of either.
 
+// They panic, or wait, where the output cannot be written: see `cli::out` and `logs`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod admin;
 pub mod cli;
 pub mod command;

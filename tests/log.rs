@@ -97,6 +97,22 @@ fn a_log_that_nobody_reads_holds_up_neither_clients_nor_publishers_nor_the_end()
 }
 
 #[test]
+fn a_second_signal_ends_a_server_although_nobody_reads_its_log() {
+    let pipe = FullPipe::new("log-signal");
+    let mut server = server(
+        &format!("exec 2>{}", pipe.path.display()),
+        &["roadcast.shutdown_grace=10m", "roadcast.limits.close_timeout=10m"],
+    );
+    // It answers no Close: it keeps the server from ending by itself.
+    let mut client = RawClient::connect(server.clients, "/ws");
+    write_until_lines_are_lost(&server);
+    server.signal(SIGTERM);
+    assert_eq!(client.frame().map(|(first, _)| first), Some(0x88));
+    server.signal(SIGTERM);
+    assert_eq!(server.wait().code(), Some(128 + SIGTERM));
+}
+
+#[test]
 fn lines_that_were_lost_are_counted_and_said_once_the_log_is_read_again() {
     let pipe = FullPipe::new("log-late");
     let server = server(&format!("exec 2>{}", pipe.path.display()), &[]);
