@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use common::{ERROR, PROTO, Server, goridge_frame, roadcast};
 
@@ -224,6 +226,40 @@ fn an_origin_may_be_given_where_the_server_has_a_rule() {
     let output = run(&["subscribe", "news", "--url", &server.url()], b"");
     expect_failure(&output, &["403", "allowed_origin", "--origin"]);
     Subscriber::joined(&["news", "--origin", "https://my.site.com", "--url", &server.url()]);
+}
+
+/// A full disk: as `2>errors.log` may meet one.
+#[test]
+fn what_cannot_be_said_on_stderr_ends_nothing() {
+    let server = Server::start(&[]);
+    let full = || File::options().write(true).open("/dev/full").expect("a device that is always full");
+    let mut publish = roadcast();
+    publish.args(["publish", "news", "--broker", "nowhere", "--url", &server.publish]).stderr(full());
+    let mut child = publish.stdin(Stdio::piped()).spawn().expect("the binary under test starts");
+    child.stdin.take().expect("stdin is piped").write_all(b"1\n2\n").expect("it reads");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    let log = server.says("RPC call answered with an error", 1);
+    assert!(log.contains("nowhere"), "{log}");
+
+    let mut subscribe = roadcast();
+    subscribe.args(["subscribe", "news", "--reconnect", "--url", &server.url()]).stderr(full());
+    let mut child = subscribe.stdout(Stdio::piped()).spawn().expect("the binary under test starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut publisher = server.publisher();
+    let mut line = String::new();
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| lines.read_line(&mut line));
+        // It says that it has joined to nobody.
+        while !reading.is_finished() {
+            publisher.publish(&["news"], b"hello");
+            thread::sleep(Duration::from_millis(10));
+        }
+        reading.join().expect("a reader").expect("text");
+    });
+    assert_eq!(line, "news hello\n");
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("a process id is not 0");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

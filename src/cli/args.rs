@@ -94,7 +94,7 @@ pub struct SubscribeArgs {
     /// The `Origin` header to send, where the server has a rule
     #[arg(long, value_name = "ORIGIN")]
     pub origin: Option<String>,
-    /// Join topics of this broker [default: the server's default one]
+    /// Join topics of this broker [default: the server's default one, as for a name that it does not have]
     #[arg(long, value_name = "NAME")]
     pub broker: Option<String>,
     /// Where the configuration comes from.

@@ -39,10 +39,10 @@ pub fn slow_heads(clients: usize) -> Habit {
     }
 }
 
-/// A head of 9 KiB, one KiB over the limit.
+/// A head of 33 KiB, one KiB over the limit.
 pub fn giant_heads(connects: f64) -> Habit {
     let mut opening = b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Giant: ".to_vec();
-    opening.resize(9 * 1024, b'a');
+    opening.resize(33 * 1024, b'a');
     opening.extend_from_slice(b"\r\n\r\n");
     Habit { name: "giant heads", clients: 64, connects, upgrade: false, opening, drip: None, again: true }
 }
