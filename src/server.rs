@@ -155,9 +155,12 @@ fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
             path: config.path.clone(),
             echo_path: config.echo_path.clone(),
             origin: OriginRule::any_of(&config.origins),
+            health_path: config.health_path.clone(),
             demo: config.demo,
+            subprotocols: config.subprotocols.clone(),
             bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
         },
+        proxies: config.proxies.clone(),
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         default_broker: default_broker(config),
         demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc, &config.path))),
@@ -182,11 +185,8 @@ fn start_shards(
     log: &Outlet,
 ) -> Result<(), StartError> {
     let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
-    let sources = SourceLimits::new(
-        config.limits.connections_per_address,
-        config.limits.handshakes_per_address,
-        config.trusted_subnets.clone(),
-    );
+    let sources =
+        SourceLimits::new(config.limits.connections_per_address, config.limits.handshakes_per_address);
     let sources = sources.map(Arc::new);
     let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
     let (started, starts) = mpsc::channel();

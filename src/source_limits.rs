@@ -18,8 +18,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
-
 /// Addresses without a connection that are remembered for the rate of their handshakes, in all: some 5 MiB, by the
 /// sizes of the table and of the line.
 pub const FADING_MAX: usize = STRIPES * FADING_PER_STRIPE;
@@ -102,7 +100,6 @@ pub struct SourceLimits {
     connections_max: u32,
     /// A second; 0 = any number. A burst may be as large.
     handshakes_max: u32,
-    trusted: Vec<IpNet>,
     hasher: RandomState,
     stripes: Box<[Mutex<Stripe>]>,
 }
@@ -125,24 +122,17 @@ struct Entry {
 }
 
 impl SourceLimits {
-    /// `None` where both limits are 0: nothing is counted then. `trusted` are the proxies' addresses.
-    pub fn new(connections_max: usize, handshakes_max: usize, trusted: Vec<IpNet>) -> Option<Self> {
+    /// `None` where both limits are 0: nothing is counted then.
+    pub fn new(connections_max: usize, handshakes_max: usize) -> Option<Self> {
         if connections_max == 0 && handshakes_max == 0 {
             return None;
         }
         Some(Self {
             connections_max: u32::try_from(connections_max).unwrap_or(u32::MAX),
             handshakes_max: u32::try_from(handshakes_max).unwrap_or(u32::MAX).min(u32::MAX / HANDSHAKE),
-            trusted,
             hasher: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
         })
-    }
-
-    /// Whether a peer's word about its client's address is taken.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.trusted.iter().any(|subnet| subnet.contains(&peer))
     }
 
     /// Counts a handshake and a connection more, if the limits allow both; else nothing.

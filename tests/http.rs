@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, RawClient, Received, Server, http, masked, read_http, upgrade_request};
+use common::{Client, RawClient, Received, Server, get, http, masked, read_http, upgrade_request};
 
 /// The upgrade request without the line that starts with `name`.
 fn without(name: &str) -> String {
@@ -81,6 +81,34 @@ fn a_request_may_have_the_cookies_that_proxies_pass_on() {
     let server = Server::start(&["roadcast.limits.headers=100"]);
     assert_eq!(http(server.clients, request.as_bytes()).status, 431);
     server.says("request refused with 431: roadcast.limits.headers", 1);
+}
+
+#[test]
+fn a_subprotocol_that_is_listed_is_agreed() {
+    let server = Server::start(&["roadcast.subprotocols=graphql-ws,chat"]);
+    let agreed = |offers: &str| {
+        let request = upgrade_request("/ws", &[&format!("Sec-WebSocket-Protocol: {offers}")]);
+        let answer = http(server.clients, request.as_bytes());
+        assert_eq!(answer.status, 101);
+        answer.header("sec-websocket-protocol").map(str::to_owned)
+    };
+    assert_eq!(agreed("mqtt, chat, graphql-ws").as_deref(), Some("chat"));
+    assert_eq!(agreed("mqtt"), None);
+}
+
+#[test]
+fn a_load_balancers_probe_of_the_traffic_port_is_answered_and_counts_for_nobody() {
+    let server = Server::start(&[
+        "roadcast.shards=1",
+        "roadcast.health_path=/up",
+        "roadcast.limits.handshakes_per_address=1",
+        "http.trusted_subnets=127.0.0.1",
+    ]);
+    for _ in 0..20 {
+        assert_eq!(get(server.clients, "/up"), 200);
+    }
+    server.client().join(&["news"]);
+    assert_eq!(get(Server::start(&[]).clients, "/up"), 404, "off unless a path is named");
 }
 
 #[test]

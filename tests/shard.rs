@@ -13,8 +13,8 @@ use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
 use roadcast::policy::Policies;
 use roadcast::ring::EventLoop;
 use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
-use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::{Bounds, Rules};
+use roadcast::ws::proxies::Proxies;
+use roadcast::ws::upgrade::Rules;
 use tungstenite::{Message, WebSocket};
 
 struct TestShard {
@@ -39,13 +39,8 @@ impl TestShard {
         let settings = Arc::new(Settings {
             limits: Arc::new(limits),
             policies: Policies::default(),
-            rules: Rules {
-                path: "/ws".into(),
-                echo_path: Some("/echo".into()),
-                origin: OriginRule::new("*"),
-                demo: false,
-                bounds: Bounds::default(),
-            },
+            rules: Rules { path: "/ws".into(), echo_path: Some("/echo".into()), ..Rules::default() },
+            proxies: Proxies::default(),
             brokers: vec!["default".into()],
             default_broker: BrokerId(0),
             demo_page: None,

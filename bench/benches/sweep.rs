@@ -14,8 +14,8 @@ use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
 use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
-use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::{Bounds, Rules};
+use roadcast::ws::proxies::Proxies;
+use roadcast::ws::upgrade::Rules;
 
 fn main() {
     divan::main();
@@ -36,13 +36,8 @@ impl Core {
         let limits = Limits { ping_interval: Duration::ZERO, ..Limits::default() };
         let settings = Settings {
             limits: Arc::new(limits),
-            rules: Rules {
-                path: "/ws".into(),
-                echo_path: None,
-                origin: OriginRule::new("*"),
-                demo: false,
-                bounds: Bounds::default(),
-            },
+            rules: Rules { path: "/ws".into(), ..Rules::default() },
+            proxies: Proxies::default(),
             brokers: vec!["memory".into()],
             default_broker: BrokerId(0),
             demo_page: None,

@@ -13,6 +13,8 @@ use crate::logs::{Encoding, Level, LogConfig, Mode};
 use crate::memory::Memory;
 use crate::policy::{Pattern, Policies};
 use crate::worst_case;
+use crate::ws::forwarded::ClientHeader;
+use crate::ws::proxies::Proxies;
 
 /// Where clients connect, and the key that says so.
 pub fn http_address(read: &Reader<'_>) -> (SocketAddr, &'static str) {
@@ -61,10 +63,16 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         file,
         http,
         http_key,
-        trusted_subnets: read.words("http.trusted_subnets", value::subnet),
+        proxies: Proxies {
+            subnets: read.words("http.trusted_subnets", value::subnet),
+            headers: read.words("http.trusted_headers", ClientHeader::parse),
+            protocol: read.flag("roadcast.proxy_protocol"),
+        },
         path: read.text("websockets.path").unwrap_or_default(),
         origins: read.words("websockets.allowed_origin", |word| Ok(word.to_owned())),
         echo_path: read.text("roadcast.echo_path"),
+        health_path: read.text("roadcast.health_path"),
+        subprotocols: read.words("roadcast.subprotocols", value::subprotocol),
         demo: read.flag("roadcast.demo"),
         rpc,
         rpc_key,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::reader::Reader;
+use super::schema::Value;
 use super::schema::show_about;
 use super::{Config, Notice, Origin, RpcListen};
 use crate::worst_case;
@@ -84,13 +85,19 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         );
         warn(given.as_deref().unwrap_or("roadcast.shards"), text);
     }
+    for key in ["roadcast.proxy_protocol", "http.trusted_headers"] {
+        let written = read.origin(key) != Origin::Default && read.value(key).0 != Some(Value::Flag(false));
+        if written && config.proxies.subnets.is_empty() {
+            warn(key, " has no effect without http.trusted_subnets, the addresses of the proxies".to_owned());
+        }
+    }
     let per_address = [
         ("roadcast.limits.connections_per_address", config.limits.connections_per_address),
         ("roadcast.limits.handshakes_per_address", config.limits.handshakes_per_address),
     ];
     let set = per_address.into_iter().find(|(_, limit)| *limit > 0);
     if let Some((key, limit)) = set
-        && config.trusted_subnets.is_empty()
+        && config.proxies.subnets.is_empty()
         && config.http.ip().is_loopback()
     {
         let text = format!(

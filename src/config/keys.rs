@@ -24,7 +24,8 @@ const DAY: u64 = 24 * 3600 * 1000;
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
     key("http.address", Kind::Address, "127.0.0.1:8080", "Where clients connect."),
-    key("http.trusted_subnets", Kind::Words, "", "Proxies (`10.0.0.0/8`, `::1`) whose `X-Forwarded-For` or `X-Real-IP` says for whom limits per address count."),
+    key("http.trusted_subnets", Kind::Words, "", "Proxies (`10.0.0.0/8`, `::1`) that are believed about for whom they speak: limits per address count their clients."),
+    key("http.trusted_headers", Kind::Words, "X-Forwarded-For,X-Real-IP", "The headers by which they say so, in the order in which they are read. Name those alone that your proxy sets or adds to: any other a client can send through it."),
     key("rpc.listen", Kind::Rpc, "tcp://127.0.0.1:6001", "Where publishers connect."),
     key("websockets.path", Kind::Path, "/ws", "Path of the upgrade request; any other is answered with 404."),
     key("websockets.allowed_origin", Kind::Origins, "*", "Which `Origin` may connect: `*` for all, origins, or patterns with one `*` each; one of them must fit. Refused: 403."),
@@ -44,6 +45,9 @@ pub static KEYS: &[Key] = &[
     key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
     key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: start although the file has workers that would have guarded access."),
     key("roadcast.echo_path", Kind::Path, "", "A path where each message comes back to its sender, to test proxies; empty = off."),
+    key("roadcast.proxy_protocol", Kind::Flag, "false", "Connections from `http.trusted_subnets` begin with a header of the PROXY protocol, version 1 or 2. One without is refused there, one with it elsewhere."),
+    key("roadcast.health_path", Kind::Path, "", "A path of `http.address` that load balancers may ask whether connections are taken: 200, or 503; empty = off."),
+    key("roadcast.subprotocols", Kind::Words, "", "WebSocket subprotocols that are agreed where a client offers them. The first of its offers that is listed counts; nothing else changes."),
     key("roadcast.demo", Kind::Flag, "false", "Serve the demo page at `/`; `--demo` does the same."),
     key("roadcast.drain", Kind::Duration(0, DAY), "0s", "From SIGTERM on, clients are told goodbye one by one over this time, the newest last; then `roadcast.shutdown_grace` begins. 0 = all at once."),
     key("roadcast.drain_accept", Kind::Flag, "true", "While it drains, newcomers are answered 503 with `Retry-After`; `false`: they meet a closed port."),

@@ -37,12 +37,11 @@ pub use error::{ConfigError, Notice, Origin, Problems};
 pub use files::DEFAULT_FILES;
 pub use value::RpcListen;
 
-use ipnet::IpNet;
-
 use crate::limits::Limits;
 use crate::logs::LogConfig;
 use crate::memory::{self, Memory};
 use crate::policy::Policies;
+use crate::ws::proxies::Proxies;
 use reader::Reader;
 use settings::Settings;
 use yaml::Node;
@@ -81,14 +80,18 @@ pub struct Config {
     pub http: SocketAddr,
     /// The key that named it.
     pub http_key: &'static str,
-    /// Proxies that are believed when they say for whom they speak.
-    pub trusted_subnets: Vec<IpNet>,
+    /// Proxies that are believed when they say for whom they speak, and how they say it.
+    pub proxies: Proxies,
     /// Path of the upgrade request.
     pub path: String,
     /// The rules of `allowed_origin`, as written; an origin must meet one of them.
     pub origins: Vec<String>,
     /// The echo path, if on; never equal to `path`.
     pub echo_path: Option<String>,
+    /// Where load balancers ask whether connections are taken, if on; no other thing is served there.
+    pub health_path: Option<String>,
+    /// Subprotocols that are agreed where a client offers them.
+    pub subprotocols: Vec<String>,
     /// Whether the demo page is served.
     pub demo: bool,
     /// Where publishers connect.

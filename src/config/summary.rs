@@ -89,7 +89,7 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "limits         connections {connections}; RPC connections {}", limits.rpc_connections)?;
         if limits.connections_per_address > 0 || limits.handshakes_per_address > 0 {
             let number = |limit: usize| if limit == 0 { "any".to_owned() } else { limit.to_string() };
-            let trusted: Vec<_> = config.trusted_subnets.iter().map(ToString::to_string).collect();
+            let trusted: Vec<_> = config.proxies.subnets.iter().map(ToString::to_string).collect();
             let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(", ") };
             writeln!(
                 f,

@@ -12,6 +12,7 @@ pub fn check(config: &Config, read: &Reader<'_>) {
         let problem = format!("{} is websockets.path as well; give it another path", config.path);
         refuse(read, ["roadcast.echo_path", "websockets.path"], &problem);
     }
+    health_path(config, read);
     addresses(config, read);
     for clash in config.limits.check() {
         let [smaller, larger] = [clash.smaller, clash.larger]
@@ -47,6 +48,17 @@ fn access(read: &Reader<'_>) {
                        Roadcast does not run workers yet, so everyone might; set `roadcast.access: open` (or \
                        -o roadcast.access=open) to start without them";
         read.refuse(ConfigError::value(&origin, "server.command", problem));
+    }
+}
+
+fn health_path(config: &Config, read: &Reader<'_>) {
+    let Some(path) = &config.health_path else { return };
+    let page = (config.demo && path == "/").then_some("roadcast.demo");
+    let echo = (config.echo_path.as_ref() == Some(path)).then_some("roadcast.echo_path");
+    let clients = (config.path == *path).then_some("websockets.path");
+    if let Some(other) = clients.or(echo).or(page) {
+        let problem = format!("{path} is where {other} is served; give it another path");
+        refuse(read, ["roadcast.health_path", other], &problem);
     }
 }
 

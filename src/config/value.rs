@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::ws::upgrade;
+
 /// Where publishers connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcListen {
@@ -178,6 +180,14 @@ pub fn url_path(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     };
     Err(format!("\"{text}\" is not a path: it {rule}"))
+}
+
+/// The name of a WebSocket subprotocol: a token (RFC 6455 §4.1).
+pub fn subprotocol(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.bytes().all(upgrade::is_token) {
+        return Err(format!("\"{text}\" is no name of a subprotocol: letters, digits and !#$%&'*+-.^_`|~"));
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl EventLoop {
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
                 // Without room even for a refusal the descriptor is closed here.
                 let peer =
-                    if self.shard.counts_sources() { tcp::peer(&fd).map(|peer| peer.ip()) } else { None };
+                    if self.shard.wants_addresses() { tcp::peer(&fd).map(|peer| peer.ip()) } else { None };
                 if let Some(id) = self.shard.accepted_from(peer) {
                     self.sockets.insert(id, fd);
                 }

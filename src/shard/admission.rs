@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::connection::{ConnId, Connection, Phase};
 use super::{OVER_LIMIT_MAX, Refusal, Shard, Stage, Task};
 use crate::source_limits::{Exceeded, Source, SourceLimits};
-use crate::ws::forwarded;
 
 /// Whether a connection may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +28,8 @@ enum Sourced {
     Counted(Source),
     /// A trusted proxy's: the head of the request will say for whom it counts.
     Forwarding(Source),
+    /// A trusted proxy's that has named its client, or itself, before the request.
+    Named(Source),
 }
 
 /// What a connection costs more where there are limits per source.
@@ -60,8 +61,8 @@ impl Shard {
 
     /// Whether connections should be handed in with their address.
     #[inline]
-    pub fn counts_sources(&self) -> bool {
-        self.sources.is_some()
+    pub fn wants_addresses(&self) -> bool {
+        self.sources.is_some() || self.settings.proxies.protocol
     }
 
     /// A connection has been accepted, from an address that need not be known. `None`: there is no room even to refuse it;
@@ -84,7 +85,12 @@ impl Shard {
             self.over_limit += 1;
         }
         self.counters.accepted.add(1);
-        let id = self.connections.insert(Connection::new(admission));
+        let mut connection = Connection::new(admission);
+        let proxies = &self.settings.proxies;
+        if proxies.protocol && peer.is_some_and(|peer| proxies.trusts(peer)) {
+            connection.phase = Phase::Preface;
+        }
+        let id = self.connections.insert(connection);
         self.counters.open.set(self.connections.len() as u64);
         if let Some(sources) = &mut self.sources {
             *sources.at(id) = sourced;
@@ -104,7 +110,7 @@ impl Shard {
         }
         let (Some(sources), Some(peer)) = (&self.sources, peer) else { return (Admission::Admitted, None) };
         let source = Source::of(peer);
-        if sources.limits.trusts(peer) {
+        if self.settings.proxies.trusts(peer) {
             return (Admission::Admitted, Some(Sourced::Forwarding(source)));
         }
         match sources.limits.admit(source, self.now_ms) {
@@ -121,10 +127,15 @@ impl Shard {
     /// An error: what that source has too many of.
     pub(super) fn admit_forwarded(&mut self, id: ConnId, head: &[u8]) -> Result<(), Exceeded> {
         let Some(sources) = &mut self.sources else { return Ok(()) };
-        let Some(Sourced::Forwarding(proxy)) = *sources.at(id) else { return Ok(()) };
-        let client = forwarded::client(head, |address| sources.limits.trusts(address));
-        let source = client.map_or(proxy, Source::of);
-        self.counters.forwarded_missing.add(u64::from(client.is_none()));
+        let source = match *sources.at(id) {
+            Some(Sourced::Forwarding(proxy)) => {
+                let client = self.settings.proxies.client(head);
+                self.counters.forwarded_missing.add(u64::from(client.is_none()));
+                client.map_or(proxy, Source::of)
+            }
+            Some(Sourced::Named(source)) => source,
+            Some(Sourced::Counted(_)) | None => return Ok(()),
+        };
         if let Err(exceeded) = sources.limits.admit(source, self.now_ms) {
             self.count_exceeded(exceeded);
             self.report_refused(id, Refusal::Source(exceeded), || source.to_string());
@@ -132,6 +143,22 @@ impl Shard {
         }
         *sources.at(id) = Some(Sourced::Counted(source));
         Ok(())
+    }
+
+    /// A trusted proxy has said by the PROXY protocol for whom the connection is. What such a client's request says of others is
+    /// its own word, unless it is a trusted proxy itself. `None`: the proxy speaks for itself.
+    pub(super) fn speaks_for(&mut self, id: ConnId, client: Option<IpAddr>) {
+        let Some(sources) = &mut self.sources else { return };
+        let sourced = sources.at(id);
+        if let Some(Sourced::Forwarding(proxy)) = *sourced {
+            *sourced = Some(match client {
+                Some(client) if self.settings.proxies.trusts(client) => {
+                    Sourced::Forwarding(Source::of(client))
+                }
+                Some(client) => Sourced::Named(Source::of(client)),
+                None => Sourced::Named(proxy),
+            });
+        }
     }
 
     fn count_exceeded(&self, exceeded: Exceeded) {

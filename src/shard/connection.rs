@@ -25,9 +25,11 @@ pub struct ConnId {
 
 /// Where a connection is in its life.
 ///
-/// `Head → Open → Closing → Ended`; a refusal goes from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
+/// `Head → Open → Closing → Ended`, behind a proxy that says so `Preface` first; a refusal goes from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
 #[derive(Debug)]
 pub enum Phase {
+    /// A header of the PROXY protocol is arriving; pieces of it are in [`Heads`](super::heads::Heads).
+    Preface,
     /// The upgrade request is arriving; pieces of it are in [`Heads`](super::heads::Heads).
     Head,
     /// A WebSocket.

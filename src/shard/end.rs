@@ -111,7 +111,7 @@ impl Shard {
         self.stage = Stage::Closing;
         for id in self.connections.ids() {
             match self.connections.at(id.index).phase {
-                Phase::Head => self.terminate(id, Dropped::Shutdown, false),
+                Phase::Preface | Phase::Head => self.terminate(id, Dropped::Shutdown, false),
                 Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, GOODBYE, Dropped::Shutdown),
                 Phase::Closing { .. } | Phase::Ended => {}
             }

@@ -24,6 +24,7 @@ impl Shard {
         self.counters.bytes_received.add(bytes.len() as u64);
         connection.heard = true;
         match &mut connection.phase {
+            Phase::Preface => self.preface(id, bytes),
             Phase::Head => self.head(id, bytes),
             Phase::Open(_) => self.input(id, bytes),
             Phase::Closing { answered: false, .. } => self.await_close(id, bytes),
@@ -44,23 +45,19 @@ impl Shard {
         }
     }
 
-    fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
+    pub(super) fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
         let rules = &self.settings.rules;
         let parsed = match self.heads.extend(id, bytes) {
             Some((head, seen)) => upgrade::parse(head, seen, rules),
             None => upgrade::parse(bytes, 0, rules),
         };
         match parsed {
-            Head::Incomplete => {
-                if !self.heads.has(id) {
-                    self.heads.begin(id, bytes);
-                }
-                self.give_up_heads();
-            }
+            Head::Incomplete => self.keep_head(id, bytes),
             Head::Complete { head_len, answer } => {
                 let mut whole = self.heads.take(id);
                 let head = whole.as_deref_mut().unwrap_or(bytes);
-                if let Err(response) = self.let_in(id, &head[..head_len]) {
+                let probe = matches!(answer, Answer::Healthy { .. });
+                if let Err(response) = self.let_in(id, &head[..head_len], probe) {
                     return self.refuse(id, &response);
                 }
                 match answer {
@@ -75,28 +72,30 @@ impl Shard {
                             settings.demo_page.as_ref().map_or(&[], |page| page.answer(head_only)),
                         );
                     }
+                    Answer::Healthy { response } => self.refuse(id, &response),
                     Answer::Refuse { fault, response } => {
-                        self.counters.refusals.count(fault.status());
                         let about = || upgrade::at_fault(&head[..head_len], fault);
-                        self.report_refused(id, Refusal::Request(fault), about);
-                        self.refuse(id, &response);
+                        self.refuse_request(id, fault, &response, about);
                     }
                 }
             }
         }
     }
 
-    /// Gives up the oldest of the unfinished requests while they hold more than they may.
-    fn give_up_heads(&mut self) {
+    /// Keeps what has arrived of an unfinished request, if `bytes` are its first, and gives up the oldest of all while they
+    /// hold more than they may.
+    pub(super) fn keep_head(&mut self, id: ConnId, bytes: &[u8]) {
+        if !self.heads.has(id) {
+            self.heads.begin(id, bytes);
+        }
         while let Some(oldest) = self.heads.oldest_past(self.settings.limits.heads_bytes) {
-            self.counters.refusals.count(Fault::GivenUp.status());
-            self.report_refused(oldest, Refusal::Request(Fault::GivenUp), String::new);
-            self.refuse(oldest, &upgrade::head_given_up());
+            self.refuse_request(oldest, Fault::GivenUp, &upgrade::head_given_up(), String::new);
         }
     }
 
-    /// Whether a connection whose request is there may be served; if not, the answer.
-    fn let_in(&mut self, id: ConnId, head: &[u8]) -> Result<(), Vec<u8>> {
+    /// Whether a connection whose request is there may be served; if not, the answer. A trusted proxy's `probe` counts for
+    /// nobody's address.
+    fn let_in(&mut self, id: ConnId, head: &[u8], probe: bool) -> Result<(), Vec<u8>> {
         match self.connections.at(id.index).admission {
             Admission::OverLimit => {
                 self.report_refused(id, Refusal::Connection, String::new);
@@ -105,8 +104,11 @@ impl Shard {
             Admission::OverSource(exceeded) => Err(upgrade::too_many_requests(exceeded.retry_after_s())),
             Admission::Admitted => {
                 if let Some(retry_after_s) = self.retry_after_s() {
-                    self.counters.refused_shutdown.add(1);
+                    self.counters.refused_shutdown.add(u64::from(!probe));
                     return Err(upgrade::shutting_down(retry_after_s));
+                }
+                if probe {
+                    return Ok(());
                 }
                 let admitted = self.admit_forwarded(id, head);
                 admitted.map_err(|exceeded| upgrade::too_many_requests(exceeded.retry_after_s()))
@@ -123,7 +125,20 @@ impl Shard {
         self.send_http(id, response);
     }
 
-    /// Answers a request that does not become a WebSocket.
+    /// Refuses a request for what it is.
+    pub(super) fn refuse_request(
+        &mut self,
+        id: ConnId,
+        fault: Fault,
+        response: &[u8],
+        about: impl FnOnce() -> String,
+    ) {
+        self.counters.refusals.count(fault.status());
+        self.report_refused(id, Refusal::Request(fault), about);
+        self.refuse(id, response);
+    }
+
+    /// Answers a request that does not become a WebSocket, and waits for the connection's end.
     pub(super) fn refuse(&mut self, id: ConnId, answer: &[u8]) {
         self.send_http(id, answer);
         self.await_end(id, true);

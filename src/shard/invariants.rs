@@ -11,7 +11,7 @@ impl Shard {
         self.check_balance();
         let begins = |id: ConnId| {
             self.connections.id(id.index) == id
-                && matches!(self.connections.peek(id.index).phase, Phase::Head)
+                && matches!(self.connections.peek(id.index).phase, Phase::Preface | Phase::Head)
         };
         self.heads.check_invariants(begins);
         let mut outbox_bytes = 0;

@@ -65,7 +65,7 @@ impl Shard {
         let laggard_timeout = self.settings.limits.laggard_timeout;
         let connection = self.connections.at(id.index);
         match &mut connection.phase {
-            Phase::Head => {
+            Phase::Preface | Phase::Head => {
                 self.counters.head_timeouts.add(1);
                 // Whoever has not begun a request is not told that it was too slow.
                 if self.heads.has(id) {

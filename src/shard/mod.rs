@@ -31,6 +31,7 @@ mod memberships;
 mod outbox;
 mod outgoing;
 mod parking;
+mod preface;
 mod report;
 mod resting;
 mod settings;

@@ -52,7 +52,7 @@ impl Shard {
                 connection.deadline_tick = 0;
                 self.reschedule(id);
             }
-            Phase::Head | Phase::Ended => {}
+            Phase::Preface | Phase::Head | Phase::Ended => {}
         }
     }
 
@@ -106,7 +106,7 @@ impl Shard {
 
     /// What has arrived of its request is of no use any more.
     fn forget_head(&mut self, id: ConnId) {
-        if matches!(self.connections.peek(id.index).phase, Phase::Head) {
+        if matches!(self.connections.peek(id.index).phase, Phase::Preface | Phase::Head) {
             self.heads.take(id);
         }
     }

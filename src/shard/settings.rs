@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::limits::Limits;
 use crate::mesh::BrokerId;
 use crate::policy::Policies;
+use crate::ws::proxies::Proxies;
 use crate::ws::upgrade::Rules;
 
 /// What a shard needs to know of the configuration. One value, shared, fixed at start.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub policies: Policies,
     /// Who may upgrade, and where.
     pub rules: Rules,
+    /// Who is believed about for whom it speaks.
+    pub proxies: Proxies,
     /// Names of the brokers; the place is the [`BrokerId`].
     pub brokers: Vec<String>,
     /// The broker of commands that name none.

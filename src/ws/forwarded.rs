@@ -1,46 +1,163 @@
-//! Which client a proxy speaks for: `X-Forwarded-For`, else `X-Real-IP`.
+//! Which client a proxy speaks for, by the headers that it sets.
 //!
-//! Proxies add the address that they see behind what came with the request, so only the last entry is the proxy's own
-//! word, and what stands before it is that of whoever it names. The entries are therefore read from the end, past other
-//! trusted proxies. (RoadRunner takes the first entry, which a client can invent unless its proxy replaces the header.)
+//! A proxy passes on what the client sent, so a header says something only if the proxy sets it itself, or adds to it. Which
+//! headers that are, the operator names: every other could be the client's own invention.
+//!
+//! In a list (`X-Forwarded-For`, `Forwarded`) proxies add the address that they see behind what came with the request, so
+//! only the last entry is the proxy's own word, and what stands before it is that of whoever it names. The entries are
+//! therefore read from the end, past other trusted proxies. (RoadRunner takes the first entry, which a client can invent
+//! unless its proxy replaces the header.)
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
 use httparse::Request;
 
-use super::upgrade::{HEADERS_MAX, HeaderRoom};
+use super::upgrade::{HEADERS_MAX, HeaderRoom, is_token};
 
-/// The client's address in the head of a request that came from a trusted proxy: the last forwarded address that is not
-/// `trusted` itself, or the first of all if all are. `None`: the proxy names none, or what it names is no address.
-pub fn client(head: &[u8], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+/// A header by which a proxy names its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): a list of elements, each with a `for`.
+    Forwarded,
+    /// One address, in a header of this name: `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP`.
+    One(String),
+}
+
+impl ClientHeader {
+    /// The header of that name; an error says what is wrong with it.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(format!("\"{name}\" is no name of a header"));
+        }
+        Ok(match name.to_ascii_lowercase().as_str() {
+            "x-forwarded-for" => Self::XForwardedFor,
+            "forwarded" => Self::Forwarded,
+            _ => Self::One(name.to_owned()),
+        })
+    }
+}
+
+/// The client's address in the head of a request that came from a trusted proxy. The first of `headers` that names somebody
+/// who is not `trusted` itself decides; if they name trusted ones alone, the first of these. `None`: nobody is named.
+pub fn client(head: &[u8], headers: &[ClientHeader], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = Request::new(&mut []);
     // Of a head with a fault, or with too many headers, the last entry that was read need not be the proxy's.
     let Ok(httparse::Status::Complete(_)) = request.parse_with_uninit_headers(head, &mut room) else {
         return None;
     };
-    let values = |name: &'static str| {
-        let headers = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        headers.map(|header| header.value)
+    let values = |name: &str| -> Vec<&[u8]> {
+        let headers = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        headers.map(|header| header.value).collect()
     };
-    let mut entries =
-        values("X-Forwarded-For").flat_map(|value| value.split(|byte| *byte == b',')).rev().peekable();
-    if entries.peek().is_none() {
-        let mut real = values("X-Real-IP");
-        // Two of them contradict each other.
-        return real.next().filter(|_| real.next().is_none()).and_then(address);
+    let mut known = None;
+    for header in headers {
+        let named = match header {
+            ClientHeader::XForwardedFor => {
+                let values = values("X-Forwarded-For");
+                let entries = values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev();
+                nearest(entries.map(address), &trusted)
+            }
+            ClientHeader::Forwarded => {
+                let values = values("Forwarded");
+                let elements = values.iter().rev().flat_map(|value| elements_from_the_end(value));
+                nearest(
+                    elements.map(|element| forwarded_for(element).and_then(|node| address(&node))),
+                    &trusted,
+                )
+            }
+            // Two of them contradict each other.
+            ClientHeader::One(name) => match values(name).as_slice() {
+                [value] => address(value),
+                _ => None,
+            },
+        };
+        match named {
+            Some(address) if !trusted(address) => return named,
+            _ => known = known.or(named),
+        }
     }
+    known
+}
+
+/// The nearest address that is not trusted, or the farthest one that is known.
+fn nearest(
+    from_the_end: impl Iterator<Item = Option<IpAddr>>,
+    trusted: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
     let mut nearest = None;
-    for entry in entries {
-        // Behind what is no address nothing is known.
-        let Some(address) = address(entry) else { break };
+    // Behind what is no address nothing is known.
+    for address in from_the_end.map_while(|entry| entry) {
         nearest = Some(address);
         if !trusted(address) {
             break;
         }
     }
     nearest
+}
+
+/// The elements of a `Forwarded`, the last one first. Read from the end, since a quote that the client opens and does not
+/// close would take in what the proxy adds.
+fn elements_from_the_end(value: &[u8]) -> Vec<&[u8]> {
+    let mut elements = Vec::new();
+    let (mut end, mut quoted) = (value.len(), false);
+    for (at, byte) in value.iter().enumerate().rev() {
+        match byte {
+            b'"' => {
+                let escapes = value[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+                quoted ^= escapes % 2 == 0;
+            }
+            b',' if !quoted => {
+                elements.push(&value[at + 1..end]);
+                end = at;
+            }
+            _ => {}
+        }
+    }
+    elements.push(&value[..end]);
+    elements
+}
+
+/// The node that an element of a `Forwarded` was received from (RFC 7239 §5.2), without its quotes; `None` if it does not say
+/// so just once.
+fn forwarded_for(element: &[u8]) -> Option<Vec<u8>> {
+    let mut node = None;
+    let mut rest = element.trim_ascii();
+    while !rest.is_empty() {
+        let equals = rest.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (&rest[..equals], &rest[equals + 1..]);
+        let (value, behind) = parameter_value(value)?;
+        if name.trim_ascii().eq_ignore_ascii_case(b"for") && node.replace(value).is_some() {
+            return None;
+        }
+        rest = match behind.trim_ascii_start() {
+            [] => &[],
+            [b';', more @ ..] => more.trim_ascii_start(),
+            _ => return None,
+        };
+    }
+    node
+}
+
+/// The value that a parameter begins with, and what follows it: a token, or a string in quotes (RFC 9110 §5.6.4).
+fn parameter_value(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let [b'"', quoted @ ..] = text else {
+        let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
+        return Some((text[..end].trim_ascii().to_vec(), &text[end..]));
+    };
+    let mut value = Vec::new();
+    let mut bytes = quoted.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some((value, &quoted[at + 1..])),
+            b'\\' => value.push(*bytes.next()?.1),
+            byte => value.push(*byte),
+        }
+    }
+    None
 }
 
 /// An address as proxies write it: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
@@ -52,73 +169,4 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_that_is_cut_or_has_too_many_headers_names_nobody() {
-        let own = ["X-Forwarded-For: 192.0.2.66"];
-        let mut lines = vec![own[0]];
-        lines.resize(HEADERS_MAX + 1, "X-Pad: x");
-        lines.push("X-Forwarded-For: 192.0.2.7");
-        assert_eq!(found(&lines), None, "the client's own, in front of what the proxy said");
-        assert_eq!(client(b"GET /ws HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\nX-Pa", |_| false), None);
-        assert_eq!(found(&own).as_deref(), Some("192.0.2.66"));
-    }
-
-    fn found(lines: &[&str]) -> Option<String> {
-        let head = format!("GET /ws HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n"));
-        let trusted = |address: IpAddr| address.to_string().starts_with("10.");
-        client(head.as_bytes(), trusted).map(|address| address.to_string())
-    }
-
-    #[test]
-    fn the_last_address_that_is_no_trusted_proxys_is_the_clients() {
-        for (lines, expected) in [
-            (&["X-Forwarded-For: 192.0.2.1"][..], "192.0.2.1"),
-            (&["x-forwarded-for:  192.0.2.1 , 10.0.0.7"], "192.0.2.1"),
-            // What the client itself had sent stands in front.
-            (&["X-Forwarded-For: 203.0.113.9, 192.0.2.1"], "192.0.2.1"),
-            (&["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 192.0.2.1,10.0.0.7"], "192.0.2.1"),
-            (&["X-Forwarded-For: 10.1.1.1, 10.0.0.7"], "10.1.1.1"),
-            (&["X-Forwarded-For: 192.0.2.1:4711"], "192.0.2.1"),
-            (&["X-Forwarded-For: 2001:db8::1"], "2001:db8::1"),
-            (&["X-Forwarded-For: [2001:db8::1]:4711"], "2001:db8::1"),
-            (&["X-Forwarded-For: [2001:db8::1]"], "2001:db8::1"),
-            (&["X-Forwarded-For: ::ffff:192.0.2.1"], "192.0.2.1"),
-            (&["X-Real-IP: 192.0.2.1"], "192.0.2.1"),
-            (&["X-Real-IP: 203.0.113.9", "X-Forwarded-For: 192.0.2.1"], "192.0.2.1"),
-            // The nearest hop that is known.
-            (&["X-Forwarded-For: unknown, 10.0.0.7"], "10.0.0.7"),
-        ] {
-            assert_eq!(found(lines).as_deref(), Some(expected), "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_names_nobody() {
-        for lines in [
-            &[][..],
-            &["X-Forwarded-For: "],
-            &["X-Forwarded-For: ,"],
-            &["X-Forwarded-For: unknown"],
-            &["X-Forwarded-For: 192.0.2.1, _hidden"],
-            &["X-Forwarded-For: 192.0.2.1,"],
-            &["X-Forwarded-For: 192.0.2"],
-            &["X-Forwarded-For: 192.0.2.1 192.0.2.2"],
-            &["X-Forwarded-For: 192.0.2.1:99999"],
-            &["X-Forwarded-For: fe80::1%eth0"],
-            &["X-Forwarded-For: [2001:db8::1"],
-            // It says that the proxy does not know: what else is there was not said by it.
-            &["X-Forwarded-For: unknown", "X-Real-IP: 192.0.2.1"],
-            &["X-Real-IP: 192.0.2.1, 192.0.2.2"],
-            &["X-Real-IP: 192.0.2.1", "X-Real-IP: 192.0.2.2"],
-            &["X-Forwarded-For 192.0.2.1"],
-            &["Forwarded: for=192.0.2.1"],
-        ] {
-            assert_eq!(found(lines), None, "{lines:?}");
-        }
-        assert_eq!(client(b"GET / HTTP/1.1\r\nX-Forwarded-For: \xff\xfe\r\n\r\n", |_| false), None);
-        assert_eq!(client(b"\x16\x03\x01", |_| false), None);
-    }
-}
+mod tests;

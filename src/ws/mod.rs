@@ -4,11 +4,13 @@
 //! A connection begins with [`upgrade`], which reads the HTTP request head and writes the answer; [`reader`] then
 //! turns the bytes a client sends into messages and control frames, and [`frame`] and [`close`] write what goes back.
 //!
-//! Deliberately absent: extensions (permessage-deflate) and subprotocols; none is ever agreed.
+//! Deliberately absent: extensions (permessage-deflate); none is ever agreed.
 
 pub mod close;
 pub mod forwarded;
 pub mod frame;
 pub mod origin;
+pub mod proxies;
+pub mod proxy_protocol;
 pub mod reader;
 pub mod upgrade;

@@ -3,8 +3,9 @@
 //! Checked in this order: the head itself, the path, the `Origin`, then the handshake. Bytes behind the head already
 //! belong to the WebSocket. Every answer but 101 ends the connection.
 //!
-//! Subprotocols that a client offers are not selected, extensions not agreed: the protocol spoken here has no name.
-//! (A browser given a list of subprotocols therefore fails the connection; give it none.)
+//! Of the subprotocols that a client offers, in its order, the first one that the rules list is agreed, since some clients fail
+//! without any (RFC 6455 §4.1; a browser does). It changes nothing: the protocol spoken here has no name. Extensions are not
+//! agreed.
 
 mod answer;
 mod fault;
@@ -20,8 +21,10 @@ use httparse::{Error, Header, Request, Status};
 
 use super::origin::OriginRule;
 use answer::head_too_large;
-pub use answer::{head_given_up, request_timeout, service_unavailable, shutting_down, too_many_requests};
-use answer::{not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols};
+pub use answer::{
+    head_given_up, refuse_preface, request_timeout, service_unavailable, shutting_down, too_many_requests,
+};
+use answer::{healthy, not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols};
 pub use fault::Fault;
 
 /// The highest [`Bounds::headers`]: room for so many is on the stack while a head is parsed.
@@ -58,12 +61,30 @@ pub struct Rules {
     pub path: String,
     /// The path where every message comes back, if there is one.
     pub echo_path: Option<String>,
+    /// The path where load balancers ask whether connections are taken, if there is one.
+    pub health_path: Option<String>,
     /// Which web pages may connect.
     pub origin: OriginRule,
     /// Whether `GET /` answers with the demo page.
     pub demo: bool,
+    /// Subprotocols that are agreed if a client offers them.
+    pub subprotocols: Vec<String>,
     /// How large a request may be.
     pub bounds: Bounds,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            path: "/".into(),
+            echo_path: None,
+            health_path: None,
+            origin: OriginRule::new("*"),
+            demo: false,
+            subprotocols: Vec::new(),
+            bounds: Bounds::default(),
+        }
+    }
 }
 
 /// What is at the path that a client connects to.
@@ -103,6 +124,11 @@ pub enum Answer {
     DemoPage {
         /// The request was HEAD: send the page's head only.
         head_only: bool,
+    },
+    /// It asks whether connections are taken. If so, send the response, then close.
+    Healthy {
+        /// The whole 200 response.
+        response: Vec<u8>,
     },
     /// Send the response, then close.
     Refuse {
@@ -180,16 +206,20 @@ fn empty_lines(bytes: &[u8]) -> usize {
 
 /// What can never become an HTTP request behind `start` bytes of empty lines: its first bytes say so.
 fn hopeless(bytes: &[u8], start: usize) -> Option<Fault> {
-    // RFC 9110 §5.6.2: a method is a token.
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match &bytes[start..] {
         [] | b"\r" => None,
         [0x16, ..] => Some(Fault::Tls),
         // The signature of version 2 begins with two empty lines.
         [0, ..] if bytes.starts_with(b"\r\n\r\n") => Some(Fault::ProxyHeader),
         rest if rest.starts_with(b"PROXY ") => Some(Fault::ProxyHeader),
-        [first, ..] => (!token(*first)).then_some(Fault::NotHttp),
+        // RFC 9110 §9.1: a method is a token.
+        [first, ..] => (!is_token(*first)).then_some(Fault::NotHttp),
     }
+}
+
+/// Whether a byte may stand in a token (RFC 9110 §5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn complete(head_len: usize, answer: Answer) -> Head {
@@ -219,6 +249,13 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
     let upgrades = has_token(request, "Upgrade", "websocket") && has_token(request, "Connection", "upgrade");
 
     let reads = matches!(method, "GET" | "HEAD");
+    if rules.health_path.as_deref() == Some(path) {
+        return if reads {
+            Answer::Healthy { response: healthy(head_only) }
+        } else {
+            refuse_method(method, "GET, HEAD")
+        };
+    }
     let page = rules.demo && path == "/" && !upgrades;
     if page && reads {
         return Answer::DemoPage { head_only };
@@ -274,9 +311,20 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
     }
     let mut keys = values(request, "Sec-WebSocket-Key");
     match (keys.next(), keys.next()) {
-        (Some(key), None) if is_key(key) => Answer::Upgrade { endpoint, response: switching_protocols(key) },
+        (Some(key), None) if is_key(key) => {
+            let response = switching_protocols(key, subprotocol(request, &rules.subprotocols));
+            Answer::Upgrade { endpoint, response }
+        }
         _ => refuse(Fault::Key, "The request needs one Sec-WebSocket-Key header: 16 bytes in base64.", false),
     }
+}
+
+/// The first subprotocol that the client offers and that is known. They are compared as they stand (RFC 6455 §11.5).
+fn subprotocol<'k>(request: &Request<'_, '_>, known: &'k [String]) -> Option<&'k str> {
+    let offers =
+        values(request, "Sec-WebSocket-Protocol").flat_map(|value| value.split(|&byte| byte == b','));
+    let mut offers = offers.map(<[u8]>::trim_ascii);
+    offers.find_map(|offer| known.iter().find(|known| known.as_bytes() == offer)).map(String::as_str)
 }
 
 /// The path of a request target in origin or absolute form (RFC 9112 §3.2), without its query.

@@ -117,6 +117,12 @@ impl RawClient {
         client
     }
 
+    /// A connection that is there already.
+    pub fn of(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("no delay");
+        Self { stream }
+    }
+
     /// Connects and says nothing yet.
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");

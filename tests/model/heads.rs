@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
+use roadcast::mesh::Down;
 use roadcast::shard::{About, ConnId, Reason, Refusal, Report, Task};
 use roadcast::ws::upgrade::Fault;
 
@@ -64,6 +65,28 @@ fn one_request_may_be_as_large_as_the_sum() {
         rig.bytes(id, &[*byte]);
     }
     assert_eq!(status(&mut rig, id), Some(101));
+}
+
+#[test]
+fn a_probe_is_told_whether_connections_are_taken() {
+    let mut rig = Rig::new(Limits { connections: 2, ..quiet() });
+    let probe = |rig: &mut Rig| {
+        let id = rig.accept();
+        rig.bytes(id, b"GET /up HTTP/1.0\r\n\r\n");
+        let answer = status(rig, id);
+        rig.shard.ended(id);
+        rig.shard.released(id);
+        answer
+    };
+    assert_eq!(probe(&mut rig), Some(200));
+    let held = [rig.connect(), rig.connect()];
+    assert_eq!(probe(&mut rig), Some(503), "it can take no more");
+    rig.shard.ended(held[0]);
+    rig.shard.released(held[0]);
+    assert_eq!(probe(&mut rig), Some(200));
+    rig.take(Down::StopAccepting);
+    assert_eq!(probe(&mut rig), Some(503), "it shuts down");
+    assert_eq!(rig.counters.refused_shutdown.value(), 0, "a probe is no client");
 }
 
 /// Goal: whatever comes, finishes, ends or is too slow in whatever order, nothing is kept of a request that has ended.

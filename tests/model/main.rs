@@ -38,6 +38,7 @@ mod input;
 mod joins;
 mod laggards;
 mod pings;
+mod proxies;
 mod sends;
 mod skipping;
 mod sources;

@@ -13,8 +13,8 @@ use roadcast::shard::{
     About, Balance, ConnId, ConnectionBudget, Reason, Report, Settings, Shard, ShardCounters, Task,
 };
 use roadcast::ws::frame::{self, Opcode};
-use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::{Bounds, Rules};
+use roadcast::ws::proxies::Proxies;
+use roadcast::ws::upgrade::Rules;
 
 use super::wire;
 
@@ -54,10 +54,10 @@ pub fn settings(limits: Limits) -> Settings {
         rules: Rules {
             path: "/ws".into(),
             echo_path: Some("/echo".into()),
-            origin: OriginRule::new("*"),
-            demo: false,
-            bounds: Bounds::default(),
+            health_path: Some("/up".into()),
+            ..Rules::default()
         },
+        proxies: Proxies { subnets: vec!["10.0.0.0/8".parse().unwrap()], ..Proxies::default() },
         brokers: vec!["memory".into(), "bus".into()],
         default_broker: BrokerId(0),
         demo_page: None,

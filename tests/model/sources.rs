@@ -19,8 +19,7 @@ const PROXY: &str = "10.0.0.1";
 const NO_LIMIT: usize = 0;
 
 fn limits(connections: usize, handshakes: usize) -> Arc<SourceLimits> {
-    let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-    Arc::new(SourceLimits::new(connections, handshakes, trusted).unwrap())
+    Arc::new(SourceLimits::new(connections, handshakes).unwrap())
 }
 
 fn rig_with(limits: Limits, sources: &Arc<SourceLimits>) -> Rig {
@@ -238,7 +237,7 @@ fn whoever_comes_while_the_shard_stops_is_counted_and_given_back() {
 #[test]
 fn without_limits_no_address_is_asked_for() {
     let mut rig = Rig::new(quiet());
-    assert!(!rig.shard.counts_sources());
+    assert!(!rig.shard.wants_addresses());
     let id = from(&mut rig, "192.0.2.1");
     assert_eq!(status(&mut rig, id, &["X-Forwarded-For: unknown"]), 101);
     assert_eq!(rig.counters.forwarded_missing.value(), 0);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn proxies_are_subnets_or_addresses() {
-    let shown = |file: &str| config(file).trusted_subnets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let shown = |file: &str| config(file).proxies.subnets.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         shown("http: { trusted_subnets: [10.0.0.0/8, 192.0.2.1, \"::1/128\", \"fc00::/7\"] }"),
         ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "fc00::/7"]
@@ -16,7 +16,7 @@ fn proxies_are_subnets_or_addresses() {
         ".rr.yaml:2:20: http.trusted_subnets: \"10.0.0.0/33\" is no subnet; write 10.0.0.0/8, fc00::/7, or one address"
     );
     let (config, _) = load_with(&[], &[("RR_HTTP_TRUSTED_SUBNETS", "10.0.0.0/8, ::1")], &[]).unwrap();
-    assert_eq!(config.trusted_subnets.len(), 2);
+    assert_eq!(config.proxies.subnets.len(), 2);
 }
 
 #[test]

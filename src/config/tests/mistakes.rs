@@ -124,6 +124,14 @@ fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
             "roadcast: { limits: { lane_bytes: 1MiB } }",
             ".rr.yaml:1:35: roadcast.limits.lane_bytes: 1MiB is below roadcast.limits.outbox_bytes (2MiB): a lane must",
         ),
+        (
+            "roadcast: { health_path: /ws }",
+            ".rr.yaml:1:26: roadcast.health_path: /ws is where websockets.path is served; give it another path",
+        ),
+        (
+            "roadcast: { subprotocols: [\"a b\"] }",
+            ".rr.yaml:1:27: roadcast.subprotocols: \"a b\" is no name of a subprotocol",
+        ),
         ("roadcast: { echo_path: /ws }", ".rr.yaml:1:24: roadcast.echo_path: /ws is websockets.path as well"),
         (
             "rpc: { listen: \"tcp://127.0.0.1:8080\" }",

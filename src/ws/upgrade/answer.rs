@@ -4,14 +4,20 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::{Answer, Bounds, Fault, METHODS};
 
-/// The 101 that begins a WebSocket (RFC 6455 §4.2.2).
-pub(super) fn switching_protocols(key: &[u8]) -> Vec<u8> {
+/// The 101 that begins a WebSocket (RFC 6455 §4.2.2), with the subprotocol that is agreed.
+pub(super) fn switching_protocols(key: &[u8], subprotocol: Option<&str>) -> Vec<u8> {
     let accept = derive_accept_key(key);
+    let agreed = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{agreed}\r\n"
     )
     .into_bytes()
+}
+
+/// The 200 for a probe.
+pub(super) fn healthy(head_only: bool) -> Vec<u8> {
+    response(200, "Connection: close\r\nCache-Control: no-store\r\n", "ok", head_only)
 }
 
 /// A response that ends the connection; `text` says what is wrong and what to do. `head_only`: the request was HEAD,
@@ -20,11 +26,17 @@ pub(super) fn refuse(fault: Fault, text: &str, head_only: bool) -> Answer {
     with(fault, "Connection: close\r\n", text, head_only)
 }
 
+/// For a proxy that does not begin as it should.
+pub fn refuse_preface(fault: Fault) -> Vec<u8> {
+    let text = "This server expects a header of the PROXY protocol from this proxy.";
+    response(fault.status(), "Connection: close\r\n", text, false)
+}
+
 /// For what is no HTTP: who speaks something else may read the text all the same.
 pub(super) fn not_http(fault: Fault) -> Answer {
     let text = match fault {
         Fault::Tls => "This is a plain HTTP and WebSocket port: it does not speak TLS.",
-        Fault::ProxyHeader => "This port does not expect the PROXY protocol.",
+        Fault::ProxyHeader => "The PROXY protocol is not expected from this address.",
         _ => "This is a plain HTTP and WebSocket port.",
     };
     refuse(fault, text, false)
@@ -39,7 +51,7 @@ pub(super) fn refuse_method(method: &str, allowed: &str) -> Answer {
     let headers = format!("Connection: close\r\nAllow: {allowed}\r\n");
     let text = match allowed {
         "GET" => "A WebSocket is served here: connect with a WebSocket client, which sends GET.",
-        _ => "A page is served here, for GET.",
+        _ => "This is served for GET and HEAD.",
     };
     with(Fault::Method, &headers, text, method == "HEAD")
 }
@@ -95,6 +107,7 @@ pub fn too_many_requests(retry_after_s: u32) -> Vec<u8> {
 
 fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> {
     let phrase = match status {
+        200 => "OK",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",

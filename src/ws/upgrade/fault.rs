@@ -5,8 +5,12 @@
 pub enum Fault {
     /// A TLS handshake.
     Tls,
-    /// A header of the PROXY protocol.
+    /// A header of the PROXY protocol, from whom it is not expected.
     ProxyHeader,
+    /// No header of the PROXY protocol, from whom it is expected.
+    NoProxyHeader,
+    /// A header of the PROXY protocol that breaks its rules.
+    MalformedProxyHeader,
     /// Its first bytes cannot begin an HTTP request.
     NotHttp,
     /// It begins like HTTP and is none.
@@ -59,6 +63,8 @@ impl Fault {
             Self::GivenUp => 503,
             Self::Tls
             | Self::ProxyHeader
+            | Self::NoProxyHeader
+            | Self::MalformedProxyHeader
             | Self::NotHttp
             | Self::Malformed
             | Self::Http10
@@ -74,7 +80,13 @@ impl Fault {
     pub fn why(self) -> &'static str {
         match self {
             Self::Tls => "TLS, which is not served here: clients connect by ws://, or a proxy ends TLS",
-            Self::ProxyHeader => "a PROXY protocol header, which this server does not expect",
+            Self::ProxyHeader => {
+                "a PROXY protocol header, which is expected from http.trusted_subnets alone, with roadcast.proxy_protocol"
+            }
+            Self::NoProxyHeader => {
+                "no PROXY protocol header, which roadcast.proxy_protocol expects from all of http.trusted_subnets"
+            }
+            Self::MalformedProxyHeader => "a malformed PROXY protocol header, or one over 4096 bytes",
             Self::NotHttp => "no HTTP",
             Self::Malformed => "malformed HTTP",
             Self::Http10 => {

@@ -8,6 +8,8 @@ fn rules() -> Rules {
         echo_path: Some("/echo".into()),
         origin: OriginRule::new("https://*my.site.com"),
         demo: true,
+        health_path: Some("/up".into()),
+        subprotocols: vec!["chat.v2".into(), "chat".into()],
         bounds: Bounds::default(),
     }
 }
@@ -58,7 +60,7 @@ fn judge_every_way(request: &str, rules: &Rules) -> Answer {
 fn status(answer: &Answer) -> u16 {
     match answer {
         Answer::Upgrade { .. } => 101,
-        Answer::DemoPage { .. } => 200,
+        Answer::DemoPage { .. } | Answer::Healthy { .. } => 200,
         Answer::Refuse { fault, .. } => fault.status(),
     }
 }
@@ -67,10 +69,10 @@ fn status(answer: &Answer) -> u16 {
 fn the_request_of_the_rfc_is_answered_as_the_rfc_does() {
     let request = request(
         "GET /ws HTTP/1.1",
-        &[HOST, UPGRADE, KEY, ORIGIN, "Sec-WebSocket-Protocol: chat\r\n", VERSION],
+        &[HOST, UPGRADE, KEY, ORIGIN, "Sec-WebSocket-Protocol: chat, superchat\r\n", VERSION],
     );
     let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
     assert_eq!(
         judge_every_way(&request, &rules()),
         Answer::Upgrade { endpoint: Endpoint::Client, response: expected.into() }
@@ -185,6 +187,51 @@ fn the_demo_page_is_served_at_the_root_when_it_is_on() {
     assert!(String::from_utf8(response).unwrap().contains("\r\nAllow: GET, HEAD\r\n"));
     let upgrade = request("GET / HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY]);
     assert_eq!(status(&judge_every_way(&upgrade, &rules())), 404);
+}
+
+#[test]
+fn the_first_offer_that_is_listed_is_agreed() {
+    let agreed = |lines: &[&str], rules: &Rules| -> Vec<String> {
+        let headers: Vec<String> =
+            lines.iter().map(|line| format!("Sec-WebSocket-Protocol: {line}\r\n")).collect();
+        let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY].into_iter().chain(headers.iter().map(String::as_str));
+        let request = request("GET /ws HTTP/1.1", &all.collect::<Vec<_>>());
+        let Answer::Upgrade { response, .. } = judge_every_way(&request, rules) else { panic!("{request}") };
+        let response = String::from_utf8(response).unwrap();
+        let lines = response.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+        lines.map(str::to_owned).collect()
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(agreed(&["chat"], &rules()), ["chat"]);
+    assert_eq!(agreed(&["other, chat ,chat.v2"], &rules()), ["chat"], "the client's order counts");
+    assert_eq!(agreed(&["other", "chat.v2,chat"], &rules()), ["chat.v2"]);
+    for offers in [&[][..], &["other"], &["Chat"], &["chat.v"], &[""], &[",,"]] {
+        assert_eq!(agreed(offers, &rules()), none, "{offers:?}");
+    }
+    assert_eq!(agreed(&["chat"], &Rules { subprotocols: Vec::new(), ..rules() }), none);
+}
+
+#[test]
+fn a_probe_is_answered_at_its_path() {
+    for (line, expected, body) in [
+        ("GET /up HTTP/1.1", 200, "ok\n"),
+        ("GET /up?from=lb HTTP/1.0", 200, "ok\n"),
+        ("HEAD /up HTTP/1.1", 200, ""),
+        ("POST /up HTTP/1.1", 405, "This is served for GET and HEAD.\n"),
+        ("get /up HTTP/1.1", 501, "There is no such method. Their names are in capitals: GET.\n"),
+        ("GET /up/ HTTP/1.1", 404, "Nothing is served at this path. Check the path of the WebSocket URL.\n"),
+    ] {
+        let answer = judge_every_way(&request(line, &[]), &rules());
+        let (Answer::Healthy { response } | Answer::Refuse { response, .. }) = &answer else {
+            panic!("{line}")
+        };
+        let (head, text) = std::str::from_utf8(response).unwrap().split_once("\r\n\r\n").unwrap();
+        assert_eq!((status(&answer), text), (expected, body), "{line}");
+        assert!(head.starts_with(&format!("HTTP/1.1 {expected} ")));
+        assert_eq!(head.contains("\r\nAllow: GET, HEAD\r\n"), expected == 405);
+    }
+    let off = Rules { health_path: None, ..rules() };
+    assert_eq!(status(&judge_every_way(&request("GET /up HTTP/1.1", &[HOST]), &off)), 404);
 }
 
 #[test]

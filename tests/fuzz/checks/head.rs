@@ -1,6 +1,6 @@
 //! The upgrade request: its answer does not depend on how it arrives, and is one HTTP response.
 
-use roadcast::ws::forwarded;
+use roadcast::ws::forwarded::{self, ClientHeader};
 use roadcast::ws::origin::OriginRule;
 use roadcast::ws::upgrade::{Answer, Bounds, Head, Rules, parse};
 
@@ -14,11 +14,15 @@ pub fn check(bytes: &[u8]) {
         echo_path: (first & 1 != 0).then(|| "/echo".into()),
         origin: OriginRule::new(if first & 2 != 0 { "https://*.example.org" } else { "" }),
         demo: first & 4 != 0,
+        health_path: (first & 8 != 0).then(|| "/up".into()),
+        subprotocols: vec!["chat".into()],
         bounds: Bounds::default(),
     };
+    let headers =
+        ["X-Forwarded-For", "Forwarded", "X-Real-IP"].map(|name| ClientHeader::parse(name).expect("a name"));
     // Whom a proxy names: nobody or an address, whatever the head; the nearest one is trusted, or the first that is not.
-    let nearest = forwarded::client(bytes, |_| false);
-    let farthest = forwarded::client(bytes, |_| true);
+    let nearest = forwarded::client(bytes, &headers, |_| false);
+    let farthest = forwarded::client(bytes, &headers, |_| true);
     assert_eq!(nearest.is_some(), farthest.is_some(), "{nearest:?} {farthest:?}");
 
     let whole = parse(bytes, 0, &rules);
@@ -52,6 +56,7 @@ fn is_http(answer: &Answer) {
     let (expected, response) = match answer {
         Answer::Upgrade { response, .. } => (101, response),
         Answer::Refuse { fault, response } => (fault.status(), response),
+        Answer::Healthy { response } => (200, response),
         Answer::DemoPage { .. } => return,
     };
     let mut headers = [httparse::EMPTY_HEADER; 16];
