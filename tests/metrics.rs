@@ -7,9 +7,12 @@ mod common;
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{Client, HttpAnswer, Numbered, Received, Scrape, Server, eventually, get, http, roadcast, seed};
+use common::{
+    Client, HttpAnswer, Numbered, Received, Scrape, Server, eventually, get, http, installed, roadcast, seed,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -241,6 +244,24 @@ fn a_scrape_is_answered_in_a_format_that_it_accepts() {
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), Some(media));
     assert!(answer.body.ends_with(b"\n# EOF\n"));
+}
+
+#[test]
+fn promtool_reads_the_text_format() {
+    if !installed("promtool") {
+        return;
+    }
+    let server = Server::start(TIGHT);
+    let answer = scrape(server.endpoint("metrics"), None);
+    let mut promtool = Command::new("promtool");
+    let promtool = promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    let mut child = promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promtool starts");
+    child.stdin.take().expect("a pipe").write_all(&answer.body).expect("promtool reads");
+    let output = child.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    // A matter of taste, not of the format: milliseconds are what people look for here.
+    let taste = "roadcast_turn_milliseconds use base unit \"seconds\" instead of \"milliseconds\"";
+    assert_eq!(String::from_utf8_lossy(&said).trim(), taste);
 }
 
 /// The text format, version 0.0.4, strictly: each metric is described and typed once, right before its samples, by the very
