@@ -85,6 +85,9 @@ fn an_error_repeats_no_value_that_may_be_a_secret() {
     for (number, (file, arguments)) in [
         ("http: { address: \"${REDIS_PASSWORD}\" }", &[][..]),
         ("rpc: { listen: \"tcp://${REDIS_PASSWORD}\" }", &[]),
+        ("http: { trusted_subnets: \"10.0.0.0/8, ${REDIS_PASSWORD}\" }", &[]),
+        ("websockets: { pubsubs: \"memory,${REDIS_PASSWORD}\" }", &[]),
+        ("roadcast: { overflow: { skip: \"news,*${REDIS_PASSWORD}\" } }", &[]),
         ("redis: hunter2-s3cret", &[]),
         ("redis: { password: \"hunter2-s3cret }", &[]),
         ("redis:\n  password: hunter2-s3cret\n bad", &[]),

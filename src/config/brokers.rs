@@ -88,7 +88,10 @@ fn default(read: &Reader<'_>, brokers: &[BrokerConfig], first: Option<&str>) -> 
             }
         },
     };
-    read.refuse(ConfigError::value(&origin, BROKER, problem));
+    // What is wrong with names is told already; these lines would tell them also where they came from a variable.
+    if read.sound(&[PUBSUBS]) {
+        read.refuse(ConfigError::value(&origin, BROKER, problem));
+    }
     0
 }
 

@@ -85,9 +85,10 @@ impl Settings {
         }
     }
 
-    /// Adds the overrides among the variables of `env`.
+    /// Adds the overrides among the variables of `env`. Empty ones say nothing, as in RoadRunner: what hands on a variable that is
+    /// not set (a compose file, a unit) sets it to nothing, and must not open what the file has closed.
     pub fn add_environment(&mut self, env: &Environment) {
-        for (name, value) in env {
+        for (name, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
             let Some(rest) = name.strip_prefix(environment::PREFIX) else { continue };
             if environment::NEVER_OVERRIDES.contains(&name.as_str())
                 || environment::is_service_link(name, value)
@@ -166,7 +167,14 @@ impl Settings {
         match schema::find(&path) {
             Found::Key(key, path) if key.status == Status::Used => {
                 self.enter(&path, &origin);
-                self.set(key, path, vec![unquoted(value.trim()).to_owned()], false, origin, env);
+                let value = value.trim();
+                if value.is_empty() && guards::keep_out(key) {
+                    // As with variables: `-o key=$VAR`, and none is set.
+                    let problem =
+                        "is empty, and this key decides who gets in; give it a value, or leave it off";
+                    return self.problems.push(ConfigError::value(&origin, path.join("."), problem));
+                }
+                self.set(key, path, vec![unquoted(value).to_owned()], false, origin, env);
             }
             Found::Key(key, _) => {
                 self.unused.insert(key.path, key.status);

@@ -78,7 +78,7 @@ pub enum Value {
     Address(std::net::SocketAddr),
     /// Of `Rpc`.
     Rpc(RpcListen),
-    /// Of `Words` and `Origins`; not empty.
+    /// Of `Words` and `Origins`; neither it nor a word of it is empty.
     Words(Vec<String>),
 }
 
@@ -167,13 +167,20 @@ pub fn known(path: &str) -> &'static Key {
 }
 
 impl Key {
-    /// Reads a value, or says what is wrong with it and what is allowed.
-    pub fn parse(&self, text: &str) -> Result<Value, String> {
+    /// Reads a value, or says what is wrong with it and what is allowed; an empty one is the default. A list is written
+    /// with commas.
+    pub fn parse(&self, text: &str) -> Result<Option<Value>, String> {
         let within = |number: u64, (min, max): (u64, u64), show: fn(u64) -> String| {
             let outside = || format!("\"{text}\" is out of bounds; allowed: {} to {}", show(min), show(max));
             if (min..=max).contains(&number) { Ok(Value::Number(number)) } else { Err(outside()) }
         };
-        match self.kind {
+        let value = match self.kind {
+            _ if text.is_empty() => return Ok(None),
+            // No origin holds a comma.
+            Kind::Words | Kind::Origins => {
+                let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
+                return self.parse_list(&words);
+            }
             Kind::Text | Kind::Opaque => Ok(Value::Text(text.to_owned())),
             Kind::Flag => value::bool(text).map(Value::Flag),
             Kind::Choice(words) => {
@@ -195,11 +202,8 @@ impl Key {
             Kind::Rpc => value::rpc_listen(text).map(Value::Rpc),
             Kind::Path => value::url_path(text).map(Value::Text),
             Kind::Mode => value::mode(text).map(Value::Number),
-            // No origin holds a comma.
-            Kind::Words | Kind::Origins => {
-                Ok(Value::Words(text.split(',').map(|word| word.trim().to_owned()).collect()))
-            }
-        }
+        };
+        value.map(Some)
     }
 
     /// Reads a value that was written as a list; an empty one is the default.
@@ -220,10 +224,8 @@ impl Key {
     /// # Panics
     /// When the table holds a default that is no value of its key.
     pub fn default_value(&self) -> Option<Value> {
-        let parse = |text| {
-            self.parse(text).unwrap_or_else(|problem| panic!("the default of {}: {problem}", self.path))
-        };
-        (!self.default.is_empty()).then(|| parse(self.default))
+        let value = self.parse(self.default);
+        value.unwrap_or_else(|problem| panic!("the default of {}: {problem}", self.path))
     }
 
     fn bounds(&self) -> String {

@@ -26,10 +26,13 @@ impl Setting {
         let Some(written) = &self.written else { return problem };
         let words = self.words.iter().zip(written).filter(|(word, written)| word != written);
         words.fold(problem, |problem, (word, written)| {
-            // A scheme may have been taken off.
-            let rest = word.split_once("://").map_or(word.as_str(), |(_, rest)| rest);
-            let problem = problem.replace(&format!("\"{word}\""), &format!("\"{written}\""));
-            problem.replace(&format!("\"{rest}\""), &format!("\"{written}\""))
+            // A scheme may have been taken off, and of a list with commas one piece be meant.
+            let rest = word.split_once("://").map(|(_, rest)| rest);
+            let told =
+                [Some(word.as_str()), rest].into_iter().flatten().chain(word.split(',').map(str::trim));
+            told.filter(|told| !told.is_empty()).fold(problem, |problem, told| {
+                problem.replace(&format!("\"{told}\""), &format!("\"{written}\""))
+            })
         })
     }
 }

@@ -116,8 +116,7 @@ impl Settings {
         }
         let value = match words.as_slice() {
             _ if *list => key.parse_list(words),
-            [word] if word.is_empty() => Ok(None),
-            [word] => key.parse(word).map(Some),
+            [word] => key.parse(word),
             _ => Ok(None),
         };
         value.map(|value| value.map(|value| (value, origin.clone()))).map_err(error)

@@ -130,6 +130,72 @@ fn origins_are_one_or_a_list() {
 }
 
 #[test]
+fn a_comma_too_many_lets_nobody_in() {
+    let loaded = |file: &str, env: &[(&str, &str)], overrides: &[&str]| {
+        load_with(&[(".rr.yaml", file)], env, overrides).map(|(config, _)| config.origins)
+    };
+    let site = Ok(vec!["https://a.site".to_owned()]);
+    for written in ["https://a.site,", ",https://a.site", "https://a.site, ,", "https://a.site,${EXTRA:-}"] {
+        let file = format!("websockets: {{ allowed_origin: \"{written}\" }}");
+        let env = [("RR_WEBSOCKETS_ALLOWED_ORIGIN", written)];
+        let argument = format!("websockets.allowed_origin={written}");
+        assert_eq!(loaded(&file, &[], &[]), site, "{written}");
+        assert_eq!(loaded("", &env, &[]), site, "{written}");
+        assert_eq!(loaded("", &[], &[&argument]), site, "{written}");
+    }
+    for nothing in [",", " , ", " "] {
+        let file = format!("websockets: {{ allowed_origin: \"{nothing}\" }}");
+        let env = [("RR_WEBSOCKETS_ALLOWED_ORIGIN", nothing)];
+        for error in [loaded(&file, &[], &[]), loaded("", &env, &[])].map(Result::unwrap_err) {
+            assert!(
+                error.contains("websockets.allowed_origin: is an empty list; write"),
+                "{nothing:?}: {error}"
+            );
+        }
+    }
+    // Where a list keeps nobody out, an empty one is the default, as in brackets.
+    let proxies =
+        |written: &str| config(&format!("http: {{ trusted_subnets: \"{written}\" }}")).proxies.subnets.len();
+    assert_eq!([",", "10.0.0.0/8,", ",10.0.0.0/8,::1"].map(proxies), [0, 1, 2]);
+}
+
+#[test]
+fn an_empty_variable_overrides_nothing() {
+    let file = "http: { address: \"127.0.0.1:1\" }\nwebsockets: { allowed_origin: \"https://my.site\" }\n\
+                roadcast: { rpc: { listen: unix:///a, mode: 0600 } }";
+    let env = [
+        ("RR_WEBSOCKETS_ALLOWED_ORIGIN", ""),
+        ("RR_ROADCAST_RPC_MODE", ""),
+        ("RR_HTTP_ADDRESS", ""),
+        // Nor do they turn an endpoint on, open a broker or count as a mistake.
+        ("RR_METRICS_ADDRESS", ""),
+        ("RR_BROADCAST_NEW_DRIVER", ""),
+        ("RR_WEBSOCKETS_ALOWED_ORIGIN", ""),
+    ];
+    let load = |env: &[_]| load_with(&[(".rr.yaml", file)], env, &[]);
+    let (config, _) = load(&env).unwrap();
+    assert_eq!(
+        (config.origins.as_slice(), config.rpc_mode),
+        (&["https://my.site".to_owned()][..], Some(0o600))
+    );
+    assert_eq!((config.http.port(), config.metrics), (1, None));
+    assert_eq!(load(&env), load(&[]));
+}
+
+#[test]
+fn an_empty_override_of_a_key_that_decides_who_gets_in_is_an_error() {
+    for key in ["websockets.allowed_origin", "roadcast.rpc.mode", "rpc.listen", "HTTP.Address"] {
+        let error = load_with(&[], &[], &[&format!("{key}=")]).unwrap_err();
+        let expected = format!("-o: {}: is empty, and this key decides who gets in", key.to_lowercase());
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    // Quotes say that it is meant; other keys keep nobody out.
+    for argument in ["websockets.allowed_origin=''", "roadcast.echo_path="] {
+        assert!(load_with(&[], &[], &[argument]).is_ok(), "{argument}");
+    }
+}
+
+#[test]
 fn what_kubernetes_sets_for_a_service_overrides_nothing() {
     // As it sets them for Services called rr-roadcast, rr-http, rr-rpc and rr-websockets.
     let links = ["ROADCAST", "HTTP", "RPC", "WEBSOCKETS"].map(|service| {

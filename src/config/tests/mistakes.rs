@@ -158,7 +158,12 @@ fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
 
 #[test]
 fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all() {
-    let env = [("SECRET", "hunter2"), ("RR_REDIS_PASSWORD", "hunter2"), ("RR_REDIS_PASWORD", "hunter2")];
+    let env = [
+        ("SECRET", "hunter2"),
+        ("LIST", "10.0.0.0/8, hunter2"),
+        ("RR_REDIS_PASSWORD", "hunter2"),
+        ("RR_REDIS_PASWORD", "hunter2"),
+    ];
     let redis = "redis: { addrs: [a:1], username: hunter2, password: hunter2, pasword: hunter2, sentinel_password: \"${SECRET}\" }\n\
                  broadcast: { bus: { driver: memory, config: { password: hunter2 } } }\nkv: { hunter: { password: hunter2 } }\n";
     let (config, notices) = load_with(&[(".rr.yaml", redis)], &env, &["redis.password=hunter2"]).unwrap();
@@ -176,6 +181,13 @@ fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all
         ("logs: { mode: \"${SECRET}\" }", &[]),
         ("http: { trusted_subnets: [\"${SECRET}\"] }", &[]),
         ("roadcast: { overflow: { skip: [\"*${SECRET}\"] } }", &[]),
+        ("http: { trusted_subnets: \"${LIST}\" }", &[]),
+        ("http: { trusted_subnets: \"::1,x${SECRET} ,10.0.0.0/8\" }", &[]),
+        ("roadcast: { overflow: { skip: \"a,*${SECRET}\" } }", &[]),
+        ("roadcast: { overflow: { disconnect: \"a,*${SECRET}\" } }", &[]),
+        ("websockets: { pubsubs: \"${LIST}\" }", &[]),
+        ("websockets: { pubsubs: [\"${SECRET}\", b], broker: c }", &[]),
+        ("websockets: { pubsubs: \"${LIST}\", broker: c }", &[]),
         ("broadcast: { a: { driver: \"${SECRET}\" } }", &[]),
         ("websockets: { broker: \"${SECRET}\" }", &[]),
         ("", &["logs.mode=${SECRET}"]),
@@ -191,10 +203,10 @@ fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all
         ("redis: { password: *hunter2 }", &[]),
         ("redis: { password: !hunter2", &[]),
     ] {
-        let error = load_with(&[(".rr.yaml", file)], &env[..1], overrides).unwrap_err();
+        let error = load_with(&[(".rr.yaml", file)], &env[..2], overrides).unwrap_err();
         assert!(!error.contains("hunter2"), "{file} {overrides:?}: {error}");
     }
-    let error = load_with(&[(".rr.yaml", "http: { address: \"${SECRET}\" }")], &env[..1], &[]).unwrap_err();
+    let error = load_with(&[(".rr.yaml", "http: { address: \"${SECRET}\" }")], &env[..2], &[]).unwrap_err();
     assert_eq!(
         error,
         ".rr.yaml:1:18: http.address: \"${SECRET}\" has no port; write host:port, for example 127.0.0.1:8080 or :8080"
