@@ -2,7 +2,7 @@
 //!
 //! Read by a port of libyaml, as RoadRunner's reader (go-yaml) is one: both take the same texts, and `tests/yaml.rs` holds
 //! this module to what go-yaml answered. Scalars stay text: the schema, not YAML's guess, decides what `0777` or `yes` means.
-//! Bounded in size, depth and number of nodes, aliases included, so that no file can exhaust memory or the stack.
+//! Bounded in size, depth, number of nodes and bytes of text, aliases included, so that no file can exhaust memory or the stack.
 
 mod input;
 
@@ -18,6 +18,9 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 const DEPTH_MAX: usize = 64;
 /// Nodes of a document, those made by aliases included: bounds the expansion of aliases of aliases.
 const NODES_MAX: usize = 100_000;
+/// Bytes of a document's scalars and keys, those repeated by aliases included: a file of [`FILE_BYTES_MAX`] may repeat itself
+/// a few times.
+const TEXT_BYTES_MAX: usize = 16 * FILE_BYTES_MAX;
 
 /// A node and where it starts; both counted from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,10 +115,20 @@ pub fn parse(text: &str) -> Result<Document, SyntaxError> {
 #[derive(Default)]
 struct Loader {
     open: Vec<Open>,
-    /// Anchored nodes with their size in nodes and their depth; `None` while they are not complete.
-    anchors: BTreeMap<String, Option<(Node, usize, usize)>>,
+    /// Anchored nodes with what they hold; `None` while they are not complete.
+    anchors: BTreeMap<String, Option<(Node, Extent)>>,
     nodes: usize,
+    bytes: usize,
     root: Option<Node>,
+}
+
+/// What a tree holds.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    nodes: usize,
+    /// Of scalars and keys.
+    bytes: usize,
+    depth: usize,
 }
 
 struct Open {
@@ -170,15 +183,15 @@ impl Loader {
                 self.place(node(if null { Data::Null } else { Data::Scalar(value) }), anchor, merge, at)?;
             }
             EventData::Alias { anchor } => {
-                let (size, depth, data) = match self.anchors.get(&anchor) {
-                    Some(Some((target, size, depth))) => (*size, *depth, target.data.clone()),
+                let (extent, data) = match self.anchors.get(&anchor) {
+                    Some(Some((target, extent))) => (*extent, target.data.clone()),
                     Some(None) => return Err(syntax(at, "an anchor that holds its own alias")),
                     None => return Err(syntax(at, "an alias to an anchor that is not there")),
                 };
-                if self.open.len() + depth > DEPTH_MAX {
+                if self.open.len() + extent.depth > DEPTH_MAX {
                     return Err(too_deep(at));
                 }
-                self.count(size, at)?;
+                self.count(extent, at)?;
                 self.place(node(data), None, false, at)?;
             }
             EventData::StreamStart { .. }
@@ -207,11 +220,13 @@ impl Loader {
         merge: bool,
         at: Mark,
     ) -> Result<(), SyntaxError> {
-        self.count(1, at)?;
+        // A collection's own are counted already.
+        let bytes = if let Data::Scalar(text) = &node.data { text.len() } else { 0 };
+        self.count(Extent { nodes: 1, bytes, depth: 0 }, at)?;
         if let Some(anchor) = anchor {
-            let (size, depth) = measure(&node);
-            self.count(size, at)?;
-            self.anchors.insert(anchor, Some((node.clone(), size, depth)));
+            let extent = measure(&node);
+            self.count(extent, at)?;
+            self.anchors.insert(anchor, Some((node.clone(), extent)));
         }
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -230,10 +245,15 @@ impl Loader {
         Ok(())
     }
 
-    fn count(&mut self, nodes: usize, at: Mark) -> Result<(), SyntaxError> {
-        self.nodes = self.nodes.saturating_add(nodes);
+    fn count(&mut self, more: Extent, at: Mark) -> Result<(), SyntaxError> {
+        self.nodes = self.nodes.saturating_add(more.nodes);
+        self.bytes = self.bytes.saturating_add(more.bytes);
         if self.nodes > NODES_MAX {
             return Err(syntax(at, &format!("more than {NODES_MAX} values, those of aliases included")));
+        }
+        if self.bytes > TEXT_BYTES_MAX {
+            let message = format!("more than {TEXT_BYTES_MAX} bytes of values, those of aliases included");
+            return Err(syntax(at, &message));
         }
         Ok(())
     }
@@ -277,20 +297,21 @@ fn merge(node: &mut Node, merges: Vec<Node>, at: Mark) -> Result<(), SyntaxError
     Ok(())
 }
 
-/// Nodes in a tree, and its depth.
-fn measure(node: &Node) -> (usize, usize) {
-    let (mut size, mut depth) = (1, 0);
-    let mut add = |child: &Node| {
-        let (child_size, child_depth) = measure(child);
-        size += child_size;
-        depth = depth.max(child_depth);
+fn measure(node: &Node) -> Extent {
+    let mut extent = Extent { nodes: 1, ..Extent::default() };
+    let mut add = |key: &str, child: &Node| {
+        let child = measure(child);
+        extent.nodes += child.nodes;
+        extent.bytes += key.len() + child.bytes;
+        extent.depth = extent.depth.max(child.depth);
     };
     match &node.data {
-        Data::List(items) => items.iter().for_each(&mut add),
-        Data::Map(pairs) => pairs.iter().for_each(|(_, value)| add(value)),
-        Data::Null | Data::Scalar(_) => {}
+        Data::List(items) => items.iter().for_each(|item| add("", item)),
+        Data::Map(pairs) => pairs.iter().for_each(|(key, value)| add(&key.text, value)),
+        Data::Scalar(text) => extent.bytes = text.len(),
+        Data::Null => {}
     }
-    (size, depth + 1)
+    Extent { depth: extent.depth + 1, ..extent }
 }
 
 /// Line and column, from 1.

@@ -56,6 +56,24 @@ fn aliases_of_aliases_are_bounded() {
 }
 
 #[test]
+fn what_aliases_repeat_is_bounded_in_bytes() {
+    let long = "x".repeat(500_000);
+    let many = vec!["*a"; 100].join(", ");
+    let nested = "[".repeat(60) + &long + &"]".repeat(60);
+    let nested = nested.replace('[', "&a [");
+    for text in [
+        format!("a: &a {long}\nb: [{many}]\n"),
+        format!("a: &a {{ ? {long} : b }}\nb: [{many}]\n"),
+        format!("a: {nested}\n"),
+    ] {
+        let Err(error) = parse(&text) else { panic!("{}… is accepted", &text[..20]) };
+        assert!(error.message.contains("bytes of values, those of aliases included"), "{error}");
+    }
+    let plain = format!("a: &a {}\nb: [{}]\n", "x".repeat(1000), vec!["*a"; 1000].join(", "));
+    assert!(parse(&plain).is_ok());
+}
+
+#[test]
 fn an_anchor_that_holds_its_own_alias_is_an_error() {
     assert!(parse("a: &a [*a]\n").is_err());
 }
