@@ -33,8 +33,8 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         let address = config.http;
         if config.demo {
             let text = format!(
-                ": the demo page, made for trying things out, is served to whoever reaches {address} ({}); leave it off \
-                 where others can connect",
+                ": the demo page, made for trying things out, is served to whoever reaches {address} ({}), and shows the \
+                 program's path, the RPC address and a container's name; leave it off where others can connect",
                 config.http_key
             );
             warn("roadcast.demo", text);

@@ -43,7 +43,7 @@ pub fn read(path: &Path, add: &mut AddFile<'_>, notices: &mut Vec<Notice>) -> Ve
     };
     let (included, mut problems) = includes(&root, &path);
     add(root, &path);
-    for (path, at) in included {
+    for Included { path, at } in included {
         match tree(&path, notices) {
             Ok(root) => add(root, &path),
             Err(ConfigError::File { path, reason }) => {
@@ -57,9 +57,15 @@ pub fn read(path: &Path, add: &mut AddFile<'_>, notices: &mut Vec<Notice>) -> Ve
     problems
 }
 
-/// Files that a tree includes, with where each was named; and what names none.
-#[allow(clippy::type_complexity)]
-fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<(Arc<PathBuf>, Origin)>, Vec<ConfigError>) {
+/// A file that another one includes.
+struct Included {
+    path: Arc<PathBuf>,
+    /// Where it was named.
+    at: Origin,
+}
+
+/// Files that a tree includes; and what names none.
+fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<Included>, Vec<ConfigError>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     let at = |node: &Node| Origin::File { path: Arc::clone(path), line: node.line, column: node.column };
     let Data::Map(pairs) = &root.data else { return (files, problems) };
@@ -78,7 +84,9 @@ fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<(Arc<PathBuf>, Origin)>, V
     };
     for item in items {
         match &item.data {
-            Data::Scalar(name) => files.push((Arc::new(path.with_file_name(name)), at(item))),
+            Data::Scalar(name) => {
+                files.push(Included { path: Arc::new(path.with_file_name(name)), at: at(item) });
+            }
             _ => problems.push(ConfigError::value(&at(item), "include", "expected the name of a file")),
         }
     }

@@ -20,11 +20,13 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use httparse::{Error, Header, Request, Status};
 
 use super::origin::OriginRule;
-use answer::head_too_large;
 pub use answer::{
     head_given_up, refuse_preface, request_timeout, service_unavailable, shutting_down, too_many_requests,
 };
-use answer::{healthy, not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols};
+use answer::{
+    healthy, not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols, too_many_bytes,
+    too_many_headers,
+};
 pub use fault::Fault;
 
 /// The highest [`Bounds::headers`]: room for so many is on the stack while a head is parsed.
@@ -151,10 +153,10 @@ pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
         if bytes.len() < rules.bounds.bytes {
             return Head::Incomplete;
         }
-        return complete(bytes.len(), head_too_large(Fault::HeadBytes, rules.bounds));
+        return complete(bytes.len(), too_many_bytes(rules.bounds));
     };
     if head_len > rules.bounds.bytes {
-        return complete(head_len, head_too_large(Fault::HeadBytes, rules.bounds));
+        return complete(head_len, too_many_bytes(rules.bounds));
     }
 
     let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
@@ -162,7 +164,7 @@ pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
     let headers = &mut room[..rules.bounds.headers.min(HEADERS_MAX)];
     let answer = match request.parse_with_uninit_headers(&bytes[..head_len], headers) {
         Ok(Status::Complete(_)) => judge(&request, rules),
-        Err(Error::TooManyHeaders) => head_too_large(Fault::Headers, rules.bounds),
+        Err(Error::TooManyHeaders) => too_many_headers(rules.bounds),
         Err(Error::Version) => refuse(Fault::HttpVersion, NEEDS_HTTP11, false),
         Ok(Status::Partial) | Err(_) => refuse(Fault::Malformed, "The request is not valid HTTP.", false),
     };

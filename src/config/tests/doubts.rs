@@ -95,6 +95,7 @@ fn what_is_open_to_everybody_on_a_public_address_is_warned_of() {
         ));
         assert!(text.contains(".rr.yaml:2:31: websockets.allowed_origin: \"*\" lets"), "{text}");
         assert!(text.contains(".rr.yaml:3:19: roadcast.demo: the demo page"), "{text}");
+        assert!(text.contains("shows the program's path, the RPC address and a container's name"), "{text}");
         assert!(text.contains("(http.address)"), "{text}");
         assert_eq!(notices(&format!("{public}websockets: {{ allowed_origin: \"https://my.site\" }}")), "");
     }

@@ -63,13 +63,20 @@ pub(super) fn refuse_without_upgrade(fault: Fault, text: &str) -> Answer {
     with(fault, headers, text, false)
 }
 
-/// The 431 for a head past its bounds.
-pub(super) fn head_too_large(fault: Fault, bounds: Bounds) -> Answer {
-    let Bounds { bytes, headers } = bounds;
+/// The 431 for a head of too many bytes.
+pub(super) fn too_many_bytes(bounds: Bounds) -> Answer {
     let text = format!(
-        "The request's headers are more than {bytes} bytes, or more than {headers}. Cookies are the usual reason."
+        "The request's head has more than {} bytes, its first line included (roadcast.limits.head_bytes). Cookies are the \
+         usual reason.",
+        bounds.bytes
     );
-    refuse(fault, &text, false)
+    refuse(Fault::HeadBytes, &text, false)
+}
+
+/// The 431 for a head of too many headers.
+pub(super) fn too_many_headers(bounds: Bounds) -> Answer {
+    let text = format!("The request has more than {} headers (roadcast.limits.headers).", bounds.headers);
+    refuse(Fault::Headers, &text, false)
 }
 
 fn with(fault: Fault, headers: &str, text: &str, head_only: bool) -> Answer {

@@ -294,7 +294,7 @@ fn a_head_past_its_bounds_is_refused_with_431() {
             };
             assert_eq!((fault, fault.status()), (Fault::HeadBytes, 431));
             let text = String::from_utf8(response).unwrap();
-            assert!(text.contains(&format!("{bytes} bytes, or more than {headers}.")), "{text}");
+            assert!(text.contains(&format!("more than {bytes} bytes")), "{text}");
         }
         let endless = format!("GET /ws HTTP/1.1\r\nCookie: {}", "c".repeat(bytes));
         assert_eq!(parse(&endless.as_bytes()[..bytes - 1], 0, &rules), Head::Incomplete);
@@ -395,4 +395,24 @@ fn random_bytes_never_panic() {
             _ => assert_eq!(whole, trickled, "seed {seed}"),
         }
     }
+}
+
+#[test]
+fn a_431_names_the_bound_that_was_passed() {
+    let small = Rules { bounds: Bounds { bytes: 1000, headers: 20 }, ..rules() };
+    let text = |request: &str| match parse(request.as_bytes(), 0, &small) {
+        Head::Complete { answer: Answer::Refuse { response, .. }, .. } => {
+            String::from_utf8(response).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    let line = format!("GET /{} HTTP/1.1", "x".repeat(1000));
+    let long = text(&request(&line, &[]));
+    assert!(
+        long.contains("1000 bytes, its first line included") && long.contains("roadcast.limits.head_bytes"),
+        "{long}"
+    );
+    let many = text(&request("GET / HTTP/1.1", &["a:b\r\n"; 21]));
+    assert!(many.contains("more than 20 headers") && many.contains("roadcast.limits.headers"), "{many}");
+    assert!(!many.contains("bytes") && !long.contains("roadcast.limits.headers"), "{many}{long}");
 }
