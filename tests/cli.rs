@@ -1,56 +1,16 @@
-//! `roadcast publish` and `roadcast subscribe`: against the real server, and against peers that answer badly.
+//! `roadcast publish`, and what it has in common with `roadcast subscribe`: against the real server, and against peers that
+//! answer badly.
 
 mod common;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use common::cli::{Subscriber, expect_failure, http_peer, peer, run, spawn, unused};
 use common::{ERROR, PROTO, Server, goridge_frame, roadcast};
-
-/// Runs to its end, with `input` on standard input.
-fn run(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = spawn(arguments);
-    // One that fails before it reads its input closes it.
-    let _ = child.stdin.take().expect("stdin is piped").write_all(input);
-    child.wait_with_output().expect("it ends")
-}
-
-fn spawn(arguments: &[&str]) -> Child {
-    let mut command: Command = roadcast();
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("the binary under test starts")
-}
-
-#[track_caller]
-fn expect_failure(output: &Output, words: &[&str]) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    for word in words {
-        assert!(said.contains(word), "`{word}` in: {said}");
-    }
-    assert_eq!(said.lines().count(), 1, "one line is enough: {said}");
-}
-
-/// A peer that takes one connection and does with it what the test says; its address.
-fn peer(act: impl FnOnce(TcpStream) + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address").to_string();
-    thread::spawn(move || act(listener.accept().expect("a connection").0));
-    address
-}
-
-/// A peer that answers the head of an HTTP request.
-fn http_peer(answer: &'static str) -> String {
-    peer(move |stream| {
-        let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-        let _ = lines.by_ref().find(String::is_empty);
-        let _ = (&stream).write_all(answer.as_bytes());
-    })
-}
 
 /// A peer that reads one call and answers with `flags` and `body`.
 fn rpc_peer(flags: u8, body: &'static [u8]) -> String {
@@ -61,66 +21,6 @@ fn rpc_peer(flags: u8, body: &'static [u8]) -> String {
         stream.write_all(&goridge_frame(flags, &[1, 17], &payload)).expect("it reads");
         let _ = stream.read_to_end(&mut Vec::new());
     })
-}
-
-/// Nobody listens there: the port was free a moment ago.
-fn unused() -> String {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").to_string()
-}
-
-/// A `roadcast subscribe` that has joined.
-struct Subscriber {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    errors: BufReader<std::process::ChildStderr>,
-}
-
-impl Subscriber {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = spawn(&[&["subscribe"], arguments].concat());
-        let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        let lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        Self { child, lines, errors }
-    }
-
-    fn joined(arguments: &[&str]) -> Self {
-        let mut subscriber = Self::start(arguments);
-        let said = subscriber.said();
-        assert!(said.starts_with("Joined "), "{said}");
-        subscriber
-    }
-
-    /// A line of what it says on stderr.
-    fn said(&mut self) -> String {
-        let mut said = String::new();
-        self.errors.read_line(&mut said).expect("text");
-        said
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line");
-        line
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is not 0");
-        rustix::process::kill_process(pid, signal).expect("it can be signalled");
-    }
-
-    /// Its exit code and what it said on stderr after it had joined.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        self.errors.read_to_string(&mut said).expect("text");
-        (self.child.wait().expect("it ends").code(), said)
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -205,29 +105,6 @@ fn each_refused_line_is_named_whatever_the_reason() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-#[test]
-fn a_refused_join_and_a_server_that_ends_are_said() {
-    let mut server = Server::start(&["roadcast.limits.topic_bytes=8"]);
-    let output = run(&["subscribe", "news", "too long a name", "--url", &server.url()], b"");
-    expect_failure(&output, &["refused to join news, too long a name", "limit"]);
-    let output = run(&["subscribe", "news", "--url", &format!("ws://{}/other", server.clients)], b"");
-    expect_failure(&output, &["404", "/ws"]);
-    let subscriber = Subscriber::joined(&["news", "--url", &server.url()]);
-    server.signal(15);
-    let (code, said) = subscriber.end();
-    assert_eq!(code, Some(1));
-    assert!(said.contains("shutting down (1001)"), "{said}");
-    assert!(server.wait().success());
-}
-
-#[test]
-fn an_origin_may_be_given_where_the_server_has_a_rule() {
-    let server = Server::start(&["websockets.allowed_origin=https://my.site.com"]);
-    let output = run(&["subscribe", "news", "--url", &server.url()], b"");
-    expect_failure(&output, &["403", "allowed_origin", "--origin"]);
-    Subscriber::joined(&["news", "--origin", "https://my.site.com", "--url", &server.url()]);
-}
-
 /// A full disk: as `2>errors.log` may meet one.
 #[test]
 fn what_cannot_be_said_on_stderr_ends_nothing() {
@@ -263,20 +140,6 @@ fn what_cannot_be_said_on_stderr_ends_nothing() {
 }
 
 #[test]
-fn a_reader_of_the_output_that_goes_away_ends_it_quietly() {
-    let server = Server::start(&[]);
-    let mut child = spawn(&["subscribe", "news", "--url", &server.url()]);
-    let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
-    let mut said = String::new();
-    errors.read_line(&mut said).expect("it says that it has joined");
-    // As `head` does when it has enough; no further message is needed to notice.
-    drop(child.stdout.take());
-    said.clear();
-    errors.read_to_string(&mut said).expect("text");
-    assert_eq!((child.wait().expect("it ends").code(), said.as_str()), (Some(0), ""));
-}
-
-#[test]
 fn nobody_listening_is_said_with_the_address() {
     let address = unused();
     let output = run(&["publish", "news", "-m", "x", "--url", &format!("tcp://{address}")], b"");
@@ -309,60 +172,6 @@ fn an_answer_that_is_not_ok_is_a_failure() {
     let url = format!("tcp://{}", rpc_peer(PROTO | ERROR, b"the server is shutting down"));
     let output = run(&["publish", "news", "-m", "x", "--url", &url], b"");
     expect_failure(&output, &["message 1 is refused: the server is shutting down"]);
-}
-
-#[test]
-fn answers_to_the_upgrade_are_explained() {
-    let table = [
-        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ["403", "--origin"]),
-        ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ["404", "/ws"]),
-        ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", ["503", "full"]),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ["200", "web server"]),
-        ("SSH-2.0-OpenSSH\r\n\r\n", ["not a WebSocket server", "ws://"]),
-    ];
-    for (answer, words) in table {
-        let url = format!("ws://{}/ws", http_peer(answer));
-        expect_failure(&run(&["subscribe", "news", "--url", &url], b""), &words);
-    }
-    let output = run(&["subscribe", "news", "--url", "wss://127.0.0.1/ws"], b"");
-    expect_failure(&output, &["wss", "not supported"]);
-}
-
-#[test]
-fn each_reason_for_a_close_is_said_in_words() {
-    for (code, words) in [(1001u16, "shutting down (1001)"), (1013, "too slowly (1013)"), (1008, "limit")] {
-        let address = peer(move |stream| {
-            let mut socket = tungstenite::accept(stream).expect("an upgrade");
-            socket.read().expect("a join");
-            socket.send(r#"{"topic":"@join","payload":["news"]}"#.into()).expect("it reads");
-            socket.send(r#"{"topic":"news","payload":"first"}"#.into()).expect("it reads");
-            let frame = tungstenite::protocol::CloseFrame { code: code.into(), reason: "".into() };
-            socket.close(Some(frame)).expect("it reads");
-            while socket.read().is_ok() {}
-        });
-        let output = run(&["subscribe", "news", "--url", &format!("ws://{address}/ws")], b"");
-        assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b"news first\n"[..]));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(words), "{said}");
-    }
-}
-
-#[test]
-fn the_end_asked_for_is_a_close_1000() {
-    let (sender, closes) = std::sync::mpsc::channel();
-    let address = peer(move |stream| {
-        let mut socket = tungstenite::accept(stream).expect("an upgrade");
-        socket.read().expect("a join");
-        socket.send(r#"{"topic":"@join","payload":["news"]}"#.into()).expect("it reads");
-        while let Ok(message) = socket.read() {
-            sender.send(message).expect("the test waits");
-        }
-    });
-    let subscriber = Subscriber::joined(&["news", "--url", &format!("ws://{address}/ws")]);
-    subscriber.signal(rustix::process::Signal::TERM);
-    assert_eq!(subscriber.end(), (Some(0), String::new()));
-    let frame = tungstenite::protocol::CloseFrame { code: 1000.into(), reason: "".into() };
-    assert_eq!(closes.recv(), Ok(tungstenite::Message::Close(Some(frame))));
 }
 
 #[test]
@@ -425,63 +234,4 @@ fn lines_without_an_answer_are_named_one_by_one() {
     assert!(said.starts_with("roadcast: line 4 is refused: no\n"), "{said}");
     assert!(said.contains("2 lines were confirmed, 1 was refused; line 2, line 5 got no answer"), "{said}");
     assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
-fn a_subscriber_that_reconnects_outlives_the_server() {
-    let mut server = Server::start(&[]);
-    let mut subscriber = Subscriber::start(&["news", "--reconnect", "--url", &server.url()]);
-    assert_eq!(subscriber.said(), "Joined news. Ctrl-C ends.\n");
-    server.signal(9);
-    server.wait();
-    let lost = subscriber.said();
-    assert!(lost.starts_with("roadcast: the connection was lost: "), "{lost}");
-    assert!(lost.contains(". Trying again in 0."), "{lost}");
-    let server = Server::start(&[&format!("roadcast.http.address={}", server.clients)]);
-    let joined = loop {
-        let said = subscriber.said();
-        if !said.contains("Trying again in") {
-            break said;
-        }
-    };
-    assert_eq!(joined, "Joined news again. What was published in between is missing.\n");
-    server.publisher().publish(&["news"], b"after");
-    assert_eq!(subscriber.line(), "news after\n");
-    subscriber.signal(rustix::process::Signal::INT);
-    assert_eq!(subscriber.end(), (Some(0), String::new()));
-}
-
-#[test]
-fn a_signal_ends_a_subscriber_that_waits_to_try_again() {
-    let mut subscriber =
-        Subscriber::start(&["news", "--reconnect", "--url", &format!("ws://{}/ws", unused())]);
-    for _ in 0..3 {
-        let said = subscriber.said();
-        assert!(said.contains("nobody listens at") && said.contains("Trying again in"), "{said}");
-    }
-    // The wait is one of a second or more.
-    subscriber.signal(rustix::process::Signal::INT);
-    assert_eq!(subscriber.end(), (Some(0), String::new()));
-}
-
-/// A peer that accepts and says nothing: the upgrade is waited for, and nothing looks at signals meanwhile.
-#[test]
-fn a_signal_ends_a_subscriber_that_waits_for_the_upgrade() {
-    let (sender, accepted) = std::sync::mpsc::channel();
-    let address = peer(move |mut stream| {
-        stream.read_exact(&mut [0; 4]).expect("a request");
-        sender.send(()).expect("the test waits");
-        let _ = stream.read_to_end(&mut Vec::new());
-    });
-    let subscriber = Subscriber::start(&["news", "--url", &format!("ws://{address}/ws")]);
-    accepted.recv().expect("it asks for an upgrade");
-    subscriber.signal(rustix::process::Signal::TERM);
-    assert_eq!(subscriber.end(), (Some(0), String::new()));
-}
-
-#[test]
-fn what_trying_again_cannot_mend_ends_a_subscriber_that_reconnects() {
-    let server = Server::start(&["websockets.allowed_origin=https://my.site.com"]);
-    let output = run(&["subscribe", "news", "--reconnect", "--url", &server.url()], b"");
-    expect_failure(&output, &["403", "allowed_origin"]);
 }

@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod browser;
+pub mod cli;
 mod client;
 mod group;
 mod namespace;
