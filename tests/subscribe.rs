@@ -3,9 +3,13 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Duration;
 
-use common::Server;
 use common::cli::{Subscriber, expect_failure, http_peer, peer, run, spawn, unused};
+use common::{Server, eventually, roadcast};
 
 #[test]
 fn a_refused_join_and_a_server_that_ends_are_said() {
@@ -42,6 +46,34 @@ fn a_reader_of_the_output_that_goes_away_ends_it_quietly() {
     said.clear();
     errors.read_to_string(&mut said).expect("text");
     assert_eq!((child.wait().expect("it ends").code(), said.as_str()), (Some(0), ""));
+}
+
+/// Of a socket, whose other end closes without an error.
+#[test]
+fn a_reader_behind_a_socket_that_goes_away_ends_it_quietly() {
+    let server = Server::start(&[]);
+    let (reader, output) = UnixStream::pair().expect("a pair");
+    let mut command = roadcast();
+    command.args(["subscribe", "news", "--url", &server.url()]);
+    command.stdout(std::os::fd::OwnedFd::from(output)).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary under test starts");
+    // It holds the other end.
+    drop(command);
+    let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let mut said = String::new();
+    errors.read_line(&mut said).expect("it says that it has joined");
+    drop(reader);
+    eventually("its end", || child.try_wait().expect("a child").is_some());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn an_origin_that_no_header_can_hold_is_explained_before_anything_is_tried() {
+    let url = format!("ws://{}/ws", unused());
+    for origin in ["https://bücher.example", "https://a.example\r"] {
+        let output = run(&["subscribe", "news", "--origin", origin, "--url", &url], b"");
+        expect_failure(&output, &["--origin: `https://", "punycode"]);
+    }
 }
 
 #[test]
@@ -133,6 +165,28 @@ fn a_signal_ends_a_subscriber_that_waits_to_try_again() {
     // The wait is one of a second or more.
     subscriber.signal(rustix::process::Signal::INT);
     assert_eq!(subscriber.end(), (Some(0), String::new()));
+}
+
+/// A server that is about to end, or a proxy whose server has ended.
+#[test]
+fn a_connection_that_ends_before_the_upgrade_is_tried_again() {
+    let cut_off: [fn(TcpStream); 2] = [
+        |stream| {
+            let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+            let _ = lines.find(String::is_empty);
+        },
+        |mut stream| {
+            stream.read_exact(&mut [0; 4]).expect("a request");
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a reset on close");
+        },
+    ];
+    for act in cut_off {
+        let url = format!("ws://{}/ws", peer(act));
+        let mut subscriber = Subscriber::start(&["news", "--reconnect", "--url", &url]);
+        let said = subscriber.said();
+        assert!(said.starts_with("roadcast: the connection was lost: "), "{said}");
+        assert!(said.contains(". Trying again in 0."), "{said}");
+    }
 }
 
 /// A peer that accepts and says nothing: the upgrade is waited for, and nothing looks at signals meanwhile.

@@ -214,7 +214,7 @@ impl Subscriber<'_> {
             let output = io::stdout();
             let mut sources = vec![
                 PollFd::new(&self.interrupts.pipe, PollFlags::IN),
-                // Errors are reported unasked: here, that the pipe has lost its reader.
+                // Reported unasked: that a pipe has lost its reader, an error, or a socket, a hang-up.
                 PollFd::new(&output, PollFlags::empty()),
             ];
             sources.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
@@ -230,7 +230,7 @@ impl Subscriber<'_> {
                 let _ = self.interrupts.pipe.read(&mut [0; 16]);
                 return Ok(Woken::Interrupted);
             }
-            if output.intersects(PollFlags::ERR | PollFlags::NVAL) {
+            if output.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
                 return Ok(Woken::Unread);
             }
             if !socket.is_empty() {

@@ -17,6 +17,10 @@ pub enum SubscribeError {
     Config(#[from] Problems),
     #[error("`{0}` is not the address of a server: ws://HOST:PORT/PATH")]
     Url(String),
+    #[error(
+        "--origin: `{0}` is no value of a header: it takes ASCII alone. Write the host in punycode (xn--…)"
+    )]
+    Origin(String),
     #[error("`{0}`: wss (TLS) is not supported by this command yet. Connect to the server itself with ws://")]
     Tls(String),
     #[error(transparent)]
@@ -48,7 +52,7 @@ impl SubscribeError {
             // 1009: the join itself is too large.
             Self::Closed(frame) => frame.as_ref().is_none_or(|frame| u16::from(frame.code) != 1009),
             Self::Config(_) | Self::Url(_) | Self::Tls(_) | Self::Stranger(..) => false,
-            Self::Output(_) | Self::Signals(_) => false,
+            Self::Origin(_) | Self::Output(_) | Self::Signals(_) => false,
         }
     }
 }
@@ -89,6 +93,9 @@ pub fn ended(error: Error) -> SubscribeError {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
         | Error::ConnectionClosed
         | Error::AlreadyClosed => "the server ended it without a word".to_owned(),
+        Error::Protocol(ProtocolError::HandshakeIncomplete) => {
+            "the server ended it before it answered the upgrade".to_owned()
+        }
         error => error.to_string(),
     })
 }
@@ -154,6 +161,7 @@ mod tests {
             closed(1001),
             closed(1013),
             SubscribeError::Closed(None),
+            ended(Error::Protocol(ProtocolError::HandshakeIncomplete)),
         ] {
             assert!(passing.may_pass(), "{passing:?}");
         }
