@@ -18,6 +18,7 @@ pub mod config;
 pub mod demo;
 mod ebb;
 pub mod ending;
+mod escape;
 pub mod hub;
 mod json_reader;
 mod json_string;

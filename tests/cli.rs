@@ -175,6 +175,18 @@ fn an_answer_that_is_not_ok_is_a_failure() {
 }
 
 #[test]
+fn what_a_peer_says_of_a_refusal_commands_no_terminal_and_is_one_line() {
+    const SAID: &[u8] = b"no\nroadcast: ok\x1b[2J\xc2\x9b\xe2\x80\xae";
+    const SHOWN: &str = "is refused: no\\nroadcast: ok\\u{1b}[2J\\u{9b}\\u{202e}\n";
+    let url = format!("tcp://{}", rpc_peer(PROTO | ERROR, SAID));
+    expect_failure(&run(&["publish", "news", "-m", "x", "--url", &url], b""), &[SHOWN]);
+    let url = format!("tcp://{}", rpc_peer(PROTO | ERROR, SAID));
+    let output = run(&["publish", "news", "--url", &url], b"x\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, format!("roadcast: line 1 {SHOWN}roadcast: 0 lines were confirmed, 1 was refused\n"));
+}
+
+#[test]
 fn a_configuration_that_does_not_say_where_the_server_is_is_an_error_and_with_an_url_not_read() {
     let address = format!("tcp://{}", unused());
     for (command, more) in [("publish", &["-m", "x"][..]), ("subscribe", &[])] {

@@ -113,6 +113,25 @@ fn each_reason_for_a_close_is_said_in_words() {
 }
 
 #[test]
+fn a_servers_words_at_the_end_command_no_terminal_and_are_one_line() {
+    for more in [&[][..], &["--reconnect"]] {
+        let address = peer(|stream| {
+            let mut socket = tungstenite::accept(stream).expect("an upgrade");
+            let reason = "a\nroadcast: b\u{1b}[2J\u{9b}\u{202e}".into();
+            socket
+                .close(Some(tungstenite::protocol::CloseFrame { code: 4000.into(), reason }))
+                .expect("it reads");
+            while socket.read().is_ok() {}
+        });
+        let url = format!("ws://{address}/ws");
+        let mut subscriber = Subscriber::start(&[&["news", "--url", &url], more].concat());
+        let said = subscriber.said();
+        let shown = "the server closed the connection: a\\nroadcast: b\\u{1b}[2J\\u{9b}\\u{202e} (4000)";
+        assert!(said.contains(shown), "{said}");
+    }
+}
+
+#[test]
 fn the_end_asked_for_is_a_close_1000() {
     let (sender, closes) = std::sync::mpsc::channel();
     let address = peer(move |stream| {

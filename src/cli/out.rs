@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::escape;
+
 /// Prints lines on standard output. Whoever has closed it has seen enough, and that is no error.
 pub fn print(lines: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -27,7 +29,7 @@ fn closed_is_fine(printed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Says a line to whoever started the command, on standard error.
+/// Says a line to whoever started the command, on standard error. What a server or peer says is often part of it.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", escape::line(&line.to_string()));
 }

@@ -1,9 +1,10 @@
 //! How `roadcast subscribe` prints messages.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
+
+use crate::escape;
 
 /// A message as `--json` prints it.
 #[derive(Serialize)]
@@ -18,35 +19,24 @@ pub struct Printer<W: Write> {
     pub out: W,
     /// Objects rather than lines.
     pub json: bool,
-    /// Whether control characters are escaped in lines: a terminal would obey them.
+    /// Whether what commands a terminal is escaped: it is one.
     pub escape: bool,
 }
 
 impl<W: Write> Printer<W> {
     /// Prints one message; nothing is flushed.
     pub fn print(&mut self, topic: &str, payload: &str) -> io::Result<()> {
-        if self.json {
+        if self.json && self.escape {
+            writeln!(self.out, "{}", escape::json(serde_json::to_string(&Line { topic, payload })?))
+        } else if self.json {
             serde_json::to_writer(&mut self.out, &Line { topic, payload })?;
             self.out.write_all(b"\n")
         } else if self.escape {
-            writeln!(self.out, "{} {}", escaped(topic), escaped(payload))
+            writeln!(self.out, "{} {}", escape::lines(topic), escape::lines(payload))
         } else {
             writeln!(self.out, "{topic} {payload}")
         }
     }
-}
-
-/// Text without what commands a terminal; its lines and tabs stay.
-fn escaped(text: &str) -> Cow<'_, str> {
-    let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(commands) {
-        return text.into();
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if commands(c) { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out.into()
 }
 
 #[cfg(test)]
@@ -71,5 +61,11 @@ mod tests {
         terminal.print("n\u{9b}", "\u{1b}]0;title\u{7}\r\ttext\nnext é").unwrap();
         let printed = String::from_utf8(terminal.out).unwrap();
         assert_eq!(printed, "n\\u{9b} \\u{1b}]0;title\\u{7}\\r\ttext\nnext é\n");
+        for json in [false, true] {
+            let mut terminal = Printer { out: Vec::new(), json, escape: true };
+            terminal.print("news", "\u{7f}\u{9b}2J\u{202e}\u{200f}").unwrap();
+            let printed = String::from_utf8(terminal.out).unwrap();
+            assert!(!printed.trim_end().contains(escape::dangerous), "{printed:?}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use tracing_subscriber::layer::Context;
 
 use super::outlet::Outlet;
 use super::{Encoding, Level, LogConfig, Mode};
+use crate::escape;
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Style {
     /// One line, its end included.
     pub fn line(self, severity: Severity, logger: &str, fields: &Fields) -> String {
         let mut line = match self.encoding {
-            _ if self.raw => escaped(&fields.message),
+            _ if self.raw => escape::line(&fields.message).into_owned(),
             Encoding::Console => console(severity, fields, self.colour),
             Encoding::Json => json(severity, logger, fields),
         };
@@ -147,11 +148,11 @@ fn console(severity: Severity, fields: &Fields, colour: bool) -> String {
     };
     let _ =
         if colour { write!(line, "  \x1b[{paint}m{name:5}\x1b[0m  ") } else { write!(line, "  {name:5}  ") };
-    line += &escaped(&fields.message);
+    line += &escape::line(&fields.message);
     for (name, value) in &fields.rest {
         let _ = match value {
             Value::String(text) if plain(text) => write!(line, "  {name}={text}"),
-            Value::String(text) => write!(line, "  {name}=\"{}\"", escaped(text).replace('"', "\\\"")),
+            Value::String(text) => write!(line, "  {name}=\"{}\"", quotable(text)),
             other => write!(line, "  {name}={other}"),
         };
     }
@@ -173,33 +174,18 @@ fn json(severity: Severity, logger: &str, fields: &Fields) -> String {
         line += &format!(",{}:{value}", quoted(name));
     }
     line.push('}');
-    // JSON leaves DEL, C1 and bidirectional controls as they are; all lie within strings and below U+10000.
-    line.chars().fold(String::with_capacity(line.len()), |mut safe, c| {
-        let _ = if dangerous(c) { write!(safe, "\\u{:04x}", u32::from(c)) } else { safe.write_char(c) };
-        safe
-    })
+    escape::json(line)
+}
+
+/// What stands between quotes: no quote of it ends them, and no escape of it is one of ours.
+fn quotable(text: &str) -> String {
+    escape::line(&text.replace('\\', "\\\\").replace('"', "\\\"")).into_owned()
 }
 
 /// Whether a value can stand in a console line without quotes.
 fn plain(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !dangerous(c) && c != '"' && c != '=')
-}
-
-/// Control characters, and what reorders or breaks a line on a screen: bidirectional marks and overrides, U+2028, U+2029.
-fn dangerous(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if dangerous(c) => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
+    !text.is_empty()
+        && text.chars().all(|c| !c.is_whitespace() && !escape::dangerous(c) && c != '"' && c != '=')
 }
 
 #[cfg(test)]
@@ -219,7 +205,8 @@ mod tests {
         sink.text()
     }
 
-    const HOSTILE: &str = "a\nERROR forged\r\x1b[2J\u{9b}31m\u{2028}\u{202e}\u{200f}\u{61c}\0 \"b\"";
+    const HOSTILE: &str =
+        "a\nERROR forged\r\x1b[2J\u{9b}31m\u{2028}\u{202e}\u{200f}\u{61c}\0 \"b\" \\\" peer=\"\\";
 
     fn hostile_event() {
         tracing::info!(origin = HOSTILE, debugged = ?HOSTILE, shown = %HOSTILE, count = 3, "from {HOSTILE}");
@@ -230,8 +217,21 @@ mod tests {
         for mode in [Mode::Development, Mode::Production, Mode::Raw] {
             let text = logged(LogConfig { mode, ..LogConfig::default() }, hostile_event);
             let line = text.strip_suffix('\n').unwrap();
-            assert!(!line.chars().any(dangerous), "{mode:?}: {line}");
+            assert!(!line.chars().any(escape::dangerous), "{mode:?}: {line}");
             assert!(line.contains("forged"), "{mode:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_quotes_cannot_end_them_and_make_up_a_field() {
+        for (origin, shown) in [
+            ("x\\\" peer=10.0.0.1 y=\"", r#"origin="x\\\" peer=10.0.0.1 y=\"""#),
+            ("a b\\", r#"origin="a b\\""#),
+            ("a \n \\n", r#"origin="a \n \\n""#),
+            ("c:\\x", r"origin=c:\x"),
+        ] {
+            let text = logged(LogConfig::default(), || tracing::info!(origin, "refused"));
+            assert!(text.ends_with(&format!("refused  {shown}\n")), "{text}");
         }
     }
 

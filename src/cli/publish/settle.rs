@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::account::Account;
 use super::{CALLS_MAX, Opened, PublishError};
+use crate::escape;
 use crate::rpc::{self, Decoded};
 
 /// Bytes of one answer: a name and an error text.
@@ -100,7 +101,7 @@ impl Settling<'_> {
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("is refused: {0}")]
+    #[error("is refused: {}", escape::line(.0))]
     Error(String),
     #[error("was not taken: the server answers ok = false")]
     NotOk,

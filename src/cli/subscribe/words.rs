@@ -9,6 +9,7 @@ use tungstenite::protocol::CloseFrame;
 use super::super::dial::DialError;
 use super::ANSWER_TIMEOUT;
 use crate::config::Problems;
+use crate::escape;
 
 /// Why the subscription has not begun, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +118,7 @@ fn goodbye(frame: Option<&CloseFrame>) -> String {
         _ => "unknown reason",
     };
     // What the server says of its own end is worth more than what the code says of any.
-    let said = if frame.reason.is_empty() { meaning } else { frame.reason.as_str() };
+    let said = if frame.reason.is_empty() { meaning.into() } else { escape::line(frame.reason.as_str()) };
     let hint = if code == 1009 {
         "; a join with so many topics is over roadcast.limits.message_bytes: join fewer at once, or raise it"
     } else {
