@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: assets from elsewhere, and publishing from the browser (clients only join and leave).
 
-mod command;
+mod invocation;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -19,7 +19,9 @@ const TEMPLATE: &str = include_str!("demo/index.html");
 /// `rpc` is where publishers connect; an address that listens on all interfaces is shown as loopback, since that is where
 /// a publisher on this machine connects. `ws_path` is the path of the WebSocket endpoint, from its slash. About 26 KiB.
 pub fn page(rpc: &RpcListen, ws_path: &str) -> Vec<u8> {
-    filled(&serde_json::json!({ "rpc": connectable(rpc), "path": ws_path, "command": command::words() }))
+    filled(
+        &serde_json::json!({ "rpc": connectable(rpc), "path": ws_path, "invocation": invocation::words() }),
+    )
 }
 
 fn filled(config: &serde_json::Value) -> Vec<u8> {
@@ -107,7 +109,7 @@ mod tests {
         let (_, body) = split(&page(&RpcListen::Unix("/run/roadcast.sock".into()), "/socket"));
         assert_eq!(config(&body)["rpc"], "unix:///run/roadcast.sock");
         assert_eq!(config(&body)["path"], "/socket");
-        let words = config(&body)["command"].as_array().expect("words").clone();
+        let words = config(&body)["invocation"].as_array().expect("words").clone();
         let this = std::env::current_exe().unwrap();
         assert_eq!(words.last().and_then(|word| word.as_str()), this.to_str(), "{words:?}");
     }
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn values_that_look_like_markup_stay_values() {
         let hostile = "/ws</script><script>alert(1)</script>\u{2028}\"'&";
-        let values = serde_json::json!({ "rpc": hostile, "path": hostile, "command": [hostile, hostile] });
+        let values = serde_json::json!({ "rpc": hostile, "path": hostile, "invocation": [hostile, hostile] });
         let (_, body) = split(&filled(&values));
         assert!(!body.contains("alert(1)</script>"), "the value ended its block");
         assert_eq!(config(&body), values);

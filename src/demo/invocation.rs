@@ -92,7 +92,7 @@ mod tests {
         fn with(name: &str, files: &[(&str, &str)]) -> Self {
             // As the system says where a program's file is: without links.
             let temporary = fs::canonicalize(std::env::temp_dir()).unwrap();
-            let root = temporary.join(format!("roadcast-command-{}-{name}", std::process::id()));
+            let root = temporary.join(format!("roadcast-invocation-{}-{name}", std::process::id()));
             for (file, text) in files {
                 let path = root.join(file);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
