@@ -57,7 +57,7 @@ impl Start {
         file.unwrap_or("roadcast").to_owned()
     }
 
-    /// The words that run a program in this container; none where this is no container, or one in which people work.
+    /// The words that run a program in this container, with their standard input as its own; none where this is no container, or one in which people work.
     fn entry(&self) -> Vec<String> {
         if self.process > FIRST_PROCESSES {
             return Vec::new();
@@ -65,13 +65,15 @@ impl Start {
         let there = |file| self.root.join(file).exists();
         let namespace = self.root.join("var/run/secrets/kubernetes.io/serviceaccount/namespace");
         let engine = match fs::read_to_string(namespace) {
-            Ok(namespace) => return words_of(&["kubectl", "exec", "-n", namespace.trim(), &self.host, "--"]),
+            Ok(namespace) => {
+                return words_of(&["kubectl", "exec", "-i", "-n", namespace.trim(), &self.host, "--"]);
+            }
             Err(_) if there("run/.containerenv") => "podman",
             Err(_) if there(".dockerenv") => "docker",
             Err(_) => return Vec::new(),
         };
         let is_id = self.host.len() == 12 && self.host.bytes().all(|byte| byte.is_ascii_hexdigit());
-        words_of(&[engine, "exec", if is_id { &self.host } else { "CONTAINER" }])
+        words_of(&[engine, "exec", "-i", if is_id { &self.host } else { "CONTAINER" }])
     }
 }
 
@@ -151,12 +153,15 @@ mod tests {
             Root::with(name, files).start("roadcast", "bin/roadcast", host).entry().join(" ")
         };
         assert_eq!(entry("bare", &[("etc/hostname", "")], "0123456789ab"), "");
-        assert_eq!(entry("docker", &[(".dockerenv", "")], "0123456789ab"), "docker exec 0123456789ab");
-        assert_eq!(entry("named", &[(".dockerenv", "")], "web-1"), "docker exec CONTAINER");
-        assert_eq!(entry("podman", &[("run/.containerenv", "")], "0123456789ab"), "podman exec 0123456789ab");
+        assert_eq!(entry("docker", &[(".dockerenv", "")], "0123456789ab"), "docker exec -i 0123456789ab");
+        assert_eq!(entry("named", &[(".dockerenv", "")], "web-1"), "docker exec -i CONTAINER");
+        assert_eq!(
+            entry("podman", &[("run/.containerenv", "")], "0123456789ab"),
+            "podman exec -i 0123456789ab"
+        );
         let pod = ("var/run/secrets/kubernetes.io/serviceaccount/namespace", "live\n");
         let inside = [pod, (".dockerenv", "")];
-        assert_eq!(entry("pod", &inside, "roadcast-7d4b"), "kubectl exec -n live roadcast-7d4b --");
+        assert_eq!(entry("pod", &inside, "roadcast-7d4b"), "kubectl exec -i -n live roadcast-7d4b --");
     }
 
     #[test]
@@ -166,6 +171,6 @@ mod tests {
             |process| Start { process, ..root.start("roadcast", "", "0123456789ab") }.entry().join(" ");
         assert_eq!(entry(4711), "");
         // Itself the first, or behind an init or a script.
-        assert_eq!([entry(1), entry(7)], ["docker exec 0123456789ab"; 2]);
+        assert_eq!([entry(1), entry(7)], ["docker exec -i 0123456789ab"; 2]);
     }
 }
