@@ -4,6 +4,8 @@
 //! string, fields of other names are skipped whatever they hold. So is a `broker` that is no string: RoadRunner skips it
 //! always.
 
+mod long;
+
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
@@ -70,9 +72,27 @@ impl From<JsonError> for Malformed {
     }
 }
 
-/// Parses a message. The most that it holds is the topics: 24 bytes for each, and a copy of those that cannot stand as
-/// they are.
-pub fn parse(message: &[u8]) -> Result<Command<'_>, Malformed> {
+impl<'a> Command<'a> {
+    fn new(name: Cow<'a, str>, broker: Cow<'a, str>, topics: Option<Topics<'a>>) -> Self {
+        match &*name {
+            "join" => Self::Join { broker, topics },
+            "leave" => Self::Leave { broker, topics },
+            "headers" => Self::Headers,
+            _ => Self::Other { name },
+        }
+    }
+}
+
+/// Parses a message. The strings lie in it, or, if it is long, in `scratch`. What it holds of a short one at most is the
+/// topics, 24 bytes for each, and a copy of those that cannot stand as they are.
+pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<'a>, Malformed> {
+    if message.len() >= long::FROM {
+        scratch.clear();
+        scratch.extend_from_slice(message);
+        if let Some(command) = long::parse(scratch) {
+            return Ok(command);
+        }
+    }
     let mut json = JsonReader::new(message);
     if json.kind() != Kind::Object {
         json.skip()?;
@@ -95,12 +115,7 @@ pub fn parse(message: &[u8]) -> Result<Command<'_>, Malformed> {
         }
     }
     json.end()?;
-    Ok(match &*command {
-        "join" => Command::Join { broker, topics },
-        "leave" => Command::Leave { broker, topics },
-        "headers" => Command::Headers,
-        _ => Command::Other { name: command },
-    })
+    Ok(Command::new(command, broker, topics))
 }
 
 /// The string that comes next, empty if it is `null`; `None` if it is something else.

@@ -46,7 +46,7 @@ fn command_parse(bencher: Bencher<'_, '_>, topics: usize) {
     let text = format!(r#"{{"command":"join","topics":[{}]}}"#, names.join(","));
     bencher
         .with_inputs(|| text.clone().into_bytes())
-        .bench_local_refs(|text| black_box(command::parse(black_box(text))).is_ok());
+        .bench_local_refs(|text| black_box(command::parse(black_box(text), &mut Vec::new())).is_ok());
 }
 
 #[divan::bench(args = SIZES)]

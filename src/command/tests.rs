@@ -10,9 +10,20 @@ use super::*;
 /// The outcome in a form that both parsers give: command, broker, topics. Only join and leave have the latter two.
 type Outcome = Option<(String, String, Option<Vec<String>>)>;
 
+/// As it is, and made long by white space: long messages have a reader of their own.
 fn outcome(message: &[u8]) -> Outcome {
+    let short = outcome_of(message);
+    assert_eq!(outcome_of(&lengthened(message)), short, "{}", message.escape_ascii());
+    short
+}
+
+fn lengthened(message: &[u8]) -> Vec<u8> {
+    [message, &[b' '; long::FROM]].concat()
+}
+
+fn outcome_of(message: &[u8]) -> Outcome {
     let owned = |topics: Option<Topics<'_>>| Some(topics?.iter().map(|topic| topic.to_string()).collect());
-    Some(match parse(message).ok()? {
+    Some(match parse(message, &mut Vec::new()).ok()? {
         Command::Join { broker, topics } => ("join".into(), broker.into(), owned(topics)),
         Command::Leave { broker, topics } => ("leave".into(), broker.into(), owned(topics)),
         Command::Headers => ("headers".into(), String::new(), None),
@@ -162,7 +173,9 @@ fn a_malformed_message_is_refused_with_its_reason() {
         (b"{\"topics\":7,\"topics\":[]}", Malformed::TopicsNotStrings),
     ];
     for (message, expected) in table {
-        assert_eq!(parse(message), Err(*expected), "{:?}", String::from_utf8_lossy(message));
+        for message in [message.to_vec(), lengthened(message)] {
+            assert_eq!(parse(&message, &mut Vec::new()), Err(*expected), "{}", message.escape_ascii());
+        }
         assert!(expected.to_string().len() < 50, "the reason is short whatever the message holds");
     }
 }
@@ -192,7 +205,7 @@ fn a_number_that_is_skipped_may_have_any_size() {
         ["1e999999999", "-1E-999999999", &"7".repeat(500_000), &format!("0.{}", "3".repeat(500_000))]
     {
         let message = format!(r#"{{"n":{number},"command":"headers"}}"#);
-        assert_eq!(parse(message.as_bytes()), Ok(Command::Headers), "{:.20}", number);
+        assert_eq!(parse(message.as_bytes(), &mut Vec::new()), Ok(Command::Headers), "{:.20}", number);
     }
 }
 
@@ -203,12 +216,12 @@ fn nesting_is_read_as_deep_as_go_reads_it_and_overflows_no_stack() {
         format!(r#"{{"x":{open}{close},"command":"headers"}}"#).into_bytes()
     };
     for depth in [2, 200, DEPTH_MAX] {
-        assert_eq!(parse(&nested(depth)), Ok(Command::Headers), "{depth} deep");
+        assert_eq!(parse(&nested(depth), &mut Vec::new()), Ok(Command::Headers), "{depth} deep");
     }
-    assert_eq!(parse(&nested(DEPTH_MAX + 1)), Err(Malformed::TooDeep));
-    assert_eq!(parse(&nested(1_000_000)), Err(Malformed::TooDeep));
-    assert_eq!(parse(&vec![b'['; 64 * 1024]), Err(Malformed::TooDeep));
-    assert_eq!(parse("{\"a\":".repeat(13_000).as_bytes()), Err(Malformed::TooDeep));
+    assert_eq!(parse(&nested(DEPTH_MAX + 1), &mut Vec::new()), Err(Malformed::TooDeep));
+    assert_eq!(parse(&nested(1_000_000), &mut Vec::new()), Err(Malformed::TooDeep));
+    assert_eq!(parse(&vec![b'['; 64 * 1024], &mut Vec::new()), Err(Malformed::TooDeep));
+    assert_eq!(parse("{\"a\":".repeat(13_000).as_bytes(), &mut Vec::new()), Err(Malformed::TooDeep));
 }
 
 /// A message that is JSON more often than not.

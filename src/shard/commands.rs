@@ -25,7 +25,7 @@ pub(super) fn cost(topic: &Topic) -> usize {
 impl Shard {
     /// Carries out one command.
     pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
-        match crate::command::parse(message) {
+        match crate::command::parse(message, &mut Vec::new()) {
             Ok(Command::Join { broker, topics }) => self.join(id, &broker, topics.as_deref()),
             Ok(Command::Leave { broker, topics }) => self.leave(id, &broker, topics.as_deref()),
             Ok(Command::Headers) => self.counters.commands.add(1),

@@ -10,8 +10,14 @@ use serde_json::Value;
 /// Command, broker, topics. Only join and leave have the latter two.
 type Outcome = Option<(String, String, Option<Vec<String>>)>;
 
+/// Short, and made long by white space: each has a reader of its own.
 pub fn check(bytes: &[u8]) {
-    let ours = match parse(bytes) {
+    compare(bytes);
+    compare(&[bytes, &[b' '; 256]].concat());
+}
+
+fn compare(bytes: &[u8]) {
+    let ours = match parse(bytes, &mut Vec::new()) {
         Ok(Command::Join { broker, topics }) => named("join", &broker, topics),
         Ok(Command::Leave { broker, topics }) => named("leave", &broker, topics),
         Ok(Command::Headers) => named("headers", "", None),
