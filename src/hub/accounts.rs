@@ -60,7 +60,7 @@ impl Accounts {
             return self.by_account.len() < ACCOUNTS_MAX || self.bytes + bytes <= bytes_max;
         };
         let free = bytes_max.saturating_sub(self.bytes);
-        bytes <= free && own + bytes <= 2 * free
+        bytes <= free && own + bytes <= free.saturating_mul(2)
     }
 
     /// These bytes wait from now on.

@@ -12,8 +12,9 @@
 //!   itself, in its place in the order, on an account ([`super::accounts`]). A call for which its account has no room is refused
 //!   as a whole, before anything of it is published. A connection keeps nothing of it: its place is free when its socket ends.
 //! - **Work is divided by its size**, not by calls: bytes looked at, topics and bytes encoded are counted, and after
-//!   [`TURN_WORK`] of it other connections, and shards, have their turn. A payload is measured once, however many topics it
-//!   goes to. Only the rewriting of a JSON or MSGPACK body is done at once.
+//!   [`TURN_WORK`] of it other connections, and shards, have their turn. Bytes count each time that they are gone over, whatever
+//!   they hold. A payload is measured once, however many topics it goes to. Only the rewriting of a JSON or MSGPACK body is
+//!   done at once.
 
 mod accept;
 
@@ -26,7 +27,7 @@ use tracing::warn;
 use super::accounts::Account;
 use super::broker::{Later, Publishing};
 use super::publish::Hub;
-use super::room::{Patience, WAITING_BYTES};
+use super::room::Patience;
 use super::sequencer::{PublishError, Stage};
 use super::stream::Peer;
 use crate::publication::Payload;
@@ -40,6 +41,8 @@ const TURN_WORK: usize = 256 * 1024;
 const PUBLICATION_WORK: usize = 1024;
 /// What a message costs, and a topic that is only looked at.
 const LOOK_WORK: usize = 32;
+/// What an answer costs that is an error, or the list of services.
+const ANSWER_WORK: usize = 256;
 /// Bytes of answers for which room is kept while a connection pauses.
 const IDLE_ANSWERS_BYTES: usize = 16 * 1024;
 
@@ -112,6 +115,10 @@ impl<C: Caller> Calls<C> {
                     self.hub.sequencer.counters.calls.add(1);
                     self.call(&value, refused).await;
                     consumed += bytes;
+                    // Once for reading it, whatever came of it.
+                    if self.spend(bytes) {
+                        self.give_way().await;
+                    }
                     if self.answers.len() > ANSWERS_BYTES {
                         self.flush().await;
                     }
@@ -124,10 +131,13 @@ impl<C: Caller> Calls<C> {
 
     async fn call(&mut self, call: &Call<'_>, refused: bool) {
         self.long = false;
-        let (publish, request) = match self.accepted(call, refused).await {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return rpc::encode_list(&mut self.answers, call),
-            Err(text) => return rpc::encode_error(&mut self.answers, call, &text),
+        let accepted = self.accepted(call, refused).await;
+        let Ok(Some((publish, request))) = accepted else {
+            self.work += ANSWER_WORK;
+            return match accepted {
+                Err(text) => rpc::encode_error(&mut self.answers, call, &text),
+                Ok(_) => rpc::encode_list(&mut self.answers, call),
+            };
         };
         if publish.asynchronous {
             rpc::encode_ok(&mut self.answers, call, true);
@@ -166,15 +176,15 @@ impl<C: Caller> Calls<C> {
 
     async fn publish(&mut self, publish: Publish, request: &Request<'_>) -> Result<(), PublishError> {
         let hub = self.hub.clone();
-        for message in request.walk() {
-            if self.spend(LOOK_WORK) {
+        for step in request.walk() {
+            if self.spend(LOOK_WORK + step.bytes) {
                 self.give_way().await;
             }
-            let Some(message) = message else { continue };
+            let Some(message) = step.found else { continue };
             let targets = hub.targets(publish.layout, &message)?;
             let payload = Payload::new(message.payload);
-            for topic in message.topics().walk() {
-                match topic {
+            for step in message.topics().walk() {
+                match step.found {
                     None => {}
                     Some("") => self.skip_empty_topic(),
                     Some(topic) => {
@@ -187,7 +197,7 @@ impl<C: Caller> Calls<C> {
                     }
                 }
                 let encoded = hub.sequencer.encoded.take();
-                if self.spend(PUBLICATION_WORK + encoded) {
+                if self.spend(PUBLICATION_WORK + step.bytes + encoded) {
                     self.give_way().await;
                 }
             }
@@ -209,7 +219,7 @@ impl<C: Caller> Calls<C> {
             counter.add(1);
         }
         let Some((_, broker)) = brokers.get(place) else { return Ok(None) };
-        match broker.publish(topic, payload, self.patience(publish, topic, payload)) {
+        match broker.publish(topic, payload, self.patience(publish)) {
             Publishing::Now(result) => result.map(|()| None),
             Publishing::Later(result) => Ok(Some(result)),
             Publishing::Left(bytes) => {
@@ -221,16 +231,11 @@ impl<C: Caller> Calls<C> {
 
     /// Whether a publication that meets a full lane is left there, or waited for: of a call that comes to more than its account
     /// may have, the rest is waited for, and its connection goes on afterwards.
-    fn patience(&self, publish: Publish, topic: &str, payload: &Payload<'_>) -> Patience {
-        if !publish.asynchronous {
-            return Patience::Caller;
-        }
-        let (limits, bytes) =
-            (&self.hub.sequencer.limits, topic.len() + payload.bytes().len() + WAITING_BYTES);
-        let mut room = self.hub.sequencer.room.borrow_mut();
-        match self.reserved > 0 || room.accounts().admits(self.account, bytes, limits.rpc_async_bytes) {
-            true => Patience::Account(self.account),
+    fn patience(&self, publish: Publish) -> Patience {
+        match publish.asynchronous {
             false => Patience::Caller,
+            true if self.reserved > 0 => Patience::Reserved(self.account),
+            true => Patience::Account(self.account, self.hub.sequencer.limits.rpc_async_bytes),
         }
     }
 

@@ -62,8 +62,10 @@ pub(super) const WAITING_BYTES: usize = 512;
 pub(super) enum Patience {
     /// The caller.
     Caller,
-    /// Nobody: the publication waits by itself, on this account.
-    Account(Account),
+    /// Nobody, if this account may have it where all together may have so many bytes: it waits by itself. Otherwise the caller.
+    Account(Account, usize),
+    /// Nobody: room for it is reserved on this account.
+    Reserved(Account),
 }
 
 /// What became of a publication.
@@ -200,13 +202,18 @@ impl Room {
             return Offer::Pushed;
         }
         self.counters.publications_waited.add(1);
-        let (done, offer) = match patience {
-            Patience::Caller => {
+        let bytes = frame.len() + WAITING_BYTES;
+        let account = match patience {
+            Patience::Caller => None,
+            Patience::Account(account, max) => self.accounts.admits(account, bytes, max).then_some(account),
+            Patience::Reserved(account) => Some(account),
+        };
+        let (done, offer) = match account {
+            None => {
                 let (done, waits) = oneshot::channel();
                 (Done::Caller(done), Offer::Waits(waits))
             }
-            Patience::Account(account) => {
-                let bytes = frame.len() + WAITING_BYTES;
+            Some(account) => {
                 self.accounts.add(account, bytes);
                 (Done::Account(account), Offer::Left(bytes))
             }

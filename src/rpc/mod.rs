@@ -28,7 +28,7 @@ pub use call::{Call, CallError, Layout, Method, Publish, decode};
 pub use frame::{
     Decoded, FRAME_BYTES_MIN, Frame, Violation, decode as decode_frame, encode as encode_frame, flag,
 };
-pub use request::{Checking, Message, Request, Topics};
+pub use request::{Checking, Message, Request, Step, Topics};
 
 /// The published messages, generated from `proto/`.
 pub mod proto {

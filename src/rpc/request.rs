@@ -1,7 +1,7 @@
 //! The body of a publish call, read in place: messages and topics are iterators over its protobuf bytes.
 //!
 //! Whatever the body is made of, nobody has to walk far at once: it is checked piece by piece ([`Checking`]), and the walks
-//! over messages and topics say when they have come a piece further without finding anything.
+//! over messages and topics say how many bytes they have looked at, also when these have held nothing ([`Step`]).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,8 +17,12 @@ pub(super) const MESSAGES: u32 = 1;
 const COMMAND: u32 = 1;
 /// Of a message of more bytes, what is to be known of all of it is remembered when it is checked.
 const LARGE_BYTES: usize = 16 * 1024;
-/// Bytes that a walk goes over at once, at most.
+/// Bytes that a walk looks at in one step, and one field more.
 const WALK_BYTES: usize = 16 * 1024;
+/// Fewer bytes than this behind the last thing found are no step.
+const TAIL_BYTES: usize = 32;
+/// Bytes of a group, which nobody knows and which is skipped at once.
+const GROUP_BYTES_MAX: usize = 64 * 1024;
 
 /// A request whose whole body has been checked.
 #[derive(Clone, Debug)]
@@ -66,6 +70,15 @@ pub struct Topics<'a> {
     fields: &'a [u8],
 }
 
+/// A step of a walk.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<T> {
+    /// What it has found, if anything.
+    pub found: Option<T>,
+    /// Bytes looked at: all but the contents that it jumped over.
+    pub bytes: usize,
+}
+
 /// Why bytes are not a request in protobuf.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
@@ -77,6 +90,8 @@ pub(super) enum WireError {
     WireType(u32),
     #[error("field {0} is not UTF-8")]
     Utf8(u32),
+    #[error("field {0} is a group that does not end within {GROUP_BYTES_MAX} bytes")]
+    Group(u32),
 }
 
 /// Takes the next field off: its number, and its content if it is a length-delimited one.
@@ -102,13 +117,33 @@ fn next_field<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), Wire
 fn next_field_of_any_kind<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), WireError> {
     let (number, wire_type) = decode_key(fields)?;
     if wire_type != WireType::LengthDelimited {
-        skip_field(wire_type, number, fields, DecodeContext::default())?;
+        let within = &fields[..fields.len().min(GROUP_BYTES_MAX)];
+        let mut rest = within;
+        match skip_field(wire_type, number, &mut rest, DecodeContext::default()) {
+            Err(_) if within.len() < fields.len() && wire_type == WireType::StartGroup => {
+                return Err(WireError::Group(number));
+            }
+            skipped => skipped?,
+        }
+        *fields = &fields[within.len() - rest.len()..];
         return Ok((number, None));
     }
     let length = usize::try_from(decode_varint(fields)?).map_err(|_| WireError::Truncated(number))?;
     let (content, rest) = fields.split_at_checked(length).ok_or(WireError::Truncated(number))?;
     *fields = rest;
     Ok((number, Some(content)))
+}
+
+/// As [`next_field`]; counts the bytes that it looks at.
+#[inline]
+fn next_field_counted<'a>(
+    fields: &mut &'a [u8],
+    bytes: &mut usize,
+) -> Result<(u32, Option<&'a [u8]>), WireError> {
+    let before = fields.len();
+    let (number, content) = next_field(fields)?;
+    *bytes += before - fields.len() - content.map_or(0, <[u8]>::len);
+    Ok((number, content))
 }
 
 impl<'a> Checking<'a> {
@@ -211,25 +246,25 @@ impl Request<'_> {
 
     /// The messages, in order.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
-        self.walk().flatten()
+        self.walk().filter_map(|step| step.found)
     }
 
-    /// The messages, in order, and `None` wherever a piece of the body has none.
-    pub fn walk(&self) -> impl Iterator<Item = Option<Message<'_>>> {
+    /// The messages, in order, step by step.
+    pub fn walk(&self) -> impl Iterator<Item = Step<Message<'_>>> {
         let (mut fields, mut large) = (&*self.body, self.large.iter());
         std::iter::from_fn(move || {
-            let begin = fields.len();
-            while !fields.is_empty() {
-                if begin - fields.len() > WALK_BYTES {
-                    return Some(None);
-                }
-                let (MESSAGES, Some(content)) = next_field(&mut fields).ok()? else { continue };
-                return Some(Some(match content.len() {
-                    ..=LARGE_BYTES => Message::new(self.layout, content),
+            let mut bytes = 0;
+            while !fields.is_empty() && bytes <= WALK_BYTES {
+                let (MESSAGES, Some(content)) = next_field_counted(&mut fields, &mut bytes).ok()? else {
+                    continue;
+                };
+                let message = match content.len() {
+                    ..=LARGE_BYTES => Message::new(self.layout, content, &mut bytes),
                     _ => self.read(content, large.next()?),
-                }));
+                };
+                return Some(Step { found: Some(message), bytes });
             }
-            None
+            (bytes > TAIL_BYTES).then_some(Step { found: None, bytes })
         })
     }
 
@@ -244,12 +279,16 @@ impl Request<'_> {
 }
 
 impl<'a> Message<'a> {
-    fn new(layout: Layout, content: &'a [u8]) -> Self {
+    /// Counts the bytes that it looks at.
+    fn new(layout: Layout, content: &'a [u8], bytes: &mut usize) -> Self {
         let topics = Topics { number: layout.topics(), fields: content };
         let mut message = Self { broker: "", payload: &[], topics };
         let mut fields = content;
         // Of a field that is not repeated, the last one counts.
-        while let Ok((number, Some(content))) = next_field_or_skip(&mut fields) {
+        while !fields.is_empty()
+            && let Ok((number, content)) = next_field_counted(&mut fields, bytes)
+        {
+            let Some(content) = content else { continue };
             if number == layout.payload() {
                 message.payload = content;
             } else if Some(number) == layout.broker() {
@@ -266,47 +305,34 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Topics<'a> {
-    /// The topics, in order, and `None` wherever a piece of the message has none.
-    pub fn walk(mut self) -> impl Iterator<Item = Option<&'a str>> {
+    /// The topics, in order, step by step.
+    pub fn walk(mut self) -> impl Iterator<Item = Step<&'a str>> {
         std::iter::from_fn(move || {
-            let begin = self.fields.len();
-            while !self.fields.is_empty() {
-                if begin - self.fields.len() > WALK_BYTES {
-                    return Some(None);
-                }
-                if let (number, Some(content)) = next_field(&mut self.fields).ok()?
+            let mut bytes = 0;
+            while !self.fields.is_empty() && bytes <= WALK_BYTES {
+                if let (number, Some(content)) = next_field_counted(&mut self.fields, &mut bytes).ok()?
                     && number == self.number
                 {
-                    return Some(Some(std::str::from_utf8(content).ok()?));
+                    return Some(Step { found: Some(std::str::from_utf8(content).ok()?), bytes });
                 }
             }
-            None
+            (bytes > TAIL_BYTES).then_some(Step { found: None, bytes })
         })
     }
-}
-
-/// As [`next_field`], past fields that are not length-delimited; `None` at the end.
-fn next_field_or_skip<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>), WireError> {
-    while !fields.is_empty() {
-        let field = next_field(fields)?;
-        if field.1.is_some() {
-            return Ok(field);
-        }
-    }
-    Ok((0, None))
 }
 
 impl<'a> Iterator for Topics<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        loop {
-            let (number, content) = next_field_or_skip(&mut self.fields).ok()?;
-            let content = content?;
-            if number == self.number {
+        while !self.fields.is_empty() {
+            if let (number, Some(content)) = next_field(&mut self.fields).ok()?
+                && number == self.number
+            {
                 return std::str::from_utf8(content).ok();
             }
         }
+        None
     }
 }
 

@@ -86,19 +86,19 @@ impl<C: Caller> Calls<C> {
     ) -> Result<Option<usize>, PublishError> {
         let hub = self.hub.clone();
         let mut all: usize = 0;
-        for message in request.walk() {
-            if self.spend(LOOK_WORK) {
+        for step in request.walk() {
+            if self.spend(LOOK_WORK + step.bytes) {
                 self.give_way().await;
             }
-            let Some(message) = message else { continue };
+            let Some(message) = step.found else { continue };
             let targets = hub.targets(publish.layout, &message)?;
             let payload = Payload::new(message.payload);
             let mut measured = false;
-            for topic in message.topics().walk() {
-                if self.spend(LOOK_WORK + topic.map_or(0, str::len)) {
+            for step in message.topics().walk() {
+                if self.spend(LOOK_WORK + step.bytes + step.found.map_or(0, str::len)) {
                     self.give_way().await;
                 }
-                let Some(topic) = topic else { continue };
+                let Some(topic) = step.found else { continue };
                 let bytes = hub.check(topic, &payload, measure)? + WAITING_BYTES;
                 all = all.saturating_add(bytes.saturating_mul(targets.len()));
                 if !std::mem::replace(&mut measured, true) && self.spend(message.payload.len()) {

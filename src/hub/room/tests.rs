@@ -365,7 +365,7 @@ fn a_publication_behind_another_of_its_topic_stays_behind_it_when_interest_chang
 #[test]
 fn what_is_left_waiting_is_on_its_account_until_it_goes_or_nobody_wants_it() {
     let (mut room, mut shards) = room(1, 16, 10);
-    let patience = Patience::Account(Account::of(Peer::Unix));
+    let patience = Patience::Account(Account::of(Peer::Unix), usize::MAX);
     room.interested(0, id(0), BROKER, "foo");
     room.interested(0, id(1), BROKER, "bar");
     publish(&mut room, "foo", frame(10));

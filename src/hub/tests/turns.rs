@@ -23,10 +23,10 @@ impl Caller for Turns {
     }
 }
 
-/// Has calls worked through to their end; says how often others had their turn meanwhile.
-fn turns(limits: Limits, calls: &[u8]) -> usize {
+/// A hub with one shard, without a runtime.
+fn core(limits: Limits) -> (Core, Vec<ShardEnd>) {
     let limits = Arc::new(limits);
-    let (end, _shards) = mesh(1, &limits).unwrap();
+    let (end, shards) = mesh(1, &limits).unwrap();
     let config = HubConfig {
         rpc: None,
         brokers: vec![("default".into(), Driver::Memory)],
@@ -36,7 +36,12 @@ fn turns(limits: Limits, calls: &[u8]) -> usize {
         drain: Duration::ZERO,
         shutdown_grace: GRACE,
     };
-    let (core, turns) = (Core::new(&config, end), Turns::default());
+    (Core::new(&config, end), shards)
+}
+
+/// Has calls worked through to their end; says how often others had their turn meanwhile.
+fn turns(limits: Limits, calls: &[u8]) -> usize {
+    let ((core, _shards), turns) = (core(limits), Turns::default());
     let mut connection = core.calls(turns.clone());
     let mut taking = pin!(connection.take(calls));
     let mut context = Context::from_waker(Waker::noop());
@@ -64,14 +69,75 @@ fn messages_without_topics_take_turns_by_their_number() {
     }
 }
 
+/// A message of these fields.
+fn message(fields: &[u8]) -> Vec<u8> {
+    let mut key = vec![0x0a];
+    prost::encoding::encode_varint(fields.len() as u64, &mut key);
+    [&key, fields].concat()
+}
+
+/// Reading a body takes a turn for each 256 KiB. Whoever then looks for messages and topics goes over it again.
 #[test]
-fn bytes_that_mean_nothing_take_turns_too() {
-    // Within a message and around it: a field that nobody knows.
-    let nothing = b"\x22\x00".repeat(1_000_000);
-    for body in [nothing.clone(), [&b"\x0a\x80\x89\x7a"[..], &nothing].concat()] {
-        let count = turns(Limits::default(), &call(1, "broadcast.Publish", Codec::Proto, &body));
-        assert!((7..100).contains(&count), "{count} turns for {} bytes", body.len());
+fn bytes_that_mean_nothing_take_turns_however_often_they_are_gone_over() {
+    // A field that nobody knows: a number, and bytes.
+    for nothing in [b"\x28\x00", b"\x2a\x00"] {
+        let nothing = nothing.repeat(1 << 20);
+        let small = message(&nothing[..16_000]);
+        for body in [nothing.clone(), message(&nothing), small.repeat(128)] {
+            let reading = body.len() >> 18;
+            // Once for messages, or for topics, where nothing can be refused; twice where all is checked before.
+            for (method, walks) in [("broadcast.Publish", 1), ("websockets.Publish", 2)] {
+                let count = turns(Limits::default(), &call(1, method, Codec::Proto, &body));
+                let least = reading * (1 + walks);
+                assert!((least..100).contains(&count), "{count} turns, not {least}, by {method}");
+            }
+        }
     }
+}
+
+#[test]
+fn what_follows_the_last_topic_and_what_precedes_a_message_is_gone_over_too() {
+    let nothing = b"\x28\x00".repeat(8_000);
+    let (before, behind) =
+        ([&nothing, &message(b"")[..]].concat(), message(&[b"\x12\x01a", &nothing[..]].concat()));
+    for body in [before, behind] {
+        let body = body.repeat(128);
+        let count = turns(Limits::default(), &call(1, "broadcast.Publish", Codec::Proto, &body));
+        assert!((15..100).contains(&count), "{count} turns for {} bytes", body.len());
+    }
+}
+
+#[test]
+fn calls_that_publish_nothing_take_turns_by_their_size_and_number() {
+    let nothing = b"\x28\x00".repeat(50_000);
+    for (what, call, least) in [
+        ("read and without messages", call(1, "broadcast.Publish", Codec::Proto, &nothing), 5),
+        ("no such service", call(1, "x", Codec::Proto, b""), 20),
+        ("a list", call(1, "informer.List", Codec::Proto, b""), 20),
+    ] {
+        let calls = call.repeat(if call.len() < 1000 { 20_000 } else { 10 });
+        let count = turns(Limits::default(), &calls);
+        assert!((least..200).contains(&count), "{what}: {count} turns");
+    }
+}
+
+/// A byte may become six.
+#[test]
+fn an_account_is_asked_for_what_it_is_then_charged() {
+    const BYTES_MAX: usize = 16_000;
+    let (mut core, mut shards) =
+        core(Limits { lane_entries: 1, rpc_async_bytes: BYTES_MAX, ..Limits::default() });
+    let topic = TopicId { index: 0, generation: 0 };
+    shards[0].up.push(0, Up::Interest { topic, broker: BrokerId(0), name: "a".into() }).unwrap();
+    assert!(core.turn());
+    assert!(matches!(shards[0].down.pop(), Some(Down::Interested { .. })));
+    let body = rpc::publish_body(["a"; 4], &[1; 1500]);
+    let calls = call(1, "broadcast.PublishAsync", Codec::Proto, &body);
+    let mut connection = core.calls(Turns::default());
+    let mut taking = pin!(connection.take(&calls));
+    assert!(taking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "its caller waits");
+    let bytes = core.hub.sequencer.room.borrow_mut().accounts().bytes();
+    assert!((9_000..=BYTES_MAX).contains(&bytes), "{bytes} bytes wait");
 }
 
 #[test]

@@ -127,8 +127,8 @@ fn a_body_checked_in_pieces_reads_as_one_checked_at_once() {
             }
         };
         let pieces = pieces.map(|request| {
-            let read = request.walk().flatten().map(|m| {
-                let topics = m.topics().walk().flatten().map(String::from).collect();
+            let read = request.messages().map(|m| {
+                let topics = m.topics().walk().filter_map(|step| step.found).map(String::from).collect();
                 (m.broker.to_owned(), m.payload.to_vec(), topics)
             });
             read.collect::<Vec<_>>()
@@ -138,7 +138,7 @@ fn a_body_checked_in_pieces_reads_as_one_checked_at_once() {
 }
 
 #[test]
-fn a_walk_says_when_it_has_found_nothing_for_long() {
+fn a_walk_says_what_it_has_looked_at_also_when_it_has_found_nothing() {
     let layout = Layout::Broadcast;
     let nothing = [0x22, 0].repeat(100_000);
     let mut message = nothing.clone();
@@ -147,8 +147,43 @@ fn a_walk_says_when_it_has_found_nothing_for_long() {
     field(&mut body, MESSAGES, &message);
     let request = Request::new(layout, Cow::Borrowed(&body)).unwrap();
     let messages: Vec<_> = request.walk().collect();
-    assert_eq!(messages.iter().filter(|message| message.is_none()).count(), 200_000 / (WALK_BYTES + 2));
-    let topics: Vec<_> = messages.into_iter().flatten().next().unwrap().topics().walk().collect();
-    assert_eq!(topics.iter().filter(|topic| topic.is_none()).count(), 200_000 / (WALK_BYTES + 2));
-    assert_eq!(topics.last(), Some(&Some("last")));
+    let topics: Vec<_> = request.messages().next().unwrap().topics().walk().collect();
+    assert_eq!(topics.last().unwrap().found, Some("last"));
+    for steps in [
+        messages.iter().map(|step| (step.found.is_some(), step.bytes)).collect::<Vec<_>>(),
+        topics.iter().map(|step| (step.found.is_some(), step.bytes)).collect(),
+    ] {
+        let (found, nothing) = steps.split_last().unwrap();
+        assert_eq!(nothing, [(false, WALK_BYTES + 2)].repeat(200_000 / (WALK_BYTES + 2)));
+        let bytes: usize = steps.iter().map(|step| step.1).sum();
+        assert!(found.0 && (200_001..200_010).contains(&bytes), "{bytes}");
+    }
+}
+
+#[test]
+fn contents_are_jumped_over_and_what_follows_the_last_topic_is_looked_at() {
+    let layout = Layout::Broadcast;
+    let mut message = Vec::new();
+    field(&mut message, layout.payload(), &[b'x'; 10_000]);
+    field(&mut message, layout.topics(), b"foo");
+    message.extend([0x20, 0].repeat(500));
+    let mut body = Vec::new();
+    field(&mut body, MESSAGES, &message);
+    let request = Request::new(layout, Cow::Borrowed(&body)).unwrap();
+    let step = request.walk().next().unwrap();
+    // The key and length of the message, of its payload and of its topic, and all that nobody knows.
+    assert_eq!(step.bytes, 3 + 3 + 2 + 1000);
+    let steps: Vec<_> = step.found.unwrap().topics().walk().map(|step| (step.found, step.bytes)).collect();
+    assert_eq!(steps, [(Some("foo"), 5), (None, 1000)]);
+}
+
+#[test]
+fn a_group_is_skipped_within_its_bound_and_refused_past_it() {
+    let group = |bytes: usize| [&[0x2b][..], &[0x30, 0].repeat(bytes / 2), &[0x2c]].concat();
+    for behind in [&b""[..], b"\x0a\x00"] {
+        let body = [group(GROUP_BYTES_MAX - 100), behind.to_vec()].concat();
+        assert_eq!(read(Layout::Broadcast, &body).map(|messages| messages.len()), Ok(behind.len() / 2));
+    }
+    assert_eq!(read(Layout::Broadcast, &group(GROUP_BYTES_MAX)), Err(WireError::Group(5)));
+    assert!(matches!(read(Layout::Broadcast, &group(1000)[..900]), Err(WireError::Wire(_))));
 }
