@@ -243,7 +243,10 @@ impl Shard {
     }
 
     fn settle_slot(&mut self, slot: Slot, taken: &mut Taken) {
-        let bytes = self.bytes_of(&slot).len();
+        let bytes = match slot.source {
+            Source::Outbox => self.bytes_of(&slot).len(),
+            Source::Log { from, to, .. } => (to - from) as usize,
+        };
         let connection = self.connections.at(slot.id.index);
         connection.slot = NO_SLOT;
         let sent = match slot.result {
