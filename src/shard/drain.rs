@@ -2,7 +2,8 @@
 //! So those who come back do not come all at once, and a server that takes over finds them little by little.
 //!
 //! Meanwhile all goes on for those who have not been told: publications, joins, publishers. Nobody is let in any more.
-//! What begins when the drain is over, or when everyone has gone, is the end as it is without one: see the module `end`.
+//! What begins when the drain is over, or when nobody is left to be told, is the end as it is without one: see the module
+//! `end`. Those who are refused meanwhile do not count: they come again and again.
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ pub(super) struct Drain {
     /// In the order of their goodbyes. Some have gone by then.
     ids: Vec<ConnId>,
     told: usize,
+    /// From this place on all have gone.
+    left: usize,
+    over: bool,
 }
 
 impl Drain {
@@ -32,7 +36,7 @@ impl Drain {
     /// When the next is due.
     pub fn next_ms(&self) -> Option<u64> {
         let share = |told: usize| (told as u64 * self.over_ms).div_ceil(self.ids.len() as u64);
-        (self.told < self.ids.len()).then(|| self.began_ms + share(self.told + 1))
+        (self.told < self.left).then(|| self.began_ms + share(self.told + 1))
     }
 
     /// How long it goes on, in whole seconds.
@@ -50,7 +54,8 @@ impl Shard {
         }
         let mut ids = self.connections.by_age();
         ids.retain(|id| self.connections.peek(id.index).is_open());
-        self.drain = Some(Drain { began_ms, over_ms, ids, told: 0 });
+        let left = ids.len();
+        self.drain = Some(Drain { began_ms, over_ms, ids, told: 0, left, over: false });
         if !self.settings.drain_accept {
             self.stop_listening();
         }
@@ -73,8 +78,15 @@ impl Shard {
 
     /// Whether a drain has come to its end, since everyone has been told or has gone. Says so once.
     pub fn has_drained(&mut self) -> bool {
-        let over = |drain: &mut Drain| drain.told == drain.ids.len() || self.connections.is_empty();
-        self.drain.take_if(over).is_some()
+        let Some(drain) = self.drain.as_mut().filter(|drain| !drain.over) else { return false };
+        let connections = &mut self.connections;
+        let mut is_open = |id| connections.live(id).is_some_and(|connection| connection.is_open());
+        // Nobody opens again, so each place is passed once in all.
+        while drain.told < drain.left && !is_open(drain.ids[drain.left - 1]) {
+            drain.left -= 1;
+        }
+        drain.over = drain.told >= drain.left;
+        drain.over
     }
 
     /// Puts all that the logs hold for a connection into its outbox, if it has room for it.

@@ -58,7 +58,9 @@ impl Shard {
 
     /// Once shutting down has begun nobody is let in: in how many seconds to try again, when another may be at this address.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
-        let left_s = self.drain.as_ref().map_or(0, |drain| drain.left_s(self.now_ms));
+        // When the others of the server still have somebody to tell, the hub has not gone on yet.
+        let drain = self.drain.as_ref().filter(|_| self.stage == Stage::Serving);
+        let left_s = drain.map_or(0, |drain| drain.left_s(self.now_ms));
         (self.grace != Grace::NotBegun).then_some(left_s.max(1))
     }
 

@@ -94,6 +94,50 @@ fn the_drain_is_over_when_everyone_has_gone() {
     assert_eq!(rig.tasks(), [Task::Terminate { id: newcomer, abort: true }]);
 }
 
+/// Whoever is refused comes again and again: it must not keep the drain going.
+#[test]
+fn newcomers_do_not_prolong_a_drain_that_nobody_is_left_to_be_told_in() {
+    let mut rig = rig(Limits { head_timeout: Duration::from_secs(600), ..quiet() });
+    let ids = [rig.connect(), rig.connect(), rig.connect()];
+    rig.shard.shutdown_began(rig.now);
+    let silent = rig.accept();
+    let refused = rig.accept();
+    rig.bytes(refused, &wire::upgrade_request("/ws"));
+    rig.pass(DRAIN / 2);
+    assert_eq!(told(&mut rig, &ids), ids[..1]);
+    rig.shard.ended(ids[2]);
+    assert!(!rig.shard.has_drained(), "one is left");
+    rig.shard.ended(ids[1]);
+    assert!(rig.shard.has_drained(), "{silent:?} and {refused:?} have never been let in");
+    assert!(!rig.shard.has_drained(), "said once");
+}
+
+fn retry_after(rig: &mut Rig) -> String {
+    let id = rig.accept();
+    rig.bytes(id, &wire::upgrade_request("/ws"));
+    rig.sweep();
+    let answer = String::from_utf8(rig.taken(id)).unwrap();
+    let line = answer.lines().find_map(|line| line.strip_prefix("Retry-After: "));
+    line.unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// The others of the server may have clients to tell: it is over when they all have.
+#[test]
+fn a_shard_that_has_told_everyone_names_the_end_of_the_drain_until_it_stops_accepting() {
+    let mut rig = rig(quiet());
+    let waiting = rig.accept();
+    rig.shard.shutdown_began(rig.now);
+    assert!(rig.shard.has_drained(), "nobody is there");
+    assert_eq!(retry_after(&mut rig), "10");
+    rig.pass(DRAIN * 4 / 10);
+    assert_eq!(retry_after(&mut rig), "6");
+    rig.take(Down::StopAccepting);
+    rig.bytes(waiting, &wire::upgrade_request("/ws"));
+    rig.sweep();
+    let answer = String::from_utf8(rig.taken(waiting)).unwrap();
+    assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+}
+
 #[test]
 fn those_who_have_not_been_told_are_served_and_nobody_is_let_in() {
     let mut rig = rig(quiet());
