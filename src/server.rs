@@ -38,7 +38,7 @@ use crate::ws::upgrade::{Bounds, Rules};
 /// Part of the grace that is kept for the end itself, after the last connection has been told to go.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
-/// Beyond the grace, a thread that has not ended is ended with the process.
+/// Beyond the drain, however short it was, and the grace, a thread that has not ended is ended with the process.
 const WATCHDOG: Duration = Duration::from_secs(1);
 
 /// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over. `log` is
@@ -106,10 +106,11 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
         Err(Fault::Panicked(_)) => end(1, log),
         Err(Fault::Overdue(threads)) => {
             let threads = threads.join(", ");
-            tracing::error!(
-                threads,
-                "still running 1 s after roadcast.shutdown_grace: the server ends without them"
-            );
+            let over = match config.drain {
+                Duration::ZERO => "roadcast.shutdown_grace",
+                _ => "roadcast.drain and roadcast.shutdown_grace",
+            };
+            tracing::error!(threads, "still running 1 s after {over}: the server ends without them");
             end(1, log);
         }
     }

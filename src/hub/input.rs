@@ -8,7 +8,7 @@ use std::rc::Rc;
 const READ_BYTES: usize = 64 * 1024;
 /// The same of one that is waited for: some calls, and all that is kept for it.
 const IDLE_BYTES: usize = 8 * 1024;
-/// Large buffers that nobody uses, at most: 1 MiB.
+/// Large buffers that nobody uses, at most: 1 MiB, or 2 where each has grown to twice its size.
 const SPARE_MAX: usize = 16;
 
 /// Large buffers that nobody uses by now, for all connections.

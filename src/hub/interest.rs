@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::waiting::Shards;
 use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId};
 use crate::pages::Pages;
 use crate::parted::Parted;
 
 /// Place of a topic in the map, good until its last shard gives it up.
 pub(super) type Slot = u32;
+
+/// Shards, in order.
+pub(super) type Shards = SmallVec<[usize; 4]>;
 
 /// A topic that somebody wants.
 #[derive(Debug)]
@@ -118,9 +120,9 @@ impl Interest {
 
     /// Drops a shard's interest; says broker and name if nobody wants the topic any more.
     pub(super) fn remove(&mut self, shard: usize, topic: TopicId) -> Option<(BrokerId, Arc<str>)> {
+        let slot = self.of_shard(shard, topic)?;
         let Self { topics, by_name, by_shard, hasher } = self;
         let hash = hasher.hash_one(topic.index);
-        let slot = by_shard[shard].find(hash, |slot| topics.at(slot).id_of(shard) == Some(topic))?;
         by_shard[shard].remove(hash, slot, |slot| hash_of_id(hasher, topics.at(slot), shard));
         let entry = topics.at_mut(slot);
         entry.shards.retain(|(other, _)| *other != shard);

@@ -178,7 +178,9 @@ impl ShutdownHandle {
 /// How long connections are answered with errors before they are closed, if the grace allows it: so that a call that
 /// is on its way is told why.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
-/// Between two looks at whether the shards have drained, or have let go.
+/// Between two looks at whether the shards have drained, which may take a day.
+const DRAINING: Duration = Duration::from_millis(100);
+/// Between two looks at whether they have let go.
 const LETTING_GO: Duration = Duration::from_millis(5);
 /// Entries of the ring: two operations a connection at most, and a full queue is only submitted earlier.
 const RING_ENTRIES: u32 = 256;
@@ -218,10 +220,11 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
     begun.notified().await;
     let begin = ending.begun().map_or_else(Instant::now, Instant::from_std);
     // Nothing changes here meanwhile: those who have not been told goodbye are served.
-    while Instant::now() < begin + config.drain && ending.shards_drained() < shards {
-        sleep(LETTING_GO).await;
+    let over = begin + config.drain;
+    while Instant::now() < over && ending.shards_drained() < shards {
+        sleep_until(over.min(Instant::now() + DRAINING)).await;
     }
-    let begin = (begin + config.drain).min(Instant::now());
+    let begin = over.min(Instant::now());
     let grace = config.shutdown_grace;
     if let Some(accepting) = accepting {
         accepting.abort();

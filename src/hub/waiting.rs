@@ -9,11 +9,10 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use slab::Slab;
-use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::accounts::Account;
-use super::interest::Slot;
+use super::interest::{Shards, Slot};
 
 /// A publication that waits.
 #[derive(Debug)]
@@ -31,8 +30,8 @@ pub(super) enum Done {
     Account(Account),
 }
 
-/// Shards, in order.
-pub(super) type Shards = SmallVec<[usize; 4]>;
+/// Topics for which a line keeps its memory once nothing waits: more only wait in a stall.
+const KEPT_TOPICS: usize = 64;
 
 /// When a publication came, against the others.
 type Age = u64;
@@ -117,6 +116,7 @@ impl Line {
                 heads.insert(age, head.slot);
             }
         });
+        self.give_memory_back();
         Some(waiting)
     }
 
@@ -145,6 +145,7 @@ impl Line {
                 heads.remove(&age);
             });
         }
+        self.give_memory_back();
         topic.into_iter().flat_map(|topic| topic.line).map(|(_, waiting)| waiting)
     }
 
@@ -152,6 +153,13 @@ impl Line {
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Waiting> + use<> {
         let all = std::mem::take(self);
         all.topics.into_values().flat_map(|topic| topic.line).map(|(_, waiting)| waiting)
+    }
+
+    /// What a stall has made large is not kept once it is over.
+    fn give_memory_back(&mut self) {
+        if self.topics.is_empty() && self.topics.capacity() > KEPT_TOPICS {
+            *self = Self { next_age: self.next_age, ..Self::default() };
+        }
     }
 
     fn enter_group(&mut self, shards: Shards, age: Age, slot: Slot) -> usize {
@@ -182,6 +190,42 @@ impl Line {
         if after.is_none() {
             let Group { shards, .. } = self.groups.remove(group);
             self.by_shards.remove(&shards);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting() -> Waiting {
+        Waiting { frame: Arc::from([0; 4]), done: Done::Caller(oneshot::channel().0) }
+    }
+
+    fn kept(line: &Line) -> [usize; 3] {
+        [line.topics.capacity(), line.by_shards.capacity(), line.groups.capacity()]
+    }
+
+    #[test]
+    fn a_line_keeps_little_memory_once_nothing_waits_and_its_ages_go_on() {
+        const TOPICS: Slot = 5_000;
+        for unwanted in [false, true] {
+            let mut line = Line::default();
+            for slot in 0..TOPICS {
+                line.push(slot, [slot as usize].into_iter().collect(), waiting());
+            }
+            let newest = line.next_age;
+            assert!(kept(&line).iter().all(|capacity| *capacity >= TOPICS as usize));
+            for slot in 0..TOPICS {
+                match unwanted {
+                    true => assert_eq!(line.remove(slot).count(), 1),
+                    false => assert!(line.next(None).is_some_and(|head| line.take(head).is_some())),
+                }
+            }
+            assert!(line.is_empty() && line.next(None).is_none());
+            assert!(kept(&line).iter().all(|capacity| *capacity <= KEPT_TOPICS), "{:?}", kept(&line));
+            line.push(7, [0].into_iter().collect(), waiting());
+            assert!(line.next(None).is_some_and(|head| head.age == newest + 1));
         }
     }
 }

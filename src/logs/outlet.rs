@@ -124,10 +124,11 @@ impl Outlet {
             return false;
         }
         let refused_before = self.losses.refused.load(Ordering::Relaxed);
+        // Before it can be dealt with: whoever flushes would take another line, dealt with earlier, for the own one.
+        self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         let taken = self.lines.try_send(Line { text, refused_before }).is_ok();
-        if taken {
-            self.shared.accepted.fetch_add(1, Ordering::Relaxed);
-        } else {
+        if !taken {
+            self.shared.accepted.fetch_sub(1, Ordering::Relaxed);
             self.shared.bytes.fetch_sub(cost, Ordering::Relaxed);
         }
         taken
