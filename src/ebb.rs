@@ -17,22 +17,31 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Bytes that must have gone: giving back less is not worth its time.
 const WORTH_IT: u64 = 8 << 20;
 
+/// Between two times: each locks the allocator's heaps, and clients that join and leave could have it done again and again.
+const REST: Duration = Duration::from_secs(30);
+
+/// When so much has gone it does not wait for that.
+const WORTH_IT_AT_ONCE: u64 = 10 * WORTH_IT;
+
 /// When so much has gone that giving back is worth it.
 #[derive(Debug, Default)]
 struct Ebb {
     /// The highest since memory was last given back.
     high: u64,
+    /// When that was, since the thread's start.
+    gave_back: Option<Duration>,
 }
 
 impl Ebb {
     /// Says what is there now; returns whether to give back.
-    fn is_worth_it(&mut self, bytes: u64) -> bool {
-        let gone = self.high.saturating_sub(bytes);
-        if gone < WORTH_IT {
-            self.high = self.high.max(bytes);
+    fn is_worth_it(&mut self, bytes: u64, now: Duration) -> bool {
+        self.high = self.high.max(bytes);
+        let rests = self.gave_back.is_some_and(|at| now.saturating_sub(at) < REST);
+        if self.high - bytes < if rests { WORTH_IT_AT_ONCE } else { WORTH_IT } {
             return false;
         }
         self.high = bytes;
+        self.gave_back = Some(now);
         true
     }
 }
@@ -40,11 +49,11 @@ impl Ebb {
 /// Starts the thread that looks after it, which ends with the process.
 pub fn start(shards: Vec<Arc<ShardCounters>>) -> io::Result<()> {
     let run = move || {
-        let mut ebb = Ebb::default();
+        let (mut ebb, started) = (Ebb::default(), Instant::now());
         loop {
             sleep(INTERVAL);
             let there = shards.iter().map(|shard| shard.standing().subscriptions_bytes).sum();
-            if ebb.is_worth_it(there) {
+            if ebb.is_worth_it(there, started.elapsed()) {
                 let begin = Instant::now();
                 give_back_free_pages();
                 tracing::debug!(took = ?begin.elapsed(), "memory of topics given back");
@@ -73,8 +82,24 @@ mod tests {
             (0, true),
             (0, false),
         ];
-        for (mib, expected) in steps {
-            assert_eq!(ebb.is_worth_it(mib << 20), expected, "{mib} MiB");
+        for (step, (mib, expected)) in steps.into_iter().enumerate() {
+            assert_eq!(ebb.is_worth_it(mib << 20, REST * step as u32), expected, "{mib} MiB");
         }
+    }
+
+    #[test]
+    fn clients_that_come_and_go_have_it_given_back_once_in_a_while() {
+        let mut ebb = Ebb::default();
+        let second = Duration::from_secs;
+        let times = (0..60).filter(|step| {
+            let bytes = if step % 2 == 0 { 2 * WORTH_IT } else { 0 };
+            ebb.is_worth_it(bytes, second(2 * step))
+        });
+        assert_eq!(times.collect::<Vec<_>>(), [1, 17, 33, 49]);
+        // What has gone meanwhile is given back when it has rested; very much at once.
+        assert!(!ebb.is_worth_it(12 * WORTH_IT, second(120)));
+        assert!(ebb.is_worth_it(2 * WORTH_IT, second(121)));
+        assert!(!ebb.is_worth_it(WORTH_IT, second(122)));
+        assert!(ebb.is_worth_it(WORTH_IT, second(151)));
     }
 }

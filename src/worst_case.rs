@@ -7,8 +7,12 @@ use crate::limits::Limits;
 
 /// What a queue of bytes may hold of memory for each byte queued: it doubles as it grows (`shard/bytes.rs`).
 const QUEUE_HOLDS: u64 = 2;
-/// Receive buffers of a shard (`ring/buffers.rs`).
-const RECEIVE_BYTES: u64 = 512 * 1024;
+/// Receive buffers of a shard. The constants of this kind are checked against the bounds where those stand.
+pub(crate) const RECEIVE_BYTES: u64 = 512 * 1024;
+/// Memory of empty logs that a shard keeps.
+pub(crate) const SPARE_LOGS_BYTES: u64 = 1024 * 1024;
+/// What waits to be written to stderr and stdout.
+pub(crate) const OUTLETS_BYTES: u64 = (1024 + 64) * 1024;
 
 /// What is held at most under one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,7 @@ pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
     vec![
         Row { what: "outboxes", bytes: all(limits.outboxes_bytes, QUEUE_HOLDS) },
         Row { what: "topic logs", bytes: all(limits.log_bytes, QUEUE_HOLDS) },
+        Row { what: "memory of empty topic logs", bytes: SPARE_LOGS_BYTES * shards },
         Row { what: "newest publications of topics that skip", bytes: parked },
         Row { what: "lanes", bytes: all(limits.lane_bytes, 1) },
         // With what the hub keeps of them (`shard/charge.rs`).
@@ -66,6 +71,7 @@ pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
         Row { what: "unfinished requests", bytes: all(limits.heads_bytes, QUEUE_HOLDS) },
         Row { what: "receive buffers", bytes: RECEIVE_BYTES * shards },
         Row { what: "asynchronous publications", bytes: limits.rpc_async_bytes as u64 },
+        Row { what: "log lines", bytes: OUTLETS_BYTES },
     ]
 }
 
@@ -141,7 +147,7 @@ mod tests {
                 let limits = followed(mib * MIB, shards, &[]);
                 let sum = sum(&limits, shards, false);
                 // Below this the least that the limits ask of each other is more.
-                let least = shards as u64 * (4 + 2 + 2 + 1 + 1) * MIB + 4 * MIB;
+                let least = shards as u64 * (4 + 2 + 2 + 1 + 1 + 1) * MIB + 6 * MIB;
                 assert!(sum <= (mib * MIB / 2).max(least), "{mib} MiB, {shards} shards: {sum}");
                 assert!(limits.check().is_empty(), "{limits:?}");
             }

@@ -17,11 +17,15 @@ use lines::{Fields, Lines, Style};
 pub use outlet::{Losses, Outlet};
 use streams::{Stderr, Stdout};
 
+use crate::worst_case;
+
 /// What waits to be written to stderr at most. About 2,500 lines: more than a burst of reports, less than anyone misses.
 const LOG_BYTES_MAX: usize = 1 << 20;
 
 /// The same for stdout, which gets a page of text in all.
 const STDOUT_BYTES_MAX: usize = 64 << 10;
+
+const _: () = assert!((LOG_BYTES_MAX + STDOUT_BYTES_MAX) as u64 == worst_case::OUTLETS_BYTES);
 
 /// What the section `logs` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
+use crate::worst_case;
+
 /// The group by which receive operations name these buffers.
 pub const GROUP: u16 = 0;
 
@@ -23,6 +25,8 @@ pub const BUFFERS: u16 = 256;
 
 /// Bytes of one buffer. Commands and upgrade requests fit; longer messages come in several.
 const BUFFER_BYTES: usize = 2048;
+
+const _: () = assert!(BUFFERS as u64 * BUFFER_BYTES as u64 == worst_case::RECEIVE_BYTES);
 
 const PAGE_BYTES: usize = 4096;
 

@@ -1,7 +1,7 @@
 //! A queue of bytes in one contiguous piece of memory: appended at the back, released at the front.
 
 /// Capacity that an empty queue keeps for its next use; more is given back.
-const KEPT_BYTES: usize = 4096;
+pub(super) const KEPT_BYTES: usize = 4096;
 
 /// Contiguous bytes, first in first out. Unbounded by itself: its owners check their bound before they push.
 #[derive(Debug, Default)]

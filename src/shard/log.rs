@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::bytes::ByteQueue;
+use super::bytes::{ByteQueue, KEPT_BYTES};
+use crate::worst_case;
 use crate::ws::frame::frame_len;
 
 /// Bytes that one visit sends at most, or one frame if that is larger.
@@ -50,20 +51,9 @@ impl Log {
         self.frames.len()
     }
 
-    /// Whether it has no memory for frames.
-    #[inline]
+    /// Whether it has no memory for frames. For tests.
     pub fn is_bare(&self) -> bool {
         self.frames.is_bare()
-    }
-
-    /// Gives memory to a log that has none.
-    pub fn furnish(&mut self, memory: Vec<u8>) {
-        self.frames.furnish(memory);
-    }
-
-    /// Takes the memory of a log without frames.
-    pub fn strip(&mut self) -> Option<Vec<u8>> {
-        self.frames.strip()
     }
 
     /// Appends one whole frame.
@@ -183,6 +173,37 @@ impl Log {
     }
 }
 
+/// Memories of empty logs that are kept.
+const SPARE_LOGS: usize = 256;
+
+const _: () = assert!((SPARE_LOGS * KEPT_BYTES) as u64 == worst_case::SPARE_LOGS_BYTES);
+
+/// Memory of logs that have been swept out, for the next ones: those who are published to are few at a time, topics many.
+#[derive(Debug, Default)]
+pub struct SpareLogs {
+    memories: Vec<Vec<u8>>,
+}
+
+impl SpareLogs {
+    /// Gives memory to a log that has none, if there is any.
+    #[inline]
+    pub fn give(&mut self, log: &mut Log) {
+        if log.frames.is_bare()
+            && let Some(memory) = self.memories.pop()
+        {
+            log.frames.furnish(memory);
+        }
+    }
+
+    /// Takes the memory of a log without frames; past the bound it is freed.
+    #[inline]
+    pub fn take(&mut self, log: &mut Log) {
+        if let Some(memory) = log.frames.strip().filter(|_| self.memories.len() < SPARE_LOGS) {
+            self.memories.push(memory);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +254,23 @@ mod tests {
             }
         }
         assert!(log.marks.is_none(), "an empty log holds nothing");
+    }
+
+    #[test]
+    fn the_memory_of_empty_logs_serves_the_next_and_is_bounded() {
+        let mut spare = SpareLogs::default();
+        let mut logs: Vec<Log> = (0..SPARE_LOGS + 10).map(|_| log_of(&[1_500]).0).collect();
+        spare.take(&mut logs[0]);
+        assert!(spare.memories.is_empty(), "it holds a frame");
+        for log in &mut logs {
+            log.release(log.head());
+            spare.take(log);
+        }
+        assert!(logs.iter().all(|log| log.frames.is_bare()) && spare.memories.len() == SPARE_LOGS);
+        assert!(spare.memories.iter().all(|memory| memory.capacity() <= KEPT_BYTES));
+        spare.give(&mut logs[0]);
+        spare.give(&mut logs[0]);
+        assert!(!logs[0].frames.is_bare() && spare.memories.len() == SPARE_LOGS - 1);
     }
 
     #[test]

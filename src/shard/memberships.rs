@@ -9,6 +9,8 @@ use std::ops::Deref;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::kept;
+
 /// A topic in a connection's list.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
@@ -20,9 +22,6 @@ pub struct Membership {
 
 /// Up to here the list is looked through: four cache lines.
 const LOOKED_THROUGH: usize = 32;
-
-/// Room that a list keeps although it is far shorter by now.
-const KEPT: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -78,8 +77,8 @@ impl Memberships {
         if self.list.len() <= LOOKED_THROUGH / 2 {
             self.index = None;
         }
-        if self.list.capacity() > KEPT && self.list.len() < self.list.capacity() / 4 {
-            self.shrink();
+        if kept::shrink(&mut self.list) {
+            self.shrink_index();
         }
         removed
     }
@@ -89,10 +88,8 @@ impl Memberships {
         self.index = None;
     }
 
-    /// Gives memory back. Paid for by the removals since the list was twice as long.
-    fn shrink(&mut self) {
-        let list = &mut self.list;
-        list.grow(list.len() * 2);
+    fn shrink_index(&mut self) {
+        let list = &self.list;
         if let Some(Index { places, hasher }) = self.index.as_deref_mut() {
             places.shrink_to(list.len() * 2, |place| hasher.hash_one(list[*place as usize].topic));
         }
@@ -146,6 +143,7 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
+    use super::kept::KEPT;
     use super::*;
 
     /// Against a plain list that is looked through, across both sides of the index's threshold.

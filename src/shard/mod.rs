@@ -26,6 +26,7 @@ mod heads;
 mod input;
 mod invariants;
 mod keepalive;
+mod kept;
 mod log;
 mod memberships;
 mod outbox;
@@ -57,6 +58,7 @@ use admission::Sources;
 use drain::Drain;
 use end::{Grace, Stage};
 use heads::Heads;
+use log::SpareLogs;
 use resting::Resting;
 use sweep::Slot;
 use timers::Timers;
@@ -121,8 +123,7 @@ pub struct Shard {
     questions: VecDeque<Up>,
     /// Sum of all outboxes.
     outbox_bytes: usize,
-    /// Memory of logs that have been swept out, for the next ones: those who are published to are few at a time, topics many.
-    spare_logs: Vec<Vec<u8>>,
+    spare_logs: SpareLogs,
     /// Sum of the logs of active topics.
     log_bytes: usize,
     /// Sum of the logs of all others: frames that parked subscribers wait for.
@@ -138,9 +139,6 @@ pub struct Shard {
 
 /// Room for questions that is kept while there are none.
 const QUESTIONS_KEPT: usize = 1024;
-
-/// Memories of empty logs that are kept, each of 4 KiB at most.
-const SPARE_LOGS: usize = 256;
 
 /// Connections beyond a limit that a shard answers with 503 or 429 at a time; further ones are closed at once.
 pub const OVER_LIMIT_MAX: usize = 64;
@@ -169,7 +167,7 @@ impl Shard {
             resting: Resting::default(),
             questions: VecDeque::new(),
             outbox_bytes: 0,
-            spare_logs: Vec::new(),
+            spare_logs: SpareLogs::default(),
             log_bytes: 0,
             parked_bytes: 0,
             balance: Balance::default(),
@@ -219,11 +217,7 @@ impl Shard {
             return;
         }
         let owed = topic.len() as u64;
-        if topic.log.is_bare()
-            && let Some(memory) = self.spare_logs.pop()
-        {
-            topic.log.furnish(memory);
-        }
+        self.spare_logs.give(&mut topic.log);
         topic.append(frame);
         self.balance.owed += owed;
         self.balance.queued_logs += owed;

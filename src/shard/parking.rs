@@ -11,7 +11,7 @@
 
 use super::balance::Dropped;
 use super::connection::ConnId;
-use super::{SPARE_LOGS, Shard, TopicId};
+use super::{Shard, TopicId};
 use crate::policy::Overflow;
 
 impl Shard {
@@ -59,9 +59,7 @@ impl Shard {
     pub(super) fn release_log(&mut self, id: TopicId) {
         let Some(topic) = self.topics.live(id) else { return };
         self.log_bytes -= topic.release();
-        if let Some(memory) = topic.log.strip().filter(|_| self.spare_logs.len() < SPARE_LOGS) {
-            self.spare_logs.push(memory);
-        }
+        self.spare_logs.take(&mut topic.log);
         self.park_log(id.index);
     }
 

@@ -16,12 +16,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::log::Log;
-use super::{ConnId, Connections};
+use super::{ConnId, Connections, kept};
 use crate::mesh::BrokerId;
 use crate::policy::Overflow;
-
-/// Room for subscribers that a topic keeps although it has far fewer by now.
-const KEPT: usize = 64;
 
 /// A connection within a topic.
 #[derive(Clone, Copy, Debug)]
@@ -140,10 +137,7 @@ impl Topic {
         let last = self.subscribers.len() as u32 - 1;
         self.move_record(last, hole, connections);
         self.subscribers.pop();
-        // Paid for by the subscribers that have left since there were twice as many.
-        if self.subscribers.capacity() > KEPT && self.subscribers.len() < self.subscribers.capacity() / 4 {
-            self.subscribers.grow(self.subscribers.len() * 2);
-        }
+        kept::shrink(&mut self.subscribers);
         removed
     }
 
