@@ -4,14 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 
 /// Offset of `tcpi_bytes_acked`, 64 bits, in `struct tcp_info` (linux/tcp.h; the `libc` crate stops short of it).
 const BYTES_ACKED: usize = 120;
 
-/// The address of the other end, also when that has gone: the socket remembers it though getpeername(2) tells it no more, so nobody
-/// has to keep it for each connection.
+/// The address of the other end, also when that has gone, so that nobody has to keep it for each connection.
 pub fn peer(socket: &impl AsFd) -> Option<SocketAddr> {
+    let told = SockRef::from(socket).peer_addr();
+    told.map_or_else(|_| remembered_peer(socket), |address| address.as_socket())
+}
+
+/// What the socket remembers of the other end though getpeername(2) tells it no more.
+fn remembered_peer(socket: &impl AsFd) -> Option<SocketAddr> {
     let fd = socket.as_fd().as_raw_fd();
     // The kernel refuses a length beyond that of the address, and cuts at a shorter one.
     let lengths = [size_of::<libc::sockaddr_in6>(), size_of::<libc::sockaddr_in>()];
@@ -70,9 +75,9 @@ mod tests {
             let listener = TcpListener::bind(address).unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (accepted, known) = listener.accept().unwrap();
-            assert_eq!(peer(&accepted), Some(known));
+            assert_eq!((peer(&accepted), remembered_peer(&accepted)), (Some(known), Some(known)));
             // Reset: the kernel's own call knows nothing any more.
-            socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
             drop(client);
             while accepted.peer_addr().is_ok() {
                 std::thread::yield_now();
