@@ -52,9 +52,9 @@ impl<R: Copy + PartialEq> LogRate<R> {
     }
 
     /// The reasons of which events are unsaid, and how many; each once.
-    pub fn left_out(&mut self) -> impl Iterator<Item = (R, u64)> + '_ {
-        let each = self.said.iter_mut().map(|said| (said.reason, std::mem::take(&mut said.unsaid)));
-        each.filter(|(_, unsaid)| *unsaid > 0)
+    pub fn left_out(&mut self) -> impl Iterator<Item = (R, LeftOut)> + '_ {
+        let each = self.said.iter_mut().map(|said| (said.reason, LeftOut(std::mem::take(&mut said.unsaid))));
+        each.filter(|(_, left_out)| left_out.0 > 0)
     }
 }
 
@@ -66,12 +66,18 @@ impl fmt::Display for Unsaid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            more => write!(
-                f,
-                "; {more} more of these since this was last said, {} s ago or more",
-                INTERVAL.as_secs()
-            ),
+            more => write!(f, "; {}, {} s ago or more", LeftOut(more), INTERVAL.as_secs()),
         }
+    }
+}
+
+/// How many alike events have not been said at all; what the line at the end says of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut(pub u64);
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} more of these since this was last said", self.0)
     }
 }
 
@@ -97,7 +103,7 @@ mod tests {
         for reason in ["a", "b", "a", "a"] {
             rate.admit(reason, Duration::ZERO);
         }
-        assert_eq!(rate.left_out().collect::<Vec<_>>(), [("a", 2)]);
+        assert_eq!(rate.left_out().collect::<Vec<_>>(), [("a", LeftOut(2))]);
         assert_eq!(rate.left_out().count(), 0);
     }
 

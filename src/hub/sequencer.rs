@@ -117,8 +117,8 @@ impl Sequencer {
 
     /// Says at the end what happened since it was last said.
     pub(super) fn say_left_out(&self) {
-        for ((line, kind), unsaid) in self.said.borrow_mut().left_out() {
-            tracing::info!(kind, unsaid, "{line}: {unsaid} more of these since this was last said");
+        for ((line, kind), left_out) in self.said.borrow_mut().left_out() {
+            tracing::info!(kind, unsaid = left_out.0, "{line}: {left_out}");
         }
     }
 

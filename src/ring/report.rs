@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
+use crate::log_rate::LeftOut;
 use crate::shard::{About, Reason, Refusal, Report};
 use crate::ws::upgrade::Fault;
 
@@ -37,6 +38,6 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
 }
 
 /// Writes what happened since it was last said, at the end.
-pub fn say_left_out(reason: &dyn Display, unsaid: u64) {
-    tracing::info!(unsaid, "{reason}: {unsaid} more of these since this was last said");
+pub fn say_left_out(reason: &dyn Display, left_out: LeftOut) {
+    tracing::info!(unsaid = left_out.0, "{reason}: {left_out}");
 }

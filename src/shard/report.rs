@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::connection::ConnId;
 use super::{Shard, Task};
-use crate::log_rate::{LogRate, Unsaid};
+use crate::log_rate::{LeftOut, LogRate, Unsaid};
 use crate::source_limits::Exceeded;
 use crate::ws::close::CloseCode;
 use crate::ws::upgrade::Fault;
@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// What happened and was not said, to be said at the end: each reason once, with how often.
-    pub fn left_out(&mut self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+    pub fn left_out(&mut self) -> impl Iterator<Item = (Reason, LeftOut)> + '_ {
         self.said.left_out()
     }
 }

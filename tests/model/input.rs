@@ -1,7 +1,7 @@
 //! What arrives from clients: order, holding, pausing.
 
 use roadcast::limits::Limits;
-use roadcast::log_rate::{INTERVAL, Unsaid};
+use roadcast::log_rate::{INTERVAL, LeftOut, Unsaid};
 use roadcast::shard::{About, Reason, Report, Task};
 use roadcast::ws::frame::Opcode;
 
@@ -194,5 +194,5 @@ fn what_many_clients_do_wrong_is_said_at_once_then_once_an_interval_with_the_num
     // What comes to nobody's line any more is there for the end.
     (0..300).for_each(|_| wrong[0](&mut rig));
     let left: Vec<_> = rig.shard.left_out().collect();
-    assert_eq!(left, [(Reason::MalformedCommand, 300 - 1)]);
+    assert_eq!(left, [(Reason::MalformedCommand, LeftOut(300 - 1))]);
 }
