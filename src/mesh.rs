@@ -20,7 +20,7 @@ pub struct BrokerId(pub u16);
 pub struct TopicId {
     /// Place in the shard's topic table.
     pub index: u32,
-    /// Counts the uses of that place.
+    /// Tells this use of the place from all others.
     pub generation: u32,
 }
 

@@ -4,12 +4,13 @@
 //! - **Memory follows what is there, not what was there once**: a new value takes a free place of the lowest page, so that
 //!   the others empty; of the empty ones one is kept.
 //! - **No step costs more than a page**: nothing is ever moved.
-//! - **A number is not a value**: its place is used again, and each use has a generation of its own.
+//! - **A number is not a value**: its place is used again, and no other value, in that place or another, has its generation (until
+//!   2^32 have come).
 
 use std::collections::BTreeSet;
 
-/// Bytes of a page, nearly. More than `ring::memory` leaves to the allocator's heaps, so that each is a mapping of its own; it
-/// costs memory only as far as it has been written to.
+/// A page has more bytes than this, and at most twice as many. More than `ring::memory` leaves to the allocator's heaps, so that
+/// each is a mapping of its own; it costs memory only as far as it has been written to.
 const PAGE_BYTES: usize = 512 * 1024;
 
 /// See the module.

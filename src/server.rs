@@ -27,7 +27,7 @@ use crate::hub::{self, HubConfig, RpcListener, ShutdownHandle};
 use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
-use crate::ring::{EventLoop, give_back_what_is_freed};
+use crate::ring::EventLoop;
 use crate::shard::{ConnectionBudget, Page, Settings, Shard};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
@@ -44,7 +44,6 @@ const WATCHDOG: Duration = Duration::from_secs(1);
 /// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over. `log` is
 /// where the process's logs go, to be flushed where the process ends.
 pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
-    give_back_what_is_freed();
     let listeners =
         preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key, config.rpc_mode)?;

@@ -19,6 +19,7 @@ use clap::Parser;
 
 use crate::config::{Addresses, Config, LoadOptions, Notice, Problems};
 use crate::preflight::StartError;
+use crate::ring::give_back_what_is_freed;
 use crate::{logs, preflight, server};
 use args::{Cli, Command, ConfigArgs, ServeArgs};
 
@@ -68,6 +69,7 @@ fn cannot_print(error: io::Error) -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
+    give_back_what_is_freed();
     let mut config = args.config.clone();
     if args.demo {
         config.overrides.push("roadcast.demo=true".to_owned());

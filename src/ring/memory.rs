@@ -8,7 +8,7 @@ const OWN_MAPPING_BYTES: libc::c_int = 256 * 1024;
 /// Fixes two thresholds of glibc's allocator. Left alone they follow what has been freed, up to 32 MiB; from then on
 /// outboxes come from heaps, and one small allocation between them keeps all of their memory.
 ///
-/// Call before there are threads. Other allocators have no such thresholds.
+/// Call before there is much to free: what has come from a heap stays in it. Other allocators have no such thresholds.
 pub fn give_back_what_is_freed() {
     #[cfg(target_env = "gnu")]
     for threshold in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {

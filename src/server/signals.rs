@@ -11,7 +11,7 @@ use signal_hook::iterator::{Handle, Signals};
 use super::counters::Counters;
 use crate::logs::Outlet;
 
-/// Takes the signals over from now on. Call it before any thread is there, so that no signal meets one without a handler.
+/// Takes the signals over from now on, whatever thread they meet. Before that they end the process: call it before anybody is served.
 pub fn take() -> io::Result<Signals> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     if !hangup_ignored() {

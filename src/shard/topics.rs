@@ -110,7 +110,7 @@ impl Topics {
         index
     }
 
-    /// Frees a slot; its generation is used up.
+    /// Frees a slot; whoever takes it next has another generation.
     pub fn remove(&mut self, index: u32) -> Topic {
         let Self { slots, names, hasher, .. } = self;
         let hash = hash_of(hasher, slots.at(index));
