@@ -31,6 +31,7 @@ mod tasks;
 mod wire;
 mod world;
 
+mod charges;
 mod drain;
 mod ends;
 mod heads;

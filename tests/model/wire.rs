@@ -99,3 +99,8 @@ pub fn frames(mut stream: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
     }
     frames
 }
+
+/// The message that a subscriber gets.
+pub fn publication(topic: &str, payload: &str) -> String {
+    format!("{{\"topic\":\"{topic}\",\"payload\":\"{payload}\"}}")
+}
