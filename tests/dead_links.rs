@@ -8,7 +8,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, Namespace, Numbered, Received, Scrape, Server, eventually, figure, size};
+use common::{Client, Namespace, Numbered, Received, Scrape, Server, assert_said, eventually, figure, size};
 
 const RUN: Numbered = Numbered { messages: usize::MAX, payload_bytes: 500 };
 
@@ -55,16 +55,18 @@ fn nothing_left(server: &Server, namespace: &Namespace, descriptors: usize) {
     assert_eq!(namespace.sockets_kept(server), 1, "the kernel keeps something for the dead");
 }
 
-/// The first of each shard is said at once, the others of the next ten seconds are counted.
-fn said_once_a_shard(server: &Server, words: &str) {
-    let lines = || server.log().matches(words).count();
-    eventually("a line in the log", || lines() > 0);
-    assert!(lines() <= 2, "{}", server.log());
+/// Ends the server, whose log then tells of `events` events.
+fn expect_said(mut server: Server, reader: Client, words: &str, events: usize, begin: Instant) {
+    reader.close();
+    server.signal(15);
+    assert_eq!(server.wait().code(), Some(0));
+    assert_said(&server.log(), words, events as u64, 2, begin);
 }
 
 #[test]
 fn pings_find_peers_that_acknowledge_nothing_and_others_go_on() {
     let Some(namespace) = Namespace::create() else { return };
+    let start = Instant::now();
     let keepalive = [
         format!("roadcast.ping_interval={}ms", INTERVAL.as_millis()),
         format!("roadcast.pong_timeout={}ms", PONG.as_millis()),
@@ -111,12 +113,13 @@ fn pings_find_peers_that_acknowledge_nothing_and_others_go_on() {
         figure("dead peers: publications read meanwhile", published);
     });
     nothing_left(&server, &namespace, before);
-    said_once_a_shard(&server, "no sign of life since a ping");
+    expect_said(server, reader, "no sign of life since a ping", 2 * count, start);
 }
 
 #[test]
 fn a_laggard_behind_a_dead_link_is_ended_by_the_deadline_of_its_outbox() {
     let Some(namespace) = Namespace::create() else { return };
+    let start = Instant::now();
     let narrow = "roadcast.limits.socket_send_bytes=16384";
     let deadline = "roadcast.limits.laggard_timeout=1s";
     let server = server(&namespace, &[narrow, deadline, "roadcast.ping_interval=0"]);
@@ -139,8 +142,7 @@ fn a_laggard_behind_a_dead_link_is_ended_by_the_deadline_of_its_outbox() {
     let end = Scrape::of(server.endpoint("metrics"));
     assert!(end.sum("deliveries_dropped_total", &["too_slow"]) > 0, "nothing waited for them");
     nothing_left(&server, &namespace, before);
-    said_once_a_shard(&server, "laggard_timeout");
     large.publish_in_step(&server, 10..20, 1, std::slice::from_mut(&mut reader));
-    reader.close();
+    expect_said(server, reader, "laggard_timeout", count, start);
     drop(dead);
 }

