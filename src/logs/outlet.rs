@@ -134,7 +134,7 @@ impl Outlet {
         taken
     }
 
-    /// Waits until what was handed in before has been written, for [`FLUSH_TIME`] at most.
+    /// Waits until what was handed in before has been written, for a second at most (`FLUSH_TIME`).
     pub fn flush(&self) {
         // A line without text is not written, but has what was lost before it said. Without room other lines do.
         self.offer(String::new());
