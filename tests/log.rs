@@ -166,6 +166,36 @@ fn what_many_do_wrong_at_once_is_said_in_a_few_lines_that_add_up() {
     }
 }
 
+/// One kind of fault must not hide another for its 10 s.
+#[test]
+fn each_kind_of_malformed_command_is_said_and_counted_for_itself() {
+    let deep = format!("{}{}", "[".repeat(10_001), "]".repeat(10_001));
+    let kinds = [
+        ("not valid JSON", "{"),
+        ("not an object", "[]"),
+        ("nested more than", deep.as_str()),
+        ("`command` is not a string", r#"{"command":1}"#),
+        ("`topics` is not an array of strings", r#"{"command":"join","topics":"news"}"#),
+    ];
+    let mut server = Server::start(&["roadcast.shards=1"]);
+    let begin = Instant::now();
+    let mut client = RawClient::connect(server.clients, "/ws");
+    for (place, (_, message)) in kinds.iter().enumerate() {
+        (0..=place).for_each(|_| client.send(&masked(0x81, message.as_bytes())));
+    }
+    // Answered once what came before has been read.
+    client.send(&masked(0x88, &1000u16.to_be_bytes()));
+    client.expect_end();
+    drop(client);
+    server.signal(SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    let log = server.log();
+    for (place, (kind, _)) in kinds.iter().enumerate() {
+        let words = format!("a malformed command is ignored: {kind}");
+        assert_said(&log, &words, place as u64 + 1, 1, begin);
+    }
+}
+
 #[test]
 fn a_line_names_the_peer_also_when_it_has_gone() {
     let server = Server::start(&["roadcast.shards=1"]);

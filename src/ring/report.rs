@@ -18,7 +18,7 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
         About::Dropped(frames) => ("", *frames),
     };
     match *reason {
-        Reason::MalformedCommand => tracing::info!(peer, reason = sent, "{reason}{unsaid}"),
+        Reason::MalformedCommand(_) => tracing::info!(peer, "{reason}{unsaid}"),
         Reason::UnknownCommand => tracing::info!(peer, command = sent, "{reason}{unsaid}"),
         Reason::Violation(code, _) => tracing::info!(peer, code = code.0, "{reason}{unsaid}"),
         Reason::Overflow { bytes_max, .. } => tracing::warn!(peer, bytes_max, dropped, "{reason}{unsaid}"),

@@ -35,7 +35,7 @@ impl Shard {
             }
             Err(malformed) => {
                 self.counters.malformed.add(1);
-                self.report(id, Reason::MalformedCommand, || About::sent(&malformed.to_string()));
+                self.report(id, Reason::MalformedCommand(malformed), || About::Nothing);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::connection::ConnId;
 use super::{Shard, Task};
+use crate::command::Malformed;
 use crate::log_rate::{LeftOut, LogRate, Unsaid};
 use crate::source_limits::Exceeded;
 use crate::ws::close::CloseCode;
@@ -38,8 +39,8 @@ pub enum About {
 /// Why a line is written: a closed set, each said for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A message that is no command.
-    MalformedCommand,
+    /// A message that is no command, for this.
+    MalformedCommand(Malformed),
     /// A command that is not known.
     UnknownCommand,
     /// It broke the WebSocket protocol and is closed.
@@ -112,7 +113,7 @@ impl JoinRefusal {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MalformedCommand => f.write_str("a malformed command is ignored"),
+            Self::MalformedCommand(why) => write!(f, "a malformed command is ignored: {why}"),
             Self::UnknownCommand => f.write_str("an unknown command is ignored"),
             Self::Violation(_, why) => write!(f, "closed: it broke the WebSocket protocol: {why}"),
             Self::Overflow { key, .. } => write!(f, "closed with 1013: it does not keep up: {key}"),

@@ -1,5 +1,6 @@
 //! What arrives from clients: order, holding, pausing.
 
+use roadcast::command::Malformed;
 use roadcast::limits::Limits;
 use roadcast::log_rate::{INTERVAL, LeftOut, Unsaid};
 use roadcast::shard::{About, Reason, Report, Task};
@@ -93,10 +94,11 @@ fn malformed_and_unknown_commands_are_reported_once_each_and_then_counted() {
         rig.bytes(id, &wire::masked(Opcode::Text, b"{\"command\":\"dance\"}"));
         rig.bytes(id, &wire::masked(Opcode::Text, b"{"));
     }
-    let said = |reason, about: &str| {
-        Task::Report(id, Report { reason, about: About::Sent(about.to_owned()), unsaid: Unsaid(0) })
-    };
-    let both = [said(Reason::UnknownCommand, "dance"), said(Reason::MalformedCommand, "not valid JSON")];
+    let said = |reason, about| Task::Report(id, Report { reason, about, unsaid: Unsaid(0) });
+    let both = [
+        said(Reason::UnknownCommand, About::Sent("dance".to_owned())),
+        said(Reason::MalformedCommand(Malformed::NotJson), About::Nothing),
+    ];
     assert_eq!(rig.tasks(), both);
     assert_eq!(rig.counters.malformed.value(), 6);
     rig.bytes(id, &wire::masked(Opcode::Text, b"{\"command\":\"headers\"}"));
@@ -194,5 +196,5 @@ fn what_many_clients_do_wrong_is_said_at_once_then_once_an_interval_with_the_num
     // What comes to nobody's line any more is there for the end.
     (0..300).for_each(|_| wrong[0](&mut rig));
     let left: Vec<_> = rig.shard.left_out().collect();
-    assert_eq!(left, [(Reason::MalformedCommand, LeftOut(300 - 1))]);
+    assert_eq!(left, [(Reason::MalformedCommand(Malformed::NotJson), LeftOut(300 - 1))]);
 }
