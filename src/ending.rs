@@ -1,4 +1,4 @@
-//! When shutting down began: said once, and seen by every thread on its next turn. And how many shards have drained since.
+//! When shutting down began: said once, and seen by every thread on its next turn. And how many shards have drained since, and of how many clients.
 //!
 //! What has to end must not hang on a message that may never arrive: a queue may be full, and its other end gone.
 
@@ -14,11 +14,17 @@ pub struct Ending {
     /// Milliseconds from `origin`, or [`NOT_YET`].
     begun_ms: AtomicU64,
     drained: AtomicUsize,
+    clients: AtomicUsize,
 }
 
 impl Default for Ending {
     fn default() -> Self {
-        Self { origin: Instant::now(), begun_ms: AtomicU64::new(NOT_YET), drained: AtomicUsize::new(0) }
+        Self {
+            origin: Instant::now(),
+            begun_ms: AtomicU64::new(NOT_YET),
+            drained: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -38,14 +44,20 @@ impl Ending {
         }
     }
 
-    /// Another shard has told everyone goodbye, or has nobody left to tell. Each says so once.
-    pub fn drained(&self) {
-        self.drained.fetch_add(1, Ordering::Relaxed);
+    /// Another shard has told everyone goodbye, or has nobody left to tell: it had so many clients when it began. Each says so once.
+    pub fn drained(&self, clients: usize) {
+        self.clients.fetch_add(clients, Ordering::Relaxed);
+        self.drained.fetch_add(1, Ordering::Release);
     }
 
     /// Shards that have said so.
     pub fn shards_drained(&self) -> usize {
-        self.drained.load(Ordering::Relaxed)
+        self.drained.load(Ordering::Acquire)
+    }
+
+    /// The clients that those shards had.
+    pub fn clients_drained(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
     }
 }
 

@@ -85,7 +85,7 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
             beginning.say(now);
             shutdown.begin(now);
         };
-        signals::Watching::start(signals, begin, counters.clone(), log.clone())
+        signals::Watching::start(signals, begin, counters.clone(), course(config), log.clone())
     };
     let watching = watching.map_err(refused("a thread for signals"))?;
     let started = Instant::now();
@@ -119,18 +119,28 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a shutdown will be like.
+fn course(config: &Config) -> String {
+    let (drain, grace) = (config.drain, config.shutdown_grace);
+    if drain.is_zero() {
+        return "shutting down".to_owned();
+    }
+    let newcomers = if config.drain_accept { "get 503" } else { "meet a closed port" };
+    format!("shutting down: draining over {drain:?}, then up to {grace:?} more; newcomers {newcomers}")
+}
+
 /// The last word: one line, where there was nothing to stop.
 fn say_stopped(begun: Option<Begun>, after: Duration, counters: &Counters) {
     let idle = begun.is_some_and(|begun| begun.idle);
     if !idle {
         counters.log("at the end");
     }
-    let (clients, publications) = counters.in_all();
+    let (clients_served, publications_taken) = counters.in_all();
     let by = begun.map_or("itself", |begun| begun.name);
     let seconds = after.as_secs();
     tracing::info!(
-        clients,
-        publications,
+        clients_served,
+        publications_taken,
         "stopped by {by} after {seconds} s{}",
         if idle { ", idle" } else { "" }
     );

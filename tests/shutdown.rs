@@ -38,23 +38,28 @@ fn a_server_without_clients_ends_with_0_and_one_line() {
         server.says(&format!("stopped by {name} after"), 1);
         let log = server.log();
         let lines: Vec<&str> = log.lines().filter(|line| !line.contains("configuration: ")).collect();
-        assert!(lines.len() == 1 && lines[0].contains("idle  clients=0  publications=0"), "{log}");
+        assert!(
+            lines.len() == 1 && lines[0].contains("idle  clients_served=0  publications_taken=0"),
+            "{log}"
+        );
     }
 }
 
 #[test]
 fn the_end_of_a_server_with_clients_is_said_with_all_counts() {
     let mut server = Server::start(&["roadcast.shards=1"]);
+    drop(server.client());
+    eventually("one has gone", || server.counts(0).get("open").is_none_or(|open| *open == 0));
     let mut client = server.client();
     client.join(&["news"]);
     server.signal(SIGTERM);
     assert_eq!(client.next(), Received::Close(1001));
     drop(client);
     assert_eq!(server.wait().code(), Some(0));
-    for words in ["shutting down; a second signal", "counts at the end, shard 0", "stopped by SIGTERM after"]
-    {
-        server.says(words, 1);
-    }
+    server.says("shutting down; a second signal ends at once  clients=1  publishers=0", 1);
+    server.says("counts at the end, shard 0", 1);
+    let stopped = server.says("stopped by SIGTERM after", 1);
+    assert!(stopped.contains("  clients_served=2  publications_taken=0"), "{stopped}");
     assert!(!server.log().contains("idle"), "{}", server.log());
 }
 
@@ -339,6 +344,8 @@ fn a_drain_tells_the_oldest_first_serves_the_others_and_lets_nobody_in() {
     server.signal(SIGTERM);
     eventually("/ready says no", || get(status, "/ready") == 503);
     assert_eq!(get(status, "/health"), 200);
+    server.says("draining over 30s, then up to 30s more; newcomers get 503; a second signal ends at once", 1);
+    server.says("the drain is over", 0);
     let mut others = clients.split_off(2);
     for client in &mut clients {
         assert_eq!(client.next(), Received::Close(1001));
@@ -355,6 +362,7 @@ fn a_drain_tells_the_oldest_first_serves_the_others_and_lets_nobody_in() {
     // Whoever is left when everyone has gone is nobody: it ends before the drain is over.
     drop((clients, others));
     assert_eq!(server.wait().code(), Some(0));
+    server.says("the drain is over; up to 30s for who is left", 1);
 }
 
 #[test]
@@ -363,6 +371,7 @@ fn a_drain_may_close_the_port_at_once() {
     let mut clients: Vec<Client> = (0..2).map(|_| server.client()).collect();
     clients.iter_mut().for_each(|client| client.join(&["news"]));
     server.signal(SIGTERM);
+    server.says("draining over 600s, then up to 30s more; newcomers meet a closed port", 1);
     eventually("a closed port", || std::net::TcpStream::connect(server.clients).is_err());
     server.publisher().publish(&["news"], b"still here");
     clients.iter_mut().for_each(|client| client.expect("news", "still here"));
@@ -373,4 +382,5 @@ fn a_server_without_clients_has_nothing_to_drain() {
     let mut server = Server::start(&["roadcast.drain=10m"]);
     server.signal(SIGTERM);
     assert_eq!(server.wait().code(), Some(0));
+    server.says("drain", 0);
 }

@@ -49,7 +49,7 @@ pub static KEYS: &[Key] = &[
     key("roadcast.health_path", Kind::Path, "", "A path of `http.address` that load balancers may ask whether connections are taken: 200, or 503; empty = off."),
     key("roadcast.subprotocols", Kind::Words, "", "WebSocket subprotocols that are agreed where a client offers them. The first of its offers that is listed counts; nothing else changes."),
     key("roadcast.demo", Kind::Flag, "false", "Serve the demo page at `/`; `--demo` does the same."),
-    key("roadcast.drain", Kind::Duration(0, DAY), "0s", "From SIGTERM on, clients are told goodbye one by one over this time, the newest last; then `roadcast.shutdown_grace` begins. 0 = all at once."),
+    key("roadcast.drain", Kind::Duration(0, DAY), "0s", "From SIGTERM on, each shard tells its clients goodbye one by one over this time, the newest last; then `roadcast.shutdown_grace` begins. 0 = all at once."),
     key("roadcast.drain_accept", Kind::Flag, "true", "While it drains, newcomers are answered 503 with `Retry-After`; `false`: they meet a closed port."),
     key("roadcast.shutdown_grace", Kind::Duration(0, DAY), "30s", "From SIGTERM, or the end of `roadcast.drain`, to the exit, at most; what is queued is delivered meanwhile."),
     key("roadcast.http.address", Kind::Address, "", "Wins over `http.address`, for a file that RoadRunner reads too."),

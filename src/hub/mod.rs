@@ -226,6 +226,12 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
     }
     let begin = over.min(Instant::now());
     let grace = config.shutdown_grace;
+    let anybody = ending.shards_drained() < shards
+        || ending.clients_drained() > 0
+        || !sequencer.streams.borrow().is_empty();
+    if !config.drain.is_zero() && anybody {
+        tracing::info!("the drain is over; up to {grace:?} for who is left");
+    }
     if let Some(accepting) = accepting {
         accepting.abort();
         let _ = accepting.await;

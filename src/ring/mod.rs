@@ -98,7 +98,7 @@ impl EventLoop {
             if let Some(begun) = self.lanes.ending.begun() {
                 self.shard.shutdown_began(begun.saturating_duration_since(self.started));
                 if self.shard.has_drained() {
-                    self.lanes.ending.drained();
+                    self.lanes.ending.drained(self.shard.clients_to_drain());
                 }
             }
             self.take_entries();

@@ -37,14 +37,16 @@ pub struct Watching {
 
 impl Watching {
     /// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second one ends the process at once.
+    /// `course` is what the log says of the shutdown as it begins.
     pub fn start(
         mut signals: Signals,
         begin: impl Fn(Instant) + Send + 'static,
         counters: impl AsRef<Counters> + Send + 'static,
+        course: String,
         log: Outlet,
     ) -> io::Result<Self> {
         let end = signals.handle();
-        let run = move || watch(&mut signals, begin, counters.as_ref(), &log);
+        let run = move || watch(&mut signals, begin, counters.as_ref(), &course, &log);
         let thread = std::thread::Builder::new().name("signals".into()).spawn(run)?;
         Ok(Self { thread, end })
     }
@@ -56,7 +58,13 @@ impl Watching {
     }
 }
 
-fn watch(signals: &mut Signals, begin: impl Fn(Instant), counters: &Counters, log: &Outlet) -> Option<Begun> {
+fn watch(
+    signals: &mut Signals,
+    begin: impl Fn(Instant),
+    counters: &Counters,
+    course: &str,
+    log: &Outlet,
+) -> Option<Begun> {
     let mut begun = None;
     for signal in signals.forever() {
         match signal {
@@ -72,10 +80,11 @@ fn watch(signals: &mut Signals, begin: impl Fn(Instant), counters: &Counters, lo
                     name: signal_hook::low_level::signal_name(signal).unwrap_or("a signal"),
                     idle,
                 });
-                begin(Instant::now());
+                // Said first: the end of a short drain is said by another thread.
                 if !idle {
-                    tracing::info!(clients, publishers, "shutting down; a second signal ends at once");
+                    tracing::info!(clients, publishers, "{course}; a second signal ends at once");
                 }
+                begin(Instant::now());
                 tell_supervisor(NotifyState::Stopping);
             }
         }

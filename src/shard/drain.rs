@@ -1,5 +1,5 @@
-//! Draining: from the signal on everyone is told goodbye one by one, evenly over a time, in the order in which they came.
-//! So those who come back do not come all at once, and a server that takes over finds them little by little.
+//! Draining: from the signal on everyone of this shard is told goodbye one by one, evenly over a time, in the order in which
+//! they came. So those who come back do not come all at once, and a server that takes over finds them little by little.
 //!
 //! Meanwhile all goes on for those who have not been told: publications, joins, publishers. Nobody is let in any more.
 //! What begins when the drain is over, or when nobody is left to be told, is the end as it is without one: see the module
@@ -87,6 +87,11 @@ impl Shard {
         }
         drain.over = drain.told >= drain.left;
         drain.over
+    }
+
+    /// How many clients were there when the drain began.
+    pub fn clients_to_drain(&self) -> usize {
+        self.drain.as_ref().map_or(0, |drain| drain.ids.len())
     }
 
     /// Puts all that the logs hold for a connection into its outbox, if it has room for it.
