@@ -47,6 +47,10 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
     let (http, http_key) = http_address(read);
     let (rpc, rpc_key) = rpc_address(read);
     let (brokers, default_broker) = brokers::read(read);
+    // They say something only together, and what is wrong with either is told all the same.
+    for key in ["roadcast.access", "server.command"] {
+        let _ = read.value(key);
+    }
     let shards = match read.number("roadcast.shards") {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,

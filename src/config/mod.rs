@@ -156,8 +156,12 @@ impl Config {
         let mut settings = Settings::default();
         let file = files::first(options);
         let (mut problems, mut notices) = (Vec::new(), Vec::new());
+        let mut readable = false;
         if let Some(file) = &file {
-            let mut add = |root: Node, path: &_| settings.add_file(&root, path, &options.env);
+            let mut add = |root: Node, path: &_| {
+                readable = true;
+                settings.add_file(&root, path, &options.env);
+            };
             problems = files::read(&options.cwd.join(file), &mut add, &mut notices);
         }
         settings.add_environment(&options.env);
@@ -168,7 +172,7 @@ impl Config {
         let whole = problems.is_empty();
         problems.extend(settings.take_problems());
         let read = Reader::new(&settings, problems);
-        let config = build::config(&read, file, options.memory.clone());
+        let config = build::config(&read, file.clone(), options.memory.clone());
         let mut doubts = Vec::new();
         if whole {
             together::check(&config, &read);
@@ -177,6 +181,13 @@ impl Config {
         }
         let mut problems = read.into_problems();
         problems.sort_by(|a, b| a.place().cmp(&b.place()));
+        if let Some(path) = file.filter(|_| readable && !whole) {
+            let reason =
+                "the rest can be judged only once all that it includes can be read: what settings mean \
+                          together, who gets in by server.command and allowed_origin among it"
+                    .to_owned();
+            problems.push(ConfigError::File { path, reason });
+        }
         notices.extend(settings.into_notices());
         notices.extend(doubts);
         Examined { config, notices, problems }

@@ -255,6 +255,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
         "-o: rpc.listn: no such key; did you mean rpc.listen?",
         "-o: nonsense: expected key=value",
         "-o: roadcast.pin: \"maybe\" is neither",
+        "configuration file .rr.yaml: the rest can be judged only once all that it includes can be read: what",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for (line, begin) in told.iter().zip(expected) {
@@ -267,6 +268,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
     {
         assert!(told.contains(part), "{told}");
     }
+    assert!(!told.contains("the rest can be judged"), "{told}");
     // What stands in for something wrong is blamed for nothing.
     let told = load("http: { address: x }\nrpc: { listen: \"tcp://127.0.0.1:8080\" }").unwrap_err();
     assert_eq!(told.lines().count(), 1, "{told}");
@@ -305,4 +307,40 @@ fn an_address_or_a_permission_without_its_variable_is_an_error() {
             .unwrap_err()
             .contains("${NOPE} is not set")
     );
+}
+
+#[test]
+fn who_gets_in_is_said_to_be_judged_later_where_an_include_is_missing() {
+    let file = "include: [nope.yaml]\nserver: { command: php w.php }\nwebsockets: {}\n";
+    let told = load(file).unwrap_err();
+    let told: Vec<&str> = told.lines().collect();
+    assert!(
+        told.len() == 2 && told[0].starts_with(".rr.yaml:1:11: include: nope.yaml does not exist"),
+        "{told:#?}"
+    );
+    assert_eq!(
+        told[1],
+        "configuration file .rr.yaml: the rest can be judged only once all that it includes can be read: what settings \
+         mean together, who gets in by server.command and allowed_origin among it"
+    );
+    // A file that says nothing at all leaves nothing to be judged, and `publish` judges nothing.
+    assert_eq!(load("http: [").unwrap_err().lines().count(), 1);
+    assert_eq!(addresses(file, &[], &[]).unwrap_err().lines().count(), 1);
+}
+
+#[test]
+fn a_wrong_value_is_an_error_also_where_it_would_decide_nothing() {
+    let allowed = "roadcast.access: \"close\" is not known; allowed: open";
+    for file in ["roadcast: { access: close }", "include: [nope.yaml]\nroadcast: { access: close }"] {
+        let error = load(file).unwrap_err();
+        assert!(error.contains(allowed), "{file}: {error}");
+    }
+    assert_eq!(load_with(&[], &[], &["roadcast.access=close"]).unwrap_err(), format!("-o: {allowed}"));
+    // So is one of any key. An address of ours has the place of RoadRunner's, so each is given alone.
+    for key in schema::KEYS.iter().filter(|key| !key.path.contains('*')) {
+        if key.parse("<no such>").is_err() {
+            let told = load_with(&[], &[], &[&format!("{}=<no such>", key.path)]).map(|_| ());
+            assert!(told.clone().is_err_and(|told| told.contains(key.path)), "{}: {told:?}", key.path);
+        }
+    }
 }
