@@ -75,7 +75,8 @@ impl Settings {
                         }
                     }
                     Data::Scalar(_) | Data::List(_) => {
-                        let problem = "is a section: it holds keys, not a value";
+                        let instead = instead(path, node);
+                        let problem = format!("is a section: it holds keys, not a value{instead}");
                         self.problems.push(ConfigError::value(&at(node), path.join("."), problem));
                     }
                 }
@@ -186,6 +187,29 @@ impl Settings {
             Found::Unknown => self.unknown(&path, &origin),
             Found::Elsewhere => self.elsewhere(&path, &origin),
         }
+    }
+}
+
+/// What to write for a value that stands where a section does. Of the value a port is repeated and nothing else: it may be
+/// a secret.
+fn instead(path: &[String], node: &Node) -> String {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let port = match &node.data {
+        Data::Scalar(text) => text.parse::<u16>().ok(),
+        _ => None,
+    };
+    let section = path[0].to_ascii_lowercase();
+    match (section.as_str(), &path[1..], port) {
+        ("broadcast", [key], _) if key.eq_ignore_ascii_case("driver") => {
+            "; write `broadcast: { default: { driver: memory } }`".to_owned()
+        }
+        ("broadcast", [name], _) => format!("; write `broadcast: {{ {name}: {{ driver: memory }} }}`"),
+        ("http", [], Some(port)) => format!("; write `http: {{ address: \":{port}\" }}`"),
+        ("metrics" | "status", [], Some(port)) => {
+            format!("; write `{section}: {{ address: \"127.0.0.1:{port}\" }}`")
+        }
+        ("rpc", [], Some(port)) => format!("; write `rpc: {{ listen: \"tcp://127.0.0.1:{port}\" }}`"),
+        _ => String::new(),
     }
 }
 

@@ -124,7 +124,7 @@ pub fn find(path: &[String]) -> Found {
 }
 
 /// The known key or section nearest to an unknown one: a sibling spelled alike, or one of the same name in another place.
-pub fn nearest(path: &[String]) -> Option<&'static str> {
+pub fn nearest(path: &[String]) -> Option<String> {
     let written = path.join(".").to_ascii_lowercase();
     let leaf = written.rsplit('.').next().unwrap_or_default().to_owned();
     let near = |known: &'static str, given: &str| {
@@ -140,7 +140,11 @@ pub fn nearest(path: &[String]) -> Option<&'static str> {
         let known = key.path.rsplit('.').next().unwrap_or_default();
         near(known, &leaf).map(|(distance, _)| (distance, key.path))
     });
-    siblings.min().or_else(|| namesakes.min()).map(|(_, known)| known)
+    let (_, known) = siblings.min().or_else(|| namesakes.min())?;
+    // With the name that the operator chose.
+    let same_section = known.split('.').next().is_some_and(|section| section.eq_ignore_ascii_case(&path[0]));
+    let name = path.get(1).filter(|_| same_section && path.len() > 2);
+    Some(name.map_or_else(|| known.to_owned(), |name| known.replace('*', name)))
 }
 
 /// The section that is read whose name is nearest to `written`, when `written` is a likely misspelling.
@@ -170,9 +174,15 @@ impl Key {
     /// Reads a value, or says what is wrong with it and what is allowed; an empty one is the default. A list is written
     /// with commas.
     pub fn parse(&self, text: &str) -> Result<Option<Value>, String> {
-        let within = |number: u64, (min, max): (u64, u64), show: fn(u64) -> String| {
-            let outside = || format!("\"{text}\" is out of bounds; allowed: {} to {}", show(min), show(max));
-            if (min..=max).contains(&number) { Ok(Value::Number(number)) } else { Err(outside()) }
+        self.parse_written(text, text)
+    }
+
+    /// The same of a value that was written as `written`, with variables in it: nothing of `text` goes into what to write.
+    pub fn parse_written(&self, text: &str, written: &str) -> Result<Option<Value>, String> {
+        let within = |number: Result<u64, String>, (min, max): (u64, u64), show: fn(u64) -> String| {
+            let outside = || format!("\"{text}\" is out of bounds");
+            let number = number.and_then(|n| (min..=max).contains(&n).then_some(n).ok_or_else(outside));
+            number.map(Value::Number).map_err(|why| format!("{why}; allowed: {} to {}", show(min), show(max)))
         };
         let value = match self.kind {
             _ if text.is_empty() => return Ok(None),
@@ -189,21 +199,32 @@ impl Key {
                 let problem = || format!("\"{text}\" is not known; allowed: {}", words.join(", "));
                 if known { Ok(Value::Text(word)) } else { Err(problem()) }
             }
-            Kind::Count(min, max) => within(value::count(text)?, (min, max), |n| n.to_string()),
-            Kind::Bytes(min, max) => within(value::bytes(text)?, (min, max), show_bytes),
+            Kind::Count(min, max) => within(value::count(text), (min, max), |n| n.to_string()),
+            Kind::Bytes(min, max) => within(value::bytes(text), (min, max), show_bytes),
             Kind::Duration(min, max) => {
-                let duration = value::duration(text)?;
+                let duration = value::duration(text);
                 // Rounded up, so that 1 ns is not taken for "off".
-                let millis = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-                within(millis, (min, max), show_millis)?;
-                Ok(Value::Duration(duration))
+                let millis =
+                    |of: &Duration| u64::try_from(of.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                within(duration.as_ref().map(millis).map_err(Clone::clone), (min, max), show_millis)?;
+                duration.map(Value::Duration)
             }
-            Kind::Address => value::address(text).map(Value::Address),
-            Kind::Rpc => value::rpc_listen(text).map(Value::Rpc),
+            Kind::Address => value::address(text, &self.example(written)).map(Value::Address),
+            Kind::Rpc => value::rpc_listen(text, &self.example(written)).map(Value::Rpc),
             Kind::Path => value::url_path(text).map(Value::Text),
             Kind::Mode => value::mode(text).map(Value::Number),
         };
         value.map(Some)
+    }
+
+    /// What to write instead of an address that will not do: with the port that was `written`, or the usual one.
+    fn example(&self, written: &str) -> String {
+        let common = known(self.path.strip_prefix("roadcast.").unwrap_or(self.path));
+        let port = value::port_of(written).or_else(|| value::port_of(common.default)).unwrap_or_default();
+        match self.kind {
+            Kind::Rpc => format!("tcp://127.0.0.1:{port} or unix:///run/roadcast.sock"),
+            _ => format!("host:port, for example 127.0.0.1:{port} or :{port}"),
+        }
     }
 
     /// Reads a value that was written as a list; an empty one is the default.
@@ -343,9 +364,10 @@ mod tests {
             ("roadcast.message_bytes", Some("roadcast.limits.message_bytes")),
             ("roadcast.shard", Some("roadcast.shards")),
             ("roadcast.limit", Some("roadcast.limits")),
+            ("broadcast.other.drvier", Some("broadcast.other.driver")),
             ("http.zzzzzzzzzz", None),
         ] {
-            assert_eq!(nearest(&path(written)), expected, "{written}");
+            assert_eq!(nearest(&path(written)).as_deref(), expected, "{written}");
         }
         assert_eq!(nearest_section("websocket"), Some("websockets"));
         assert_eq!(nearest_section("grpc"), None);

@@ -105,7 +105,8 @@ impl Settings {
 
     /// The value that was written for a path.
     pub fn written(&self, path: &[String]) -> Result<Option<(Value, Origin)>, ConfigError> {
-        let Some(setting @ Setting { key, words, list, origin, unset, .. }) = self.values.get(path) else {
+        let Some(setting @ Setting { key, words, list, origin, unset, written }) = self.values.get(path)
+        else {
             return Ok(None);
         };
         let error = |problem: String| ConfigError::value(origin, path.join("."), setting.hidden(problem));
@@ -116,7 +117,7 @@ impl Settings {
         }
         let value = match words.as_slice() {
             _ if *list => key.parse_list(words),
-            [word] => key.parse(word),
+            [word] => key.parse_written(word, written.as_ref().map_or(word, |written| &written[0])),
             _ => Ok(None),
         };
         value.map(|value| value.map(|value| (value, origin.clone()))).map_err(error)

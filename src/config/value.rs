@@ -99,10 +99,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// An address to listen on, as Go reads it: `127.0.0.1:8080`, `:8080` (all interfaces, IPv4 and IPv6), `[::1]:8080`,
-/// `localhost:8080` (resolved now, IPv4 preferred).
-pub fn address(text: &str) -> Result<SocketAddr, String> {
-    let problem =
-        |why: &str| format!("\"{text}\" {why}; write host:port, for example 127.0.0.1:8080 or :8080");
+/// `localhost:8080` (resolved now, IPv4 preferred). `hint` is what to write instead of one that will not do.
+pub fn address(text: &str, hint: &str) -> Result<SocketAddr, String> {
+    socket_address(text).map_err(|why| format!("\"{text}\" {why}; write {hint}"))
+}
+
+/// Fails with what is wrong.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let problem = str::to_owned;
     if let Some(bare) = ["http://", "https://", "ws://", "tcp://"].iter().find_map(|s| text.strip_prefix(s)) {
         let scheme = &text[..text.len() - bare.len()];
         return Err(problem(&format!("is an address with a scheme; leave off {scheme}")));
@@ -134,16 +138,18 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     preferred.copied().ok_or_else(|| problem("names a host without an address"))
 }
 
-/// Where the RPC socket listens: `tcp://` and an [`address`], or `unix://` and a path.
-pub fn rpc_listen(text: &str) -> Result<RpcListen, String> {
+/// The port in something that may be no address: `9100`, `tcp://9100`, `localhost:9100`.
+pub fn port_of(text: &str) -> Option<u16> {
+    text.rsplit([':', '/']).next()?.parse().ok().filter(|port| *port != 0)
+}
+
+/// Where the RPC socket listens: `tcp://` and an [`address`], or `unix://` and a path. `hint` is as there.
+pub fn rpc_listen(text: &str, hint: &str) -> Result<RpcListen, String> {
+    let problem = |why: &str| format!("\"{text}\" {why}; write {hint}");
     if let Some(rest) = text.strip_prefix("tcp://") {
-        return address(rest).map(RpcListen::Tcp);
+        return socket_address(rest).map(RpcListen::Tcp).map_err(|why| problem(&why));
     }
-    let Some(path) = text.strip_prefix("unix://") else {
-        return Err(format!(
-            "\"{text}\" is not understood; write tcp://127.0.0.1:6001 or unix:///run/roadcast.sock"
-        ));
-    };
+    let Some(path) = text.strip_prefix("unix://") else { return Err(problem("is not understood")) };
     if path.is_empty() || path.len() > UNIX_PATH_BYTES_MAX || path.contains('\0') {
         return Err(format!("\"{text}\": the path of a Unix socket has 1 to {UNIX_PATH_BYTES_MAX} bytes"));
     }
@@ -194,6 +200,8 @@ pub fn subprotocol(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    const HINT: &str = "this";
+
     #[test]
     fn sizes_take_binary_and_decimal_units() {
         for (text, expected) in [
@@ -201,6 +209,8 @@ mod tests {
             ("65536", 65_536),
             ("64KiB", 65_536),
             ("1 MiB", 1 << 20),
+            ("64 KB", 64_000),
+            ("3Mb", 3_000_000),
             ("2MB", 2_000_000),
             ("1gib", 1 << 30),
         ] {
@@ -238,36 +248,42 @@ mod tests {
             ("0.0.0.0:80", "0.0.0.0:80"),
             ("localhost:80", "127.0.0.1:80"),
         ] {
-            assert_eq!(address(text).map(|found| found.to_string()), Ok(expected.to_owned()), "{text}");
+            assert_eq!(address(text, HINT).map(|found| found.to_string()), Ok(expected.to_owned()), "{text}");
         }
         for text in
             ["", "8080", "127.0.0.1", "127.0.0.1:65536", "::1:80", "[::1:80", "tcp://a:1", "a b:1", "host:"]
         {
-            let problem = address(text).unwrap_err();
-            assert!(problem.contains("host:port"), "{problem}");
+            let problem = address(text, HINT).unwrap_err();
+            assert!(problem.ends_with("; write this"), "{problem}");
         }
     }
 
     #[test]
-    fn a_port_alone_is_answered_with_what_to_write() {
-        let problem = address("8080").unwrap_err();
-        assert_eq!(
-            problem,
-            "\"8080\" is a port without a host; write host:port, for example 127.0.0.1:8080 or :8080"
-        );
+    fn a_port_is_found_in_what_is_no_address() {
+        for (text, port) in [
+            ("9100", Some(9100)),
+            ("tcp://7001", Some(7001)),
+            ("127.0.0.1:7001", Some(7001)),
+            ("localhost", None),
+            ("a:65536", None),
+            ("a:0", None),
+            ("", None),
+        ] {
+            assert_eq!(port_of(text), port, "{text}");
+        }
     }
 
     #[test]
     fn a_scheme_in_an_address_is_to_be_left_off() {
-        assert!(address("http://127.0.0.1:8080").unwrap_err().contains("leave off http://;"));
+        assert!(address("http://127.0.0.1:8080", HINT).unwrap_err().contains("leave off http://;"));
     }
 
     #[test]
     fn rpc_listens_on_tcp_or_a_unix_socket_only() {
-        assert_eq!(rpc_listen("tcp://127.0.0.1:6001").unwrap().to_string(), "tcp://127.0.0.1:6001");
-        assert_eq!(rpc_listen("unix:///run/a.sock").unwrap(), RpcListen::Unix("/run/a.sock".into()));
-        assert!(rpc_listen("127.0.0.1:6001").unwrap_err().contains("tcp://"));
-        assert!(rpc_listen(&format!("unix:///{}", "x".repeat(107))).unwrap_err().contains("107"));
+        assert_eq!(rpc_listen("tcp://127.0.0.1:6001", HINT).unwrap().to_string(), "tcp://127.0.0.1:6001");
+        assert_eq!(rpc_listen("unix:///run/a.sock", HINT).unwrap(), RpcListen::Unix("/run/a.sock".into()));
+        assert!(rpc_listen("127.0.0.1:6001", HINT).unwrap_err().ends_with("not understood; write this"));
+        assert!(rpc_listen(&format!("unix:///{}", "x".repeat(107)), HINT).unwrap_err().contains("107"));
     }
 
     #[test]

@@ -344,3 +344,46 @@ fn a_wrong_value_is_an_error_also_where_it_would_decide_nothing() {
         }
     }
 }
+
+#[test]
+fn what_is_told_to_be_written_instead_will_do() {
+    for (file, expected) in [
+        (
+            "rpc: { listen: \"tcp://7001\" }",
+            "rpc.listen: \"tcp://7001\" is a port without a host; write tcp://127.0.0.1:7001 or unix:///run/roadcast.sock",
+        ),
+        (
+            "rpc: { listen: \"tcp://127.0.0.1\" }",
+            "\"tcp://127.0.0.1\" has no port; write tcp://127.0.0.1:6001 or unix",
+        ),
+        ("rpc: { listen: \"127.0.0.1:7001\" }", "is not understood; write tcp://127.0.0.1:7001 or unix"),
+        ("roadcast: { rpc: { listen: 7001 } }", "is not understood; write tcp://127.0.0.1:7001 or unix"),
+        ("metrics: { address: 9100 }", "write host:port, for example 127.0.0.1:9100 or :9100"),
+        ("metrics: { address: localhost }", "write host:port, for example 127.0.0.1:2112 or :2112"),
+        ("status: { address: localhost }", "write host:port, for example 127.0.0.1:2114 or :2114"),
+        (
+            "roadcast: { status: { address: localhost } }",
+            "write host:port, for example 127.0.0.1:2114 or :2114",
+        ),
+        ("http: { address: localhost }", "write host:port, for example 127.0.0.1:8080 or :8080"),
+        ("http: 8081", "; write `http: { address: \":8081\" }`"),
+        ("metrics: 9100", "; write `metrics: { address: \"127.0.0.1:9100\" }`"),
+        ("rpc: 7001", "; write `rpc: { listen: \"tcp://127.0.0.1:7001\" }`"),
+        ("broadcast: { driver: memory }", "; write `broadcast: { default: { driver: memory } }`"),
+        ("broadcast: { bus: memory }", "; write `broadcast: { bus: { driver: memory } }`"),
+        ("roadcast: { shards: many }", "\"many\" is not a whole number; allowed: 0 to 1024"),
+        ("roadcast: { limits: { head_bytes: big } }", "1MiB, 2MB; allowed: 1KiB to 1MiB"),
+        ("roadcast: { drain: 5 s }", "or whole seconds; allowed: 0 to "),
+    ] {
+        let error = load(file).unwrap_err();
+        assert!(error.contains(expected), "{file}: {error}");
+    }
+    assert!(
+        notices("broadcast: { other: { driver: memory, drvier: x } }")
+            .contains("did you mean broadcast.other.driver?")
+    );
+    // Not a variable's value.
+    let told =
+        load_with(&[(".rr.yaml", "metrics: { address: \"${PIN}\" }")], &[("PIN", "4711")], &[]).unwrap_err();
+    assert!(told.contains("for example 127.0.0.1:2112") && !told.contains("4711"), "{told}");
+}
