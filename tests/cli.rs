@@ -53,7 +53,7 @@ fn lines_of_standard_input_are_published_in_order() {
     assert!(publishing.status.success(), "{publishing:?}");
     let output = run(&["publish", "a", "--url", &server.publish], b"");
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "0 messages read from standard input\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "roadcast: 0 messages read from standard input\n");
     // `-m -` says the same; the last line needs no end; one message goes to several topics.
     let output = run(&["publish", "a", "b", "-m", "-", "--url", &server.publish], b"\r\nlast");
     assert!(output.status.success(), "{output:?}");

@@ -62,7 +62,7 @@ pub struct PublishArgs {
     /// Topics that each message goes to
     #[arg(required = true, value_name = "TOPIC", value_parser = topic)]
     pub topics: Vec<String>,
-    /// The message; `-` reads standard input, a message a line
+    /// The message [default: standard input, a message a line, as with `-`]
     #[arg(short, long, value_name = "PAYLOAD", allow_hyphen_values = true)]
     pub message: Option<String>,
     /// Where the server takes publications [default: rpc.listen of the configuration]
@@ -113,6 +113,13 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_publish_says_what_is_read_without_a_message() {
+        let mut cli = <Cli as clap::CommandFactory>::command();
+        let help = cli.find_subcommand_mut("publish").expect("publish").render_long_help().to_string();
+        assert!(help.contains("[default: standard input, a message a line, as with `-`]"), "{help}");
     }
 
     #[test]

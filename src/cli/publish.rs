@@ -84,7 +84,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
         Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),
         _ => {
             if io::stdin().is_terminal() {
-                out::say("Each line becomes a message; Ctrl-D ends.");
+                out::say(invitation(&args.topics));
             }
             Messages::Lines(BufReader::new(io::stdin()))
         }
@@ -122,6 +122,11 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
             Err(PublishError::Midway { why: why.into(), account: settling.account })
         }
     }
+}
+
+/// What is said to someone who is about to type messages.
+fn invitation(topics: &[String]) -> String {
+    format!("Each line becomes a message to {}; Ctrl-D ends.", topics.join(", "))
 }
 
 /// Both directions of a socket, and its end.
@@ -230,7 +235,18 @@ fn send_all(
         }
     }
     if number == 1 && !io::stdin().is_terminal() {
-        out::say("0 messages read from standard input");
+        out::say("roadcast: 0 messages read from standard input");
     }
     writing.flush().map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_types_messages_is_told_where_they_go() {
+        let topics = ["news", "hello"].map(str::to_owned);
+        assert_eq!(invitation(&topics), "Each line becomes a message to news, hello; Ctrl-D ends.");
+    }
 }
