@@ -208,6 +208,24 @@ fn a_connection_that_ends_before_the_upgrade_is_tried_again() {
     }
 }
 
+/// The wait of its own comes on top: others have been told the same time.
+#[test]
+fn a_server_that_is_full_or_going_says_so_itself_and_is_left_alone_as_long_as_it_asks() {
+    let answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 70\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                  Content-Length: 39\r\n\r\nThis server is going.\nA second line is.\n";
+    let url = format!("ws://{}/ws", http_peer(answer));
+    let said = Subscriber::start(&["news", "--reconnect", "--url", &url]).said();
+    assert!(said.contains("is refused with 503: This server is going. Trying again in 70."), "{said}");
+    // A page of a proxy tells a person nothing.
+    let answer =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+    let url = format!("ws://{}/ws", http_peer(answer));
+    let said = Subscriber::start(&["news", "--reconnect", "--url", &url]).said();
+    assert!(said.contains(
+        "503: the server is full (roadcast.limits.connections) or shutting down. Trying again in 0."
+    ));
+}
+
 /// A peer that accepts and says nothing: the upgrade is waited for, and nothing looks at signals meanwhile.
 #[test]
 fn a_signal_ends_a_subscriber_that_waits_for_the_upgrade() {

@@ -64,7 +64,7 @@ fn subscribe(args: &SubscribeArgs) -> Result<(), SubscribeError> {
             return Err(error);
         }
         let joined = subscriber.joined.take().map_or(Duration::ZERO, |since| since.elapsed());
-        let wait = backoff.wait(joined, random());
+        let wait = error.retry_after() + backoff.wait(joined, random());
         out::say(format_args!("roadcast: {error}. Trying again in {:.1} s", wait.as_secs_f64()));
         if !matches!(subscriber.sleep(None, Some(Instant::now() + wait))?, Woken::Deadline) {
             return Ok(());

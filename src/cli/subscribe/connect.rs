@@ -12,7 +12,7 @@ use tungstenite::{Error, HandshakeError, WebSocket};
 
 use super::super::dial;
 use super::ANSWER_TIMEOUT;
-use super::words::{SubscribeError, ended, refusal};
+use super::words::{SubscribeError, ended, refused};
 
 /// Without a word from the other side: its kernel is asked then, and again each `PROBE_INTERVAL`, `PROBES` times in all. Whoever
 /// waits for messages sends nothing, and would never notice a dead link. Guesses: shorter than what a person waits before
@@ -45,10 +45,7 @@ pub fn connect(url: &str, origin: Option<&str>) -> Result<WebSocket<TcpStream>, 
     match tungstenite::client::client(request, stream) {
         Ok((socket, _)) => Ok(socket),
         Err(HandshakeError::Interrupted(_)) => Err(SubscribeError::Silent(url.to_owned())),
-        Err(HandshakeError::Failure(Error::Http(answer))) => {
-            let status = answer.status().as_u16();
-            Err(SubscribeError::Refused(url.to_owned(), status, refusal(status)))
-        }
+        Err(HandshakeError::Failure(Error::Http(answer))) => Err(refused(url, &answer)),
         // By a server that is about to end, or by a proxy in front of one that has ended.
         Err(HandshakeError::Failure(
             error @ (Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)),

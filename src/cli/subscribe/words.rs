@@ -1,15 +1,22 @@
 //! What `roadcast subscribe` says: why it has not begun, or has ended, and what a person may do.
 
 use std::io;
+use std::time::Duration;
 
 use tungstenite::Error;
 use tungstenite::error::ProtocolError;
+use tungstenite::http::{Response, header};
 use tungstenite::protocol::CloseFrame;
 
 use super::super::dial::DialError;
 use super::ANSWER_TIMEOUT;
 use crate::config::Problems;
 use crate::escape;
+
+/// Bytes of an answer's text that are shown.
+const SAID_BYTES: usize = 200;
+/// The longest that a server is left alone because it says so: a day, as long as a drain may take.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why the subscription has not begun, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +36,7 @@ pub enum SubscribeError {
     #[error("what listens at {0} is not a WebSocket server: {1}")]
     Stranger(String, String),
     #[error("{0} is refused with {1}: {2}")]
-    Refused(String, u16, &'static str),
+    Refused(String, u16, String, Duration),
     #[error("{0} does not answer within {seconds} seconds", seconds = ANSWER_TIMEOUT.as_secs())]
     Silent(String),
     #[error("the server refused to join {0}: a limit of the server, or a rule of its access")]
@@ -49,13 +56,37 @@ impl SubscribeError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Dial(_) | Self::Silent(_) | Self::NotJoined(_) | Self::Lost(_) => true,
-            Self::Refused(_, status, _) => matches!(status, 408 | 429 | 500..),
+            Self::Refused(_, status, ..) => matches!(status, 408 | 429 | 500..),
             // 1009: the join itself is too large.
             Self::Closed(frame) => frame.as_ref().is_none_or(|frame| u16::from(frame.code) != 1009),
             Self::Config(_) | Self::Url(_) | Self::Tls(_) | Self::Stranger(..) => false,
             Self::Origin(_) | Self::Output(_) | Self::Signals(_) => false,
         }
     }
+}
+
+impl SubscribeError {
+    /// How long the server wants not to be asked again.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Refused(.., retry_after) => *retry_after,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// An answer that refuses the upgrade: what it says itself where it knows more than its status does, and how long to wait.
+pub fn refused(url: &str, answer: &Response<Option<Vec<u8>>>) -> SubscribeError {
+    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let status = answer.status().as_u16();
+    let plain = header(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
+    let body = answer.body().as_deref().filter(|_| plain && matches!(status, 429 | 503)).unwrap_or_default();
+    let said = String::from_utf8_lossy(&body[..body.len().min(SAID_BYTES)]);
+    let said = said.lines().next().unwrap_or_default().trim().trim_end_matches('.');
+    let why = if said.is_empty() { refusal(status).into() } else { escape::line(said) };
+    let seconds = header(header::RETRY_AFTER).and_then(|value| value.trim().parse().ok()).unwrap_or(0);
+    let retry_after = Duration::from_secs(seconds).min(RETRY_AFTER_MAX);
+    SubscribeError::Refused(url.to_owned(), status, why.into_owned(), retry_after)
 }
 
 /// Topics in a sentence: the names, or how many there are.
@@ -69,7 +100,7 @@ pub fn named(topics: &[String]) -> String {
 }
 
 /// What an answer to the upgrade means for the person who wanted it.
-pub fn refusal(status: u16) -> &'static str {
+fn refusal(status: u16) -> &'static str {
     match status {
         400 | 426 => {
             "the server does not understand the upgrade; is there a proxy in between that must pass it on?"
@@ -152,7 +183,7 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        let refused = |status| SubscribeError::Refused(String::new(), status, "");
+        let refused = |status| SubscribeError::Refused(String::new(), status, String::new(), Duration::ZERO);
         let closed =
             |code: u16| SubscribeError::Closed(Some(CloseFrame { code: code.into(), reason: "".into() }));
         for passing in [
