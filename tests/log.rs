@@ -164,6 +164,9 @@ fn what_many_do_wrong_at_once_is_said_in_a_few_lines_that_add_up() {
     ] {
         assert_said(&log, words, EACH, 1, begin);
     }
+    let of_strangers: Vec<&str> = log.lines().filter(|line| line.contains("RPC connection closed")).collect();
+    assert!(of_strangers.iter().all(|line| line.contains(" WARN ")), "{of_strangers:#?}");
+    assert!(of_strangers[0].contains("this is HTTP, expected goridge"), "{of_strangers:#?}");
 }
 
 /// One kind of fault must not hide another for its 10 s.

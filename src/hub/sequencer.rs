@@ -118,7 +118,11 @@ impl Sequencer {
     /// Says at the end what happened since it was last said.
     pub(super) fn say_left_out(&self) {
         for ((line, kind), left_out) in self.said.borrow_mut().left_out() {
-            tracing::info!(kind, unsaid = left_out.0, "{line}: {left_out}");
+            // As loud as the line itself.
+            match kind {
+                "broken" => tracing::debug!(kind, unsaid = left_out.0, "{line}: {left_out}"),
+                _ => tracing::warn!(kind, unsaid = left_out.0, "{line}: {left_out}"),
+            }
         }
     }
 

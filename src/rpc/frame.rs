@@ -74,6 +74,12 @@ pub enum Violation {
     /// Not version 1; most likely another protocol.
     #[error("goridge version {0}, expected {VERSION}")]
     Version(u8),
+    /// Begins with a capital letter, as a request of HTTP does.
+    #[error("this is HTTP, expected goridge: only publishers connect to rpc.listen")]
+    Http,
+    /// Begins as a handshake of TLS does.
+    #[error("this is TLS, expected goridge: rpc.listen takes plain TCP")]
+    Tls,
     /// A header shorter than itself, or with more options than goridge allows.
     #[error("goridge header of {0} words, expected {WORDS_MIN} to {WORDS_MAX}")]
     HeaderWords(usize),
@@ -106,6 +112,8 @@ impl Violation {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Version(_) => "version",
+            Self::Http => "http",
+            Self::Tls => "tls",
             Self::HeaderWords(_) => "header",
             Self::Checksum => "checksum",
             Self::TooLong { .. } => "length",
@@ -119,6 +127,7 @@ impl Violation {
 pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Violation> {
     let words = match buffer.first() {
         None => return Ok(Decoded::Partial { bytes: FRAME_BYTES_MIN }),
+        Some(first) if first.is_ascii_uppercase() => return Err(Violation::Http),
         Some(first) if first >> 4 != VERSION => return Err(Violation::Version(first >> 4)),
         Some(first) => usize::from(first & 0x0f),
     };
@@ -130,7 +139,9 @@ pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Vio
     };
     let [_, flags, l0, l1, l2, l3, c0, c1, c2, c3, ..] = *header;
     if crc32fast::hash(&header[..6]) != u32::from_le_bytes([c0, c1, c2, c3]) {
-        return Err(Violation::Checksum);
+        // The record of a handshake, of any version of TLS.
+        let tls = buffer.starts_with(&[0x16, 3]);
+        return Err(if tls { Violation::Tls } else { Violation::Checksum });
     }
     let bytes = (4 * words).saturating_add(u32::from_le_bytes([l0, l1, l2, l3]) as usize);
     if bytes > bytes_max {
@@ -218,7 +229,9 @@ mod tests {
 
     #[test]
     fn another_protocol_or_version_is_refused_at_its_first_byte() {
-        assert_eq!(decode(b"G", 1024), Err(Violation::Version(4)));
+        assert_eq!(decode(b"G", 1024), Err(Violation::Http));
+        assert_eq!(decode(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00", 1024), Err(Violation::Tls));
+        assert_eq!(decode(&[0x40], 1024), Err(Violation::Version(4)));
         assert_eq!(decode(&[0x25], 1024), Err(Violation::Version(2)));
     }
 
