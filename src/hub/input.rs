@@ -60,6 +60,19 @@ impl Input {
         self.reserve(frame_bytes, IDLE_BYTES);
     }
 
+    /// Whether a small buffer has been filled, so that there may be more.
+    pub(super) fn is_filled(&self) -> bool {
+        self.bytes.len() == self.bytes.capacity() && self.bytes.capacity() < READ_BYTES
+    }
+
+    /// Moves what has come into a large buffer.
+    pub(super) fn enlarge(&mut self) {
+        let mut large = self.spare.take();
+        large.extend_from_slice(&self.bytes);
+        self.small = std::mem::replace(&mut self.bytes, large);
+        self.small.clear();
+    }
+
     fn reserve(&mut self, frame_bytes: usize, least: usize) {
         let length = self.bytes.len();
         if length == 0 {
@@ -107,6 +120,21 @@ mod tests {
         input.make_room_to_wait(16 << 20);
         assert_eq!(input.bytes, b"begin");
         assert!(held(&input) <= 2 * READ_BYTES);
+    }
+
+    #[test]
+    fn a_small_buffer_that_is_filled_makes_way_for_a_large_one() {
+        let mut input = Input::new(Rc::default());
+        input.make_room_to_wait(0);
+        assert!(!input.is_filled());
+        input.bytes.resize(input.bytes.capacity(), b'x');
+        assert!(input.is_filled());
+        input.enlarge();
+        assert_eq!(input.bytes, [b'x'; IDLE_BYTES]);
+        assert!(!input.is_filled() && input.bytes.capacity() >= READ_BYTES);
+        input.bytes.clear();
+        input.make_room_to_wait(0);
+        assert!(held(&input) <= IDLE_BYTES);
     }
 
     #[test]

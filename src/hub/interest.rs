@@ -73,6 +73,10 @@ impl Interest {
 
     /// The topic of that name, if anybody wants it.
     pub(super) fn find(&self, broker: BrokerId, name: &str) -> Option<Slot> {
+        // Before anybody has joined, a publication need not even be hashed.
+        if self.len() == 0 {
+            return None;
+        }
         self.by_name.find(self.hasher.hash_one((broker, name)), |slot| {
             let topic = self.topics.at(slot);
             topic.broker == broker && *topic.name == *name

@@ -176,6 +176,11 @@ impl Connection {
         self.calls.rest();
         let (result, bytes) = self.stream.read(std::mem::take(&mut input.bytes), deadline).await;
         input.bytes = bytes;
+        if self.stream.is_busy() && input.is_filled() {
+            // All that is there, before any of it is answered: answers in two parts cost the caller and us a call more each.
+            input.enlarge();
+            self.stream.read_at_once(&mut input.bytes);
+        }
         result
     }
 
