@@ -307,17 +307,19 @@ impl<'a> Message<'a> {
 impl<'a> Topics<'a> {
     /// The topics, in order, step by step.
     pub fn walk(mut self) -> impl Iterator<Item = Step<&'a str>> {
-        std::iter::from_fn(move || {
-            let mut bytes = 0;
-            while !self.fields.is_empty() && bytes <= WALK_BYTES {
-                if let (number, Some(content)) = next_field_counted(&mut self.fields, &mut bytes).ok()?
-                    && number == self.number
-                {
-                    return Some(Step { found: Some(std::str::from_utf8(content).ok()?), bytes });
-                }
+        std::iter::from_fn(move || self.step())
+    }
+
+    fn step(&mut self) -> Option<Step<&'a str>> {
+        let mut bytes = 0;
+        while !self.fields.is_empty() && bytes <= WALK_BYTES {
+            if let (number, Some(content)) = next_field_counted(&mut self.fields, &mut bytes).ok()?
+                && number == self.number
+            {
+                return Some(Step { found: Some(std::str::from_utf8(content).ok()?), bytes });
             }
-            (bytes > TAIL_BYTES).then_some(Step { found: None, bytes })
-        })
+        }
+        (bytes > TAIL_BYTES).then_some(Step { found: None, bytes })
     }
 }
 
@@ -325,14 +327,11 @@ impl<'a> Iterator for Topics<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        while !self.fields.is_empty() {
-            if let (number, Some(content)) = next_field(&mut self.fields).ok()?
-                && number == self.number
-            {
-                return std::str::from_utf8(content).ok();
+        loop {
+            if let Some(topic) = self.step()?.found {
+                return Some(topic);
             }
         }
-        None
     }
 }
 

@@ -29,6 +29,17 @@ fn until_pinged(rig: &mut Rig, id: ConnId) {
     panic!("no ping within the interval");
 }
 
+/// Lets time pass in which the connection gives no sign of life: it is ended, once.
+fn ended_for_its_silence(rig: &mut Rig, id: ConnId) {
+    let mut tasks = Vec::new();
+    for _ in 0..(2 * INTERVAL.as_secs()) {
+        rig.pass(Duration::from_secs(1));
+        rig.sweep();
+        tasks.extend(rig.tasks());
+    }
+    assert_eq!(tasks, [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
+}
+
 #[test]
 fn pongs_missing_terminate() {
     let mut rig = Rig::new(limits());
@@ -150,13 +161,7 @@ fn a_ping_behind_what_a_slow_reader_has_not_read_kills_nobody_who_reads_on() {
     }
     assert!(deadlines > 0);
     // It stops reading: what follows the next ping acknowledges nothing.
-    let mut tasks = Vec::new();
-    for _ in 0..(2 * INTERVAL.as_secs()) {
-        rig.pass(Duration::from_secs(1));
-        rig.sweep();
-        tasks.extend(rig.tasks());
-    }
-    assert_eq!(tasks, [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
+    ended_for_its_silence(&mut rig, id);
 }
 
 /// Its kernel takes all that comes, it reads now and then: the pong comes late, and is never far behind the messages.
@@ -174,13 +179,7 @@ fn messages_that_its_kernel_acknowledges_are_a_sign_of_life_although_the_pong_is
     }
     assert!(rig.counters.pings.value() > 0);
     // Nothing is acknowledged any more: the link is dead.
-    let mut tasks = Vec::new();
-    for _ in 0..(2 * INTERVAL.as_secs()) {
-        rig.pass(Duration::from_secs(1));
-        rig.sweep();
-        tasks.extend(rig.tasks());
-    }
-    assert_eq!(tasks, [said(id, Reason::PongMissing), Task::Terminate { id, abort: true }]);
+    ended_for_its_silence(&mut rig, id);
 }
 
 /// The kernel of a program that hangs acknowledges pings for ever.

@@ -25,6 +25,22 @@ impl Directory {
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
+
+    /// What is read by a process that was started in it.
+    fn options(&self, env: &[(&str, &str)], overrides: &[&str]) -> LoadOptions {
+        LoadOptions {
+            path: None,
+            overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            cwd: self.0.clone(),
+            ..LoadOptions::default()
+        }
+    }
+
+    /// An error's text, with paths as counted from here.
+    fn shown(&self, error: &impl ToString) -> String {
+        error.to_string().replace(&format!("{}/", self.0.display()), "")
+    }
 }
 
 impl Drop for Directory {
@@ -42,15 +58,8 @@ fn load_with(
     for (name, text) in files {
         std::fs::write(directory.0.join(name), text).unwrap();
     }
-    let options = LoadOptions {
-        path: None,
-        overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
-        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        cwd: directory.0.clone(),
-        ..LoadOptions::default()
-    };
-    let shown = directory.0.display().to_string() + "/";
-    Config::load(&options).map_err(|error| error.to_string().replace(&shown, ""))
+    let options = directory.options(env, overrides);
+    Config::load(&options).map_err(|error| directory.shown(&error))
 }
 
 fn load(file: &str) -> Result<(Config, Vec<Notice>), String> {
@@ -72,14 +81,7 @@ fn names(config: &Config) -> Vec<&str> {
 fn addresses(file: &str, env: &[(&str, &str)], overrides: &[&str]) -> Result<(String, String), String> {
     let directory = Directory::new();
     std::fs::write(directory.0.join(".rr.yaml"), file).unwrap();
-    let options = LoadOptions {
-        path: None,
-        overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
-        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        cwd: directory.0.clone(),
-        ..LoadOptions::default()
-    };
+    let options = directory.options(env, overrides);
     let found = Addresses::load(&options).and_then(|found| Ok((found.publish()?, found.url()?)));
-    let shown = directory.0.display().to_string() + "/";
-    found.map_err(|error| error.to_string().replace(&shown, ""))
+    found.map_err(|error| directory.shown(&error))
 }
