@@ -31,7 +31,7 @@ use super::room::Patience;
 use super::sequencer::{PublishError, Stage};
 use super::stream::Peer;
 use crate::publication::Payload;
-use crate::rpc::{self, Call, Decoded, Publish, Request, Violation};
+use crate::rpc::{self, Call, Decoded, Method, Publish, Request, Violation};
 
 /// Answers are written at the latest when this many bytes are due.
 const ANSWERS_BYTES: usize = 256 * 1024;
@@ -134,36 +134,55 @@ impl<C: Caller> Calls<C> {
 
     async fn call(&mut self, call: &Call<'_>, refused: bool) {
         self.long = false;
-        let accepted = self.accepted(call, refused).await;
-        let Ok(Some((publish, request))) = accepted else {
+        if let Err(text) = self.answered(call, refused).await {
             self.work += ANSWER_WORK;
-            return match accepted {
-                Err(text) => rpc::encode_error(&mut self.answers, call, &text),
-                Ok(_) => rpc::encode_list(&mut self.answers, call),
-            };
+            rpc::encode_error(&mut self.answers, call, &text);
+        }
+    }
+
+    /// Does what a call asks for and says so to its caller, or what is wrong, in the words of the answer.
+    async fn answered(&mut self, call: &Call<'_>, refused: bool) -> Result<(), String> {
+        let publish = match self.method(call, refused)? {
+            Method::Publish(publish) => publish,
+            Method::List => {
+                self.work += ANSWER_WORK;
+                rpc::encode_list(&mut self.answers, call);
+                return Ok(());
+            }
         };
+        let read = match call.body.len() {
+            ..=TURN_WORK => call.request(publish.layout),
+            _ => self.read(call, publish).await,
+        };
+        let request = match read {
+            Ok(request) => request,
+            Err(error) => return Err(self.say_wrong(&error)),
+        };
+        self.admit(publish, &request).await.map_err(|error| self.say(&error))?;
         if publish.asynchronous {
             rpc::encode_ok(&mut self.answers, call, true);
         }
         let result = self.publish(publish, &request).await;
         self.give_back(usize::MAX);
-        if let Err(error) = &result {
-            self.count(error);
-        }
-        match result {
-            Ok(()) if publish.asynchronous => {}
-            Ok(()) => rpc::encode_ok(&mut self.answers, call, true),
-            Err(error) if publish.asynchronous => {
-                self.hub.sequencer.counters.failures_after_ok.add(1);
-                if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
-                    warn!(peer = %self.peer, %error, "{LOST}{unsaid}");
-                }
+        let Err(error) = result else {
+            if !publish.asynchronous {
+                rpc::encode_ok(&mut self.answers, call, true);
             }
-            Err(error) => rpc::encode_error(&mut self.answers, call, &error.to_string()),
+            return Ok(());
+        };
+        let error = self.say(&error);
+        if !publish.asynchronous {
+            return Err(error);
         }
+        self.hub.sequencer.counters.failures_after_ok.add(1);
+        if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
+            warn!(peer = %self.peer, %error, "{LOST}{unsaid}");
+        }
+        Ok(())
     }
 
-    fn count(&self, error: &PublishError) {
+    /// Counts why something is not published, and says it.
+    fn say(&self, error: &PublishError) -> String {
         let counters = &self.hub.sequencer.counters;
         let (counter, kind) = match error {
             PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => {
@@ -174,7 +193,9 @@ impl<C: Caller> Calls<C> {
             PublishError::ShuttingDown => (&counters.errors_shutdown, "shutdown"),
         };
         counter.add(1);
-        self.hub.sequencer.say_error(kind, self.peer, &error.to_string());
+        let text = error.to_string();
+        self.hub.sequencer.say_error(kind, self.peer, &text);
+        text
     }
 
     async fn publish(&mut self, publish: Publish, request: &Request<'_>) -> Result<(), PublishError> {

@@ -154,24 +154,27 @@ impl<'a> Call<'a> {
 
     /// Checks the whole body at once and makes its messages readable.
     pub fn request(&self, layout: Layout) -> Result<Request<'a>, CallError<'static>> {
-        let mut checking = self.checking(layout)?;
-        while !checking.step(usize::MAX)? {}
-        Ok(checking.request())
+        let (codec, body) = self.wire(layout)?;
+        Request::new(layout, codec, body)
     }
 
-    /// Begins to check the body. A body of no bytes is an empty request. One in JSON or MSGPACK is rewritten at once.
+    /// Begins to check the body. One in JSON or MSGPACK is rewritten at once.
     pub fn checking(&self, layout: Layout) -> Result<Checking<'a>, CallError<'static>> {
+        let (codec, body) = self.wire(layout)?;
+        Ok(Checking::new(layout, codec, body))
+    }
+
+    /// The body in protobuf. One of no bytes is an empty request.
+    fn wire(&self, layout: Layout) -> Result<(Codec, Cow<'a, [u8]>), CallError<'static>> {
         let failed = |codec, reason: String| CallError::Body { codec, reason };
         match self.codec {
-            Some(codec @ (Codec::Proto | Codec::Raw)) => {
-                Ok(Checking::new(layout, codec, Cow::Borrowed(self.body)))
-            }
+            Some(codec @ (Codec::Proto | Codec::Raw)) => Ok((codec, Cow::Borrowed(self.body))),
             Some(codec @ (Codec::Json | Codec::Msgpack)) => {
                 let body = match codec {
                     Codec::Json => rewrite::json(layout, self.body).map_err(|e| failed(codec, e.to_string())),
                     _ => rewrite::msgpack(layout, self.body).map_err(|e| failed(codec, e)),
                 }?;
-                Ok(Checking::new(layout, codec, Cow::Owned(body)))
+                Ok((codec, Cow::Owned(body)))
             }
             codec @ (Some(Codec::Gob) | None) => Err(CallError::Codec(codec)),
         }

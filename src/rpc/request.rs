@@ -1,12 +1,13 @@
 //! The body of a publish call, read in place: messages and topics are iterators over its protobuf bytes.
 //!
 //! Whatever the body is made of, nobody has to walk far at once: it is checked piece by piece ([`Checking`]), and the walks
-//! over messages and topics say how many bytes they have looked at, also when these have held nothing ([`Step`]).
+//! over messages and topics say how many bytes they have gone over, also when these have held nothing ([`Step`]).
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use smallvec::SmallVec;
 
 use super::Codec;
 use super::call::{CallError, Layout};
@@ -15,12 +16,13 @@ use super::call::{CallError, Layout};
 pub(super) const MESSAGES: u32 = 1;
 /// Field number of a message's command, in both layouts.
 const COMMAND: u32 = 1;
-/// Of a message of more bytes, what is to be known of all of it is remembered when it is checked.
+/// Of a message of more bytes, what is to be known of all of it is remembered when it is checked, as of the first one: most
+/// calls have no other.
 const LARGE_BYTES: usize = 16 * 1024;
 /// Bytes that a walk looks at in one step, and one field more.
 const WALK_BYTES: usize = 16 * 1024;
 /// Fewer bytes than this behind the last thing found are no step.
-const TAIL_BYTES: usize = 32;
+const TAIL_BYTES: usize = 256;
 /// Bytes of a group, which nobody knows and which is skipped at once.
 const GROUP_BYTES_MAX: usize = 64 * 1024;
 
@@ -29,8 +31,8 @@ const GROUP_BYTES_MAX: usize = 64 * 1024;
 pub struct Request<'a> {
     layout: Layout,
     body: Cow<'a, [u8]>,
-    /// What has been read of each large message, in order.
-    large: Vec<Read>,
+    /// What has been read of the first message and of each large one, in order.
+    known: SmallVec<[Read; 1]>,
 }
 
 /// A request whose body is being checked from end to end, so that reading it cannot fail half-way through publishing it.
@@ -43,7 +45,7 @@ pub struct Checking<'a> {
     at: usize,
     /// The message under way: where it is, and what has been read of it.
     message: Option<(Range<usize>, Read)>,
-    large: Vec<Read>,
+    known: SmallVec<[Read; 1]>,
 }
 
 /// Where a message has what it names once: of a field that is not repeated, the last one counts.
@@ -51,6 +53,8 @@ pub struct Checking<'a> {
 struct Read {
     broker: Range<usize>,
     payload: Range<usize>,
+    /// From its first topic to its last one.
+    topics: Range<usize>,
 }
 
 /// One message: a payload for each of its topics.
@@ -75,8 +79,14 @@ pub struct Topics<'a> {
 pub struct Step<T> {
     /// What it has found, if anything.
     pub found: Option<T>,
-    /// Bytes looked at: all but the contents that it jumped over.
+    /// Bytes that it has gone over, without the content found, where that is still to be walked.
     pub bytes: usize,
+}
+
+impl<T> Step<T> {
+    fn without(bytes: usize) -> Option<Self> {
+        (bytes > TAIL_BYTES).then_some(Self { found: None, bytes })
+    }
 }
 
 /// Why bytes are not a request in protobuf.
@@ -134,28 +144,15 @@ fn next_field_of_any_kind<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a 
     Ok((number, Some(content)))
 }
 
-/// As [`next_field`]; counts the bytes that it looks at.
-#[inline]
-fn next_field_counted<'a>(
-    fields: &mut &'a [u8],
-    bytes: &mut usize,
-) -> Result<(u32, Option<&'a [u8]>), WireError> {
-    let before = fields.len();
-    let (number, content) = next_field(fields)?;
-    *bytes += before - fields.len() - content.map_or(0, <[u8]>::len);
-    Ok((number, content))
-}
-
 impl<'a> Checking<'a> {
     pub(super) fn new(layout: Layout, codec: Codec, body: Cow<'a, [u8]>) -> Self {
-        Self { layout, codec, body, at: 0, message: None, large: Vec::new() }
+        Self { layout, codec, body, at: 0, message: None, known: SmallVec::new() }
     }
 
     /// Checks about so many more bytes. Says whether these were the last ones.
     pub fn step(&mut self, bytes: usize) -> Result<bool, CallError<'static>> {
         let stop = self.at.saturating_add(bytes);
-        let checked = self.check_until(stop);
-        checked.map_err(|error| CallError::Body { codec: self.codec, reason: error.to_string() })
+        self.check_until(stop).map_err(|error| undecodable(self.codec, error))
     }
 
     fn check_until(&mut self, stop: usize) -> Result<bool, WireError> {
@@ -166,8 +163,8 @@ impl<'a> Checking<'a> {
                 if self.at < place.end {
                     return Ok(false);
                 }
-                if place.len() > LARGE_BYTES {
-                    self.large.push(std::mem::take(read));
+                if self.known.is_empty() || place.len() > LARGE_BYTES {
+                    self.known.push(std::mem::take(read));
                 }
                 self.message = None;
             }
@@ -192,7 +189,7 @@ impl<'a> Checking<'a> {
     /// The request, once the last step has been done.
     pub fn request(self) -> Request<'a> {
         debug_assert!(self.at == self.body.len() && self.message.is_none(), "checked to its end");
-        Request { layout: self.layout, body: self.body, large: self.large }
+        Request { layout: self.layout, body: self.body, known: self.known }
     }
 }
 
@@ -207,8 +204,9 @@ fn check_message(
     let end = place.end;
     let mut fields = &body[place];
     while !fields.is_empty() {
-        if end - fields.len() >= stop {
-            return Ok(end - fields.len());
+        let begin = end - fields.len();
+        if begin >= stop {
+            return Ok(begin);
         }
         let (number, content) = next_field(&mut fields)?;
         let is_broker = Some(number) == layout.broker();
@@ -221,6 +219,9 @@ fn check_message(
             let behind = end - fields.len();
             if is_broker {
                 read.broker = behind - content.len()..behind;
+            } else if number == layout.topics() {
+                let first = if read.topics.is_empty() { begin } else { read.topics.start };
+                read.topics = first..behind;
             } else if !text {
                 read.payload = behind - content.len()..behind;
             }
@@ -229,12 +230,32 @@ fn check_message(
     Ok(end)
 }
 
-#[cfg(test)]
+#[cold]
+fn undecodable(codec: Codec, error: WireError) -> CallError<'static> {
+    CallError::Body { codec, reason: error.to_string() }
+}
+
 impl<'a> Request<'a> {
-    pub(super) fn new(layout: Layout, body: Cow<'a, [u8]>) -> Result<Self, WireError> {
-        let mut checking = Checking::new(layout, Codec::Proto, body);
-        assert!(checking.check_until(usize::MAX)?);
-        Ok(checking.request())
+    /// Checks a whole body at once.
+    pub(super) fn new(layout: Layout, codec: Codec, body: Cow<'a, [u8]>) -> Result<Self, CallError<'static>> {
+        let failed = |error| undecodable(codec, error);
+        let mut known = SmallVec::new();
+        let mut fields = &*body;
+        while !fields.is_empty() {
+            let (number, content) = next_field(&mut fields).map_err(failed)?;
+            if number == MESSAGES {
+                let content = content.ok_or(WireError::WireType(number)).map_err(failed)?;
+                let end = body.len() - fields.len();
+                let place = end - content.len()..end;
+                let keep = known.is_empty() || place.len() > LARGE_BYTES;
+                let mut read = Read::default();
+                check_message(layout, &body, place, usize::MAX, &mut read).map_err(failed)?;
+                if keep {
+                    known.push(read);
+                }
+            }
+        }
+        Ok(Self { layout, body, known })
     }
 }
 
@@ -251,42 +272,45 @@ impl Request<'_> {
 
     /// The messages, in order, step by step.
     pub fn walk(&self) -> impl Iterator<Item = Step<Message<'_>>> {
-        let (mut fields, mut large) = (&*self.body, self.large.iter());
-        std::iter::from_fn(move || {
-            let mut bytes = 0;
-            while !fields.is_empty() && bytes <= WALK_BYTES {
-                let (MESSAGES, Some(content)) = next_field_counted(&mut fields, &mut bytes).ok()? else {
-                    continue;
-                };
-                let message = match content.len() {
-                    ..=LARGE_BYTES => Message::new(self.layout, content, &mut bytes),
-                    _ => self.read(content, large.next()?),
-                };
-                return Some(Step { found: Some(message), bytes });
-            }
-            (bytes > TAIL_BYTES).then_some(Step { found: None, bytes })
-        })
+        let (mut fields, mut known, mut is_first) = (&*self.body, self.known.iter(), true);
+        std::iter::from_fn(
+            #[inline(always)]
+            move || {
+                let begin = fields.len();
+                while !fields.is_empty() && begin - fields.len() <= WALK_BYTES {
+                    let (MESSAGES, Some(content)) = next_field(&mut fields).ok()? else { continue };
+                    let bytes = begin - fields.len();
+                    return Some(match std::mem::take(&mut is_first) || content.len() > LARGE_BYTES {
+                        true => Step { found: Some(self.read(known.next()?)), bytes: bytes - content.len() },
+                        false => Step { found: Some(Message::new(self.layout, content)), bytes },
+                    });
+                }
+                Step::without(begin - fields.len())
+            },
+        )
     }
 
     /// A message of which it is remembered what it names once.
-    fn read<'b>(&'b self, content: &'b [u8], read: &Read) -> Message<'b> {
+    fn read(&self, read: &Read) -> Message<'_> {
         Message {
-            broker: std::str::from_utf8(&self.body[read.broker.clone()]).unwrap_or_default(),
+            broker: match &self.body[read.broker.clone()] {
+                [] => "",
+                name => std::str::from_utf8(name).unwrap_or_default(),
+            },
             payload: &self.body[read.payload.clone()],
-            topics: Topics { number: self.layout.topics(), fields: content },
+            topics: Topics { number: self.layout.topics(), fields: &self.body[read.topics.clone()] },
         }
     }
 }
 
 impl<'a> Message<'a> {
-    /// Counts the bytes that it looks at.
-    fn new(layout: Layout, content: &'a [u8], bytes: &mut usize) -> Self {
+    fn new(layout: Layout, content: &'a [u8]) -> Self {
         let topics = Topics { number: layout.topics(), fields: content };
         let mut message = Self { broker: "", payload: &[], topics };
         let mut fields = content;
         // Of a field that is not repeated, the last one counts.
         while !fields.is_empty()
-            && let Ok((number, content)) = next_field_counted(&mut fields, bytes)
+            && let Ok((number, content)) = next_field(&mut fields)
         {
             let Some(content) = content else { continue };
             if number == layout.payload() {
@@ -310,16 +334,18 @@ impl<'a> Topics<'a> {
         std::iter::from_fn(move || self.step())
     }
 
+    #[inline]
     fn step(&mut self) -> Option<Step<&'a str>> {
-        let mut bytes = 0;
-        while !self.fields.is_empty() && bytes <= WALK_BYTES {
-            if let (number, Some(content)) = next_field_counted(&mut self.fields, &mut bytes).ok()?
+        let begin = self.fields.len();
+        while !self.fields.is_empty() && begin - self.fields.len() <= WALK_BYTES {
+            if let (number, Some(content)) = next_field(&mut self.fields).ok()?
                 && number == self.number
             {
-                return Some(Step { found: Some(std::str::from_utf8(content).ok()?), bytes });
+                let topic = std::str::from_utf8(content).ok()?;
+                return Some(Step { found: Some(topic), bytes: begin - self.fields.len() - topic.len() });
             }
         }
-        (bytes > TAIL_BYTES).then_some(Step { found: None, bytes })
+        Step::without(begin - self.fields.len())
     }
 }
 

@@ -8,41 +8,30 @@ use crate::publication::Payload;
 use crate::rpc::{Call, CallError, Codec, Method, Publish, Request};
 
 impl<C: Caller> Calls<C> {
-    /// Everything that can be wrong with a call before anything of it is published; the error is the answer's text. `None`: it
-    /// asks for the list of services.
-    pub(super) async fn accepted<'a>(
-        &mut self,
-        call: &Call<'a>,
-        refused: bool,
-    ) -> Result<Option<(Publish, Request<'a>)>, String> {
-        if refused {
-            self.count(&PublishError::ShuttingDown);
-            return Err(PublishError::ShuttingDown.to_string());
+    /// What is called; the error is the answer's text.
+    pub(super) fn method(&self, call: &Call<'_>, refused: bool) -> Result<Method, String> {
+        match refused {
+            true => Err(self.say(&PublishError::ShuttingDown)),
+            false => call.method().map_err(|error| self.say_wrong(&error)),
         }
-        let publish = match call.method() {
-            Ok(Method::Publish(publish)) => publish,
-            Ok(Method::List) => return Ok(None),
-            Err(error) => return Err(self.say_wrong(&error)),
-        };
-        let read = match call.body.len() {
-            ..=TURN_WORK => call.request(publish.layout),
-            _ => self.read(call, publish).await,
-        };
-        let request = read.map_err(|error| self.say_wrong(&error))?;
+    }
+
+    /// Everything that can be wrong with a request before anything of it is published.
+    pub(super) async fn admit(
+        &mut self,
+        publish: Publish,
+        request: &Request<'_>,
+    ) -> Result<(), PublishError> {
         let measure = publish.asynchronous && self.hub.sequencer.room.borrow_mut().accounts().bytes() > 0;
-        let checked = match measure || self.hub.must_check(publish.layout, &request) {
-            true => self.check(publish, &request, measure).await,
-            false => Ok(None),
-        };
-        checked.and_then(|bytes| self.reserve(bytes)).map_err(|error| {
-            self.count(&error);
-            error.to_string()
-        })?;
-        Ok(Some((publish, request)))
+        if !measure && !self.hub.must_check(publish.layout, request) {
+            return Ok(());
+        }
+        let bytes = self.check(publish, request, measure).await?;
+        self.reserve(bytes)
     }
 
     /// Counts what is wrong with a call, and says it.
-    fn say_wrong(&self, error: &CallError<'_>) -> String {
+    pub(super) fn say_wrong(&self, error: &CallError<'_>) -> String {
         let counters = &self.hub.sequencer.counters;
         let (counter, kind) = match error {
             CallError::Service(_) | CallError::Method(_) | CallError::IllFormed(_) => {
@@ -57,8 +46,8 @@ impl<C: Caller> Calls<C> {
         text
     }
 
-    /// Reads the body, piece by piece.
-    async fn read<'a>(
+    /// Reads a long body, piece by piece.
+    pub(super) async fn read<'a>(
         &mut self,
         call: &Call<'a>,
         publish: Publish,

@@ -9,12 +9,25 @@ use crate::rpc::proto::{broadcast, websockets};
 
 type Read = Vec<(String, Vec<u8>, Vec<String>)>;
 
-fn read(layout: Layout, body: &[u8]) -> Result<Read, WireError> {
-    let request = Request::new(layout, Cow::Borrowed(body))?;
-    Ok(request
+fn request(layout: Layout, body: &[u8]) -> Result<Request<'_>, CallError<'static>> {
+    Request::new(layout, Codec::Proto, Cow::Borrowed(body))
+}
+
+fn messages(request: &Request<'_>) -> Read {
+    request
         .messages()
         .map(|m| (m.broker.into(), m.payload.into(), m.topics().map(String::from).collect()))
-        .collect())
+        .collect()
+}
+
+/// Read at once, and as if in pieces: the same comes of both.
+fn read(layout: Layout, body: &[u8]) -> Result<Read, WireError> {
+    let mut checking = Checking::new(layout, Codec::Proto, Cow::Borrowed(body));
+    let in_pieces = checking.check_until(usize::MAX).map(|_| messages(&checking.request()));
+    let at_once = request(layout, body).map(|request| messages(&request));
+    let undecodable = |error| undecodable(Codec::Proto, error);
+    assert_eq!(in_pieces.clone().map_err(undecodable), at_once);
+    in_pieces
 }
 
 fn read_by_prost(layout: Layout, body: &[u8]) -> Result<Read, prost::DecodeError> {
@@ -126,28 +139,24 @@ fn a_body_checked_in_pieces_reads_as_one_checked_at_once() {
                 Err(error) => break Err(error),
             }
         };
-        let pieces = pieces.map(|request| {
-            let read = request.messages().map(|m| {
-                let topics = m.topics().walk().filter_map(|step| step.found).map(String::from).collect();
-                (m.broker.to_owned(), m.payload.to_vec(), topics)
-            });
-            read.collect::<Vec<_>>()
-        });
+        let pieces = pieces.map(|request| messages(&request));
         assert_eq!(pieces, whole, "seed {seed}");
     }
 }
 
 #[test]
-fn a_walk_says_what_it_has_looked_at_also_when_it_has_found_nothing() {
+fn a_walk_says_what_it_has_gone_over_also_when_it_has_found_nothing() {
     let layout = Layout::Broadcast;
     let nothing = [0x22, 0].repeat(100_000);
-    let mut message = nothing.clone();
+    let mut message = Vec::new();
+    field(&mut message, layout.topics(), b"first");
+    message.extend(&nothing);
     field(&mut message, layout.topics(), b"last");
     let mut body = nothing;
     field(&mut body, MESSAGES, &message);
-    let request = Request::new(layout, Cow::Borrowed(&body)).unwrap();
+    let request = request(layout, &body).unwrap();
     let messages: Vec<_> = request.walk().collect();
-    let topics: Vec<_> = request.messages().next().unwrap().topics().walk().collect();
+    let topics: Vec<_> = request.messages().next().unwrap().topics().walk().skip(1).collect();
     assert_eq!(topics.last().unwrap().found, Some("last"));
     for steps in [
         messages.iter().map(|step| (step.found.is_some(), step.bytes)).collect::<Vec<_>>(),
@@ -161,7 +170,7 @@ fn a_walk_says_what_it_has_looked_at_also_when_it_has_found_nothing() {
 }
 
 #[test]
-fn contents_are_jumped_over_and_what_follows_the_last_topic_is_looked_at() {
+fn the_first_message_is_known_and_any_other_is_gone_over_once_more() {
     let layout = Layout::Broadcast;
     let mut message = Vec::new();
     field(&mut message, layout.payload(), &[b'x'; 10_000]);
@@ -169,12 +178,16 @@ fn contents_are_jumped_over_and_what_follows_the_last_topic_is_looked_at() {
     message.extend([0x20, 0].repeat(500));
     let mut body = Vec::new();
     field(&mut body, MESSAGES, &message);
-    let request = Request::new(layout, Cow::Borrowed(&body)).unwrap();
-    let step = request.walk().next().unwrap();
-    // The key and length of the message, of its payload and of its topic, and all that nobody knows.
-    assert_eq!(step.bytes, 3 + 3 + 2 + 1000);
-    let steps: Vec<_> = step.found.unwrap().topics().walk().map(|step| (step.found, step.bytes)).collect();
-    assert_eq!(steps, [(Some("foo"), 5), (None, 1000)]);
+    field(&mut body, MESSAGES, &message);
+    let request = request(layout, &body).unwrap();
+    let steps: Vec<_> = request.walk().collect();
+    assert_eq!(steps.iter().map(|step| step.bytes).collect::<Vec<_>>(), [3, 3 + message.len()]);
+    let topics = steps.iter().map(|step| {
+        let topics = step.found.unwrap().topics().walk();
+        topics.map(|step| (step.found, step.bytes)).collect::<Vec<_>>()
+    });
+    let all = vec![(Some("foo"), 3 + 10_000 + 2), (None, 1000)];
+    assert_eq!(topics.collect::<Vec<_>>(), [vec![(Some("foo"), 2)], all]);
 }
 
 #[test]

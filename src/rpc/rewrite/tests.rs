@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use rand::prelude::*;
 use serde_json::json;
 
-use super::super::Request;
+use super::super::{Codec, Request};
 use super::*;
 
 type Read = Vec<(String, Vec<u8>, Vec<String>)>;
 
 fn read(layout: Layout, body: Vec<u8>) -> Read {
-    Request::new(layout, Cow::Owned(body))
+    Request::new(layout, Codec::Json, Cow::Owned(body))
         .unwrap()
         .messages()
         .map(|m| (m.broker.into(), m.payload.into(), m.topics().map(String::from).collect()))
@@ -178,6 +178,6 @@ fn garbage_never_panics() {
         let layout = if random.random() { Layout::Broadcast } else { Layout::Websockets };
         // What is taken at all is well-formed.
         let _ = json(layout, &body).map(|out| read(layout, out));
-        let _ = msgpack(layout, &body).map(|out| Request::new(layout, Cow::Owned(out)));
+        let _ = msgpack(layout, &body).map(|out| Request::new(layout, Codec::Msgpack, Cow::Owned(out)));
     }
 }
