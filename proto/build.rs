@@ -1,4 +1,5 @@
-//! Compiles `proto/` with a protobuf compiler written in Rust, so that no system `protoc` is needed.
+//! Compiles `proto/` with a protobuf compiler written in Rust, so that no system `protoc` is
+//! needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["proto/broadcast.proto", "proto/websockets.proto"];

@@ -1,8 +1,9 @@
-//! Commands: what a client asks for, one JSON object a message (RFC 8259), read as Go reads it (`json_reader`).
+//! Commands: what a client asks for, one JSON object a message (RFC 8259), read as Go reads it
+//! (`json_reader`).
 //!
-//! Field names are matched without regard to (ASCII) case, of a field given twice the last counts, `null` is an empty
-//! string, fields of other names are skipped whatever they hold. So is a `broker` that is no string: RoadRunner skips it
-//! always.
+//! Field names are matched without regard to (ASCII) case, of a field given twice the last counts,
+//! `null` is an empty string, fields of other names are skipped whatever they hold. So is a
+//! `broker` that is no string: RoadRunner skips it always.
 
 mod long;
 
@@ -24,7 +25,8 @@ pub enum Command<'a> {
     Join {
         /// A broker's name; empty: the default one.
         broker: Cow<'a, str>,
-        /// May be empty, and may name a topic twice. `None`: the field is missing or `null`, which the reply repeats.
+        /// May be empty, and may name a topic twice. `None`: the field is missing or `null`, which
+        /// the reply repeats.
         topics: Option<Topics<'a>>,
     },
     /// Give these topics up.
@@ -83,8 +85,9 @@ impl<'a> Command<'a> {
     }
 }
 
-/// Parses a message. The strings lie in it, or, if it is long, in `scratch`. What it holds of a short one at most is the
-/// topics, 24 bytes for each, and a copy of those that cannot stand as they are.
+/// Parses a message. The strings lie in it, or, if it is long, in `scratch`. What it holds of a
+/// short one at most is the topics, 24 bytes for each, and a copy of those that cannot stand as
+/// they are.
 pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<'a>, Malformed> {
     if message.len() >= long::FROM {
         scratch.clear();

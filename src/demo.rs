@@ -1,10 +1,11 @@
 //! The demo page: one self-contained HTML file that connects to the server it came from.
 //!
-//! The page carries three values of this server: the path of its WebSocket endpoint, the address where it takes
-//! publications, and the words that run this program. They travel as JSON in a data block, so none can be read as markup or
-//! script.
+//! The page carries three values of this server: the path of its WebSocket endpoint, the address
+//! where it takes publications, and the words that run this program. They travel as JSON in a data
+//! block, so none can be read as markup or script.
 //!
-//! Deliberately absent: assets from elsewhere, and publishing from the browser (clients only join and leave).
+//! Deliberately absent: assets from elsewhere, and publishing from the browser (clients only join
+//! and leave).
 
 mod invocation;
 
@@ -14,10 +15,12 @@ use crate::config::RpcListen;
 
 const TEMPLATE: &str = include_str!("demo/index.html");
 
-/// The whole HTTP response that answers `GET /` with the demo page; the connection is to be closed after it.
+/// The whole HTTP response that answers `GET /` with the demo page; the connection is to be closed
+/// after it.
 ///
-/// `rpc` is where publishers connect; an address that listens on all interfaces is shown as loopback, since that is where
-/// a publisher on this machine connects. `ws_path` is the path of the WebSocket endpoint, from its slash. About 26 KiB.
+/// `rpc` is where publishers connect; an address that listens on all interfaces is shown as
+/// loopback, since that is where a publisher on this machine connects. `ws_path` is the path of the
+/// WebSocket endpoint, from its slash. About 26 KiB.
 pub fn page(rpc: &RpcListen, ws_path: &str) -> Vec<u8> {
     filled(
         &serde_json::json!({ "rpc": connectable(rpc), "path": ws_path, "invocation": invocation::words() }),
@@ -26,7 +29,8 @@ pub fn page(rpc: &RpcListen, ws_path: &str) -> Vec<u8> {
 
 fn filled(config: &serde_json::Value) -> Vec<u8> {
     let nonce = nonce();
-    let body = TEMPLATE.replace("__NONCE__", &nonce).replace("__CONFIG__", &inert(&config.to_string()));
+    let body =
+        TEMPLATE.replace("__NONCE__", &nonce).replace("__CONFIG__", &inert(&config.to_string()));
     let head = format!(
         "HTTP/1.1 200 OK\r\n\
          Content-Type: text/html; charset=utf-8\r\n\
@@ -43,12 +47,15 @@ fn filled(config: &serde_json::Value) -> Vec<u8> {
     (head + &body).into_bytes()
 }
 
-/// JSON that stays text inside a `<script>` block: what could end the block or open a tag is escaped.
+/// JSON that stays text inside a `<script>` block: what could end the block or open a tag is
+/// escaped.
 fn inert(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
         match letter {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", letter as u32)),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", letter as u32))
+            }
             _ => text.push(letter),
         }
     }
@@ -69,8 +76,8 @@ fn connectable(listen: &RpcListen) -> String {
     }
 }
 
-/// A value no one can guess, for one response: 128 bits from the operating system's randomness, by way of the
-/// keys of the standard hasher.
+/// A value no one can guess, for one response: 128 bits from the operating system's randomness, by
+/// way of the keys of the standard hasher.
 fn nonce() -> String {
     let keys = RandomState::new();
     format!("{:016x}{:016x}", keys.hash_one(0u8), keys.hash_one(1u8))

@@ -1,7 +1,7 @@
 //! Memory that goes back when many topics have gone.
 //!
-//! Tables shrink by themselves. Names are small allocations among others, which the allocator keeps: from time to time, when
-//! much has gone, it is told to give back what is free.
+//! Tables shrink by themselves. Names are small allocations among others, which the allocator
+//! keeps: from time to time, when much has gone, it is told to give back what is free.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Bytes that must have gone: giving back less is not worth its time.
 const WORTH_IT: u64 = 8 << 20;
 
-/// Between two times: each locks the allocator's heaps, and clients that join and leave could have it done again and again.
+/// Between two times: each locks the allocator's heaps, and clients that join and leave could have
+/// it done again and again.
 const REST: Duration = Duration::from_secs(30);
 
 /// When so much has gone it does not wait for that.

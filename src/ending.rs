@@ -1,6 +1,8 @@
-//! When shutting down began: said once, and seen by every thread on its next turn. And how many shards have drained since, and of how many clients.
+//! When shutting down began: said once, and seen by every thread on its next turn. And how many
+//! shards have drained since, and of how many clients.
 //!
-//! What has to end must not hang on a message that may never arrive: a queue may be full, and its other end gone.
+//! What has to end must not hang on a message that may never arrive: a queue may be full, and its
+//! other end gone.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -44,7 +46,8 @@ impl Ending {
         }
     }
 
-    /// Another shard has told everyone goodbye, or has nobody left to tell: it had so many clients when it began. Each says so once.
+    /// Another shard has told everyone goodbye, or has nobody left to tell: it had so many clients
+    /// when it began. Each says so once.
     pub fn drained(&self, clients: usize) {
         self.clients.fetch_add(clients, Ordering::Relaxed);
         self.drained.fetch_add(1, Ordering::Release);

@@ -1,12 +1,15 @@
-//! Text that others wrote, as it may be shown: one line stays one line, and nothing of it commands a terminal.
+//! Text that others wrote, as it may be shown: one line stays one line, and nothing of it commands
+//! a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Control characters, and what reorders or breaks a line on a screen: bidirectional marks and overrides, U+2028, U+2029.
+/// Control characters, and what reorders or breaks a line on a screen: bidirectional marks and
+/// overrides, U+2028, U+2029.
 pub fn dangerous(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// As a part of one line.
@@ -19,8 +22,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| dangerous(c) && c != '\n' && c != '\t')
 }
 
-/// JSON on one line, with the same meaning: what its encoder leaves as it is, DEL, C1 and bidirectional controls, is escaped
-/// as JSON does it.
+/// JSON on one line, with the same meaning: what its encoder leaves as it is, DEL, C1 and
+/// bidirectional controls, is escaped as JSON does it.
 pub fn json(text: String) -> String {
     if !text.contains(dangerous) {
         return text;
@@ -28,7 +31,8 @@ pub fn json(text: String) -> String {
     // All lie within strings and below U+10000.
     text.chars().fold(String::with_capacity(text.len() + 8), |mut safe, c| {
         // Writing to a `String` does not fail.
-        let _ = if dangerous(c) { write!(safe, "\\u{:04x}", u32::from(c)) } else { safe.write_char(c) };
+        let _ =
+            if dangerous(c) { write!(safe, "\\u{:04x}", u32::from(c)) } else { safe.write_char(c) };
         safe
     })
 }

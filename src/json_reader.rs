@@ -1,9 +1,10 @@
-//! A JSON text (RFC 8259), value by value, read as Go reads it: commands come from clients that were written for a Go
-//! server.
+//! A JSON text (RFC 8259), value by value, read as Go reads it: commands come from clients that
+//! were written for a Go server.
 //!
-//! Half a surrogate pair (`"\ud83d"`, as browsers send of an emoji that was cut) is one U+FFFD, and so is each byte that is
-//! not part of valid UTF-8. Readers in general refuse both, which is why there is one of our own. Whatever is skipped has
-//! the grammar checked and nothing else: a number may have any size.
+//! Half a surrogate pair (`"\ud83d"`, as browsers send of an emoji that was cut) is one U+FFFD, and
+//! so is each byte that is not part of valid UTF-8. Readers in general refuse both, which is why
+//! there is one of our own. Whatever is skipped has the grammar checked and nothing else: a number
+//! may have any size.
 //!
 //! Nothing recurses, one pass, and no allocation but for strings that cannot stand as they are.
 
@@ -65,8 +66,8 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Enters the array or object that comes next. Its values follow, each behind [`Self::next_item`] or
-    /// [`Self::next_field`].
+    /// Enters the array or object that comes next. Its values follow, each behind
+    /// [`Self::next_item`] or [`Self::next_field`].
     pub fn enter(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         self.depth += 1;
@@ -78,7 +79,8 @@ impl<'a> JsonReader<'a> {
         self.next_in(b']', first)
     }
 
-    /// The name of the next value in the object; if there is none, the object is left. `first`: none has been read.
+    /// The name of the next value in the object; if there is none, the object is left. `first`:
+    /// none has been read.
     pub fn next_field(&mut self, first: bool) -> Result<Option<Cow<'a, str>>, JsonError> {
         if !self.next_in(b'}', first)? {
             return Ok(None);
@@ -231,8 +233,9 @@ fn plain_len(text: &[u8]) -> usize {
     let is_plain = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
     // Whole chunks without a branch per byte: the compiler turns this into vector instructions.
     let (chunks, _) = text.as_chunks::<16>();
-    let whole =
-        chunks.iter().take_while(|chunk| chunk.iter().fold(true, |plain, &byte| plain & is_plain(byte)));
+    let whole = chunks
+        .iter()
+        .take_while(|chunk| chunk.iter().fold(true, |plain, &byte| plain & is_plain(byte)));
     let start = whole.count() * 16;
     let rest = &text[start..];
     start + rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len())
@@ -254,7 +257,8 @@ fn unescaped(mut inside: &[u8]) -> String {
                     Some(unit)
                 });
                 text.extend(
-                    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)),
+                    char::decode_utf16(units)
+                        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)),
                 );
                 continue;
             }

@@ -1,7 +1,9 @@
-//! The inside of a JSON string (RFC 8259 §7), written for clients from bytes that need not be UTF-8.
+//! The inside of a JSON string (RFC 8259 §7), written for clients from bytes that need not be
+//! UTF-8.
 //!
-//! Each byte that is not part of valid UTF-8 becomes one U+FFFD, as Go's encoder does it, so that clients of a Go
-//! server see the same text. U+2028 and U+2029 are escaped: old JavaScript takes them for line ends.
+//! Each byte that is not part of valid UTF-8 becomes one U+FFFD, as Go's encoder does it, so that
+//! clients of a Go server see the same text. U+2028 and U+2029 are escaped: old JavaScript takes
+//! them for line ends.
 
 #[cfg(test)]
 thread_local! {
@@ -9,7 +11,8 @@ thread_local! {
     pub(crate) static MEASURED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Bytes of `text` as [`pieces`] has it. Equal to the length of `text` exactly where nothing changes.
+/// Bytes of `text` as [`pieces`] has it. Equal to the length of `text` exactly where nothing
+/// changes.
 pub(crate) fn escaped_len(text: &[u8]) -> usize {
     #[cfg(test)]
     MEASURED.set(MEASURED.get() + text.len());
@@ -18,9 +21,11 @@ pub(crate) fn escaped_len(text: &[u8]) -> usize {
     length
 }
 
-/// Hands `write` the escaped text piece by piece: long runs that need no change as they are, escapes between them.
+/// Hands `write` the escaped text piece by piece: long runs that need no change as they are,
+/// escapes between them.
 pub(crate) fn pieces(text: &[u8], mut write: impl FnMut(&[u8])) {
-    // Nearly every text is valid, and looking at it whole is several times as fast as chunk by chunk.
+    // Nearly every text is valid, and looking at it whole is several times as fast as chunk by
+    // chunk.
     if std::str::from_utf8(text).is_ok() {
         return valid_pieces(text, &mut write);
     }
@@ -66,7 +71,8 @@ fn valid_pieces(mut text: &[u8], write: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Whether a byte of valid UTF-8 can stand as it is without a look at its neighbours. 0xE2 leads U+2028 and U+2029.
+/// Whether a byte of valid UTF-8 can stand as it is without a look at its neighbours. 0xE2 leads
+/// U+2028 and U+2029.
 #[inline]
 fn is_plain(byte: u8) -> bool {
     (byte >= 0x20) & (byte != b'"') & (byte != b'\\') & (byte != 0xE2)
@@ -77,8 +83,9 @@ fn is_plain(byte: u8) -> bool {
 fn plain_len(text: &[u8]) -> usize {
     // Whole chunks without a branch per byte: the compiler turns this into vector instructions.
     let (chunks, _) = text.as_chunks::<32>();
-    let whole =
-        chunks.iter().take_while(|chunk| chunk.iter().fold(true, |plain, &byte| plain & is_plain(byte)));
+    let whole = chunks
+        .iter()
+        .take_while(|chunk| chunk.iter().fold(true, |plain, &byte| plain & is_plain(byte)));
     let start = whole.count() * 32;
     let rest = &text[start..];
     start + rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len())
@@ -91,11 +98,13 @@ mod tests {
 
     use super::*;
 
-    /// What Go's `for range` over a string sees: a character, or one U+FFFD for each byte that belongs to none.
+    /// What Go's `for range` over a string sees: a character, or one U+FFFD for each byte that
+    /// belongs to none.
     fn go_decode(mut bytes: &[u8]) -> String {
         let mut text = String::new();
         while !bytes.is_empty() {
-            let character = (1..=bytes.len().min(4)).find_map(|n| std::str::from_utf8(&bytes[..n]).ok());
+            let character =
+                (1..=bytes.len().min(4)).find_map(|n| std::str::from_utf8(&bytes[..n]).ok());
             text.push_str(character.unwrap_or("\u{FFFD}"));
             bytes = &bytes[character.map_or(1, str::len)..];
         }
@@ -106,7 +115,11 @@ mod tests {
         let mut out = Vec::new();
         pieces(text, |piece| out.extend_from_slice(piece));
         assert_eq!(out.len(), escaped_len(text));
-        assert_eq!(out.len() == text.len(), out == text, "an equal length means that nothing changed");
+        assert_eq!(
+            out.len() == text.len(),
+            out == text,
+            "an equal length means that nothing changed"
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -142,14 +155,18 @@ mod tests {
     fn random_text_and_random_bytes_read_back_through_serde_json() {
         let seed = 0x5EED_0001;
         let mut rng = StdRng::seed_from_u64(seed);
-        let alphabet =
-            ["a", "\"", "\\", "\n", "\u{1}", "é", "€", "\u{2028}", "\u{2029}", "😀", "\u{FFFD}", " ", "<"];
+        let alphabet = [
+            "a", "\"", "\\", "\n", "\u{1}", "é", "€", "\u{2028}", "\u{2029}", "😀", "\u{FFFD}",
+            " ", "<",
+        ];
         for round in 0..4_000 {
             let mut bytes = Vec::new();
             for _ in 0..rng.random_range(0..120) {
                 match rng.random_range(0..20) {
                     0 if round % 2 == 0 => bytes.push(rng.random::<u8>()),
-                    1 => bytes.extend_from_slice(alphabet[rng.random_range(0..alphabet.len())].as_bytes()),
+                    1 => bytes.extend_from_slice(
+                        alphabet[rng.random_range(0..alphabet.len())].as_bytes(),
+                    ),
                     _ => bytes.push(rng.random_range(b'a'..=b'z')),
                 }
             }

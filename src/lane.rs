@@ -1,15 +1,18 @@
-//! Lanes: bounded lock-free single-producer single-consumer queues between two threads, and the waking of
-//! a thread that sleeps.
+//! Lanes: bounded lock-free single-producer single-consumer queues between two threads, and the
+//! waking of a thread that sleeps.
 //!
-//! A lane is bounded twice, in entries and in the sum of what the entries cost (bytes). The producer sees how
-//! much room is left and never pushes past it; what to do about a full lane is the producer's business.
+//! A lane is bounded twice, in entries and in the sum of what the entries cost (bytes). The
+//! producer sees how much room is left and never pushes past it; what to do about a full lane is
+//! the producer's business.
 //!
 //! Invariants worth naming:
-//! - **A sleeper is woken.** The consumer stores *asleep*, fences, then looks at its lanes once more; the
-//!   producer pushes, fences, then loads *asleep*. Whichever fence comes first, one of the two sees the other.
+//! - **A sleeper is woken.** The consumer stores *asleep*, fences, then looks at its lanes once
+//!   more; the producer pushes, fences, then loads *asleep*. Whichever fence comes first, one of
+//!   the two sees the other.
 //! - **A producer that met a full lane is woken**, by the same protocol with *wants room*.
 //! - Entries come out in the order they went in.
-//! - **A consumer learns that its producer has gone**, by the first protocol; what was pushed before is still there.
+//! - **A consumer learns that its producer has gone**, by the first protocol; what was pushed
+//!   before is still there.
 //!
 //! Deliberately absent: blocking, growing, many producers.
 
@@ -19,13 +22,15 @@ use std::time::{Duration, Instant};
 
 use crate::pulse::Pulse;
 // What `tests/loom` puts models in the place of: this file is compiled there as it stands.
-use crate::sync::{Arc, AtomicBool, AtomicU64, Consumer, Event, Ordering, Producer, PushError, fence, queue};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, Consumer, Event, Ordering, Producer, PushError, fence, queue,
+};
 
-/// How a thread that sleeps in its own event loop is woken by others: an eventfd that its loop watches,
-/// written only while the thread has said that it sleeps.
+/// How a thread that sleeps in its own event loop is woken by others: an eventfd that its loop
+/// watches, written only while the thread has said that it sleeps.
 ///
-/// Measured: the eventfd under a multishot poll of the sleeping ring costs the receiver 11–16 µs of CPU, about
-/// 5 µs on the same core; as cheap as MSG_RING.
+/// Measured: the eventfd under a multishot poll of the sleeping ring costs the receiver 11–16 µs of
+/// CPU, about 5 µs on the same core; as cheap as MSG_RING.
 #[derive(Debug)]
 pub struct Wake {
     asleep: AtomicBool,
@@ -37,14 +42,20 @@ pub struct Wake {
 impl Wake {
     /// A wake-up for one thread. Fails when no descriptor can be had.
     pub fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { asleep: AtomicBool::new(false), event: Event::new()?, call: Pulse::default() }))
+        Ok(Arc::new(Self {
+            asleep: AtomicBool::new(false),
+            event: Event::new()?,
+            call: Pulse::default(),
+        }))
     }
 
-    /// Says that the thread is about to sleep. It must look at all its lanes once more before it does.
+    /// Says that the thread is about to sleep. It must look at all its lanes once more before it
+    /// does.
     pub fn fall_asleep(&self) {
         self.call.rest();
-        // A swap, which costs what a sequentially consistent store does: it reads what wakers of the sleep before have
-        // written, so that loom, too, orders their writes before this one (tests/loom).
+        // A swap, which costs what a sequentially consistent store does: it reads what wakers of
+        // the sleep before have written, so that loom, too, orders their writes before this one
+        // (tests/loom).
         self.asleep.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
@@ -74,7 +85,8 @@ impl Wake {
     pub fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
-            // Before the signal, which the thread answers: a beat that comes late is taken back all the same.
+            // Before the signal, which the thread answers: a beat that comes late is taken back all
+            // the same.
             self.call.beat(Instant::now());
             self.event.signal();
         }
@@ -143,8 +155,8 @@ pub struct Receiver<T> {
     producer: Arc<Wake>,
 }
 
-/// A lane of at most `entries` entries whose costs sum up to at most `cost_max`; an entry that costs more
-/// enters an empty lane. `consumer` and `producer` wake the threads at its ends.
+/// A lane of at most `entries` entries whose costs sum up to at most `cost_max`; an entry that
+/// costs more enters an empty lane. `consumer` and `producer` wake the threads at its ends.
 pub fn lane<T>(
     entries: usize,
     cost_max: u64,
@@ -188,8 +200,8 @@ impl<T> Sender<T> {
         queued == 0 || queued + cost <= self.cost_max
     }
 
-    /// Appends an entry, or hands it back when there is no room. Does not wake: several pushes share one
-    /// [`Sender::wake`].
+    /// Appends an entry, or hands it back when there is no room. Does not wake: several pushes
+    /// share one [`Sender::wake`].
     pub fn push(&mut self, cost: u64, entry: T) -> Result<(), T> {
         if !self.has_room(cost) {
             return Err(entry);
@@ -206,8 +218,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Asks to be woken when the consumer next takes something. The caller must look for room once more
-    /// afterwards, before it sleeps.
+    /// Asks to be woken when the consumer next takes something. The caller must look for room once
+    /// more afterwards, before it sleeps.
     pub fn want_room(&self) {
         self.shared.wants_room.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -254,7 +266,8 @@ impl<T> Receiver<T> {
         self.queue.is_empty()
     }
 
-    /// Whether the other end is gone. Ask before looking for entries: those of before may still be there.
+    /// Whether the other end is gone. Ask before looking for entries: those of before may still be
+    /// there.
     pub fn is_abandoned(&self) -> bool {
         self.shared.producer_gone.load(Ordering::Acquire)
     }

@@ -1,5 +1,6 @@
-//! Which of many alike events are worth a line in the log: the first at once, then at most one each [`INTERVAL`]. Everything
-//! that a client or publisher can cause as often as it likes passes here: it must neither fill the log nor be missing from it.
+//! Which of many alike events are worth a line in the log: the first at once, then at most one each
+//! [`INTERVAL`]. Everything that a client or publisher can cause as often as it likes passes here:
+//! it must neither fill the log nor be missing from it.
 //!
 //! A line says how many before it were left out, and [`LogRate::left_out`] is said at the end.
 
@@ -9,7 +10,8 @@ use std::time::Duration;
 /// Between two lines of one reason.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// When each reason was last said, and what has not been said since. Reasons are few, a closed set: they are never dropped.
+/// When each reason was last said, and what has not been said since. Reasons are few, a closed set:
+/// they are never dropped.
 #[derive(Debug)]
 pub struct LogRate<R> {
     said: Vec<Said<R>>,
@@ -37,7 +39,8 @@ impl<R> LogRate<R> {
 }
 
 impl<R: Copy + PartialEq> LogRate<R> {
-    /// An event at `now`, since any fixed moment. To be said: how many before it were not. `None`: not to be said.
+    /// An event at `now`, since any fixed moment. To be said: how many before it were not. `None`:
+    /// not to be said.
     pub fn admit(&mut self, reason: R, now: Duration) -> Option<Unsaid> {
         let Some(said) = self.said.iter_mut().find(|said| said.reason == reason) else {
             self.said.push(Said { reason, at: now, unsaid: 0 });
@@ -53,7 +56,10 @@ impl<R: Copy + PartialEq> LogRate<R> {
 
     /// The reasons of which events are unsaid, and how many; each once.
     pub fn left_out(&mut self) -> impl Iterator<Item = (R, LeftOut)> + '_ {
-        let each = self.said.iter_mut().map(|said| (said.reason, LeftOut(std::mem::take(&mut said.unsaid))));
+        let each = self
+            .said
+            .iter_mut()
+            .map(|said| (said.reason, LeftOut(std::mem::take(&mut said.unsaid))));
         each.filter(|(_, left_out)| left_out.0 > 0)
     }
 }
@@ -110,6 +116,9 @@ mod tests {
     #[test]
     fn a_line_says_how_many_were_left_out_where_some_were() {
         assert_eq!(Unsaid(0).to_string(), "");
-        assert_eq!(Unsaid(7).to_string(), "; 7 more of these since this was last said, 10 s ago or more");
+        assert_eq!(
+            Unsaid(7).to_string(),
+            "; 7 more of these since this was last said, 10 s ago or more"
+        );
     }
 }

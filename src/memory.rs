@@ -1,7 +1,9 @@
-//! How much memory this process may use: the least of what its control groups, their parents and the machine allow.
+//! How much memory this process may use: the least of what its control groups, their parents and
+//! the machine allow.
 //!
-//! Version 2 of control groups says `memory.max` and `memory.high`, version 1 `memory.limit_in_bytes` (cgroups(7)); either may be
-//! mounted anywhere, and in a container what is mounted may begin below the group that /proc/self/cgroup names.
+//! Version 2 of control groups says `memory.max` and `memory.high`, version 1
+//! `memory.limit_in_bytes` (cgroups(7)); either may be mounted anywhere, and in a container what is
+//! mounted may begin below the group that /proc/self/cgroup names.
 
 use std::fmt;
 use std::fs;
@@ -22,14 +24,17 @@ impl fmt::Display for Memory {
     }
 }
 
-/// What this process may use. `root` is `/`, or a recorded tree of `proc` and `sys`. `None`: it cannot be told.
+/// What this process may use. `root` is `/`, or a recorded tree of `proc` and `sys`. `None`: it
+/// cannot be told.
 pub fn usable(root: &Path) -> Option<Memory> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let groups = read("proc/self/cgroup");
     let mounts = read("proc/self/mountinfo");
     let machine = machine(&read("proc/meminfo"));
-    let bounds =
-        mounts.lines().filter_map(Hierarchy::of).flat_map(|hierarchy| hierarchy.bounds(root, &groups));
+    let bounds = mounts
+        .lines()
+        .filter_map(Hierarchy::of)
+        .flat_map(|hierarchy| hierarchy.bounds(root, &groups));
     machine.into_iter().chain(bounds).min_by_key(|memory| memory.bytes)
 }
 
@@ -60,7 +65,9 @@ impl Hierarchy {
         let mut after = after.split(' ');
         let (kind, options) = (after.next()?, after.nth(1)?);
         match kind {
-            "cgroup2" => Some(Self { mounted, top, files: &["memory.max", "memory.high"], controller: "" }),
+            "cgroup2" => {
+                Some(Self { mounted, top, files: &["memory.max", "memory.high"], controller: "" })
+            }
             "cgroup" if options.split(',').any(|option| option == "memory") => {
                 Some(Self { mounted, top, files: &["memory.limit_in_bytes"], controller: "memory" })
             }
@@ -85,7 +92,8 @@ impl Hierarchy {
             for name in self.files {
                 let path = directory.join(name);
                 let text = fs::read_to_string(root.join(path.strip_prefix("/").unwrap_or(&path)));
-                // `max` is no number, and version 1 says "none" by a number beyond any machine's memory.
+                // `max` is no number, and version 1 says "none" by a number beyond any machine's
+                // memory.
                 if let Some(bytes) = text.ok().and_then(|text| text.trim().parse().ok()) {
                     bounds.push(Memory { bytes, source: path.display().to_string() });
                 }
@@ -111,7 +119,8 @@ mod tests {
 
     impl Tree {
         fn new(name: &str, files: &[(&str, &str)]) -> Self {
-            let path = std::env::temp_dir().join(format!("roadcast-memory-{}-{name}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("roadcast-memory-{}-{name}", std::process::id()));
             for (file, text) in files {
                 let file = path.join(file);
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -162,7 +171,10 @@ mod tests {
             Tree::new(name, &files).usable()
         };
         let file = |group: &str| format!("/sys/fs/cgroup/{group}/memory.max");
-        assert_eq!(tree("own", "536870912\n", "max\n"), (512, file("system.slice/roadcast.service")));
+        assert_eq!(
+            tree("own", "536870912\n", "max\n"),
+            (512, file("system.slice/roadcast.service"))
+        );
         assert_eq!(tree("parent", "536870912\n", "268435456\n"), (256, file("system.slice")));
         assert_eq!(tree("max", "max\n", "max\n").0, 16_384);
         assert_eq!(tree("beyond", "99999999999999\n", "max\n").0, 16_384);
@@ -189,9 +201,13 @@ mod tests {
             ("proc/self/cgroup", "0::/\n"),
             ("sys/fs/cgroup/memory.max", "268435456\n"),
         ];
-        assert_eq!(Tree::new("namespace", &files).usable(), (256, "/sys/fs/cgroup/memory.max".to_owned()));
+        assert_eq!(
+            Tree::new("namespace", &files).usable(),
+            (256, "/sys/fs/cgroup/memory.max".to_owned())
+        );
         // Version 1 without one: the host's path, of which the end is mounted.
-        let mounted = "35 31 0:32 /docker/4f2a /sys/fs/cgroup/memory ro,relatime - cgroup cgroup rw,memory\n";
+        let mounted =
+            "35 31 0:32 /docker/4f2a /sys/fs/cgroup/memory ro,relatime - cgroup cgroup rw,memory\n";
         let files = [
             MEMINFO,
             ("proc/self/mountinfo", mounted),

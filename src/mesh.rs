@@ -1,8 +1,8 @@
 //! The mesh: all lanes between the hub and the shards, and what travels on them.
 //!
-//! Each direction of each pair is FIFO, and publications and interest answers share the down lane. That order is
-//! the whole of the join guarantee: a shard completes a join when the answer comes, and every publication that the
-//! hub sequences later follows it in the same lane.
+//! Each direction of each pair is FIFO, and publications and interest answers share the down lane.
+//! That order is the whole of the join guarantee: a shard completes a join when the answer comes,
+//! and every publication that the hub sequences later follows it in the same lane.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::limits::Limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BrokerId(pub u16);
 
-/// A shard's own name for one of its topics. The generation tells a topic from a later one in the same place.
+/// A shard's own name for one of its topics. The generation tells a topic from a later one in the
+/// same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TopicId {
     /// Place in the shard's topic table.
@@ -24,8 +25,8 @@ pub struct TopicId {
     pub generation: u32,
 }
 
-/// What the hub keeps at most for one topic of one shard, beside the topic's name: an entry in its tables, which may be half
-/// empty, and the answer that waits for room in the lane.
+/// What the hub keeps at most for one topic of one shard, beside the topic's name: an entry in its
+/// tables, which may be half empty, and the answer that waits for room in the lane.
 pub const HUB_TOPIC_BYTES: usize = 256;
 
 /// From the hub to a shard.
@@ -120,10 +121,15 @@ pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>
     let mut ends = Vec::with_capacity(shards);
     for _ in 0..shards {
         let wake = Wake::new()?;
-        let (down_send, down_receive) =
-            lane::lane(limits.lane_entries, limits.lane_bytes as u64, wake.clone(), hub_wake.clone());
+        let (down_send, down_receive) = lane::lane(
+            limits.lane_entries,
+            limits.lane_bytes as u64,
+            wake.clone(),
+            hub_wake.clone(),
+        );
         // Questions are small; their count is their bound.
-        let (up_send, up_receive) = lane::lane(UP_ENTRIES, u64::MAX, hub_wake.clone(), wake.clone());
+        let (up_send, up_receive) =
+            lane::lane(UP_ENTRIES, u64::MAX, hub_wake.clone(), wake.clone());
         hub.down.push(down_send);
         hub.up.push(up_receive);
         ends.push(ShardEnd { down: down_receive, up: up_send, wake, ending: ending.clone() });

@@ -25,8 +25,8 @@ impl Counter {
     }
 }
 
-/// Numbers that belong together: one thread publishes them as a whole, any reads them as a whole (a sequence lock).
-/// Neither waits for a lock; the reader tries again when it was overtaken.
+/// Numbers that belong together: one thread publishes them as a whole, any reads them as a whole (a
+/// sequence lock). Neither waits for a lock; the reader tries again when it was overtaken.
 #[derive(Debug)]
 pub struct Snapshot<const N: usize> {
     /// Odd while the numbers are being replaced.
@@ -40,8 +40,8 @@ impl<const N: usize> Default for Snapshot<N> {
     }
 }
 
-/// Tries of a reader, giving way between them, before it takes what it has: the writer's thread then stands still in
-/// the middle of a few stores.
+/// Tries of a reader, giving way between them, before it takes what it has: the writer's thread
+/// then stands still in the middle of a few stores.
 const TRIES: u32 = 100_000;
 
 impl<const N: usize> Snapshot<N> {
@@ -76,7 +76,8 @@ impl<const N: usize> Snapshot<N> {
     }
 }
 
-/// Declares a struct of [`Counter`]s whose `each` lists them by name; what stands in `also` has a type of its own.
+/// Declares a struct of [`Counter`]s whose `each` lists them by name; what stands in `also` has a
+/// type of its own.
 macro_rules! counters {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }
         $(also { $($(#[$also_doc:meta])* $also:ident: $type:ty,)* })?) => {
@@ -97,7 +98,8 @@ macro_rules! counters {
 }
 pub(crate) use counters;
 
-/// Declares a struct of [`Counter`]s by a code out of a fixed set; all other codes are counted together.
+/// Declares a struct of [`Counter`]s by a code out of a fixed set; all other codes are counted
+/// together.
 macro_rules! counters_by_code {
     ($(#[$meta:meta])* $name:ident [$($code:literal),* $(,)?]) => {
         $(#[$meta])*

@@ -1,16 +1,18 @@
-//! A table of values by small numbers, as a slab, in pages that go back to the system when they are empty.
+//! A table of values by small numbers, as a slab, in pages that go back to the system when they are
+//! empty.
 //!
 //! Invariants worth naming:
-//! - **Memory follows what is there, not what was there once**: a new value takes a free place of the lowest page, so that
-//!   the others empty; of the empty ones one is kept.
+//! - **Memory follows what is there, not what was there once**: a new value takes a free place of
+//!   the lowest page, so that the others empty; of the empty ones one is kept.
 //! - **No step costs more than a page**: nothing is ever moved.
-//! - **A number is not a value**: its place is used again, and no other value, in that place or another, has its generation (until
-//!   2^32 have come).
+//! - **A number is not a value**: its place is used again, and no other value, in that place or
+//!   another, has its generation (until 2^32 have come).
 
 use std::collections::BTreeSet;
 
-/// A page has more bytes than this, and at most twice as many. More than `ring::memory` leaves to the allocator's heaps, so that
-/// each is a mapping of its own; it costs memory only as far as it has been written to.
+/// A page has more bytes than this, and at most twice as many. More than `ring::memory` leaves to
+/// the allocator's heaps, so that each is a mapping of its own; it costs memory only as far as it
+/// has been written to.
 const PAGE_BYTES: usize = 512 * 1024;
 
 /// See the module.
@@ -81,7 +83,8 @@ impl<T> Pages<T> {
         let place = page.free;
         match page.entries.get_mut(place as usize) {
             Some(entry) => {
-                if let Entry::Free(next) = std::mem::replace(entry, Entry::Used(generation, value)) {
+                if let Entry::Free(next) = std::mem::replace(entry, Entry::Used(generation, value))
+                {
                     page.free = next;
                 }
                 number << Self::SHIFT | place
@@ -207,7 +210,10 @@ mod tests {
                 let value = (step, [0u8; 20_000]);
                 if rng.random_bool(if step % 1_000 < 500 { 0.6 } else { 0.4 }) {
                     let index = pages.insert(value);
-                    assert!(model.insert(index, (step, pages.generation(index))).is_none(), "seed {seed}");
+                    assert!(
+                        model.insert(index, (step, pages.generation(index))).is_none(),
+                        "seed {seed}"
+                    );
                 } else if let Some(&index) = model.keys().min_by_key(|index| *index * 7 % 31) {
                     let (step, generation) = model.remove(&index).unwrap();
                     assert_eq!(pages.remove(index).0, step, "seed {seed}");
@@ -219,10 +225,13 @@ mod tests {
                 assert_eq!(pages.at(*index).0, *step);
                 assert_eq!(pages.live(*index, *generation).map(|value| value.0), Some(*step));
             }
-            assert!(gone.iter().all(|(index, generation)| pages.live(*index, *generation).is_none()));
+            assert!(
+                gone.iter().all(|(index, generation)| pages.live(*index, *generation).is_none())
+            );
             let mut listed: Vec<_> = pages.iter().map(|(index, value)| (index, value.0)).collect();
             listed.sort_unstable();
-            let mut expected: Vec<_> = model.iter().map(|(index, (step, _))| (*index, *step)).collect();
+            let mut expected: Vec<_> =
+                model.iter().map(|(index, (step, _))| (*index, *step)).collect();
             expected.sort_unstable();
             assert_eq!(listed, expected, "seed {seed}");
         }

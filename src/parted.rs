@@ -1,5 +1,5 @@
-//! A hash table in parts. Each grows and shrinks by itself, so that no step costs more than one part, however large the
-//! whole is; and memory goes back when what it was for has gone.
+//! A hash table in parts. Each grows and shrinks by itself, so that no step costs more than one
+//! part, however large the whole is; and memory goes back when what it was for has gone.
 
 use hashbrown::HashTable;
 
@@ -31,7 +31,8 @@ impl Parted {
         self.parts[part(hash)].find(hash, |&number| is(number)).copied()
     }
 
-    /// Adds a number that is not there. `hash_of` is asked for numbers that are there when the table grows.
+    /// Adds a number that is not there. `hash_of` is asked for numbers that are there when the
+    /// table grows.
     pub fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
         self.parts[part(hash)].insert_unique(hash, number, |&number| hash_of(number));
     }
@@ -83,7 +84,8 @@ mod tests {
             table.insert(hasher.hash_one(number), number, hash_of);
             most = most.max(steps.get());
         }
-        let find = |table: &Parted, number| table.find(hasher.hash_one(number), |named| named == number);
+        let find =
+            |table: &Parted, number| table.find(hasher.hash_one(number), |named| named == number);
         assert!((0..count).all(|number| find(&table, number) == Some(number)));
         assert_eq!(find(&table, count), None);
         for number in 0..count - 10 {

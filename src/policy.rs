@@ -6,7 +6,8 @@ pub enum Overflow {
     /// The connection is closed with 1013.
     #[default]
     Disconnect,
-    /// The connection lives: of what the topic owes it the newest publication survives, older ones are dropped.
+    /// The connection lives: of what the topic owes it the newest publication survives, older ones
+    /// are dropped.
     Skip,
 }
 
@@ -19,16 +20,21 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern: a name, or the beginning of names and a `*` behind it. Fails with what is wrong.
+    /// Reads a pattern: a name, or the beginning of names and a `*` behind it. Fails with what is
+    /// wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let start = text.strip_suffix('*');
         let exact = start.is_none();
         let start = start.unwrap_or(text);
         if text.is_empty() {
-            return Err("a pattern is a topic's name, or the beginning of names and a `*`".to_owned());
+            return Err(
+                "a pattern is a topic's name, or the beginning of names and a `*`".to_owned()
+            );
         }
         if start.contains('*') {
-            return Err(format!("\"{text}\": a `*` stands at the end of a pattern, for any rest of a name"));
+            return Err(format!(
+                "\"{text}\": a `*` stands at the end of a pattern, for any rest of a name"
+            ));
         }
         Ok(Self { start: start.into(), exact })
     }
@@ -56,7 +62,11 @@ impl Policies {
     /// The policy of a topic, of whichever broker.
     pub fn overflow(&self, topic: &str) -> Overflow {
         let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(topic));
-        if named(&self.skip) && !named(&self.disconnect) { Overflow::Skip } else { Overflow::Disconnect }
+        if named(&self.skip) && !named(&self.disconnect) {
+            Overflow::Skip
+        } else {
+            Overflow::Disconnect
+        }
     }
 }
 

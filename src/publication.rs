@@ -18,7 +18,8 @@ const BEFORE_TOPIC: &[u8] = br#"{"topic":""#;
 const BEFORE_PAYLOAD: &[u8] = br#"","payload":""#;
 const AFTER_PAYLOAD: &[u8] = br#""}"#;
 
-/// A payload for any number of topics, whose length as clients read it is measured once, when it is first needed.
+/// A payload for any number of topics, whose length as clients read it is measured once, when it is
+/// first needed.
 #[derive(Debug)]
 pub struct Payload<'a> {
     bytes: &'a [u8],
@@ -45,8 +46,8 @@ impl<'a> Payload<'a> {
         checked(text_len(json_string::escaped_len(topic.as_bytes()), self.escaped_len()), bytes_max)
     }
 
-    /// The whole text frame, `{"topic":"foo","payload":"hello"}`. A frame of more than `bytes_max` bytes, its header included,
-    /// is refused before anything is allocated.
+    /// The whole text frame, `{"topic":"foo","payload":"hello"}`. A frame of more than `bytes_max`
+    /// bytes, its header included, is refused before anything is allocated.
     pub fn encode(&self, topic: &str, bytes_max: usize) -> Result<Arc<[u8]>, TooLarge> {
         let (topic, payload_len) = (topic.as_bytes(), self.escaped_len());
         let topic_len = json_string::escaped_len(topic);
@@ -70,8 +71,8 @@ pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>
     Payload::new(payload).encode(topic, bytes_max)
 }
 
-/// Bytes that the frame of a publication whose topic and payload have `bytes` together cannot exceed: a byte becomes six at
-/// most (`\u0001`).
+/// Bytes that the frame of a publication whose topic and payload have `bytes` together cannot
+/// exceed: a byte becomes six at most (`\u0001`).
 pub fn bytes_bound(bytes: usize) -> usize {
     text_len(0, bytes.saturating_mul(6)).saturating_add(frame::HEADER_BYTES_MAX)
 }
@@ -124,7 +125,10 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced_one_by_one() {
         let frame = encode("foo", b"a\xff\xe2\x82\"", 1024).unwrap();
-        assert_eq!(text(&frame), "{\"topic\":\"foo\",\"payload\":\"a\u{FFFD}\u{FFFD}\u{FFFD}\\\"\"}");
+        assert_eq!(
+            text(&frame),
+            "{\"topic\":\"foo\",\"payload\":\"a\u{FFFD}\u{FFFD}\u{FFFD}\\\"\"}"
+        );
     }
 
     #[test]
@@ -133,7 +137,10 @@ mod tests {
             let payload = vec![b'\n'; length];
             let frame = encode("foo", &payload, usize::MAX).unwrap();
             assert_eq!(encode("foo", &payload, frame.len()).unwrap(), frame);
-            assert_eq!(encode("foo", &payload, frame.len() - 1), Err(TooLarge { bytes: frame.len() }));
+            assert_eq!(
+                encode("foo", &payload, frame.len() - 1),
+                Err(TooLarge { bytes: frame.len() })
+            );
         }
     }
 
@@ -144,9 +151,13 @@ mod tests {
         let mut random_text = |longest: usize| -> String {
             let characters = rng.random_range(0..=longest);
             (0..characters)
-                .map(
-                    |_| if rng.random_bool(0.9) { rng.random_range(' '..='~') } else { rng.random::<char>() },
-                )
+                .map(|_| {
+                    if rng.random_bool(0.9) {
+                        rng.random_range(' '..='~')
+                    } else {
+                        rng.random::<char>()
+                    }
+                })
                 .collect()
         };
         for round in 0..1_000 {

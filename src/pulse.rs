@@ -1,7 +1,8 @@
 //! Whether a thread is stuck, seen from another one that does not wake it.
 //!
-//! The thread says when a turn begins, and when it rests. Whoever rests is alive however long that lasts, unless it has
-//! said until when at most; whoever has not begun another turn for long, and does not rest either, is stuck in this one.
+//! The thread says when a turn begins, and when it rests. Whoever rests is alive however long that
+//! lasts, unless it has said until when at most; whoever has not begun another turn for long, and
+//! does not rest either, is stuck in this one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,14 +51,17 @@ impl Pulse {
     pub fn busy_for(&self, now: Instant) -> Duration {
         match self.turn_ms.load(Ordering::Relaxed) {
             RESTS => Duration::ZERO,
-            begun => now.saturating_duration_since(self.origin).saturating_sub(Duration::from_millis(begun)),
+            begun => now
+                .saturating_duration_since(self.origin)
+                .saturating_sub(Duration::from_millis(begun)),
         }
     }
 }
 
 /// A task of a thread that runs many: each poll is a turn, and between them the thread rests.
 ///
-/// For a runtime whose own loop cannot be watched. `pulse` picks the pulse out of what the task holds on to anyway.
+/// For a runtime whose own loop cannot be watched. `pulse` picks the pulse out of what the task
+/// holds on to anyway.
 pub struct Watched<T, F> {
     holder: Arc<T>,
     pulse: fn(&T) -> &Pulse,

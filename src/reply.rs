@@ -24,13 +24,15 @@ impl Reply {
     }
 }
 
-/// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked, in their order. `None`
-/// is a command that named no list, and reads `null`.
+/// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked,
+/// in their order. `None` is a command that named no list, and reads `null`.
 pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: Option<&[impl AsRef<str>]>) {
     let head = [r#"{"topic":""#, reply.topic(), r#"","payload":"#].map(str::as_bytes);
     let list = topics.map_or("null".len(), |topics| {
-        let names: usize =
-            topics.iter().map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2).sum();
+        let names: usize = topics
+            .iter()
+            .map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2)
+            .sum();
         names + topics.len().saturating_sub(1) + 2
     });
     let payload_len = head.iter().map(|part| part.len()).sum::<usize>() + list + 1;
@@ -82,7 +84,10 @@ mod tests {
     fn replies_read_as_the_protocol_has_them() {
         let topics = &["foo", "foo2"][..];
         assert_eq!(payload(Reply::Joined, topics), r#"{"topic":"@join","payload":["foo","foo2"]}"#);
-        assert_eq!(payload(Reply::JoinRefused, topics), r##"{"topic":"#join","payload":["foo","foo2"]}"##);
+        assert_eq!(
+            payload(Reply::JoinRefused, topics),
+            r##"{"topic":"#join","payload":["foo","foo2"]}"##
+        );
         assert_eq!(payload(Reply::Left, &["foo"][..]), r#"{"topic":"@leave","payload":["foo"]}"#);
         assert_eq!(payload(Reply::Joined, &[][..]), r#"{"topic":"@join","payload":[]}"#);
         assert_eq!(payload(Reply::Left, None), r#"{"topic":"@leave","payload":null}"#);
@@ -91,8 +96,10 @@ mod tests {
     #[test]
     fn any_topic_reads_back_as_it_was_asked() {
         let long = "x".repeat(70_000);
-        for topics in [vec!["a\"b", "\\", "\u{0}\n", "", "ключ", "\u{2028}😀"], vec![long.as_str()]] {
-            let read: serde_json::Value = serde_json::from_str(&payload(Reply::Joined, &topics[..])).unwrap();
+        for topics in [vec!["a\"b", "\\", "\u{0}\n", "", "ключ", "\u{2028}😀"], vec![long.as_str()]]
+        {
+            let read: serde_json::Value =
+                serde_json::from_str(&payload(Reply::Joined, &topics[..])).unwrap();
             assert_eq!(read, serde_json::json!({ "topic": "@join", "payload": topics }));
         }
     }

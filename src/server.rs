@@ -1,7 +1,7 @@
 //! Threads, signals, join: one hub, one shard a core, and the order in which they start and end.
 //!
-//! Nothing is said to be ready before every thread is. A thread that fails while serving ends the process: half a server
-//! would lose messages in silence.
+//! Nothing is said to be ready before every thread is. A thread that fails while serving ends the
+//! process: half a server would lose messages in silence.
 
 mod counters;
 mod signals;
@@ -35,17 +35,23 @@ use crate::threads::{Fault, Threads};
 use crate::ws::origin::OriginRule;
 use crate::ws::upgrade::{Bounds, Rules};
 
-/// Part of the grace that is kept for the end itself, after the last connection has been told to go.
+/// Part of the grace that is kept for the end itself, after the last connection has been told to
+/// go.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
-/// Beyond the drain, however short it was, and the grace, a thread that has not ended is ended with the process.
+/// Beyond the drain, however short it was, and the grace, a thread that has not ended is ended with
+/// the process.
 const WATCHDOG: Duration = Duration::from_secs(1);
 
-/// Serves until a signal. Returns success when everyone has been served and told goodbye, or the grace was over. `log` is
-/// where the process's logs go, to be flushed where the process ends.
+/// Serves until a signal. Returns success when everyone has been served and told goodbye, or the
+/// grace was over. `log` is where the process's logs go, to be flushed where the process ends.
 pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
-    let listeners =
-        preflight::listeners(config.http, config.http_key, config.shards, config.limits.socket_send_bytes)?;
+    let listeners = preflight::listeners(
+        config.http,
+        config.http_key,
+        config.shards,
+        config.limits.socket_send_bytes,
+    )?;
     let rpc = preflight::rpc_listener(&config.rpc, config.rpc_key, config.rpc_mode)?;
     let socket_file = match &config.rpc {
         RpcListen::Unix(path) => SocketFile::of(path),
@@ -58,7 +64,8 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     };
     let summary = Summary {
         config,
-        metrics: bound(|of| *of == Endpoint::Metrics).map_err(refused("the address for metrics"))?,
+        metrics: bound(|of| *of == Endpoint::Metrics)
+            .map_err(refused("the address for metrics"))?,
         status: bound(|of| *of != Endpoint::Metrics).map_err(refused("the address for health"))?,
         http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
         rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
@@ -66,7 +73,8 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
     let (hub_end, shard_ends) =
         mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
     let counters = Arc::new(Counters::new(config));
-    let signals = signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
+    let signals =
+        signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
         start_admin(admin, sources(config, &counters, &hub_end, &progress, log))?;
@@ -109,7 +117,10 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
                 Duration::ZERO => "roadcast.shutdown_grace",
                 _ => "roadcast.drain and roadcast.shutdown_grace",
             };
-            tracing::error!(threads, "still running 1 s after {over}: the server ends without them");
+            tracing::error!(
+                threads,
+                "still running 1 s after {over}: the server ends without them"
+            );
             end(1, log);
         }
     }
@@ -126,7 +137,9 @@ fn course(config: &Config) -> String {
         return "shutting down".to_owned();
     }
     let newcomers = if config.drain_accept { "get 503" } else { "meet a closed port" };
-    format!("shutting down: draining over {drain:?}, then up to {grace:?} more; newcomers {newcomers}")
+    format!(
+        "shutting down: draining over {drain:?}, then up to {grace:?} more; newcomers {newcomers}"
+    )
 }
 
 /// The last word: one line, where there was nothing to stop.
@@ -176,7 +189,9 @@ fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
         demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc, &config.path))),
         drain: config.drain,
         drain_accept: config.drain_accept,
-        shutdown_grace: config.shutdown_grace.saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
+        shutdown_grace: config
+            .shutdown_grace
+            .saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
     }
 }
 
@@ -184,7 +199,8 @@ fn default_broker(config: &Config) -> BrokerId {
     BrokerId(config.default_broker as u16)
 }
 
-/// Starts a thread for each shard and waits until each has its ring: rings are made on their own thread.
+/// Starts a thread for each shard and waits until each has its ring: rings are made on their own
+/// thread.
 fn start_shards(
     threads: &mut Threads,
     config: &Config,
@@ -195,15 +211,18 @@ fn start_shards(
     log: &Outlet,
 ) -> Result<(), StartError> {
     let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
-    let sources =
-        SourceLimits::new(config.limits.connections_per_address, config.limits.handshakes_per_address);
+    let sources = SourceLimits::new(
+        config.limits.connections_per_address,
+        config.limits.handshakes_per_address,
+    );
     let sources = sources.map(Arc::new);
     let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
     let (started, starts) = mpsc::channel();
     for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
         let (sources, log) = (sources.clone(), log.clone());
-        let (counters, loop_counters) = (counters.shards[index].clone(), counters.loops[index].clone());
+        let (counters, loop_counters) =
+            (counters.shards[index].clone(), counters.loops[index].clone());
         let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
         let run = move || {
             if let Some(cpu) = cpu {
@@ -299,7 +318,10 @@ fn sources(
 }
 
 /// Starts the thread of the admin endpoints, which ends with the process.
-fn start_admin(listeners: Vec<(TcpListener, Endpoint)>, sources: Arc<Sources>) -> Result<(), StartError> {
+fn start_admin(
+    listeners: Vec<(TcpListener, Endpoint)>,
+    sources: Arc<Sources>,
+) -> Result<(), StartError> {
     let run = move || {
         if let Err(error) = admin::run(listeners, &sources) {
             // Without it nobody is served worse.

@@ -1,4 +1,5 @@
-//! The file of a Unix socket, as it was when it was bound: removed at the end, and never another server's.
+//! The file of a Unix socket, as it was when it was bound: removed at the end, and never another
+//! server's.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

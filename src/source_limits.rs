@@ -1,14 +1,16 @@
-//! Limits per source address: connections at a time, and handshakes a second. Counted over all shards, since the kernel
-//! spreads one address over all of them.
+//! Limits per source address: connections at a time, and handshakes a second. Counted over all
+//! shards, since the kernel spreads one address over all of them.
 //!
 //! Invariants:
-//! - **The count of connections is exact**: an address is in the table from its first connection to its last, so the table
-//!   has at most as many of these as there are connections.
-//! - **What only a rate must remember is bounded**: an address without a connection stays for a second at most, and
-//!   [`FADING_MAX`] of them in all. Past that it is forgotten at once: its next handshakes count anew.
+//! - **The count of connections is exact**: an address is in the table from its first connection to
+//!   its last, so the table has at most as many of these as there are connections.
+//! - **What only a rate must remember is bounded**: an address without a connection stays for a
+//!   second at most, and [`FADING_MAX`] of them in all. Past that it is forgotten at once: its next
+//!   handshakes count anew.
 //! - One short lock a connection that comes, one that goes. Nothing else ever looks at the table.
 //!
-//! Time is an argument, in milliseconds since about the server's start; shards may be some milliseconds apart.
+//! Time is an argument, in milliseconds since about the server's start; shards may be some
+//! milliseconds apart.
 
 use std::collections::hash_map::{Entry as Place, RandomState};
 use std::collections::{HashMap, VecDeque};
@@ -18,8 +20,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Addresses without a connection that are remembered for the rate of their handshakes, in all: some 5 MiB, by the
-/// sizes of the table and of the line.
+/// Addresses without a connection that are remembered for the rate of their handshakes, in all:
+/// some 5 MiB, by the sizes of the table and of the line.
 pub const FADING_MAX: usize = STRIPES * FADING_PER_STRIPE;
 
 const STRIPES: usize = 64;
@@ -28,10 +30,12 @@ const FADING_PER_STRIPE: usize = 1024;
 const FORGET_PER_CALL: usize = 4;
 /// A bucket is full again after this time, whatever its rate.
 const REFILL_MS: u64 = 1000;
-/// One handshake, in what buckets hold: a rate of one a second adds one of these units each millisecond.
+/// One handshake, in what buckets hold: a rate of one a second adds one of these units each
+/// millisecond.
 const HANDSHAKE: u32 = 1000;
 
-/// Whom a connection is counted for: an IPv4 address, or the /64 of an IPv6 address, which is what one subscriber gets.
+/// Whom a connection is counted for: an IPv4 address, or the /64 of an IPv6 address, which is what
+/// one subscriber gets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(NonZeroU64);
 
@@ -39,7 +43,8 @@ pub struct Source(NonZeroU64);
 const V4: u64 = 0xFFFF_FFFF_0000_0000;
 
 impl Source {
-    /// The source that an address belongs to; an IPv4 address may be written as an IPv6 one (`::ffff:192.0.2.1`).
+    /// The source that an address belongs to; an IPv4 address may be written as an IPv6 one
+    /// (`::ffff:192.0.2.1`).
     pub fn of(address: IpAddr) -> Self {
         let packed = match address.to_canonical() {
             IpAddr::V4(v4) => V4 | u64::from(v4.to_bits()),
@@ -84,7 +89,8 @@ impl Exceeded {
         }
     }
 
-    /// When it is worth trying again, in seconds. A connection ends when it ends: its number is a guess.
+    /// When it is worth trying again, in seconds. A connection ends when it ends: its number is a
+    /// guess.
     pub fn retry_after_s(self) -> u32 {
         match self {
             Self::Connections => 10,
@@ -107,7 +113,8 @@ pub struct SourceLimits {
 #[derive(Debug, Default)]
 struct Stripe {
     entries: HashMap<Source, Entry>,
-    /// Those whose last connection ended, by when: each is looked at a second later. May name one that is gone.
+    /// Those whose last connection ended, by when: each is looked at a second later. May name one
+    /// that is gone.
     fading: VecDeque<(Source, u64)>,
 }
 
@@ -129,7 +136,9 @@ impl SourceLimits {
         }
         Some(Self {
             connections_max: u32::try_from(connections_max).unwrap_or(u32::MAX),
-            handshakes_max: u32::try_from(handshakes_max).unwrap_or(u32::MAX).min(u32::MAX / HANDSHAKE),
+            handshakes_max: u32::try_from(handshakes_max)
+                .unwrap_or(u32::MAX)
+                .min(u32::MAX / HANDSHAKE),
             hasher: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
         })
@@ -139,7 +148,8 @@ impl SourceLimits {
     pub fn admit(&self, source: Source, now_ms: u64) -> Result<(), Exceeded> {
         let stripe = &mut *self.stripe(source);
         stripe.forget(now_ms, self.handshakes_max);
-        let new = || Entry { open: 0, bucket: full(self.handshakes_max), at_ms: now_ms, fades: false };
+        let new =
+            || Entry { open: 0, bucket: full(self.handshakes_max), at_ms: now_ms, fades: false };
         let entry = stripe.entries.entry(source).or_insert_with(new);
         if self.connections_max != 0 && entry.open >= self.connections_max {
             return Err(Exceeded::Connections);
@@ -152,7 +162,8 @@ impl SourceLimits {
         Ok(())
     }
 
-    /// A connection that was admitted has ended. False: its source had to be forgotten before its time.
+    /// A connection that was admitted has ended. False: its source had to be forgotten before its
+    /// time.
     pub fn ended(&self, source: Source, now_ms: u64) -> bool {
         let stripe = &mut *self.stripe(source);
         stripe.forget(now_ms, self.handshakes_max);

@@ -1,4 +1,5 @@
-//! What lanes are made of. `tests/loom` has models of the same names, under which every interleaving is tried.
+//! What lanes are made of. `tests/loom` has models of the same names, under which every
+//! interleaving is tried.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +15,8 @@ pub(crate) fn queue<T>(entries: usize) -> (Producer<T>, Consumer<T>) {
     rtrb::RingBuffer::new(entries)
 }
 
-/// A signal that the event loop of a thread watches: readable from [`Event::signal`] to [`Event::clear`].
+/// A signal that the event loop of a thread watches: readable from [`Event::signal`] to
+/// [`Event::clear`].
 #[derive(Debug)]
 pub(crate) struct Event(OwnedFd);
 

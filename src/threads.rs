@@ -1,5 +1,5 @@
-//! The threads that carry the service, and the watchdog over their end: a thread that ends too early or too late ends
-//! the process.
+//! The threads that carry the service, and the watchdog over their end: a thread that ends too
+//! early or too late ends the process.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -74,7 +74,8 @@ impl Threads {
         Beginning(self.said.clone())
     }
 
-    /// Waits until all have ended: for ever until shutting down begins, and `patience` from then on. `now` is the clock.
+    /// Waits until all have ended: for ever until shutting down begins, and `patience` from then
+    /// on. `now` is the clock.
     pub fn join(mut self, patience: Duration, now: impl Fn() -> Instant) -> Result<(), Fault> {
         let mut end_at: Option<Instant> = None;
         while !self.standing.is_empty() {
@@ -85,7 +86,8 @@ impl Threads {
             match event {
                 Ok(Event::Begun(at)) => end_at = end_at.or(Some(at + patience)),
                 Ok(Event::Ended(ended)) => {
-                    let Some(place) = self.standing.iter().position(|(name, _)| *name == ended) else {
+                    let Some(place) = self.standing.iter().position(|(name, _)| *name == ended)
+                    else {
                         continue;
                     };
                     let (name, thread) = self.standing.swap_remove(place);
@@ -94,7 +96,9 @@ impl Threads {
                     }
                 }
                 Err(_) => {
-                    return Err(Fault::Overdue(self.standing.into_iter().map(|(name, _)| name).collect()));
+                    return Err(Fault::Overdue(
+                        self.standing.into_iter().map(|(name, _)| name).collect(),
+                    ));
                 }
             }
         }
@@ -115,7 +119,10 @@ mod tests {
         threads.beginning().say(begun);
         // Only the first time counts.
         threads.beginning().say(begun + patience);
-        assert_eq!(threads.join(patience, || begun + patience), Err(Fault::Overdue(vec!["stuck".into()])));
+        assert_eq!(
+            threads.join(patience, || begun + patience),
+            Err(Fault::Overdue(vec!["stuck".into()]))
+        );
         drop(release);
     }
 

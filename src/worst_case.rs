@@ -1,13 +1,17 @@
-//! The memory that the server holds at worst, as one table, and the limits that follow what there is.
+//! The memory that the server holds at worst, as one table, and the limits that follow what there
+//! is.
 //!
-//! A row is what one bound may come to in all shards, or in the hub. Not in the table is what a single client or publisher
-//! costs: it hangs on how many there are, which `connections` and `rpc_connections` bound.
+//! A row is what one bound may come to in all shards, or in the hub. Not in the table is what a
+//! single client or publisher costs: it hangs on how many there are, which `connections` and
+//! `rpc_connections` bound.
 
 use crate::limits::Limits;
 
-/// What a queue of bytes may hold of memory for each byte queued: it doubles as it grows (`shard/bytes.rs`).
+/// What a queue of bytes may hold of memory for each byte queued: it doubles as it grows
+/// (`shard/bytes.rs`).
 const QUEUE_HOLDS: u64 = 2;
-/// Receive buffers of a shard. The constants of this kind are checked against the bounds where those stand.
+/// Receive buffers of a shard. The constants of this kind are checked against the bounds where
+/// those stand.
 pub(crate) const RECEIVE_BYTES: u64 = 512 * 1024;
 /// Memory of empty logs that a shard keeps.
 pub(crate) const SPARE_LOGS_BYTES: u64 = 1024 * 1024;
@@ -28,9 +32,11 @@ const PARTS: usize = 1024;
 /// What they are rounded down to.
 const ROUND_BYTES: usize = 64 * 1024;
 
-/// How many connections it takes at least to use up `subscriptions_bytes`, unless the part of one is set.
+/// How many connections it takes at least to use up `subscriptions_bytes`, unless the part of one
+/// is set.
 const SUBSCRIBERS_LEAST: usize = 4;
-/// What `subscriptions_bytes` follows down to, unless the part of one connection is set: a thousand topics.
+/// What `subscriptions_bytes` follows down to, unless the part of one connection is set: a thousand
+/// topics.
 const SUBSCRIPTIONS_LEAST: usize = 1024 * 1024;
 
 /// A limit whose default follows the memory there is.
@@ -42,7 +48,8 @@ struct Follows {
     least: fn(&Limits) -> usize,
 }
 
-/// Whoever bounds memory with a new limit adds a row in [`rows`], and one here if its default is to follow.
+/// Whoever bounds memory with a new limit adds a row in [`rows`], and one here if its default is to
+/// follow.
 const FOLLOWING: [Follows; 5] = [
     Follows { key: "outboxes_bytes", field: |l| &mut l.outboxes_bytes, least: |l| l.outbox_bytes },
     Follows { key: "log_bytes", field: |l| &mut l.log_bytes, least: |l| l.publication_bytes },
@@ -58,7 +65,8 @@ const FOLLOWING: [Follows; 5] = [
 /// All rows. `skips`: whether any topic's policy is to skip.
 pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
     let shards = shards as u64;
-    let all = |bytes: usize, holds: u64| (bytes as u64).saturating_mul(holds).saturating_mul(shards);
+    let all =
+        |bytes: usize, holds: u64| (bytes as u64).saturating_mul(holds).saturating_mul(shards);
     let parked = if skips { all(limits.log_bytes, QUEUE_HOLDS) } else { 0 };
     vec![
         Row { what: "outboxes", bytes: all(limits.outboxes_bytes, QUEUE_HOLDS) },
@@ -85,14 +93,14 @@ pub fn following() -> impl Iterator<Item = &'static str> {
     FOLLOWING.iter().map(|follows| follows.key)
 }
 
-/// What the table may come to where the process may use `memory` bytes. The other half is for what is not in it: connections,
-/// messages under way, the kernel's buffers for sockets, RPC frames.
+/// What the table may come to where the process may use `memory` bytes. The other half is for what
+/// is not in it: connections, messages under way, the kernel's buffers for sockets, RPC frames.
 pub fn share(memory: u64) -> u64 {
     memory / 2
 }
 
-/// Lowers limits that nobody set until the sum fits its share of `memory`, all by the same factor and none below what others ask
-/// of it. One that is below that is raised.
+/// Lowers limits that nobody set until the sum fits its share of `memory`, all by the same factor
+/// and none below what others ask of it. One that is below that is raised.
 pub fn follow(
     limits: &mut Limits,
     memory: Option<u64>,
@@ -114,7 +122,8 @@ pub fn follow(
         }
         if !part_given {
             let part = scaled.subscriptions_bytes / SUBSCRIBERS_LEAST;
-            scaled.subscriptions_bytes_per_connection = scaled.subscriptions_bytes_per_connection.min(part);
+            scaled.subscriptions_bytes_per_connection =
+                scaled.subscriptions_bytes_per_connection.min(part);
         }
         scaled
     };
@@ -172,7 +181,9 @@ mod tests {
 
     #[test]
     fn one_connection_has_at_most_a_quarter_of_its_shards_topics_unless_it_is_set() {
-        let parts = |limits: Limits| (limits.subscriptions_bytes_per_connection, limits.subscriptions_bytes);
+        let parts = |limits: Limits| {
+            (limits.subscriptions_bytes_per_connection, limits.subscriptions_bytes)
+        };
         let (part, whole) = parts(followed(128 * MIB, 2, &[]));
         assert!(part == whole / 4 && part < 8 << 20, "{part} of {whole}");
         let (part, whole) = parts(followed(128 * MIB, 2, &["subscriptions_bytes_per_connection"]));

@@ -1,5 +1,6 @@
-//! Goal: whatever keeps the server from starting is told in words, with exit code 1, by the real binary.
-//! Method: the binary in a directory and an environment of the test's own; limits and filters on the child alone.
+//! Goal: whatever keeps the server from starting is told in words, with exit code 1, by the real
+//! binary. Method: the binary in a directory and an environment of the test's own; limits and
+//! filters on the child alone.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -14,8 +15,11 @@ struct Site(PathBuf);
 impl Site {
     fn new(configuration: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let unique =
-            format!("roadcast-check-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "roadcast-check-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(unique);
         std::fs::create_dir_all(&path).unwrap();
         std::fs::write(path.join(".rr.yaml"), configuration).unwrap();
@@ -25,7 +29,9 @@ impl Site {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.0);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RR_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RR_"))
+        {
             command.env_remove(name);
         }
         command
@@ -68,7 +74,8 @@ fn check_prints_what_would_run_and_binds_nothing() {
     let site = Site::new(&format!(
         "http: {{ address: \"{address}\" }}\nhtpp: {{}}\nwebsockets: {{ path: /live }}\n"
     ));
-    let output = site.run(&["check", "-o", "roadcast.shards=3", "-o", "roadcast.limits.connections=500"]);
+    let output =
+        site.run(&["check", "-o", "roadcast.shards=3", "-o", "roadcast.limits.connections=500"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     for part in [
@@ -98,7 +105,11 @@ fn every_url_that_is_printed_can_be_opened_and_the_demo_page_has_a_line_of_its_o
         let output = site.run(&["check"]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{all}: {text}");
-        text.lines().filter(|line| line.contains("://")).take(5).map(str::to_owned).collect::<Vec<_>>()
+        text.lines()
+            .filter(|line| line.contains("://"))
+            .take(5)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     for all in ["", "0.0.0.0", "[::]"] {
         let expected = [
@@ -123,14 +134,19 @@ fn check_names_the_number_of_connections_that_descriptors_allow() {
     let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.contains("connections 1360; RPC connections 216\n") && text.contains("2000 open files"),
+        text.contains("connections 1360; RPC connections 216\n")
+            && text.contains("2000 open files"),
         "{text}"
     );
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    refused_by_both(&Site::new(""), &["-c", "none.yaml"], "configuration file none.yaml: does not exist");
+    refused_by_both(
+        &Site::new(""),
+        &["-c", "none.yaml"],
+        "configuration file none.yaml: does not exist",
+    );
 }
 
 #[test]
@@ -163,7 +179,8 @@ fn all_that_is_wrong_is_told_at_once_a_line_each() {
     );
     for word in ["check", "serve"] {
         let output = site.run(&[word, "-o", "rpc.listn=x"]);
-        let warned = String::from_utf8_lossy(&output.stdout).contains("warning: .rr.yaml:3:1: htpp");
+        let warned =
+            String::from_utf8_lossy(&output.stdout).contains("warning: .rr.yaml:3:1: htpp");
         assert_eq!(warned, word == "check", "{output:?}");
         let told = refusal(output);
         let begins = [
@@ -249,7 +266,8 @@ fn rpc_that_others_may_reach_is_warned_of_by_check_and_in_the_log() {
     let site = Site::new("rpc: { listen: \"tcp://0.0.0.0:6001\" }");
     let output = site.run(&["check"]);
     let told = String::from_utf8(output.stdout).unwrap();
-    let warning = ".rr.yaml:1:16: rpc.listen: tcp://0.0.0.0:6001 can be reached from other machines";
+    let warning =
+        ".rr.yaml:1:16: rpc.listen: tcp://0.0.0.0:6001 can be reached from other machines";
     assert!(output.status.success() && told.contains(&format!("warning: {warning}")), "{told}");
     // It does not come to listen there: its client port is taken.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -267,7 +285,8 @@ fn io_uring_denied_by_seccomp_is_told_with_the_calls_to_allow() {
         (libc::ENOSYS, "the kernel was built without it, or a seccomp profile denies it"),
     ] {
         for word in ["check", "serve"] {
-            // A filter binds its thread and what that thread starts: the child, and not the other tests.
+            // A filter binds its thread and what that thread starts: the child, and not the other
+            // tests.
             let mut command = site.command(ROADCAST);
             command.arg(word);
             let child = std::thread::spawn(move || {
@@ -279,7 +298,10 @@ fn io_uring_denied_by_seccomp_is_told_with_the_calls_to_allow() {
                 command.output().unwrap()
             });
             let text = refusal(child.join().unwrap());
-            assert!(text.contains("roadcast: io_uring cannot be used") && text.contains(expected), "{text}");
+            assert!(
+                text.contains("roadcast: io_uring cannot be used") && text.contains(expected),
+                "{text}"
+            );
         }
     }
 }

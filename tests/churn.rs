@@ -1,10 +1,12 @@
 //! Connections that come and end abruptly, thousands a second, with traffic going on.
 //!
-//! Goal: nothing of them stays (descriptors, connections, topics, queued bytes, memory), every delivery is accounted for,
-//! and whoever stays gets everything in order. Method: clients that reset, half-close or vanish at every stage of a
-//! connection's life, at random, from many addresses of loopback, as fast as they can, next to subscribers that read.
+//! Goal: nothing of them stays (descriptors, connections, topics, queued bytes, memory), every
+//! delivery is accounted for, and whoever stays gets everything in order. Method: clients that
+//! reset, half-close or vanish at every stage of a connection's life, at random, from many
+//! addresses of loopback, as fast as they can, next to subscribers that read.
 //!
-//! `ROADCAST_CHURN` sets how many come in each of the two rounds; `ROADCAST_SEED` repeats what they do.
+//! `ROADCAST_CHURN` sets how many come in each of the two rounds; `ROADCAST_SEED` repeats what they
+//! do.
 
 mod common;
 
@@ -26,17 +28,23 @@ const RUN: Numbered = Numbered { messages: usize::MAX, payload_bytes: 200 };
 /// Publications at a time; the readers have read them before the next.
 const BATCH: usize = 32;
 
-/// What resident memory may grow from one round to the next, the same again: what an allocator keeps here and there.
+/// What resident memory may grow from one round to the next, the same again: what an allocator
+/// keeps here and there.
 const GROWTH_KIB: u64 = 2_048;
 
 /// What is on the way in when a connection ends.
 const STAGES: usize = 6;
 
-/// From an address of its own: a port that has been used waits for a minute, and each address has some 28,000.
+/// From an address of its own: a port that has been used waits for a minute, and each address has
+/// some 28,000.
 fn connect(rng: &mut StdRng, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    let from =
-        Ipv4Addr::new(127, rng.random_range(1..=250), rng.random_range(0..=250), rng.random_range(1..=250));
+    let from = Ipv4Addr::new(
+        127,
+        rng.random_range(1..=250),
+        rng.random_range(0..=250),
+        rng.random_range(1..=250),
+    );
     socket.bind(&SocketAddr::from((from, 0)).into())?;
     socket.connect(&address.into())?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -48,7 +56,10 @@ fn come_and_end(rng: &mut StdRng, address: SocketAddr) -> io::Result<()> {
     let mut stream = connect(rng, address)?;
     let request = upgrade_request("/ws", &[]);
     let own = format!("own-{}", rng.random_range(0..1_000));
-    let join = masked(0x81, format!("{{\"command\":\"join\",\"topics\":[\"news\",\"{own}\"]}}").as_bytes());
+    let join = masked(
+        0x81,
+        format!("{{\"command\":\"join\",\"topics\":[\"news\",\"{own}\"]}}").as_bytes(),
+    );
     let stage = rng.random_range(0..STAGES);
     let sent: Vec<u8> = match stage {
         0 => Vec::new(),
@@ -78,7 +89,8 @@ fn traffic(server: &Server, readers: &mut [Client], first: usize, over: &AtomicB
     let mut publisher = server.publisher();
     while !over.load(Ordering::Relaxed) {
         let batch = next..next + BATCH;
-        publisher.publish_all(16, batch.clone().map(|number| ("news".to_owned(), RUN.payload(number))));
+        publisher
+            .publish_all(16, batch.clone().map(|number| ("news".to_owned(), RUN.payload(number))));
         readers.iter_mut().for_each(|client| RUN.read(client, batch.clone()));
         next += BATCH;
     }
@@ -155,7 +167,10 @@ fn abrupt_ends_leave_nothing_behind_and_nobody_else_notices() {
     figure("churn: resident KiB after each round", format!("{resident:?}"));
     assert!(resident[1] <= resident[0] + GROWTH_KIB, "memory grows: {resident:?} KiB");
     let end = Scrape::of(server.endpoint("metrics"));
-    assert!(end.sum("connections_accepted_total", &[]) >= count as u64, "the test has brought nobody");
+    assert!(
+        end.sum("connections_accepted_total", &[]) >= count as u64,
+        "the test has brought nobody"
+    );
     let dropped = |reason| end.sum("deliveries_dropped_total", &[reason]);
     assert!(dropped("gone") > 0, "nobody had anything queued");
     assert_eq!(

@@ -1,5 +1,5 @@
-//! `roadcast publish`, and what it has in common with `roadcast subscribe`: against the real server, and against peers that
-//! answer badly.
+//! `roadcast publish`, and what it has in common with `roadcast subscribe`: against the real
+//! server, and against peers that answer badly.
 
 mod common;
 
@@ -53,7 +53,10 @@ fn lines_of_standard_input_are_published_in_order() {
     assert!(publishing.status.success(), "{publishing:?}");
     let output = run(&["publish", "a", "--url", &server.publish], b"");
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "roadcast: 0 messages read from standard input\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "roadcast: 0 messages read from standard input\n"
+    );
     // `-m -` says the same; the last line needs no end; one message goes to several topics.
     let output = run(&["publish", "a", "b", "-m", "-", "--url", &server.publish], b"\r\nlast");
     assert!(output.status.success(), "{output:?}");
@@ -72,7 +75,10 @@ fn a_refused_line_is_said_at_once_and_the_next_ones_are_published() {
     input.write_all(&[b"ok1\n", &vec![b'x'; 2 << 20][..], b"\n"].concat()).expect("it reads");
     let mut said = String::new();
     errors.read_line(&mut said).expect("text");
-    assert!(said.starts_with("roadcast: line 2 is refused: ") && said.contains("roadcast.limits."), "{said}");
+    assert!(
+        said.starts_with("roadcast: line 2 is refused: ") && said.contains("roadcast.limits."),
+        "{said}"
+    );
     input.write_all(b"ok2\n").expect("it reads");
     assert_eq!([subscriber.line(), subscriber.line()], ["news ok1\n", "news ok2\n"]);
     drop(input);
@@ -85,7 +91,8 @@ fn a_refused_line_is_said_at_once_and_the_next_ones_are_published() {
 #[test]
 fn each_refused_line_is_named_whatever_the_reason() {
     let server = Server::start(&[]);
-    let output = run(&["publish", "news", "--broker", "nowhere", "--url", &server.publish], b"1\n2\n");
+    let output =
+        run(&["publish", "news", "--broker", "nowhere", "--url", &server.publish], b"1\n2\n");
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines.len() == 3 && lines[..2].iter().all(|line| line.contains("nowhere")), "{said}");
@@ -109,9 +116,12 @@ fn each_refused_line_is_named_whatever_the_reason() {
 #[test]
 fn what_cannot_be_said_on_stderr_ends_nothing() {
     let server = Server::start(&[]);
-    let full = || File::options().write(true).open("/dev/full").expect("a device that is always full");
+    let full =
+        || File::options().write(true).open("/dev/full").expect("a device that is always full");
     let mut publish = roadcast();
-    publish.args(["publish", "news", "--broker", "nowhere", "--url", &server.publish]).stderr(full());
+    publish
+        .args(["publish", "news", "--broker", "nowhere", "--url", &server.publish])
+        .stderr(full());
     let mut child = publish.stdin(Stdio::piped()).spawn().expect("the binary under test starts");
     child.stdin.take().expect("stdin is piped").write_all(b"1\n2\n").expect("it reads");
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
@@ -152,7 +162,8 @@ fn nobody_listening_is_said_with_the_address() {
 
 #[test]
 fn a_peer_that_is_no_publish_socket_is_said_to_be_none() {
-    let url = format!("tcp://{}", http_peer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+    let url =
+        format!("tcp://{}", http_peer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
     // The peer waits for an empty line: the message brings one.
     let output = run(&["publish", "news", "-m", "\n\n\n", "--url", &url], b"");
     expect_failure(&output, &["not a publish socket", &url]);
@@ -168,7 +179,10 @@ fn a_peer_that_is_no_publish_socket_is_said_to_be_none() {
 #[test]
 fn an_answer_that_is_not_ok_is_a_failure() {
     let url = format!("tcp://{}", rpc_peer(PROTO, b""));
-    expect_failure(&run(&["publish", "news", "-m", "x", "--url", &url], b""), &["message 1", "not taken"]);
+    expect_failure(
+        &run(&["publish", "news", "-m", "x", "--url", &url], b""),
+        &["message 1", "not taken"],
+    );
     let url = format!("tcp://{}", rpc_peer(PROTO | ERROR, b"the server is shutting down"));
     let output = run(&["publish", "news", "-m", "x", "--url", &url], b"");
     expect_failure(&output, &["message 1 is refused: the server is shutting down"]);
@@ -183,7 +197,10 @@ fn what_a_peer_says_of_a_refusal_commands_no_terminal_and_is_one_line() {
     let url = format!("tcp://{}", rpc_peer(PROTO | ERROR, SAID));
     let output = run(&["publish", "news", "--url", &url], b"x\n");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, format!("roadcast: line 1 {SHOWN}roadcast: 0 lines were confirmed, 1 was refused\n"));
+    assert_eq!(
+        said,
+        format!("roadcast: line 1 {SHOWN}roadcast: 0 lines were confirmed, 1 was refused\n")
+    );
 }
 
 #[test]
@@ -201,8 +218,10 @@ fn a_configuration_that_does_not_say_where_the_server_is_is_an_error_and_with_an
             let output = run(&[&[command, "news"], more, &given].concat(), b"");
             expect_failure(&output, &words);
         }
-        let url = if command == "publish" { address.clone() } else { address.replace("tcp://", "ws://") };
-        let output = run(&[&[command, "news", "-c", "none.yaml", "--url", &url], more].concat(), b"");
+        let url =
+            if command == "publish" { address.clone() } else { address.replace("tcp://", "ws://") };
+        let output =
+            run(&[&[command, "news", "-c", "none.yaml", "--url", &url], more].concat(), b"");
         expect_failure(&output, &["nobody listens at", &url]);
     }
 }
@@ -212,7 +231,10 @@ fn an_empty_topic_is_refused() {
     for arguments in [&["publish", "", "-m", "x"][..], &["subscribe", "news", ""]] {
         let output = run(arguments, b"");
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("a topic needs a name"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("a topic needs a name"),
+            "{output:?}"
+        );
     }
 }
 
@@ -228,7 +250,10 @@ fn a_connection_that_breaks_midway_leaves_no_doubt_about_which_lines_arrived() {
         stream.read_exact(&mut [0; 2 * 48]).expect("two calls");
     });
     let output = run(&["publish", "news", "--url", &format!("tcp://{address}")], b"1\n2\n3\n4\n");
-    expect_failure(&output, &["closed the connection", "2 lines were confirmed; lines 3 to 4 got no answer"]);
+    expect_failure(
+        &output,
+        &["closed the connection", "2 lines were confirmed; lines 3 to 4 got no answer"],
+    );
 }
 
 #[test]
@@ -239,11 +264,17 @@ fn lines_without_an_answer_are_named_one_by_one() {
         for number in [1, 3] {
             stream.write_all(&goridge_frame(PROTO, &[number, 17], &ok)).expect("it reads");
         }
-        stream.write_all(&goridge_frame(PROTO | ERROR, &[4, 17], b"broadcast.Publishno")).expect("it reads");
+        stream
+            .write_all(&goridge_frame(PROTO | ERROR, &[4, 17], b"broadcast.Publishno"))
+            .expect("it reads");
     });
-    let output = run(&["publish", "news", "--url", &format!("tcp://{address}")], b"1\n2\n3\n4\n5\n");
+    let output =
+        run(&["publish", "news", "--url", &format!("tcp://{address}")], b"1\n2\n3\n4\n5\n");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.starts_with("roadcast: line 4 is refused: no\n"), "{said}");
-    assert!(said.contains("2 lines were confirmed, 1 was refused; line 2, line 5 got no answer"), "{said}");
+    assert!(
+        said.contains("2 lines were confirmed, 1 was refused; line 2, line 5 got no answer"),
+        "{said}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }

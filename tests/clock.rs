@@ -1,7 +1,8 @@
 //! The wall clock jumps by years while clients are served.
 //!
-//! Goal: no deadline, ping or timeout follows it, only the times in the log do. Method: the real server with a library
-//! preloaded (`tools/wall_clock.c`) that moves its wall clock; and a look at what the source asks for the time.
+//! Goal: no deadline, ping or timeout follows it, only the times in the log do. Method: the real
+//! server with a library preloaded (`tools/wall_clock.c`) that moves its wall clock; and a look at
+//! what the source asks for the time.
 
 mod common;
 
@@ -18,7 +19,8 @@ fn library(directory: &Path) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/wall_clock.c");
     let library = directory.join("wall_clock.so");
     let mut compiler = Command::new("cc");
-    let output = compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl"]).output();
+    let output =
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl"]).output();
     let output = output.expect("a C compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     library
@@ -28,7 +30,8 @@ fn library(directory: &Path) -> PathBuf {
 fn time_said(server: &Server) -> f64 {
     server.counts(0);
     let log = server.log();
-    let line = log.lines().rfind(|line| line.contains("counts by now, shard 0")).expect("it was said");
+    let line =
+        log.lines().rfind(|line| line.contains("counts by now, shard 0")).expect("it was said");
     let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
     line["ts"].as_f64().expect("seconds")
 }
@@ -60,7 +63,8 @@ fn a_wall_clock_that_jumps_by_years_ends_nobody_whose_pong_is_awaited() {
     jumps("10m", |_| {});
 }
 
-/// Lets the clock jump about while deadlines of all kinds are running; `between` has a client that does not lag.
+/// Lets the clock jump about while deadlines of all kinds are running; `between` has a client that
+/// does not lag.
 fn jumps(pong_timeout: &str, between: impl Fn(&mut RawClient)) {
     if !installed("cc") {
         return;
@@ -146,6 +150,10 @@ fn the_source_asks_the_wall_clock_for_times_in_the_log_alone() {
         let asks = ["SystemTime", "UNIX_EPOCH", "REALTIME", "gettimeofday"]
             .into_iter()
             .find(|word| text.contains(word));
-        assert!(asks.is_none() || file.ends_with("src/logs/lines.rs"), "{asks:?} in {}", file.display());
+        assert!(
+            asks.is_none() || file.ends_with("src/logs/lines.rs"),
+            "{asks:?} in {}",
+            file.display()
+        );
     }
 }

@@ -1,6 +1,7 @@
-//! Goal: commands are read as Go reads them, whatever their bytes.
-//! Method: `scripts/command-vectors` has recorded what Go's encoding/json, and RoadRunner's own reader where that differs,
-//! make of messages drawn from a seed: escapes and halves of them, bytes that are not UTF-8, nesting, wrong types, damage.
+//! Goal: commands are read as Go reads them, whatever their bytes. Method:
+//! `scripts/command-vectors` has recorded what Go's encoding/json, and RoadRunner's own reader
+//! where that differs, make of messages drawn from a seed: escapes and halves of them, bytes that
+//! are not UTF-8, nesting, wrong types, damage.
 
 use std::borrow::Cow;
 
@@ -21,7 +22,10 @@ struct Read {
 }
 
 fn vectors() -> Vec<Vector> {
-    include_str!("vectors/commands.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    include_str!("vectors/commands.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -32,8 +36,10 @@ fn commands_are_read_as_go_reads_them() {
     let long = " ".repeat(300).leak();
     for (space, Vector { message, go, .. }) in padded("").chain(padded(long)) {
         let padded = [space, message, space].concat();
-        let bytes: Vec<u8> =
-            padded.chars().map(|byte| u8::try_from(byte).expect("a byte for each character")).collect();
+        let bytes: Vec<u8> = padded
+            .chars()
+            .map(|byte| u8::try_from(byte).expect("a byte for each character"))
+            .collect();
         let mut scratch = Vec::new();
         let (command, topics) = match command::parse(&bytes, &mut scratch) {
             Ok(Command::Join { topics, .. }) => ("join".into(), topics),
@@ -53,12 +59,19 @@ fn commands_are_read_as_go_reads_them() {
         }
     }
     let read = vectors.iter().filter(|vector| vector.go.is_some()).count();
-    assert!(read > 500 && vectors.len() - read > 300, "both kinds are tried: {read} of {}", vectors.len());
+    assert!(
+        read > 500 && vectors.len() - read > 300,
+        "both kinds are tried: {read} of {}",
+        vectors.len()
+    );
 }
 
-/// RoadRunner's reader takes some texts that are not JSON (raw control characters, `01`); no client's encoder writes them.
+/// RoadRunner's reader takes some texts that are not JSON (raw control characters, `01`); no
+/// client's encoder writes them.
 #[test]
 fn where_roadrunners_reader_differs_go_refuses_the_message() {
     let different = vectors().into_iter().filter(|vector| vector.roadrunner.is_some());
-    assert!(different.inspect(|vector| assert_eq!(vector.go, None, "{}", vector.message)).count() > 0);
+    assert!(
+        different.inspect(|vector| assert_eq!(vector.go, None, "{}", vector.message)).count() > 0
+    );
 }

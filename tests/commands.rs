@@ -38,9 +38,15 @@ fn replies_are_compact_text_with_the_topic_first() {
     let server = Server::start(&[]);
     let mut client = server.client();
     client.send_message(Message::binary(br#"{"command":"join","topics":["foo","foo2"]}"#.to_vec()));
-    assert_eq!(client.next_message(), Ok(Message::text(r#"{"topic":"@join","payload":["foo","foo2"]}"#)));
+    assert_eq!(
+        client.next_message(),
+        Ok(Message::text(r#"{"topic":"@join","payload":["foo","foo2"]}"#))
+    );
     server.publisher().publish(&["foo"], b"hello, PHP");
-    assert_eq!(client.next_message(), Ok(Message::text(r#"{"topic":"foo","payload":"hello, PHP"}"#)));
+    assert_eq!(
+        client.next_message(),
+        Ok(Message::text(r#"{"topic":"foo","payload":"hello, PHP"}"#))
+    );
     client.send(r#"{"command":"leave","topics":["foo"]}"#);
     assert_eq!(client.next_message(), Ok(Message::text(r#"{"topic":"@leave","payload":["foo"]}"#)));
 }
@@ -64,9 +70,15 @@ fn commands_are_read_the_way_go_reads_json() {
         ),
         (r#"{"command":"join","topics":["room \ud83d"]}"#, reply("@join", &["room \u{fffd}"])),
         (r#"{"command":"join","topics":["field"],"payload":"\ud83d"}"#, reply("@join", &["field"])),
-        (r#"{"command":"join","topics":["type"],"broker":5,"payload":[]}"#, reply("@join", &["type"])),
+        (
+            r#"{"command":"join","topics":["type"],"broker":5,"payload":[]}"#,
+            reply("@join", &["type"]),
+        ),
         (r#"{"command":"join","topics":["large"],"n":1e999999999}"#, reply("@join", &["large"])),
-        (&format!(r#"{{"command":"join","topics":["deep"],"x":{deep}}}"#), reply("@join", &["deep"])),
+        (
+            &format!(r#"{{"command":"join","topics":["deep"],"x":{deep}}}"#),
+            reply("@join", &["deep"]),
+        ),
     ];
     for (command, expected) in table {
         client.send(command);
@@ -78,13 +90,16 @@ fn commands_are_read_the_way_go_reads_json() {
 fn a_binary_command_need_not_be_utf8() {
     let server = Server::start(&[]);
     let mut client = server.client();
-    client.send_message(Message::binary(b"{\"command\":\"join\",\"topics\":[\"a\xff\xe2\x82\"]}".to_vec()));
+    client.send_message(Message::binary(
+        b"{\"command\":\"join\",\"topics\":[\"a\xff\xe2\x82\"]}".to_vec(),
+    ));
     assert_eq!(client.next(), reply("@join", &["a\u{fffd}\u{fffd}\u{fffd}"]));
     server.publisher().publish(&["a\u{fffd}\u{fffd}\u{fffd}"], b"reached");
     client.expect("a\u{fffd}\u{fffd}\u{fffd}", "reached");
 }
 
-/// Byte for byte what RoadRunner answers: it subscribes to nothing, or to a topic that nobody can publish to.
+/// Byte for byte what RoadRunner answers: it subscribes to nothing, or to a topic that nobody can
+/// publish to.
 #[test]
 fn joins_that_name_nothing_are_answered_as_roadrunner_answers_them() {
     let server = Server::start(&[]);
@@ -130,7 +145,10 @@ fn what_is_not_a_command_is_ignored() {
 
 #[test]
 fn a_join_past_a_limit_is_refused_as_a_whole_and_the_connection_stays() {
-    let server = Server::start(&["roadcast.limits.topics_per_connection=3", "roadcast.limits.topic_bytes=8"]);
+    let server = Server::start(&[
+        "roadcast.limits.topics_per_connection=3",
+        "roadcast.limits.topic_bytes=8",
+    ]);
     let mut client = server.client();
     client.join(&["a", "b"]);
     client.send(r#"{"command":"join","topics":["c","d"]}"#);
@@ -165,7 +183,8 @@ fn topics_past_their_limit_on_a_shard_are_refused() {
 fn whoever_has_read_the_join_reply_misses_nothing_and_gets_nothing_twice() {
     let server = Server::start(&[]);
     let mut publisher = server.publisher();
-    // Enough connections that both shards have several; each topic is new to its shard, known, or given up before.
+    // Enough connections that both shards have several; each topic is new to its shard, known, or
+    // given up before.
     let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
     for round in 0..60 {
         let topic = format!("topic-{}", round % 7);
@@ -175,7 +194,8 @@ fn whoever_has_read_the_join_reply_misses_nothing_and_gets_nothing_twice() {
             publisher.publish(&[&topic], format!("{round}:{number}").as_bytes());
         }
         for (number, client) in clients.iter_mut().enumerate() {
-            // What was published just before it joined may be on its way still: it may come, the later ones must.
+            // What was published just before it joined may be on its way still: it may come, the
+            // later ones must.
             let mut first = client.next();
             for earlier in 0..number {
                 if first == Received::Message(topic.clone(), format!("{round}:{earlier}")) {

@@ -1,5 +1,6 @@
-//! Goal: what fuzzing has found once, and the beginnings it started from, stay right.
-//! Method: every file of the fuzz targets' committed corpora goes through its target's check, as it is and cut short.
+//! Goal: what fuzzing has found once, and the beginnings it started from, stay right. Method: every
+//! file of the fuzz targets' committed corpora goes through its target's check, as it is and cut
+//! short.
 
 #[path = "fuzz/checks/mod.rs"]
 mod checks;

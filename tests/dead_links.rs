@@ -1,14 +1,18 @@
-//! Peers that have gone without a word: nothing comes back from them any more, no acknowledgement, no reset.
+//! Peers that have gone without a word: nothing comes back from them any more, no acknowledgement,
+//! no reset.
 //!
-//! Goal: pings find them, or, if they lag, the deadline of their outbox; their connections end, what they held is free
-//! again, and nobody else notices. Method: clients behind a veth pair whose namespace drops all that leaves it.
+//! Goal: pings find them, or, if they lag, the deadline of their outbox; their connections end,
+//! what they held is free again, and nobody else notices. Method: clients behind a veth pair whose
+//! namespace drops all that leaves it.
 
 mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, Namespace, Numbered, Received, Scrape, Server, assert_said, eventually, figure, size};
+use common::{
+    Client, Namespace, Numbered, Received, Scrape, Server, assert_said, eventually, figure, size,
+};
 
 const RUN: Numbered = Numbered { messages: usize::MAX, payload_bytes: 500 };
 
@@ -28,7 +32,8 @@ fn client(server: &Server) -> Client {
     client
 }
 
-/// Publishes to `news`, and has `reader` read each before the next, until `over`. How many there were.
+/// Publishes to `news`, and has `reader` read each before the next, until `over`. How many there
+/// were.
 fn traffic(server: &Server, reader: &mut Client, over: &AtomicBool) -> usize {
     let mut publisher = server.publisher();
     let mut number = 0;
@@ -36,7 +41,8 @@ fn traffic(server: &Server, reader: &mut Client, over: &AtomicBool) -> usize {
         publisher.publish(&["news"], &RUN.payload(number));
         assert_eq!(RUN.number(&reader.next()), number);
         number += 1;
-        // So little that no dead peer's socket is full before a ping finds it: then its outbox's deadline would govern.
+        // So little that no dead peer's socket is full before a ping finds it: then its outbox's
+        // deadline would govern.
         std::thread::sleep(Duration::from_millis(20));
     }
     number
@@ -76,10 +82,16 @@ fn pings_find_peers_that_acknowledge_nothing_and_others_go_on() {
     let before = server.descriptors();
     let count = size("ROADCAST_DEAD_PEERS", 20);
     // Some are idle, some are sent publications all the time.
-    let mut idle =
-        namespace.clients(count, |address| Client::connect(address, "/ws").expect("an upgrade"), &server);
-    let mut busy =
-        namespace.clients(count, |address| Client::connect(address, "/ws").expect("an upgrade"), &server);
+    let mut idle = namespace.clients(
+        count,
+        |address| Client::connect(address, "/ws").expect("an upgrade"),
+        &server,
+    );
+    let mut busy = namespace.clients(
+        count,
+        |address| Client::connect(address, "/ws").expect("an upgrade"),
+        &server,
+    );
     idle.iter_mut().for_each(|client| client.join(&["rare"]));
     busy.iter_mut().for_each(|client| client.join(&["news"]));
     let (over, alive) = (AtomicBool::new(false), AtomicBool::new(true));
@@ -126,7 +138,8 @@ fn a_laggard_behind_a_dead_link_is_ended_by_the_deadline_of_its_outbox() {
     let mut reader = client(&server);
     let before = server.descriptors();
     let count = 4;
-    let mut dead = namespace.clients(count, |address| Client::connect_narrow(address, 16 * 1024), &server);
+    let mut dead =
+        namespace.clients(count, |address| Client::connect_narrow(address, 16 * 1024), &server);
     dead.iter_mut().for_each(|client| client.join(&["news"]));
     namespace.fall_silent();
     // More than the kernel holds for each, less than an outbox.
@@ -135,10 +148,14 @@ fn a_laggard_behind_a_dead_link_is_ended_by_the_deadline_of_its_outbox() {
     let begin = Instant::now();
     let scrape = Scrape::of(server.endpoint("metrics"));
     figure("dead link: outbox bytes of 4 laggards", scrape.sum("outbox_bytes", &[]));
-    let ended =
-        |reason| Scrape::of(server.endpoint("metrics")).sum("connections_ended_total", &[reason]) as usize;
+    let ended = |reason| {
+        Scrape::of(server.endpoint("metrics")).sum("connections_ended_total", &[reason]) as usize
+    };
     eventually("all given up", || ended("too_slow") == count);
-    figure("dead link: laggards given up after (laggard_timeout 1 s)", format!("{:?}", begin.elapsed()));
+    figure(
+        "dead link: laggards given up after (laggard_timeout 1 s)",
+        format!("{:?}", begin.elapsed()),
+    );
     let end = Scrape::of(server.endpoint("metrics"));
     assert!(end.sum("deliveries_dropped_total", &["too_slow"]) > 0, "nothing waited for them");
     nothing_left(&server, &namespace, before);

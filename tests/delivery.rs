@@ -1,8 +1,10 @@
-//! Many publishers, many subscribers, joins, leaves and resets meanwhile, on two shards: order, no loss, no doubles.
+//! Many publishers, many subscribers, joins, leaves and resets meanwhile, on two shards: order, no
+//! loss, no doubles.
 //!
-//! Method: every publication is `PUBLISHER:NUMBER`, numbered per publisher and topic. Steady subscribers read all of
-//! it; the first of them gives a topic's order, and all others must have exactly the same. What a subscriber that
-//! comes and goes has read between a join and its leave must be one piece of that order, without a gap.
+//! Method: every publication is `PUBLISHER:NUMBER`, numbered per publisher and topic. Steady
+//! subscribers read all of it; the first of them gives a topic's order, and all others must have
+//! exactly the same. What a subscriber that comes and goes has read between a join and its leave
+//! must be one piece of that order, without a gap.
 
 mod common;
 
@@ -40,7 +42,8 @@ fn read_all(mut client: Client, topics: &[usize]) -> HashMap<String, Vec<String>
     heard
 }
 
-/// Comes and goes until told to stop; each piece that was read between a join and its end, by topic.
+/// Comes and goes until told to stop; each piece that was read between a join and its end, by
+/// topic.
 fn churn(server: &Server, mut rng: StdRng, stop: &AtomicBool) -> Vec<(String, Vec<String>)> {
     let mut pieces = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -53,7 +56,8 @@ fn churn(server: &Server, mut rng: StdRng, stop: &AtomicBool) -> Vec<(String, Ve
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                // Between publications nothing may come for long; a ping of our own bounds the wait.
+                // Between publications nothing may come for long; a ping of our own bounds the
+                // wait.
                 client.send_message(tungstenite::Message::Ping(Default::default()));
                 match client.next_or_pong() {
                     Some(Received::Message(topic, payload)) => {
@@ -72,7 +76,10 @@ fn churn(server: &Server, mut rng: StdRng, stop: &AtomicBool) -> Vec<(String, Ve
                         piece.push(payload);
                     }
                     reply => {
-                        break assert_eq!(reply, Received::Reply("@leave".to_owned(), vec![name.clone()]));
+                        break assert_eq!(
+                            reply,
+                            Received::Reply("@leave".to_owned(), vec![name.clone()])
+                        );
                     }
                 }
             }
@@ -100,7 +107,8 @@ fn every_subscriber_sees_one_order_without_gaps_and_doubles() {
     let steady: Vec<(Client, Vec<usize>)> = (0..STEADY)
         .map(|number| {
             // The first has every topic: it is the reference.
-            let topics: Vec<usize> = (0..TOPICS).filter(|_| number == 0 || rng.random_bool(0.5)).collect();
+            let topics: Vec<usize> =
+                (0..TOPICS).filter(|_| number == 0 || rng.random_bool(0.5)).collect();
             let mut client = server.client();
             for number in &topics {
                 client.join(&[&topic(*number)]);
@@ -126,11 +134,15 @@ fn every_subscriber_sees_one_order_without_gaps_and_doubles() {
                 scope.spawn(move || {
                     let mut next = [0usize; TOPICS];
                     let calls = std::iter::from_fn(|| {
-                        let open: Vec<usize> =
-                            (0..TOPICS).filter(|topic| next[*topic] < PER_PUBLISHER_AND_TOPIC).collect();
+                        let open: Vec<usize> = (0..TOPICS)
+                            .filter(|topic| next[*topic] < PER_PUBLISHER_AND_TOPIC)
+                            .collect();
                         let number = *open.get(rng.random_range(0..open.len().max(1)))?;
                         next[number] += 1;
-                        Some((topic(number), format!("{publisher}:{}", next[number] - 1).into_bytes()))
+                        Some((
+                            topic(number),
+                            format!("{publisher}:{}", next[number] - 1).into_bytes(),
+                        ))
                     });
                     connection.publish_all(32, calls);
                 })
@@ -138,7 +150,8 @@ fn every_subscriber_sees_one_order_without_gaps_and_doubles() {
             .collect();
         publishers.into_iter().for_each(|thread| thread.join().expect("a publisher"));
         stop.store(true, Ordering::Relaxed);
-        let heard: Vec<_> = readers.into_iter().map(|thread| thread.join().expect("a subscriber")).collect();
+        let heard: Vec<_> =
+            readers.into_iter().map(|thread| thread.join().expect("a subscriber")).collect();
         let pieces: Vec<_> = churning
             .into_iter()
             .flat_map(|thread| thread.join().expect("a subscriber that comes and goes"))
@@ -149,11 +162,17 @@ fn every_subscriber_sees_one_order_without_gaps_and_doubles() {
     let reference = &heard[0];
     for (topic, order) in reference {
         for publisher in 0..PUBLISHERS {
-            let own: Vec<&String> =
-                order.iter().filter(|payload| payload.starts_with(&format!("{publisher}:"))).collect();
-            let sent: Vec<String> =
-                (0..PER_PUBLISHER_AND_TOPIC).map(|number| format!("{publisher}:{number}")).collect();
-            assert!(own.iter().copied().eq(sent.iter()), "{topic}: the order of publisher {publisher}");
+            let own: Vec<&String> = order
+                .iter()
+                .filter(|payload| payload.starts_with(&format!("{publisher}:")))
+                .collect();
+            let sent: Vec<String> = (0..PER_PUBLISHER_AND_TOPIC)
+                .map(|number| format!("{publisher}:{number}"))
+                .collect();
+            assert!(
+                own.iter().copied().eq(sent.iter()),
+                "{topic}: the order of publisher {publisher}"
+            );
         }
     }
     for (number, heard) in heard.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! Goal: what the demo page shows is true for whoever opens it: lines run as they stand, and fingers find what they look for.
-//! Method: a real browser opens the page of a real server; what it shows is run, and measured.
+//! Goal: what the demo page shows is true for whoever opens it: lines run as they stand, and
+//! fingers find what they look for. Method: a real browser opens the page of a real server; what it
+//! shows is run, and measured.
 
 mod common;
 
@@ -8,16 +9,19 @@ use std::process::Command;
 use common::{Browser, Server, installed};
 use serde_json::json;
 
-/// A topic as a link could carry it: quotes, what a shell would expand, and a key that would clear the line.
+/// A topic as a link could carry it: quotes, what a shell would expand, and a key that would clear
+/// the line.
 const HOSTILE: &str = "it's \"$HOME\" `id` \\ !! ü\u{15}\u{1b}[201~\n;";
 
 /// The page of this server with these topics joined.
 fn page(server: &Server, topics: &[&str], (width, height): (u32, u32)) -> Browser {
-    let escaped = |topic: &&str| topic.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let escaped =
+        |topic: &&str| topic.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     let topics: Vec<String> = topics.iter().map(escaped).collect();
     let url = format!("http://{}/#{}", server.clients, topics.join(","));
     let mut browser = Browser::open(&url, width, height);
-    let joined = format!("document.getElementById('topics-sum')?.textContent === '{} joined'", topics.len());
+    let joined =
+        format!("document.getElementById('topics-sum')?.textContent === '{} joined'", topics.len());
     browser.await_true(&joined);
     browser
 }
@@ -69,10 +73,13 @@ fn the_php_file_that_the_page_shows_is_the_one_of_the_readme() {
     browser.value("{ const m = document.getElementById('message'); m.value = 'hello, browser'; m.dispatchEvent(new Event('input')); }");
     let shown = browser.value("document.getElementById('php-lines').textContent");
     let shown = shown.as_str().expect("PHP").replace(&server.publish, "tcp://127.0.0.1:6001");
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
-    let block =
-        readme.split("```php\n").nth(1).and_then(|rest| rest.split("\n```").next()).expect("a block of PHP");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
+        .expect("the README");
+    let block = readme
+        .split("```php\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n```").next())
+        .expect("a block of PHP");
     // The page tells above the code what the README tells in a block of its own.
     let shown: Vec<&str> = shown.lines().filter(|line| !line.starts_with("//")).collect();
     assert_eq!(shown, block.lines().collect::<Vec<_>>());
@@ -104,8 +111,12 @@ fn on_a_phone_messages_come_right_under_the_topics_and_all_targets_can_be_touche
             );
             assert!(side(2, 1) - side(0, 2) < 40.0, "no gap in the left column: {sides}");
         }
-        let seen = browser.value("document.querySelector('.payload').getBoundingClientRect().bottom");
-        assert!(seen.as_f64() < Some(f64::from(window.1)), "the message is seen without scrolling: {seen}");
+        let seen =
+            browser.value("document.querySelector('.payload').getBoundingClientRect().bottom");
+        assert!(
+            seen.as_f64() < Some(f64::from(window.1)),
+            "the message is seen without scrolling: {seen}"
+        );
         let small = browser.value(
             "[...document.querySelectorAll('button, input, select, a, summary')].map((one) => [one.id || one.textContent,
              one.getBoundingClientRect().width, one.getBoundingClientRect().height]).filter(([, w, h]) => w < 44 || h < 44)",

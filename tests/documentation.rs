@@ -1,6 +1,7 @@
 //! Goal: what is generated in the documents is what the code says, and what they name exists.
-//! Method: compare the text between markers; `ROADCAST_UPDATE_DOCS=1 cargo test --test documentation` writes it anew. Look up
-//! names in a scrape, in the table of keys and in the sources.
+//! Method: compare the text between markers; `ROADCAST_UPDATE_DOCS=1 cargo test --test
+//! documentation` writes it anew. Look up names in a scrape, in the table of keys and in the
+//! sources. Sources themselves are 100 characters wide at most.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,10 @@ use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
 
 /// One line for each that is missing, is too much, or is there twice; empty if none is.
-fn differences<'a>(documented: impl Iterator<Item = &'a str>, real: impl Iterator<Item = &'a str>) -> String {
+fn differences<'a>(
+    documented: impl Iterator<Item = &'a str>,
+    real: impl Iterator<Item = &'a str>,
+) -> String {
     let mut counts = BTreeMap::<&str, (i32, i32)>::new();
     documented.for_each(|item| counts.entry(item).or_default().0 += 1);
     real.for_each(|item| counts.entry(item).or_default().1 += 1);
@@ -31,7 +35,10 @@ fn what_a_document_lacks_is_named() {
     };
     assert_eq!(of(&["b", "a"], &["a", "b"]), "");
     assert_eq!(of(&["b"], &["a", "b"]), "\n  missing: a");
-    assert_eq!(of(&["b", "a", "b"], &["b"]), "\n  does not exist any more: a\n  stands there twice: b");
+    assert_eq!(
+        of(&["b", "a", "b"], &["b"]),
+        "\n  does not exist any more: a\n  stands there twice: b"
+    );
     // Lines of a table may be alike.
     assert_eq!(of(&["|-", "|-"], &["|-", "|-"]), "");
 }
@@ -42,7 +49,8 @@ fn the_documentation_holds_the_table_of_keys() {
     let mut document = std::fs::read_to_string(&path).unwrap();
     let update = std::env::var_os("ROADCAST_UPDATE_DOCS").is_some();
     for (name, table) in [("keys", schema::markdown()), ("unused", schema::markdown_unused())] {
-        let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- {name}: end -->"));
+        let (begin, end) =
+            (format!("<!-- {name}: generated -->\n"), format!("<!-- {name}: end -->"));
         let from = document.find(&begin).expect("the marker where the table begins") + begin.len();
         let to = document.find(&end).expect("the marker where the table ends");
         if update {
@@ -118,7 +126,8 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
 }
 
-/// Whether a test of that name stands where `a::b::name` says: tests/a.rs, tests/a/b.rs, src/a/b.rs or its tests.
+/// Whether a test of that name stands where `a::b::name` says: tests/a.rs, tests/a/b.rs, src/a/b.rs
+/// or its tests.
 fn is_test(named: &str) -> bool {
     let (modules, name) = named.rsplit_once("::").expect("a path");
     let below = modules.replace("::", "/");
@@ -131,7 +140,8 @@ fn is_test(named: &str) -> bool {
     ];
     let files = places.iter().filter_map(|place| read(place));
     files.into_iter().any(|text| {
-        text.contains(&format!("#[test]\nfn {name}(")) || text.contains(&format!("#[test]\n    fn {name}("))
+        text.contains(&format!("#[test]\nfn {name}("))
+            || text.contains(&format!("#[test]\n    fn {name}("))
     })
 }
 
@@ -147,7 +157,8 @@ fn every_counter_key_and_test_named_where_reliability_is_promised_exists() {
                 seen[0] += 1;
                 let (name, labels) = span.split_once('{').unwrap_or((span, ""));
                 let label = labels.trim_end_matches('}');
-                let mut samples = scrape.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+                let mut samples =
+                    scrape.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
                 assert!(samples.any(|line| line.contains(label)), "{place}: no such metric");
             } else if span.starts_with("roadcast.") && !span.contains([' ', ':']) {
                 seen[1] += 1;
@@ -158,7 +169,10 @@ fn every_counter_key_and_test_named_where_reliability_is_promised_exists() {
             }
         }
     }
-    assert!(seen.iter().all(|seen| *seen > 20), "the page names counters, keys and tests: {seen:?}");
+    assert!(
+        seen.iter().all(|seen| *seen > 20),
+        "the page names counters, keys and tests: {seen:?}"
+    );
 }
 
 /// Links within the repository lead to files, and to headings in them.
@@ -166,7 +180,8 @@ fn every_counter_key_and_test_named_where_reliability_is_promised_exists() {
 fn links_between_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut pages: Vec<_> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    let mut pages: Vec<_> =
+        docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     pages.extend(["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|page| root.join(page)));
     let anchor = |heading: &str| -> String {
         let kept = heading.trim_start_matches('#').trim().to_lowercase();
@@ -180,14 +195,39 @@ fn links_between_the_documents_lead_somewhere() {
                 continue;
             }
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
+            let target =
+                if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
             assert!(target.exists(), "{}: {link} leads nowhere", page.display());
             if !heading.is_empty() {
                 let target = std::fs::read_to_string(target).unwrap();
-                let known =
-                    target.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading);
+                let known = target
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line) == heading);
                 assert!(known, "{}: no heading {link}", page.display());
             }
         }
     }
+}
+
+/// rustfmt breaks code, and neither comments nor text.
+#[test]
+fn no_line_of_code_or_comment_is_wider_than_100_characters() {
+    let mut wide = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() && !entry.ends_with("target") {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                for (number, line) in (1..).zip(std::fs::read_to_string(&entry).unwrap().lines()) {
+                    let is_text = line.contains('"') || line.ends_with('\\');
+                    if line.chars().count() > 100 && !is_text {
+                        wide += &format!("\n  {}:{number}", entry.display());
+                    }
+                }
+            }
+        }
+    }
+    assert!(wide.is_empty(), "lines that are wider than 100 characters:{wide}");
 }

@@ -1,7 +1,7 @@
 //! The examples of `README.md` and `docs/publishing.md` do what they say.
 //!
-//! Method: the code is cut out of the document, its address replaced by that of a server of the test, and run. An
-//! example whose language is not installed is skipped.
+//! Method: the code is cut out of the document, its address replaced by that of a server of the
+//! test, and run. An example whose language is not installed is skipped.
 
 mod common;
 
@@ -19,7 +19,8 @@ fn document(name: &str) -> String {
 fn block(name: &str, language: &str, mark: &str) -> String {
     let text = document(name);
     let mut blocks = text.split("\n```");
-    let found = blocks.find(|block| block.starts_with(&format!("{language}\n")) && block.contains(mark));
+    let found =
+        blocks.find(|block| block.starts_with(&format!("{language}\n")) && block.contains(mark));
     let block = found.unwrap_or_else(|| panic!("{name}: no block of {language} with `{mark}`"));
     block[language.len() + 1..].to_owned()
 }
@@ -62,7 +63,9 @@ fn the_frame_of_the_example_is_published_and_answered_as_shown() {
     let text = block("docs/publishing.md", "text", "15 80");
     let bytes: Vec<u8> = text
         .lines()
-        .flat_map(|line| line.split_whitespace().map_while(|word| u8::from_str_radix(word, 16).ok()))
+        .flat_map(|line| {
+            line.split_whitespace().map_while(|word| u8::from_str_radix(word, 16).ok())
+        })
         .collect();
     let (call, answer) = bytes.split_at(52);
     let server = Server::start(&[]);
@@ -70,8 +73,12 @@ fn the_frame_of_the_example_is_published_and_answered_as_shown() {
     let mut publisher = Publisher::connect(&server.publish);
     publisher.send(call).expect("the server reads");
     client.expect("news", "Hello");
-    let expected =
-        Answer { sequence: 1, method: "broadcast.Publish".to_owned(), flags: PROTO, body: vec![8, 1] };
+    let expected = Answer {
+        sequence: 1,
+        method: "broadcast.Publish".to_owned(),
+        flags: PROTO,
+        body: vec![8, 1],
+    };
     assert_eq!(publisher.answer().expect("an answer"), expected);
     assert_eq!(answer, common::goridge_frame(PROTO, &[1, 17], b"broadcast.Publish\x08\x01"));
 }
@@ -93,25 +100,31 @@ fn the_php_example_without_a_package_publishes() {
     sports.expect("sports", "To both topics");
 }
 
-/// What `composer require` would bring: the two classes of the examples, with the signatures of spiral/goridge 3 and
-/// spiral/roadrunner-broadcast 2, on top of the example without a package. Composer's registry may be out of reach.
+/// What `composer require` would bring: the two classes of the examples, with the signatures of
+/// spiral/goridge 3 and spiral/roadrunner-broadcast 2, on top of the example without a package.
+/// Composer's registry may be out of reach.
 fn packages() -> String {
     let plain = block("docs/publishing.md", "php", "stream_socket_client");
-    let functions = plain.split("$socket = stream_socket_client").next().expect("functions come first");
+    let functions =
+        plain.split("$socket = stream_socket_client").next().expect("functions come first");
     let functions = functions.trim_start_matches("<?php");
     format!(
         r#"<?php
 namespace Spiral\Goridge\RPC {{
     final class RPC {{
         private function __construct(public $socket) {{}}
-        public static function create(string $connection): self {{ return new self(stream_socket_client($connection)); }}
+        public static function create(string $connection): self {{
+            return new self(stream_socket_client($connection));
+        }}
     }}
 }}
 namespace Spiral\RoadRunner\Broadcast {{
     final class Broadcast {{
         public function __construct(private \Spiral\Goridge\RPC\RPC $rpc) {{}}
         public function publish(iterable|string $topics, iterable|string $messages): void {{
-            foreach ((array) $messages as $message) {{ \publish($this->rpc->socket, (array) $topics, $message); }}
+            foreach ((array) $messages as $message) {{
+                \publish($this->rpc->socket, (array) $topics, $message);
+            }}
         }}
     }}
 }}
@@ -168,7 +181,9 @@ fn the_go_example_publishes() {
     let server = Server::start(&[]);
     let file = file("publish.go", &server, &block("docs/publishing.md", "go", "package main"));
     // The first build of all takes longer than a client may leave pings unanswered.
-    run(Command::new("go").args(["build", "publish.go"]).current_dir(file.parent().expect("a directory")));
+    run(Command::new("go")
+        .args(["build", "publish.go"])
+        .current_dir(file.parent().expect("a directory")));
     let (mut news, mut sports) = (subscriber(&server, "news"), subscriber(&server, "sports"));
     run(&mut Command::new(file.with_extension("")));
     news.expect("news", "Hello from Go");

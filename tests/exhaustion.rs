@@ -1,15 +1,16 @@
 //! What the server does when the machine has no more to give: descriptors.
 //!
-//! Goal: accepting pauses and resumes, nothing spins, the log says so once, and whoever is connected is served on.
-//! Method: the server starts with descriptors open that it knows nothing of, as a careless supervisor leaves them, so
-//! what it has set aside is not there.
+//! Goal: accepting pauses and resumes, nothing spins, the log says so once, and whoever is
+//! connected is served on. Method: the server starts with descriptors open that it knows nothing
+//! of, as a careless supervisor leaves them, so what it has set aside is not there.
 
 mod common;
 
 use std::time::Instant;
 
 use common::{
-    Client, PROTO, RawClient, Server, eventually, figure, masked, messages, roadcast_after, upgrade_request,
+    Client, PROTO, RawClient, Server, eventually, figure, masked, messages, roadcast_after,
+    upgrade_request,
 };
 
 /// What the server may have open, and of these what it has inherited.
@@ -47,12 +48,18 @@ fn knock(server: &Server) -> RawClient {
 fn expect_joined(client: &mut RawClient) {
     client.expect_upgraded();
     let (first, reply) = client.frame().expect("a reply");
-    assert_eq!((first, reply.as_slice()), (0x81, br#"{"topic":"@join","payload":["news"]}"#.as_slice()));
+    assert_eq!(
+        (first, reply.as_slice()),
+        (0x81, br#"{"topic":"@join","payload":["news"]}"#.as_slice())
+    );
 }
 
 fn expect_news(client: &mut RawClient, payload: &str) {
     let (_, text) = client.frame().expect("a publication");
-    assert_eq!(String::from_utf8_lossy(&text), format!("{{\"topic\":\"news\",\"payload\":\"{payload}\"}}"));
+    assert_eq!(
+        String::from_utf8_lossy(&text),
+        format!("{{\"topic\":\"news\",\"payload\":\"{payload}\"}}")
+    );
 }
 
 #[test]
@@ -83,7 +90,8 @@ fn without_descriptors_accepting_rests_without_spinning_and_goes_on_when_there_a
     let three = messages(&[(&["news"], b"three")]);
     late.call("broadcast.Publish", PROTO, &three).expect("the kernel takes it");
 
-    // Nothing spins: some turns for each time that it tries again, and for what else may wake it; a spin takes hundreds of thousands.
+    // Nothing spins: some turns for each time that it tries again, and for what else may wake it; a
+    // spin takes hundreds of thousands.
     let threads = ["hub", "shard-0"].map(|name| server.thread(name));
     let (before, begin) = (server.counts(0), Instant::now());
     let cpu = threads.map(|thread| thread.cpu_time());
@@ -109,10 +117,14 @@ fn without_descriptors_accepting_rests_without_spinning_and_goes_on_when_there_a
     };
     let said = lines("accepting rests");
     assert!(said[0].contains("os error 24") && said[0].contains("ulimit -n"), "{said:?}");
-    assert!(said.len() < 10 && lines("cannot accept RPC connections").len() < 10, "{}", server.log());
+    assert!(
+        said.len() < 10 && lines("cannot accept RPC connections").len() < 10,
+        "{}",
+        server.log()
+    );
 
-    // Some more go: everyone else gets in, the publisher too, which needs two descriptors. If there was but one when it was
-    // accepted, it has been closed without an answer, and comes again.
+    // Some more go: everyone else gets in, the publisher too, which needs two descriptors. If there
+    // was but one when it was accepted, it has been closed without an answer, and comes again.
     clients.truncate(clients.len() - waiting.len() - 2);
     waiting.iter_mut().for_each(expect_joined);
     let answer = late.answer().unwrap_or_else(|_| {

@@ -1,4 +1,5 @@
-//! The frames that the real PHP client sends and expects, both directions, byte for byte, at every split.
+//! The frames that the real PHP client sends and expects, both directions, byte for byte, at every
+//! split.
 
 use std::borrow::Cow;
 
@@ -59,7 +60,9 @@ fn requests_are_read() {
         let request = call.request(Layout::Broadcast).unwrap();
         let read: Vec<_> = request
             .messages()
-            .map(|message| (message.topics().map(String::from).collect::<Vec<_>>(), message.payload.to_vec()))
+            .map(|message| {
+                (message.topics().map(String::from).collect::<Vec<_>>(), message.payload.to_vec())
+            })
             .collect();
         let expected: Vec<_> =
             vector.messages.into_iter().map(|m| (m.topics, m.payload.into_bytes())).collect();
@@ -73,7 +76,11 @@ fn responses_are_written() {
         let (request, mut out) = (bytes(&vector.request), Vec::new());
         match vector.name.as_str() {
             "answer error frame" => {
-                rpc::encode_error(&mut out, &call(&request), "rpc: can't find method broadcast.Foo");
+                rpc::encode_error(
+                    &mut out,
+                    &call(&request),
+                    "rpc: can't find method broadcast.Foo",
+                );
             }
             name => rpc::encode_ok(&mut out, &call(&request), name != "answer ok=false"),
         }
@@ -102,9 +109,14 @@ fn responses_are_read() {
     for (place, vector) in vectors().into_iter().enumerate() {
         let response = bytes(&vector.response);
         for split in 0..response.len() {
-            assert!(matches!(rpc::decode_answer(&response[..split], 1 << 20), Ok(Decoded::Partial { .. })));
+            assert!(matches!(
+                rpc::decode_answer(&response[..split], 1 << 20),
+                Ok(Decoded::Partial { .. })
+            ));
         }
-        let Ok(Decoded::Whole { value, .. }) = rpc::decode_answer(&response, 1 << 20) else { panic!() };
+        let Ok(Decoded::Whole { value, .. }) = rpc::decode_answer(&response, 1 << 20) else {
+            panic!()
+        };
         assert_eq!((value.sequence, value.method), (place as u32 + 1, vector.method.as_bytes()));
         let expected = match vector.name.as_str() {
             "answer error frame" => Err("rpc: can't find method broadcast.Foo".to_string()),
@@ -114,7 +126,8 @@ fn responses_are_read() {
     }
 }
 
-/// A back end that sends anything at all gets a decision, never a panic, and a buffer of a bounded size.
+/// A back end that sends anything at all gets a decision, never a panic, and a buffer of a bounded
+/// size.
 #[test]
 fn garbage_never_panics() {
     let seed = 0x6f72;
@@ -135,7 +148,8 @@ fn garbage_never_panics() {
             Ok(Decoded::Whole { value, .. }) => {
                 let _: Result<_, Cow<'_, str>> = value.method().map_err(|e| e.to_string().into());
                 for layout in [Layout::Broadcast, Layout::Websockets] {
-                    for codec in [Codec::Proto, Codec::Json, Codec::Msgpack, Codec::Raw, Codec::Gob] {
+                    for codec in [Codec::Proto, Codec::Json, Codec::Msgpack, Codec::Raw, Codec::Gob]
+                    {
                         let call = Call { codec: Some(codec), ..value };
                         if let Ok(request) = call.request(layout) {
                             request.messages().for_each(|message| message.topics().for_each(drop));

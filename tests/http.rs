@@ -6,12 +6,16 @@ use common::{Client, RawClient, Received, Server, get, http, masked, read_http, 
 
 /// The upgrade request without the line that starts with `name`.
 fn without(name: &str) -> String {
-    upgrade_request("/ws", &[]).split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect()
+    upgrade_request("/ws", &[])
+        .split_inclusive("\r\n")
+        .filter(|line| !line.starts_with(name))
+        .collect()
 }
 
 /// The upgrade request with one line in place of the line that starts with `name`.
 fn with(name: &str, line: &str) -> String {
-    let replace = |old: &str| if old.starts_with(name) { format!("{line}\r\n") } else { old.to_owned() };
+    let replace =
+        |old: &str| if old.starts_with(name) { format!("{line}\r\n") } else { old.to_owned() };
     upgrade_request("/ws", &[]).split_inclusive("\r\n").map(replace).collect()
 }
 
@@ -29,7 +33,11 @@ fn what_is_not_an_upgrade_of_our_path_is_refused_with_its_reason() {
         ("an upgrade to something else", with("Upgrade:", "Upgrade: h2c"), &[400, 426]),
         ("no Connection header", without("Connection:"), &[400, 426]),
         ("no key", without("Sec-WebSocket-Key:"), &[400]),
-        ("a key of the wrong length", with("Sec-WebSocket-Key:", "Sec-WebSocket-Key: dGhl"), &[400]),
+        (
+            "a key of the wrong length",
+            with("Sec-WebSocket-Key:", "Sec-WebSocket-Key: dGhl"),
+            &[400],
+        ),
         (
             "a key that is not base64",
             with("Sec-WebSocket-Key:", "Sec-WebSocket-Key: ???=5jb25nZQ!!sbub25jZQ=="),
@@ -66,7 +74,8 @@ fn empty_lines_before_the_request_are_ignored() {
 
 #[test]
 fn a_request_may_have_the_cookies_that_proxies_pass_on() {
-    let cookies: Vec<String> = (0..4).map(|n| format!("Cookie: c{n}={}", "x".repeat(7 * 1024))).collect();
+    let cookies: Vec<String> =
+        (0..4).map(|n| format!("Cookie: c{n}={}", "x".repeat(7 * 1024))).collect();
     let more: Vec<String> = (0..150).map(|n| format!("X-Header-{n}: y")).collect();
     let lines: Vec<&str> = cookies.iter().chain(&more).map(String::as_str).collect();
     let request = upgrade_request("/ws", &lines);
@@ -121,7 +130,10 @@ fn the_log_says_why_a_request_is_refused_once_a_reason() {
         (with("GET", "GET /ws HTTP/1.0"), "HTTP/1.0"),
         ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "no upgrade to a WebSocket"),
         (with("GET", "get /ws HTTP/1.1"), "no method of HTTP"),
-        (with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8"), "another version of the WebSocket"),
+        (
+            with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8"),
+            "another version of the WebSocket",
+        ),
         (without("Host:"), "not one Host header"),
     ];
     for _ in 0..3 {
@@ -138,9 +150,15 @@ fn the_log_says_why_a_request_is_refused_once_a_reason() {
 #[test]
 fn a_client_of_another_version_is_told_ours() {
     let server = Server::start(&[]);
-    let answer = http(server.clients, with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8").as_bytes());
+    let answer =
+        http(server.clients, with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8").as_bytes());
     assert_eq!(answer.status, 426);
-    assert_eq!(answer.header("sec-websocket-version"), Some("13"), "RFC 6455 §4.4: {}", answer.head);
+    assert_eq!(
+        answer.header("sec-websocket-version"),
+        Some("13"),
+        "RFC 6455 §4.4: {}",
+        answer.head
+    );
 }
 
 #[test]
@@ -193,11 +211,14 @@ fn a_head_slower_than_its_limit_ends_the_connection() {
     let server = Server::start(&["roadcast.limits.head_timeout=200ms"]);
     let mut stream = std::net::TcpStream::connect(server.clients).expect("the server listens");
     stream.set_read_timeout(Some(common::PATIENCE)).expect("a read timeout");
-    std::io::Write::write_all(&mut stream, b"GET /ws HTTP/1.1\r\nHost: x\r\n").expect("the server reads");
+    std::io::Write::write_all(&mut stream, b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+        .expect("the server reads");
     // An answer on the way out (408) is as good as none.
     match read_http(&mut stream) {
         Ok(answer) => assert_eq!(answer.status, 408, "{}", answer.head),
-        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the connection stays open"),
+        Err(error) => {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the connection stays open")
+        }
     }
     server.client().join(&["still-serving"]);
 }
@@ -260,7 +281,10 @@ fn each_reason_for_a_refusal_is_said_once_with_what_was_sent() {
         "roadcast.limits.subscriptions_bytes_per_connection=1KiB",
     ]);
     for _ in 0..3 {
-        assert_eq!(http(server.clients, upgrade_request("/a?token=secret", &[]).as_bytes()).status, 404);
+        assert_eq!(
+            http(server.clients, upgrade_request("/a?token=secret", &[]).as_bytes()).status,
+            404
+        );
         let evil = upgrade_request("/ws", &["Origin: https://evil.site"]);
         assert_eq!(http(server.clients, evil.as_bytes()).status, 403);
     }

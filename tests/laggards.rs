@@ -1,4 +1,5 @@
-//! One subscriber that does not read: everyone else gets everything, and it ends with a gapless prefix.
+//! One subscriber that does not read: everyone else gets everything, and it ends with a gapless
+//! prefix.
 
 mod common;
 
@@ -6,7 +7,8 @@ use common::{Client, Numbered, Received, Scrape, Server, eventually};
 
 const RUN: Numbered = Numbered { messages: 1500, payload_bytes: 16 * 1024 };
 
-/// Messages at a time: together half of an outbox of [`TIGHT`], so that no reader is over its bound.
+/// Messages at a time: together half of an outbox of [`TIGHT`], so that no reader is over its
+/// bound.
 const BATCH: usize = 8;
 
 /// Small bounds, so that a reader that stops is over them long before the last message.
@@ -36,7 +38,8 @@ fn a_subscriber_that_never_reads_is_cut_off_and_nobody_else_notices() {
     let mut stalled = Client::connect_narrow(server.clients, 16 * 1024);
     stalled.join(&["news"]);
     RUN.publish_in_step(&server, 0..RUN.messages, BATCH, &mut readers);
-    // Now it reads: a prefix without a gap, then a Close 1013, or the end if it had been terminated before.
+    // Now it reads: a prefix without a gap, then a Close 1013, or the end if it had been terminated
+    // before.
     let (count, end) = RUN.read_prefix(&mut stalled);
     assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");
     assert!(count < RUN.messages, "it was given everything: the test has not made it lag");
@@ -46,7 +49,8 @@ fn a_subscriber_that_never_reads_is_cut_off_and_nobody_else_notices() {
 #[test]
 fn a_subscriber_that_pauses_within_its_bound_gets_everything_in_order() {
     let server = Server::start(WIDE);
-    let mut paused: Vec<Client> = (0..3).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
+    let mut paused: Vec<Client> =
+        (0..3).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
     paused.iter_mut().for_each(|client| client.join(&["news"]));
     RUN.publish(&server, 0..RUN.messages);
     for client in &mut paused {
@@ -90,7 +94,8 @@ fn a_lagging_subscriber_may_vanish_and_another_come() {
 
 #[test]
 fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
-    // Two outboxes' worth for all: of many that stop reading, most are over the sum before they are over their own.
+    // Two outboxes' worth for all: of many that stop reading, most are over the sum before they are
+    // over their own.
     let server = Server::start(&[
         "roadcast.shards=1",
         "roadcast.limits.publication_bytes=65536",
@@ -107,16 +112,21 @@ fn outboxes_past_their_sum_cut_off_who_wants_more_and_nobody_else() {
     RUN.publish_in_step(&server, 0..RUN.messages, 1, &mut readers);
     for client in &mut stalled {
         let (count, end) = RUN.read_prefix(client);
-        assert!(matches!(end, Received::Close(1013) | Received::End), "{end:?} after {count} messages");
+        assert!(
+            matches!(end, Received::Close(1013) | Received::End),
+            "{end:?} after {count} messages"
+        );
     }
     readers.into_iter().for_each(Client::close);
 }
 
-/// A shard that has not come to its subscribers yet has no laggards; once its logs are swept out, each is counted, and once.
+/// A shard that has not come to its subscribers yet has no laggards; once its logs are swept out,
+/// each is counted, and once.
 #[test]
 fn everyone_who_does_not_read_is_counted_on_its_shard() {
     const MESSAGES: usize = 40;
-    let server = Server::start(&["roadcast.limits.socket_send_bytes=16384", "metrics.address=127.0.0.1:0"]);
+    let server =
+        Server::start(&["roadcast.limits.socket_send_bytes=16384", "metrics.address=127.0.0.1:0"]);
     let metrics = server.endpoint("metrics");
     let mut stalled: Vec<Client> =
         (0..100).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
@@ -148,17 +158,20 @@ fn the_memory_of_laggards_goes_back_with_them() {
     ]);
     let metrics = server.endpoint("metrics");
     let before = server.resident_kib();
-    // Again and again: an allocator that has seen large logs go takes the later outboxes from its heaps.
+    // Again and again: an allocator that has seen large logs go takes the later outboxes from its
+    // heaps.
     for round in 1..=4 {
         let mut stalled: Vec<Client> =
             (0..STALLED).map(|_| Client::connect_narrow(server.clients, 16 * 1024)).collect();
         stalled.iter_mut().for_each(|client| client.join(&["news"]));
         RUN.publish(&server, 0..MESSAGES);
-        // All of it is owed, and nothing of it waits for the sweep any more: the rest is in outboxes.
+        // All of it is owed, and nothing of it waits for the sweep any more: the rest is in
+        // outboxes.
         let owed = (round * STALLED * MESSAGES) as u64;
         eventually("what does not fit the sockets is in outboxes", || {
             let scrape = Scrape::of(metrics);
-            scrape.sum("deliveries_owed_total", &[]) == owed && scrape.sum("deliveries_queued", &["log"]) == 0
+            scrape.sum("deliveries_owed_total", &[]) == owed
+                && scrape.sum("deliveries_queued", &["log"]) == 0
         });
         stalled.into_iter().for_each(Client::reset);
         eventually(&format!("at most {KEPT_KIB} KiB more than the {before} before"), || {

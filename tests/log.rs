@@ -1,5 +1,5 @@
-//! The log's reader stands still, the disk behind it is full, or nobody takes what is printed: nobody else notices, and what is
-//! missing is counted and said.
+//! The log's reader stands still, the disk behind it is full, or nobody takes what is printed:
+//! nobody else notices, and what is missing is counted and said.
 
 mod common;
 
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use common::{
-    Client, RawClient, Received, Scrape, Server, assert_said, eventually, masked, read_http, roadcast,
-    roadcast_after, upgrade_request,
+    Client, RawClient, Received, Scrape, Server, assert_said, eventually, masked, read_http,
+    roadcast, roadcast_after, upgrade_request,
 };
 
 const SIGUSR1: i32 = 10;
@@ -29,12 +29,15 @@ struct FullPipe {
 
 impl FullPipe {
     fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
-        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo (coreutils)");
+        let made =
+            std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo (coreutils)");
         assert!(made.success(), "mkfifo {}", path.display());
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let pipe = File::options().read(true).write(true).custom_flags(nonblocking).open(&path).unwrap();
+        let pipe =
+            File::options().read(true).write(true).custom_flags(nonblocking).open(&path).unwrap();
         let mut fill = &pipe;
         while fill.write(b"full\n").is_ok() {}
         Self { path, _both_ends: pipe }
@@ -164,7 +167,8 @@ fn what_many_do_wrong_at_once_is_said_in_a_few_lines_that_add_up() {
     ] {
         assert_said(&log, words, EACH, 1, begin);
     }
-    let of_strangers: Vec<&str> = log.lines().filter(|line| line.contains("RPC connection closed")).collect();
+    let of_strangers: Vec<&str> =
+        log.lines().filter(|line| line.contains("RPC connection closed")).collect();
     assert!(of_strangers.iter().all(|line| line.contains(" WARN ")), "{of_strangers:#?}");
     assert!(of_strangers[0].contains("this is HTTP, expected goridge"), "{of_strangers:#?}");
 }
@@ -209,7 +213,9 @@ fn a_line_names_the_peer_also_when_it_has_gone() {
     // It breaks the protocol and is gone, by a reset, before the server sees anything of it.
     let Some(stopped) = server.thread("shard-0").stop() else { return };
     stream.write_all(b"\x81\x01x").expect("the kernel takes it");
-    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("a reset on close");
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .expect("a reset on close");
     drop(stream);
     drop(stopped);
     let line = server.says("it broke the WebSocket protocol", 1);
@@ -218,7 +224,8 @@ fn a_line_names_the_peer_also_when_it_has_gone() {
 
 #[test]
 fn a_limit_on_the_size_of_the_log_costs_lines_and_nothing_else() {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("log-limit-{}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("log-limit-{}", std::process::id()));
     // 1 KiB. The signal that comes with it would end the process.
     let server = server(&format!("ulimit -f 1; exec 2>{}", path.display()), &[]);
     let mut subscriber = server.client();
@@ -237,7 +244,8 @@ fn what_is_printed_and_not_read_holds_up_neither_clients_nor_the_end() {
     command.args(["serve", "-o", "roadcast.shards=1", "-o", "rpc.listen=tcp://127.0.0.1:0"]);
     command.args(["-o", &format!("http.address=127.0.0.1:{port}")]);
     let stdout = File::options().write(true).open(&pipe.path).unwrap();
-    let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
     eventually("its listener", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     Client::connect(([127, 0, 0, 1], port).into(), "/ws").expect("it is served").join(&["news"]);
     let id = rustix::process::Pid::from_child(&child);

@@ -1,14 +1,17 @@
 //! Memory limits that the kernel holds the server to: of its process, and of its sockets.
 //!
-//! Goal: within the documented bounds the server stays below its limit whatever clients and publishers do; where the
-//! kernel has no memory for sockets, nothing spins, nothing is lost, and the log says so once in a while. Method: control groups.
+//! Goal: within the documented bounds the server stays below its limit whatever clients and
+//! publishers do; where the kernel has no memory for sockets, nothing spins, nothing is lost, and
+//! the log says so once in a while. Method: control groups.
 
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, Group, Numbered, PROTO, Received, Scrape, Server, eventually, figure, messages, size};
+use common::{
+    Client, Group, Numbered, PROTO, Received, Scrape, Server, eventually, figure, messages, size,
+};
 
 const RUN: Numbered = Numbered { messages: 100, payload_bytes: 16 * 1024 };
 
@@ -42,12 +45,20 @@ fn without_memory_for_sockets_nothing_spins_and_everyone_gets_everything_in_the_
     // Nobody reads: each is tried again and again, but not as fast as the CPU allows.
     let cpu = || server.thread("shard-0").cpu_time();
     let (before, begin, tries) = (cpu(), Instant::now(), denied());
-    eventually("some more tries", || begin.elapsed() > Duration::from_secs(1) && denied() > tries + 1_000);
+    eventually("some more tries", || {
+        begin.elapsed() > Duration::from_secs(1) && denied() > tries + 1_000
+    });
     let (cpu, elapsed, tries) = (cpu() - before, begin.elapsed(), denied() - tries);
-    figure("no memory for sockets: CPU of the shard", format!("{cpu:.0?} in {elapsed:.1?}, {tries} tries"));
+    figure(
+        "no memory for sockets: CPU of the shard",
+        format!("{cpu:.0?} in {elapsed:.1?}, {tries} tries"),
+    );
     assert!(cpu < elapsed / 2, "it spins: {cpu:?} in {elapsed:?}");
-    let said =
-        server.log().lines().filter(|line| line.contains("no memory for what clients are sent")).count();
+    let said = server
+        .log()
+        .lines()
+        .filter(|line| line.contains("no memory for what clients are sent"))
+        .count();
     assert!((1..20).contains(&said), "{said} lines of more than 1,000 tries");
     figure("no memory for sockets: lines in the log", said);
 
@@ -64,7 +75,8 @@ fn without_memory_for_sockets_nothing_spins_and_everyone_gets_everything_in_the_
     stalled.into_iter().chain(reader).for_each(Client::close);
 }
 
-/// Each client joins as many topics of its own as it may, with the longest names: more than there is memory for.
+/// Each client joins as many topics of its own as it may, with the longest names: more than there
+/// is memory for.
 #[test]
 fn topics_of_many_long_names_stay_within_their_bound_and_their_memory_goes_back() {
     let limit = 64 << 20;
@@ -83,8 +95,9 @@ fn topics_of_many_long_names_stay_within_their_bound_and_their_memory_goes_back(
     for number in 0..40 {
         let mut client = server.client();
         for first in (0..10_000).step_by(60) {
-            let names: Vec<String> =
-                (first..first + 60).map(|n| format!("{:x<1024}", format!("{number}.{n}."))).collect();
+            let names: Vec<String> = (first..first + 60)
+                .map(|n| format!("{:x<1024}", format!("{number}.{n}.")))
+                .collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             client.send(&serde_json::json!({ "command": "join", "topics": names }).to_string());
             match client.next() {
@@ -124,7 +137,8 @@ fn topics_of_many_long_names_stay_within_their_bound_and_their_memory_goes_back(
 fn within_its_bounds_the_server_stays_below_its_memory_limit_under_overload() {
     let limit = 160 << 20;
     let Some(group) = Group::create(&[("memory.limit_in_bytes", limit)]) else { return };
-    // docs/configuration.md says how these add up: some 35 MiB, with two shards; in buffers that double, and an allocator.
+    // docs/configuration.md says how these add up: some 35 MiB, with two shards; in buffers that
+    // double, and an allocator.
     let server = group.server(&[
         "metrics.address=127.0.0.1:0",
         "roadcast.limits.publication_bytes=65536",
@@ -141,7 +155,8 @@ fn within_its_bounds_the_server_stays_below_its_memory_limit_under_overload() {
     reader[0].join(&["own"]);
     let count = size("ROADCAST_OVERLOAD", 2_000);
     let large = Numbered { messages: usize::MAX, payload_bytes: 60_000 };
-    // All that publishers can do at once, for subscribers that do not read and come again when they are closed.
+    // All that publishers can do at once, for subscribers that do not read and come again when they
+    // are closed.
     let calls = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (server, calls) = (&server, &calls);
@@ -150,7 +165,9 @@ fn within_its_bounds_the_server_stays_below_its_memory_limit_under_overload() {
                 let all = count / 8 * 8;
                 while calls.load(Ordering::Relaxed) < all {
                     let (clients, begin) = (stalled(server, 20), calls.load(Ordering::Relaxed));
-                    eventually("some calls", || calls.load(Ordering::Relaxed) >= all.min(begin + 200));
+                    eventually("some calls", || {
+                        calls.load(Ordering::Relaxed) >= all.min(begin + 200)
+                    });
                     drop(clients);
                 }
             });
@@ -158,7 +175,8 @@ fn within_its_bounds_the_server_stays_below_its_memory_limit_under_overload() {
         for _ in 0..8 {
             scope.spawn(move || {
                 let mut publisher = server.publisher();
-                let body = messages(&[(&["news"], &large.payload(0)), (&["news"], &large.payload(1))]);
+                let body =
+                    messages(&[(&["news"], &large.payload(0)), (&["news"], &large.payload(1))]);
                 for number in 0..count / 8 {
                     let method = ["broadcast.Publish", "broadcast.PublishAsync"][number % 2];
                     assert!(publisher.ask(method, PROTO, &body).is_ok());
@@ -173,7 +191,10 @@ fn within_its_bounds_the_server_stays_below_its_memory_limit_under_overload() {
         }
     });
     let most = group.number("memory.max_usage_in_bytes");
-    figure("memory limit: most used, and the limit, in MiB", format!("{} of {}", most >> 20, limit >> 20));
+    figure(
+        "memory limit: most used, and the limit, in MiB",
+        format!("{} of {}", most >> 20, limit >> 20),
+    );
     assert_eq!(group.number("memory.oom_control"), 0, "the kernel has killed it");
     let end = Scrape::of(server.endpoint("metrics"));
     end.check(&Scrape::default());
@@ -193,7 +214,10 @@ fn by_default_readers_that_stand_still_do_not_get_a_small_container_killed() {
     let run = Numbered { messages: 80, payload_bytes: 50_000 };
     run.publish_in_step(&server, 0..run.messages, 1, &mut reader);
     let most = group.number("memory.max_usage_in_bytes");
-    figure("default limits: most used, and the limit, in MiB", format!("{} of {}", most >> 20, limit >> 20));
+    figure(
+        "default limits: most used, and the limit, in MiB",
+        format!("{} of {}", most >> 20, limit >> 20),
+    );
     assert_eq!(group.number("memory.oom_control"), 0, "the kernel has killed it");
     assert!(most < limit);
     let end = Scrape::of(server.endpoint("metrics"));

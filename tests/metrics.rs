@@ -1,4 +1,5 @@
-//! What the admin endpoints tell of the real server: metrics that add up at any moment, health and readiness.
+//! What the admin endpoints tell of the real server: metrics that add up at any moment, health and
+//! readiness.
 //!
 //! `ROADCAST_SEED` repeats a run of the clients; how threads interleave remains free.
 
@@ -11,7 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{
-    Client, HttpAnswer, Numbered, Received, Scrape, Server, eventually, get, http, installed, roadcast, seed,
+    Client, HttpAnswer, Numbered, Received, Scrape, Server, eventually, get, http, installed,
+    roadcast, seed,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -80,7 +82,14 @@ fn every_scrape_adds_up_under_load_with_resets_leaves_and_laggards() {
     });
     end.check(&Scrape::default());
     assert_eq!(end.sum("deliveries_queued", &[]), 0);
-    let bytes = ["log_bytes", "outbox_bytes", "parked_bytes", "lane_bytes", "lane_entries", "topics_active"];
+    let bytes = [
+        "log_bytes",
+        "outbox_bytes",
+        "parked_bytes",
+        "lane_bytes",
+        "lane_entries",
+        "topics_active",
+    ];
     for gauge in bytes {
         assert_eq!(end.sum(gauge, &[]), 0, "{gauge}");
     }
@@ -142,7 +151,9 @@ fn a_laggard_of_a_topic_that_skips_stays_and_reads_the_newest() {
     assert!(skipped() > 0, "it has kept up");
     let (mut expected, mut gap) = (0, 0);
     while expected < TICKS {
-        let Received::Message(topic, payload) = slow.next() else { panic!("closed after {expected}") };
+        let Received::Message(topic, payload) = slow.next() else {
+            panic!("closed after {expected}")
+        };
         assert_eq!((topic.as_str(), payload.len()), ("ticks.x", RUN.payload_bytes));
         let number: usize = payload[..8].parse().expect("a number");
         assert!(number >= expected, "{number} behind {expected}");
@@ -151,7 +162,9 @@ fn a_laggard_of_a_topic_that_skips_stays_and_reads_the_newest() {
     }
     assert_eq!(gap as u64, skipped(), "what it missed is what was counted");
     publisher.publish(&["ticks.x"], &RUN.payload(7));
-    assert!(matches!(slow.next(), Received::Message(_, payload) if payload.starts_with("00000007")));
+    assert!(
+        matches!(slow.next(), Received::Message(_, payload) if payload.starts_with("00000007"))
+    );
     slow.close();
 }
 
@@ -162,8 +175,14 @@ fn ready_while_serving_and_not_while_draining() {
     assert_eq!((get(status, "/ready"), get(status, "/health?plugin=http")), (200, 200));
     assert_eq!((get(status, "/"), get(status, "/ready/x")), (404, 404));
     for endpoint in [status, server.endpoint("metrics")] {
-        let answer = http(endpoint, b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{}", answer.head);
+        let answer =
+            http(endpoint, b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET, HEAD")),
+            "{}",
+            answer.head
+        );
     }
     // Somebody who does not read keeps the server from ending at once.
     let mut reader = server.client();
@@ -200,7 +219,8 @@ fn connections_that_say_nothing_keep_nobody_out_of_the_endpoints() {
         let silent = |count: usize| -> Vec<TcpStream> {
             (0..count).map(|_| TcpStream::connect(address).expect("the endpoint listens")).collect()
         };
-        // More than are served one after another, each for its whole time, while a test has patience.
+        // More than are served one after another, each for its whole time, while a test has
+        // patience.
         let mut held = silent(150);
         for stream in &mut held {
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").expect("half a request");
@@ -226,9 +246,12 @@ fn scrape(address: SocketAddr, accept: Option<&str>) -> HttpAnswer {
 fn a_scrape_is_answered_in_a_format_that_it_accepts() {
     let server = Server::start(TIGHT);
     let metrics = server.endpoint("metrics");
-    for accept in
-        [None, Some("*/*"), Some("text/plain;version=0.0.4"), Some("application/openmetrics-text;q=0")]
-    {
+    for accept in [
+        None,
+        Some("*/*"),
+        Some("text/plain;version=0.0.4"),
+        Some("application/openmetrics-text;q=0"),
+    ] {
         let answer = scrape(metrics, accept);
         assert_eq!(
             answer.header("content-type"),
@@ -254,7 +277,8 @@ fn promtool_reads_the_text_format() {
     let answer = scrape(server.endpoint("metrics"), None);
     let mut promtool = Command::new("promtool");
     let promtool = promtool.args(["check", "metrics"]).stdin(Stdio::piped());
-    let mut child = promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promtool starts");
+    let mut child =
+        promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promtool starts");
     child.stdin.take().expect("a pipe").write_all(&answer.body).expect("promtool reads");
     let output = child.wait_with_output().expect("promtool ends");
     let said = [output.stdout, output.stderr].concat();
@@ -263,8 +287,8 @@ fn promtool_reads_the_text_format() {
     assert_eq!(String::from_utf8_lossy(&said).trim(), taste);
 }
 
-/// The text format, version 0.0.4, strictly: each metric is described and typed once, right before its samples, by the very
-/// name that they have.
+/// The text format, version 0.0.4, strictly: each metric is described and typed once, right before
+/// its samples, by the very name that they have.
 fn check_text(text: &str) {
     assert!(text.ends_with('\n'));
     let mut kinds: HashMap<&str, &str> = HashMap::new();

@@ -1,5 +1,5 @@
-//! What the commands print goes to a full disk, or to a pipe that nobody reads any more: one line and exit code 1, or nothing at
-//! all. Never a panic.
+//! What the commands print goes to a full disk, or to a pipe that nobody reads any more: one line
+//! and exit code 1, or nothing at all. Never a panic.
 
 mod common;
 
@@ -41,7 +41,10 @@ fn run(command: &mut Command) -> Output {
 fn expect_one_line(output: &Output, what: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{what:?}: {}: {said}", output.status);
-    assert!(said.starts_with("roadcast: ") && said.contains("No space left on device"), "{what:?}: {said}");
+    assert!(
+        said.starts_with("roadcast: ") && said.contains("No space left on device"),
+        "{what:?}: {said}"
+    );
     assert_eq!(said.lines().count(), 1, "{what:?}: {said}");
 }
 
@@ -87,7 +90,8 @@ fn until(child: &mut Child, words: &str) -> String {
 
 #[test]
 fn a_server_whose_banner_cannot_be_printed_says_so_and_serves() {
-    let mut serve = command(&["serve", "-o", "roadcast.shards=1", "-o", "http.address=127.0.0.1:0"]);
+    let mut serve =
+        command(&["serve", "-o", "roadcast.shards=1", "-o", "http.address=127.0.0.1:0"]);
     serve.args(["-o", "rpc.listen=tcp://127.0.0.1:0"]).stdout(full()).stderr(Stdio::piped());
     let mut child = serve.spawn().expect("the binary under test starts");
     let line = until(&mut child, "standard output cannot be written");
@@ -101,7 +105,8 @@ fn a_server_whose_banner_cannot_be_printed_says_so_and_serves() {
 fn a_subscriber_whose_disk_is_full_ends_with_one_line() {
     let server = Server::start(&[]);
     let arguments = ["subscribe", "news", "--url", &server.url()];
-    let mut child = command(&arguments).stdout(full()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command(&arguments).stdout(full()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut errors =
         BufReader::new(child.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok);
     assert!(errors.next().expect("it joins").starts_with("Joined news"));

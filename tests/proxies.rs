@@ -1,5 +1,6 @@
-//! What proxies in front say of their clients, on the real server: by headers, by the PROXY protocol, and by a real HAProxy.
-//! Which peer comes from where is decided by `bind`, as a network would.
+//! What proxies in front say of their clients, on the real server: by headers, by the PROXY
+//! protocol, and by a real HAProxy. Which peer comes from where is decided by `bind`, as a network
+//! would.
 
 mod common;
 
@@ -7,7 +8,9 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use common::{PATIENCE, RawClient, Server, eventually, installed, masked, read_http, upgrade_request};
+use common::{
+    PATIENCE, RawClient, Server, eventually, installed, masked, read_http, upgrade_request,
+};
 
 const ONE_EACH: &str = "roadcast.limits.connections_per_address=1";
 const PROXY: &str = "http.trusted_subnets=127.0.0.9/32";
@@ -15,7 +18,8 @@ const PROTOCOL: &str = "roadcast.proxy_protocol=true";
 
 /// A connection from 127.0.0.`last`.
 fn dial(server: SocketAddr, last: u8) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket
         .bind(&SocketAddr::new(Ipv4Addr::new(127, 0, 0, last).into(), 0).into())
         .expect("an address of this machine");
@@ -25,10 +29,13 @@ fn dial(server: SocketAddr, last: u8) -> TcpStream {
     stream
 }
 
-/// The status that `before` and an upgrade request with these lines are answered with, and the connection, still open.
+/// The status that `before` and an upgrade request with these lines are answered with, and the
+/// connection, still open.
 fn upgrade(server: SocketAddr, from: u8, before: &[u8], lines: &[&str]) -> (u16, TcpStream) {
     let mut stream = dial(server, from);
-    stream.write_all(&[before, upgrade_request("/ws", lines).as_bytes()].concat()).expect("the server reads");
+    stream
+        .write_all(&[before, upgrade_request("/ws", lines).as_bytes()].concat())
+        .expect("the server reads");
     let answer = read_http(&mut stream).expect("an HTTP answer");
     (answer.status, stream)
 }
@@ -43,7 +50,8 @@ fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_headers_that_a_proxy_sets_are_named_and_others_are_the_clients_own() {
-    let server = Server::start(&[ONE_EACH, PROXY, "http.trusted_headers=CF-Connecting-IP,Forwarded"]);
+    let server =
+        Server::start(&[ONE_EACH, PROXY, "http.trusted_headers=CF-Connecting-IP,Forwarded"]);
     let mut held = Vec::new();
     for (lines, expected) in [
         (&["CF-Connecting-IP: 192.0.2.1"][..], 101),
@@ -116,7 +124,11 @@ fn a_header_may_arrive_in_pieces_with_everything_behind_it() {
             std::thread::yield_now();
             client.send(&bytes[split..]);
             client.expect_upgraded();
-            assert_eq!(client.frame().map(|(first, _)| first), Some(0x81), "a reply, split at {split}");
+            assert_eq!(
+                client.frame().map(|(first, _)| first),
+                Some(0x81),
+                "a reply, split at {split}"
+            );
         }
     }
 }
@@ -147,11 +159,12 @@ fn a_header_is_expected_from_proxies_alone_and_there_it_must_be() {
 struct HaProxy(Child, std::path::PathBuf);
 
 impl HaProxy {
-    /// One that passes TCP connections to `server`, from 127.0.0.9, with `options` for the server's line. Returns where it
-    /// listens.
+    /// One that passes TCP connections to `server`, from 127.0.0.9, with `options` for the server's
+    /// line. Returns where it listens.
     fn start(server: SocketAddr, options: &str) -> (Self, SocketAddr) {
-        let listen =
-            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let listen = TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a free port");
         let file = std::env::temp_dir().join(format!("roadcast-haproxy-{}", listen.port()));
         let text = format!(
             "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
@@ -185,10 +198,18 @@ fn haproxy_names_its_clients_in_both_versions_and_its_probes_are_answered() {
     if !installed("haproxy") {
         return;
     }
-    for version in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"] {
-        let server =
-            Server::start(&["roadcast.shards=1", ONE_EACH, PROXY, PROTOCOL, "roadcast.health_path=/up"]);
-        let (_haproxy, listen) = HaProxy::start(server.clients, &format!("check inter 50ms {version}"));
+    for version in
+        ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"]
+    {
+        let server = Server::start(&[
+            "roadcast.shards=1",
+            ONE_EACH,
+            PROXY,
+            PROTOCOL,
+            "roadcast.health_path=/up",
+        ]);
+        let (_haproxy, listen) =
+            HaProxy::start(server.clients, &format!("check inter 50ms {version}"));
         // The first probes may still be under way; a target that fails them gets nobody.
         let mut first = None;
         eventually("a client comes through", || {

@@ -1,7 +1,8 @@
 //! Ends and new starts: killed, told twice, restarted with a mistake in the configuration.
 //!
-//! Goal: exit codes say what happened, the addresses are free at once, and a server that runs is not harmed by one that
-//! cannot. What SIGTERM promises to those who are connected is in `shutdown.rs`.
+//! Goal: exit codes say what happened, the addresses are free at once, and a server that runs is
+//! not harmed by one that cannot. What SIGTERM promises to those who are connected is in
+//! `shutdown.rs`.
 
 mod common;
 
@@ -39,8 +40,9 @@ fn under_load(server: &Server, act: impl FnOnce()) {
         for _ in 0..4 {
             let mut client = server.client();
             client.join(&["news"]);
-            scope
-                .spawn(move || while matches!(client.next(), Received::Message(..) | Received::Reply(..)) {});
+            scope.spawn(move || {
+                while matches!(client.next(), Received::Message(..) | Received::Reply(..)) {}
+            });
         }
         for _ in 0..2 {
             let mut publisher = server.publisher();

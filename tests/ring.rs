@@ -1,4 +1,5 @@
-//! What a shard asks of the kernel, seen from outside: a burst of input, laggards that must cost no threads.
+//! What a shard asks of the kernel, seen from outside: a burst of input, laggards that must cost no
+//! threads.
 
 mod common;
 
@@ -20,8 +21,10 @@ fn a_burst_of_more_input_than_receive_buffers_is_all_served() {
         "roadcast.ping_interval=0",
         "metrics.address=127.0.0.1:0",
     ]);
-    // The kernel hands in some 20 sockets at a time, up to 32 buffers of each: few with much, not many with little.
-    let mut clients: Vec<RawClient> = (0..100).map(|_| RawClient::connect(server.clients, "/echo")).collect();
+    // The kernel hands in some 20 sockets at a time, up to 32 buffers of each: few with much, not
+    // many with little.
+    let mut clients: Vec<RawClient> =
+        (0..100).map(|_| RawClient::connect(server.clients, "/echo")).collect();
     server.signal(SIGSTOP);
     for (number, client) in clients.iter_mut().enumerate() {
         (0..MESSAGES).for_each(|_| client.send(&masked(0x82, &[number as u8; 3000])));
@@ -44,10 +47,12 @@ fn a_burst_of_more_input_than_receive_buffers_is_all_served() {
 /// A send that may wait would be handed to a thread of the kernel after some tries, one a laggard.
 #[test]
 fn laggards_cost_the_kernel_no_threads() {
-    let server = Server::start(&["roadcast.limits.socket_send_bytes=16384", "roadcast.ping_interval=0"]);
+    let server =
+        Server::start(&["roadcast.limits.socket_send_bytes=16384", "roadcast.ping_interval=0"]);
     let mut reader = server.client();
     reader.join(&["news"]);
-    let mut stalled: Vec<Client> = (0..60).map(|_| Client::connect_narrow(server.clients, 4096)).collect();
+    let mut stalled: Vec<Client> =
+        (0..60).map(|_| Client::connect_narrow(server.clients, 4096)).collect();
     stalled.iter_mut().for_each(|client| client.join(&["news"]));
     let before = server.threads();
     let mut publisher = server.publisher();

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, Server, field, goridge_frame, messages,
+    Answer, ERROR, GOB, JSON, MSGPACK, PROTO, Publisher, RAW, Server, field, goridge_frame,
+    messages,
 };
 
 /// A call as the PHP client sent it when it was recorded, and the answer it understood.
@@ -12,7 +13,10 @@ const RECORDED_ANSWER: &str =
     "158013000000687a93110000010000001100000062726f6164636173742e5075626c6973680801";
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
+        .collect()
 }
 
 #[test]
@@ -32,7 +36,8 @@ fn what_the_php_client_sends_is_delivered_and_answered_as_it_expects() {
     assert_eq!(again, bytes(RECORDED_ANSWER));
 }
 
-/// What `Broadcast::isAvailable()` of `spiral/roadrunner-broadcast` 2.0.0 sends, recorded: true if `websockets` is in the list.
+/// What `Broadcast::isAvailable()` of `spiral/roadrunner-broadcast` 2.0.0 sends, recorded: true if
+/// `websockets` is in the list.
 #[test]
 fn the_php_client_finds_that_broadcasting_is_available() {
     let server = Server::start(&[]);
@@ -62,7 +67,8 @@ fn each_codec_of_each_layout_delivers() {
     };
     // {"Messages":[{"Command":"","Topics":["foo"],"Payload":bin("msgpack")}]}
     let msgpack =
-        b"\x81\xa8Messages\x91\x83\xa7Command\xa0\xa6Topics\x91\xa3foo\xa7Payload\xc4\x07msgpack".to_vec();
+        b"\x81\xa8Messages\x91\x83\xa7Command\xa0\xa6Topics\x91\xa3foo\xa7Payload\xc4\x07msgpack"
+            .to_vec();
     // The same with a broker and the JSON spelling of the names.
     let msgpack_named =
         b"\x81\xa8messages\x91\x83\xa6broker\xa7default\xa6topics\x91\xa3foo\xa7payload\xc4\x07msgpack"
@@ -88,7 +94,12 @@ fn each_codec_of_each_layout_delivers() {
         for method in ["Publish", "PublishAsync"] {
             let method = format!("{service}.{method}");
             let answer = publisher.ask(&method, codec, &body);
-            assert_eq!((answer.flags, &answer.body), (codec, ok), "{method} {codec:#x}: {}", lossy(&answer));
+            assert_eq!(
+                (answer.flags, &answer.body),
+                (codec, ok),
+                "{method} {codec:#x}: {}",
+                lossy(&answer)
+            );
             client.expect("foo", payload);
         }
     }
@@ -99,8 +110,11 @@ fn the_go_client_which_sets_gob_beside_protobuf_is_served() {
     let server = Server::start(&[]);
     let mut client = server.client();
     client.join(&["foo"]);
-    let answer =
-        server.publisher().ask("broadcast.Publish", PROTO | GOB, &messages(&[(&["foo"], b"from Go")]));
+    let answer = server.publisher().ask(
+        "broadcast.Publish",
+        PROTO | GOB,
+        &messages(&[(&["foo"], b"from Go")]),
+    );
     assert!(answer.flags & (PROTO | ERROR) == PROTO && answer.body == [8, 1], "{answer:?}");
     client.expect("foo", "from Go");
 }
@@ -146,7 +160,10 @@ fn an_empty_request_is_ok() {
 
 #[test]
 fn a_call_that_cannot_be_served_is_answered_with_why_and_the_connection_lives() {
-    let server = Server::start(&["roadcast.limits.publication_bytes=1024", "roadcast.limits.topic_bytes=16"]);
+    let server = Server::start(&[
+        "roadcast.limits.publication_bytes=1024",
+        "roadcast.limits.topic_bytes=16",
+    ]);
     let mut publisher = server.publisher();
     let unknown_broker = {
         let mut message = Vec::new();
@@ -198,7 +215,11 @@ fn a_frame_that_is_none_ends_its_connection_alone() {
     client.join(&["foo"]);
     let mut neighbour = server.publisher();
     let good = || {
-        goridge_frame(PROTO, &[1, 17], &[b"broadcast.Publish", &messages(&[(&["foo"], b"x")])[..]].concat())
+        goridge_frame(
+            PROTO,
+            &[1, 17],
+            &[b"broadcast.Publish", &messages(&[(&["foo"], b"x")])[..]].concat(),
+        )
     };
     let sealed = |mut bytes: Vec<u8>| {
         let checksum = crc32fast::hash(&bytes[..6]).to_le_bytes();
@@ -259,7 +280,11 @@ fn calls_may_be_pipelined_and_split_anywhere() {
     let mut stream = Vec::new();
     for number in 1..=9u32 {
         let body = messages(&[(&["foo"], format!("{number}").as_bytes())]);
-        stream.extend(goridge_frame(PROTO, &[number, 17], &[b"broadcast.Publish", &body[..]].concat()));
+        stream.extend(goridge_frame(
+            PROTO,
+            &[number, 17],
+            &[b"broadcast.Publish", &body[..]].concat(),
+        ));
     }
     for size in [1, 2, 3, 5, 7, 11, 13, 64, stream.len()] {
         stream.chunks(size).for_each(|piece| publisher.send(piece).expect("the server reads"));
@@ -285,11 +310,14 @@ fn a_message_with_many_topics_and_messages_is_worked_through() {
     client.join(&topics);
     // 300 topics × 4 messages is far more than a lane of 64 entries holds.
     let payloads: [&[u8]; 4] = [b"0", b"1", b"2", b"3"];
-    let request: Vec<(&[&str], &[u8])> = payloads.iter().map(|payload| (&topics[..], *payload)).collect();
+    let request: Vec<(&[&str], &[u8])> =
+        payloads.iter().map(|payload| (&topics[..], *payload)).collect();
     assert!(server.publisher().ask("broadcast.Publish", PROTO, &messages(&request)).is_ok());
     let mut heard = std::collections::HashMap::<String, Vec<String>>::new();
     for _ in 0..1200 {
-        let common::Received::Message(topic, payload) = client.next() else { panic!("a publication") };
+        let common::Received::Message(topic, payload) = client.next() else {
+            panic!("a publication")
+        };
         heard.entry(topic).or_default().push(payload);
     }
     assert_eq!(heard.len(), 300);
@@ -309,8 +337,8 @@ fn publishers_past_their_limit_are_closed_at_once() {
 
 #[test]
 fn a_unix_socket_serves_the_same() {
-    let path =
-        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rpc-{}.sock", std::process::id()));
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("rpc-{}.sock", std::process::id()));
     let server = Server::start(&[&format!("roadcast.rpc.listen=unix://{}", path.display())]);
     assert_eq!(server.publish, format!("unix://{}", path.display()));
     let mut client = server.client();

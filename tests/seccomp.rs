@@ -1,5 +1,6 @@
-//! Goal: the seccomp profile of the documentation lets the server do all that it does.
-//! Method: the profile as a filter on the child alone, which then serves clients, publishers, metrics and its own end.
+//! Goal: the seccomp profile of the documentation lets the server do all that it does. Method: the
+//! profile as a filter on the child alone, which then serves clients, publishers, metrics and its
+//! own end.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -10,7 +11,8 @@ use common::{Received, Server, http, roadcast};
 /// The names that `docs/seccomp.json` allows, as a filter.
 fn profile() -> seccompiler::BpfProgram {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/seccomp.json");
-    let profile: serde_json::Value = serde_json::from_reader(std::fs::File::open(path).unwrap()).unwrap();
+    let profile: serde_json::Value =
+        serde_json::from_reader(std::fs::File::open(path).unwrap()).unwrap();
     assert_eq!(
         (&profile["defaultAction"], &profile["defaultErrnoRet"]),
         (&"SCMP_ACT_ERRNO".into(), &1.into())
@@ -23,7 +25,10 @@ fn profile() -> seccompiler::BpfProgram {
         "mismatch_action": { "errno": 1 }, "match_action": "allow", "filter": calls,
     } });
     let arch = std::env::consts::ARCH.try_into().unwrap();
-    seccompiler::compile_from_json(filter.to_string().as_bytes(), arch).unwrap().remove("server").unwrap()
+    seccompiler::compile_from_json(filter.to_string().as_bytes(), arch)
+        .unwrap()
+        .remove("server")
+        .unwrap()
 }
 
 #[test]
@@ -54,7 +59,10 @@ fn the_server_runs_under_the_documented_profile() {
     server.publisher().publish(&["news"], b"hello");
     assert_eq!(client.next(), Received::Message("news".to_owned(), "hello".to_owned()));
     assert_eq!(http(server.clients, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
-    for line in server.printed.iter().filter(|line| line.starts_with("metrics") || line.starts_with("status"))
+    for line in server
+        .printed
+        .iter()
+        .filter(|line| line.starts_with("metrics") || line.starts_with("status"))
     {
         let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
         let path = if line.starts_with("metrics") { "/metrics" } else { "/ready" };

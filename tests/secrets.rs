@@ -1,7 +1,7 @@
-//! Goal: nothing secret reaches a log, a summary or an error, and nothing that a client sends can forge a line of the log
-//! or command a terminal.
-//! Method: the real binary, with a secret in every place of a configuration; clients and publishers that send hostile text
-//! wherever the server takes some; every byte that it writes is looked at, in each encoding.
+//! Goal: nothing secret reaches a log, a summary or an error, and nothing that a client sends can
+//! forge a line of the log or command a terminal. Method: the real binary, with a secret in every
+//! place of a configuration; clients and publishers that send hostile text wherever the server
+//! takes some; every byte that it writes is looked at, in each encoding.
 
 mod common;
 
@@ -20,7 +20,8 @@ struct Site(PathBuf);
 
 impl Site {
     fn new(name: &str, configuration: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("roadcast-secrets-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("roadcast-secrets-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a directory of its own");
         std::fs::write(path.join(".rr.yaml"), configuration).expect("a file in it");
         Self(path)
@@ -57,8 +58,16 @@ roadcast: { access: open, shards: 1 }
 fn no_secret_of_a_configuration_is_printed_or_logged() {
     let site = Site::new("file", FILE);
     let secrets = |command: &mut Command| {
-        command.env("REDIS_PASSWORD", SECRET).env("RR_REDIS_PASSWORD", SECRET).env("RR_KV_PASSWORD", SECRET);
-        command.args(["-o", &format!("redis.password={SECRET}"), "-o", &format!("kv.password={SECRET}")]);
+        command
+            .env("REDIS_PASSWORD", SECRET)
+            .env("RR_REDIS_PASSWORD", SECRET)
+            .env("RR_KV_PASSWORD", SECRET);
+        command.args([
+            "-o",
+            &format!("redis.password={SECRET}"),
+            "-o",
+            &format!("kv.password={SECRET}"),
+        ]);
     };
     let mut check = site.command("check");
     secrets(&mut check);
@@ -101,7 +110,8 @@ fn an_error_repeats_no_value_that_may_be_a_secret() {
         let site = Site::new(&format!("error-{number}"), file);
         for word in ["check", "serve"] {
             let mut command = site.command(word);
-            let output = command.args(arguments).env("REDIS_PASSWORD", SECRET).output().expect("it runs");
+            let output =
+                command.args(arguments).env("REDIS_PASSWORD", SECRET).output().expect("it runs");
             let told = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
             assert_eq!(output.status.code(), Some(1), "{file} {arguments:?}: {told}");
             assert!(!told.contains(SECRET), "{file} {arguments:?}: {told}");
@@ -115,7 +125,8 @@ fn a_query_which_may_hold_a_token_is_not_logged() {
     for path in ["/ws?token=hunter2-s3cret", "/other?token=hunter2-s3cret"] {
         http(
             server.clients,
-            upgrade_request(path, &["Cookie: s=hunter2-s3cret", "Authorization: hunter2-s3cret"]).as_bytes(),
+            upgrade_request(path, &["Cookie: s=hunter2-s3cret", "Authorization: hunter2-s3cret"])
+                .as_bytes(),
         );
     }
     server.says("request refused with 404", 1);
@@ -129,7 +140,8 @@ const HOSTILE: &str = "x\r\n2026-01-01T00:00:00Z  ERROR  forged\n{\"level\":\"er
 /// Everything that breaks out of a line, or out of its reader's trust.
 fn dangerous(c: char) -> bool {
     c != '\n' && c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The only origin that is let in, so that hostile ones are refused and named.
@@ -165,8 +177,11 @@ fn attack(server: &Server, round: usize) {
         client.frame().expect("#join");
     }
     // Messages that are no command, with the text in what the parser may quote.
-    let messages =
-        [HOSTILE.to_owned(), format!("{{\"command\":{quoted}"), format!(r#"{{"command":{{{quoted}:1}}}}"#)];
+    let messages = [
+        HOSTILE.to_owned(),
+        format!("{{\"command\":{quoted}"),
+        format!(r#"{{"command":{{{quoted}:1}}}}"#),
+    ];
     for message in messages {
         let mut client = raw_client(server);
         client.text(&message);
@@ -184,7 +199,8 @@ fn attack(server: &Server, round: usize) {
 
     // Requests: what HTTP allows in a path and an origin, and what it does not.
     let latin: Vec<u8> = b"/\xc2\x9b31m\xe2\x80\xae\xff\xfe".to_vec();
-    let paths = [&latin[..], "/\u{2028}\u{202e}\u{9b}x".as_bytes(), b"/%1b[31m\"forged\"=", b"/\x1b[31m"];
+    let paths =
+        [&latin[..], "/\u{2028}\u{202e}\u{9b}x".as_bytes(), b"/%1b[31m\"forged\"=", b"/\x1b[31m"];
     for path in turned(paths, round) {
         let request = [b"GET ", path, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
         assert!(matches!(http(server.clients, &request).status, 400 | 404));
@@ -203,7 +219,8 @@ fn attack(server: &Server, round: usize) {
         assert!(matches!(http(server.clients, &request).status, 400 | 403), "{origin:?}");
     }
 
-    // RPC: the method, the codec's bodies, the broker, the topic, and a peer that speaks no goridge.
+    // RPC: the method, the codec's bodies, the broker, the topic, and a peer that speaks no
+    // goridge.
     let mut publisher = server.publisher();
     let methods = [
         HOSTILE.replace('.', ""),
@@ -216,7 +233,8 @@ fn attack(server: &Server, round: usize) {
     }
     let broker = format!(r#"{{"messages":[{{"broker":{quoted},"topics":["a"],"payload":""}}]}}"#);
     let topic =
-        serde_json::json!({ "messages": [{ "topics": [HOSTILE.repeat(20)], "payload": "" }] }).to_string();
+        serde_json::json!({ "messages": [{ "topics": [HOSTILE.repeat(20)], "payload": "" }] })
+            .to_string();
     let field = format!(r#"{{"messages":[{{{quoted}:1,"topics":{quoted}}}]}}"#);
     let calls = [
         ("websockets", broker),
@@ -236,8 +254,9 @@ fn attack(server: &Server, round: usize) {
 
 #[test]
 fn no_client_can_forge_a_line_of_the_log() {
-    for (mode, round) in
-        ["development", "production", "raw"].into_iter().flat_map(|mode| [0, 1, 2].map(|n| (mode, n)))
+    for (mode, round) in ["development", "production", "raw"]
+        .into_iter()
+        .flat_map(|mode| [0, 1, 2].map(|n| (mode, n)))
     {
         let settings = [
             &format!("logs.mode={mode}")[..],
@@ -261,7 +280,10 @@ fn no_client_can_forge_a_line_of_the_log() {
             "RPC call",
             "RPC connection closed",
         ] {
-            assert!(log.contains(part), "{mode} {round}: nothing of this kind was logged: {part}\n{log}");
+            assert!(
+                log.contains(part),
+                "{mode} {round}: nothing of this kind was logged: {part}\n{log}"
+            );
         }
         let foul: Vec<&str> = log.lines().filter(|line| line.chars().any(dangerous)).collect();
         assert!(foul.is_empty(), "{mode} {round}: {foul:#?}");
@@ -269,18 +291,25 @@ fn no_client_can_forge_a_line_of_the_log() {
     }
 }
 
-/// A line that the server has written: it begins as its mode's lines do, and not with what a client has sent.
+/// A line that the server has written: it begins as its mode's lines do, and not with what a client
+/// has sent.
 fn assert_ours(mode: &str, line: &str) {
     match mode {
         "production" => {
             let value: serde_json::Value =
                 serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            assert!(value["logger"].as_str().is_some_and(|logger| logger.starts_with("roadcast")), "{line}");
+            assert!(
+                value["logger"].as_str().is_some_and(|logger| logger.starts_with("roadcast")),
+                "{line}"
+            );
             assert_ne!(value["msg"], "forged", "{line}");
         }
         "development" => {
             let level = line.split_whitespace().nth(1);
-            assert!(level.is_some_and(|level| ["DEBUG", "INFO", "WARN", "ERROR"].contains(&level)), "{line}");
+            assert!(
+                level.is_some_and(|level| ["DEBUG", "INFO", "WARN", "ERROR"].contains(&level)),
+                "{line}"
+            );
             assert!(!line.starts_with("2026-01-01T00:00:00Z"), "{line}");
         }
         _ => assert!(!line.starts_with("2026-01-01") && !line.starts_with('{'), "{line}"),

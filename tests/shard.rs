@@ -1,5 +1,6 @@
-//! One real shard on a real ring: the test stands in for the hub at the other end of the lanes, and tungstenite is the
-//! client. Shows what only the kernel can: short sends, resets, full sockets, descriptors.
+//! One real shard on a real ring: the test stands in for the hub at the other end of the lanes, and
+//! tungstenite is the client. Shows what only the kernel can: short sends, resets, full sockets,
+//! descriptors.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -39,7 +40,11 @@ impl TestShard {
         let settings = Arc::new(Settings {
             limits: Arc::new(limits),
             policies: Policies::default(),
-            rules: Rules { path: "/ws".into(), echo_path: Some("/echo".into()), ..Rules::default() },
+            rules: Rules {
+                path: "/ws".into(),
+                echo_path: Some("/echo".into()),
+                ..Rules::default()
+            },
             proxies: Proxies::default(),
             brokers: vec!["default".into()],
             default_broker: BrokerId(0),
@@ -48,7 +53,8 @@ impl TestShard {
             drain_accept: true,
             shutdown_grace,
         });
-        let (end, shard_counters, shard_budget) = (ends.remove(0), counters.clone(), budget.clone());
+        let (end, shard_counters, shard_budget) =
+            (ends.remove(0), counters.clone(), budget.clone());
         let thread = std::thread::spawn(move || {
             let shard = Shard::new(settings, shard_counters.clone(), shard_budget);
             EventLoop::new(shard, Arc::default(), end, listener).unwrap().run().unwrap();
@@ -169,7 +175,8 @@ fn publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye() {
 
 #[test]
 fn a_subscriber_that_never_reads_is_closed_with_a_gapless_prefix_while_the_others_get_everything() {
-    let limits = Limits { socket_send_bytes: 0, close_timeout: Duration::from_secs(1), ..Limits::default() };
+    let limits =
+        Limits { socket_send_bytes: 0, close_timeout: Duration::from_secs(1), ..Limits::default() };
     let mut shard = TestShard::start(limits);
     let mut reader = shard.connect("/ws");
     let topic = shard.join_first(&mut reader, "foo");
@@ -177,7 +184,8 @@ fn a_subscriber_that_never_reads_is_closed_with_a_gapless_prefix_while_the_other
     join(&mut lazy, "foo");
     let payload = "x".repeat(16 * 1024);
     const PUBLICATIONS: u64 = 2_000;
-    /// So far the reader may be behind the publisher: a fraction of an outbox, or it would be a laggard itself.
+    /// So far the reader may be behind the publisher: a fraction of an outbox, or it would be a
+    /// laggard itself.
     const LEAD: u64 = 32;
     let (tell, read_so_far) = std::sync::mpsc::channel();
     let reading = std::thread::spawn(move || {
@@ -215,7 +223,8 @@ fn echoes_of_any_size_come_back_even_to_a_client_that_reads_late() {
         client.send(Message::binary(message.clone())).unwrap();
         assert_eq!(read(&mut client).unwrap().into_data(), message);
     }
-    // 64 MiB sent before anything is read: more than all buffers hold, so reading must pause and resume.
+    // 64 MiB sent before anything is read: more than all buffers hold, so reading must pause and
+    // resume.
     let mut writer = client.get_ref().try_clone().unwrap();
     let mut message = vec![0x82, 0xFE, 0xFF, 0xFF, 0, 0, 0, 0];
     message.resize(8 + 0xFFFF, b'e');
@@ -272,7 +281,8 @@ fn abrupt_resets_leave_nothing_behind() {
 
 #[test]
 fn a_head_that_does_not_come_ends_the_connection() {
-    let shard = TestShard::start(Limits { head_timeout: Duration::from_millis(100), ..Limits::default() });
+    let shard =
+        TestShard::start(Limits { head_timeout: Duration::from_millis(100), ..Limits::default() });
     let mut silent = TcpStream::connect(shard.address).unwrap();
     let mut begun = TcpStream::connect(shard.address).unwrap();
     begun.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
@@ -292,7 +302,10 @@ fn a_shard_whose_hub_has_gone_says_goodbye_and_ends() {
     let (other, _ends) = mesh(1, &Limits::default()).unwrap();
     drop(std::mem::replace(&mut shard.hub, other));
     let goodbye = read(&mut client).unwrap();
-    assert!(matches!(&goodbye, Message::Close(Some(frame)) if u16::from(frame.code) == 1001), "{goodbye:?}");
+    assert!(
+        matches!(&goodbye, Message::Close(Some(frame)) if u16::from(frame.code) == 1001),
+        "{goodbye:?}"
+    );
     drop(client);
     shard.thread.take().unwrap().join().unwrap();
 }

@@ -1,4 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP: what was answered ok is delivered, everyone is told goodbye, the process ends with 0.
+//! SIGTERM, SIGINT and SIGHUP: what was answered ok is delivered, everyone is told goodbye, the
+//! process ends with 0.
 
 mod common;
 
@@ -6,7 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use common::{
-    Client, PROTO, RawClient, Received, Server, eventually, get, http, masked, messages, roadcast_after,
+    Client, PROTO, RawClient, Received, Server, eventually, get, http, masked, messages,
+    roadcast_after,
 };
 
 const SIGHUP: i32 = 1;
@@ -37,7 +39,8 @@ fn a_server_without_clients_ends_with_0_and_one_line() {
         assert_eq!(server.wait().code(), Some(0));
         server.says(&format!("stopped by {name} after"), 1);
         let log = server.log();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("configuration: ")).collect();
+        let lines: Vec<&str> =
+            log.lines().filter(|line| !line.contains("configuration: ")).collect();
         assert!(
             lines.len() == 1 && lines[0].contains("idle  clients_served=0  publications_taken=0"),
             "{log}"
@@ -63,9 +66,13 @@ fn the_end_of_a_server_with_clients_is_said_with_all_counts() {
     assert!(!server.log().contains("idle"), "{}", server.log());
 }
 
-/// Publishes `PUBLISHER:NUMBER` with a window of calls in flight until the server refuses or closes; the numbers that
-/// were answered ok.
-fn publish_until_refused(server: &Server, publisher: usize, started: &mpsc::Sender<()>) -> Vec<usize> {
+/// Publishes `PUBLISHER:NUMBER` with a window of calls in flight until the server refuses or
+/// closes; the numbers that were answered ok.
+fn publish_until_refused(
+    server: &Server,
+    publisher: usize,
+    started: &mpsc::Sender<()>,
+) -> Vec<usize> {
     let mut connection = server.publisher();
     let mut answered = Vec::new();
     let mut sent = std::collections::HashMap::new();
@@ -133,7 +140,8 @@ fn nothing_that_was_answered_ok_is_lost_when_it_ends_under_load() {
         server.signal(SIGTERM);
         let answered: Vec<_> =
             publishers.into_iter().map(|thread| thread.join().expect("a publisher")).collect();
-        let heard: Vec<_> = readers.into_iter().map(|thread| thread.join().expect("a subscriber")).collect();
+        let heard: Vec<_> =
+            readers.into_iter().map(|thread| thread.join().expect("a subscriber")).collect();
         (heard, answered)
     });
     assert_eq!(server.wait().code(), Some(0));
@@ -179,7 +187,8 @@ fn publishing_to_a_server_that_is_shutting_down_is_an_error() {
     assert_eq!(reader.next(), Received::Close(1001));
     let answer = publisher.ask("broadcast.Publish", PROTO, &messages(&[(&["held"], b"too late")]));
     assert!(answer.error().contains("shutting down"), "{}", answer.error());
-    let answer = publisher.ask("broadcast.PublishAsync", PROTO, &messages(&[(&["held"], b"too late")]));
+    let answer =
+        publisher.ask("broadcast.PublishAsync", PROTO, &messages(&[(&["held"], b"too late")]));
     assert!(answer.error().contains("shutting down"), "{}", answer.error());
     drop(stalled);
 }
@@ -294,12 +303,16 @@ fn the_goodbye_reaches_everyone_under_load_whatever_they_are_at() {
     clients.extend((0..50).map(|_| subscribed(&["news", "more", "others"])));
     // In no topic; behind with reading; in the middle of a message, and of a fragmented one.
     clients.extend((0..50).map(|_| server.client()));
-    let mut behind: Vec<Client> = (0..4).map(|_| Client::connect_narrow(server.clients, 4096)).collect();
+    let mut behind: Vec<Client> =
+        (0..4).map(|_| Client::connect_narrow(server.clients, 4096)).collect();
     behind.iter_mut().for_each(|client| client.join(&["news"]));
     let partial = masked(0x81, br#"{"command":"join"}"#);
-    let mut raw: Vec<RawClient> = (0..20).map(|_| RawClient::connect(server.clients, "/ws")).collect();
+    let mut raw: Vec<RawClient> =
+        (0..20).map(|_| RawClient::connect(server.clients, "/ws")).collect();
     raw.iter_mut().for_each(|client| client.send(&partial[..partial.len() / 2]));
-    raw.extend((0..20).map(|_| RawClient::connect_with(server.clients, "/echo", &masked(0x01, b"first"))));
+    raw.extend(
+        (0..20).map(|_| RawClient::connect_with(server.clients, "/echo", &masked(0x01, b"first"))),
+    );
 
     let (started, starts) = mpsc::channel();
     thread::scope(|scope| {
@@ -335,8 +348,11 @@ fn read_to_the_goodbye(mut client: Client) {
 /// One shard, so that there is one order; thirty seconds for thirty clients.
 #[test]
 fn a_drain_tells_the_oldest_first_serves_the_others_and_lets_nobody_in() {
-    let mut server =
-        Server::start(&["roadcast.shards=1", "roadcast.drain=30s", "roadcast.status.address=127.0.0.1:0"]);
+    let mut server = Server::start(&[
+        "roadcast.shards=1",
+        "roadcast.drain=30s",
+        "roadcast.status.address=127.0.0.1:0",
+    ]);
     let status = server.endpoint("status");
     let mut clients: Vec<Client> = (0..30).map(|_| server.client()).collect();
     clients.iter_mut().for_each(|client| client.join(&["news"]));
@@ -344,7 +360,10 @@ fn a_drain_tells_the_oldest_first_serves_the_others_and_lets_nobody_in() {
     server.signal(SIGTERM);
     eventually("/ready says no", || get(status, "/ready") == 503);
     assert_eq!(get(status, "/health"), 200);
-    server.says("draining over 30s, then up to 30s more; newcomers get 503; a second signal ends at once", 1);
+    server.says(
+        "draining over 30s, then up to 30s more; newcomers get 503; a second signal ends at once",
+        1,
+    );
     server.says("the drain is over", 0);
     let mut others = clients.split_off(2);
     for client in &mut clients {
@@ -357,7 +376,8 @@ fn a_drain_tells_the_oldest_first_serves_the_others_and_lets_nobody_in() {
     newest.join(&["more"]);
     let newcomer = http(server.clients, common::upgrade_request("/ws", &[]).as_bytes());
     assert_eq!(newcomer.status, 503, "{}", newcomer.head);
-    let seconds: u64 = newcomer.header("retry-after").expect("a time to come back").parse().expect("seconds");
+    let seconds: u64 =
+        newcomer.header("retry-after").expect("a time to come back").parse().expect("seconds");
     assert!((1..=30).contains(&seconds), "{seconds}");
     // Whoever is left when everyone has gone is nobody: it ends before the drain is over.
     drop((clients, others));

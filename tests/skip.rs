@@ -1,5 +1,5 @@
-//! Goal: a test that cannot run on this machine is not taken for one that passed.
-//! Method: this binary runs a test of its own that skips, as `cargo test` does: with its output captured.
+//! Goal: a test that cannot run on this machine is not taken for one that passed. Method: this
+//! binary runs a test of its own that skips, as `cargo test` does: with its output captured.
 
 mod common;
 
@@ -16,7 +16,8 @@ fn skipped(ci: &str) -> (Output, String) {
     std::fs::write(&file, "another::test: another reason\n").unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "a_test_that_skips"]);
-    let output = command.env("CI", ci).env("ROADCAST_SKIPPED", &file).env("SKIP", "yes").output().unwrap();
+    let output =
+        command.env("CI", ci).env("ROADCAST_SKIPPED", &file).env("SKIP", "yes").output().unwrap();
     let lines = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     (output, lines)
@@ -41,7 +42,8 @@ fn what_is_skipped_is_said_and_gathered_with_its_reason() {
                     skip::a_test_that_skips: and for another reason\n";
     assert_eq!(lines, expected);
     let said = String::from_utf8(output.stderr).unwrap();
-    let line = "NOT TESTED: skip::a_test_that_skips: `a-program-that-nobody-has` is not installed\n";
+    let line =
+        "NOT TESTED: skip::a_test_that_skips: `a-program-that-nobody-has` is not installed\n";
     assert!(said.contains(line), "{said}");
 }
 
@@ -57,18 +59,21 @@ fn in_ci_nothing_may_be_skipped() {
     );
 }
 
-/// `scripts/test` on a machine that has no program but a few of its own, a cargo of which one test was skipped, and an apt
-/// that installs nothing; goes with the value.
+/// `scripts/test` on a machine that has no program but a few of its own, a cargo of which one test
+/// was skipped, and an apt that installs nothing; goes with the value.
 struct Machine(PathBuf);
 
 impl Machine {
     fn new(name: &str) -> Self {
-        let directory = format!("{}/test-command-{}-{name}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let directory =
+            format!("{}/test-command-{}-{name}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
         let machine = Self(directory.into());
         fs::create_dir_all(&machine.0).unwrap();
         for tool in ["bash", "dirname", "basename", "mktemp", "sort", "sed", "grep", "rm"] {
             let paths = std::env::var_os("PATH").unwrap();
-            let place = std::env::split_paths(&paths).map(|path| path.join(tool)).find(|file| file.exists());
+            let place = std::env::split_paths(&paths)
+                .map(|path| path.join(tool))
+                .find(|file| file.exists());
             symlink(place.expect(tool), machine.0.join(tool)).unwrap();
         }
         let cargo = "echo \"cargo $*\"
@@ -92,8 +97,12 @@ impl Machine {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test");
         let mut command = Command::new(self.0.join("bash"));
         command.arg(script).env("PATH", &self.0).env("TMPDIR", &self.0);
-        let output = command.envs([("CI", ci), ("FAILURE", failure), ("REFUSAL", refusal)]).output().unwrap();
-        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        let output = command
+            .envs([("CI", ci), ("FAILURE", failure), ("REFUSAL", refusal)])
+            .output()
+            .unwrap();
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
         (output.status.code(), said)
     }
 }
@@ -111,7 +120,10 @@ fn the_test_command_ends_with_the_list_of_what_did_not_run_and_installs_nothing(
         let (code, said) = machine.run("", failure, "");
         assert_eq!(code, Some(failure.parse().unwrap()), "{said}");
         let list = "\nDid not run here:\n  veth::one: it takes root\nMissing programs are in these packages of Debian: ";
-        assert!(said.contains(list) && said.contains("iproute2") && said.contains("php-cli"), "{said}");
+        assert!(
+            said.contains(list) && said.contains("iproute2") && said.contains("php-cli"),
+            "{said}"
+        );
         assert!(said.contains("cargo test --workspace --lib --bins --tests --locked"), "{said}");
         assert!(!said.contains("apt-get"), "{said}");
     }
@@ -123,7 +135,10 @@ fn where_io_uring_is_denied_the_test_command_runs_what_starts_no_server() {
     let machine = Machine::new("denied");
     let (code, said) = machine.run("", "0", refusal);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("\n  all that starts a server or makes a ring: {refusal}\n")), "{said}");
+    assert!(
+        said.contains(&format!("\n  all that starts a server or makes a ring: {refusal}\n")),
+        "{said}"
+    );
     assert!(said.contains("--test documentation") && said.contains("--test model"), "{said}");
     assert!(!said.contains("--tests") && !said.contains("--test websocket"), "{said}");
     let (code, said) = machine.run("true", "0", refusal);
@@ -137,7 +152,8 @@ fn where_io_uring_is_denied_the_test_command_runs_what_starts_no_server() {
 fn in_ci_the_test_command_installs_what_is_missing() {
     let (code, said) = Machine::new("ci").run("true", "0", "");
     assert_eq!(code, Some(0), "{said}");
-    let install = said.lines().find(|line| line.starts_with("apt-get install")).expect("it installs");
+    let install =
+        said.lines().find(|line| line.starts_with("apt-get install")).expect("it installs");
     for package in ["chromium", "iproute2", "gcc", "php-cli", "python3", "golang-go"] {
         assert!(install.contains(package), "{install}");
     }

@@ -1,5 +1,6 @@
-//! Limits per source address on the real server: clients from several loopback addresses, proxies, forged and malformed
-//! headers. Which client comes from where is decided by `bind`, as a network would.
+//! Limits per source address on the real server: clients from several loopback addresses, proxies,
+//! forged and malformed headers. Which client comes from where is decided by `bind`, as a network
+//! would.
 
 mod common;
 
@@ -17,7 +18,8 @@ fn loopback(last: u8) -> IpAddr {
 
 /// A connection from this address.
 fn dial(server: SocketAddr, from: IpAddr) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this machine");
     socket.connect(&server.into()).expect("the server listens");
     let stream = TcpStream::from(socket);
@@ -25,7 +27,8 @@ fn dial(server: SocketAddr, from: IpAddr) -> TcpStream {
     stream
 }
 
-/// An upgrade request from this address with these header lines: the answer, and the connection, still open.
+/// An upgrade request from this address with these header lines: the answer, and the connection,
+/// still open.
 fn upgrade(server: &Server, from: u8, lines: &[&str]) -> (HttpAnswer, TcpStream) {
     let mut stream = dial(server.clients, loopback(from));
     std::io::Write::write_all(&mut stream, upgrade_request("/ws", lines).as_bytes())
@@ -35,8 +38,10 @@ fn upgrade(server: &Server, from: u8, lines: &[&str]) -> (HttpAnswer, TcpStream)
 }
 
 fn metrics(server: &Server) -> Scrape {
-    let line = server.printed.iter().find(|line| line.starts_with("metrics")).expect("metrics are on");
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+    let line =
+        server.printed.iter().find(|line| line.starts_with("metrics")).expect("metrics are on");
+    let address =
+        line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
     Scrape::of(address.parse().expect("an address"))
 }
 
@@ -44,7 +49,8 @@ fn refused(server: &Server, reason: &str) -> u64 {
     metrics(server).sum("connections_refused_total", &[reason])
 }
 
-/// How often the log has these words by now; waits for the first time, since the log is read behind what it is about.
+/// How often the log has these words by now; waits for the first time, since the log is read behind
+/// what it is about.
 fn said(server: &Server, words: &str) -> usize {
     let begin = std::time::Instant::now();
     loop {
@@ -57,7 +63,8 @@ fn said(server: &Server, words: &str) -> usize {
     }
 }
 
-/// Waits until the address is let in again: its connection's end is seen by the server, not by the client.
+/// Waits until the address is let in again: its connection's end is seen by the server, not by the
+/// client.
 fn upgrade_at_last(server: &Server, from: u8, lines: &[&str]) -> TcpStream {
     let begin = std::time::Instant::now();
     loop {
@@ -82,7 +89,12 @@ fn an_address_has_so_many_connections_over_all_shards_and_others_are_untouched()
     // The kernel spreads these over all four shards.
     for _ in 0..20 {
         let (answer, _) = upgrade(&server, 2, &[]);
-        assert_eq!((answer.status, answer.header("retry-after")), (429, Some("10")), "{}", answer.head);
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (429, Some("10")),
+            "{}",
+            answer.head
+        );
         assert!(
             answer.body.starts_with(b"Too many connections"),
             "{:?}",
@@ -106,7 +118,10 @@ fn an_address_has_so_many_handshakes_a_second() {
     let statuses: Vec<u16> = (0..200).map(|_| upgrade(&server, 2, &[]).0.status).collect();
     assert_eq!(statuses[..3], [101; 3], "a burst may be as large as the limit");
     let refusals = statuses.iter().filter(|status| **status == 429).count();
-    assert!(refusals > 0 && statuses.iter().all(|status| [101, 429].contains(status)), "{statuses:?}");
+    assert!(
+        refusals > 0 && statuses.iter().all(|status| [101, 429].contains(status)),
+        "{statuses:?}"
+    );
     assert_eq!(refused(&server, "address_handshakes"), refusals as u64);
     let (answer, _stream) = upgrade(&server, 3, &[]);
     assert_eq!(answer.status, 101, "another address has its own");
@@ -179,7 +194,8 @@ fn a_proxy_whose_header_names_nobody_counts_for_itself() {
 
 #[test]
 fn a_refused_address_that_says_nothing_is_closed_and_keeps_nobody_out() {
-    let server = Server::start(&["roadcast.shards=1", METRICS, "roadcast.limits.connections_per_address=1"]);
+    let server =
+        Server::start(&["roadcast.shards=1", METRICS, "roadcast.limits.connections_per_address=1"]);
     let (answer, _held) = upgrade(&server, 2, &[]);
     assert_eq!(answer.status, 101);
     let silent: Vec<TcpStream> = (0..200).map(|_| dial(server.clients, loopback(2))).collect();

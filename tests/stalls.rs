@@ -1,7 +1,7 @@
 //! One thread of the server stands still for two seconds, under traffic: a shard, or the hub.
 //!
-//! Goal: the others go on, publishers wait instead of losing, health tells of it, and afterwards everything arrives, in
-//! order. Method: ptrace holds that thread alone, wherever it happens to be.
+//! Goal: the others go on, publishers wait instead of losing, health tells of it, and afterwards
+//! everything arrives, in order. Method: ptrace holds that thread alone, wherever it happens to be.
 
 mod common;
 
@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{
-    Client, Numbered, PROTO, Received, Scrape, Server, Stopped, eventually, figure, get, messages, size,
+    Client, Numbered, PROTO, Received, Scrape, Server, Stopped, eventually, figure, get, messages,
+    size,
 };
 
 const RUN: Numbered = Numbered { messages: 2_000, payload_bytes: 200 };
@@ -36,7 +37,8 @@ fn client_on(server: &Server, shard: &str) -> Client {
     panic!("no connection lands on shard {shard}");
 }
 
-/// Waits until the stall has lasted for as long as the test asks for, two seconds unless told otherwise.
+/// Waits until the stall has lasted for as long as the test asks for, two seconds unless told
+/// otherwise.
 fn last(stopped: &Stopped) {
     let whole = Duration::from_millis(size("ROADCAST_STALL_MS", 2_000) as u64);
     std::thread::sleep(whole.saturating_sub(stopped.since.elapsed()));
@@ -107,7 +109,8 @@ fn a_shard_that_stands_still_with_its_lane_full_makes_publishers_wait_and_none_l
         });
         let stalls = || Scrape::of(metrics).sum("lane_stalls_total", &[]);
         eventually("a full lane", || stalls() > 0);
-        // What has been pushed reaches the others all the same, and whoever publishes to them alone does not wait.
+        // What has been pushed reaches the others all the same, and whoever publishes to them alone
+        // does not wait.
         let pushed = Scrape::of(metrics).sample("lane_entries", &["0"]) as usize;
         RUN.read(&mut free, 0..pushed);
         let mut publisher = server.publisher();
@@ -119,7 +122,10 @@ fn a_shard_that_stands_still_with_its_lane_full_makes_publishers_wait_and_none_l
         let (cpu, waited) = (hub.cpu_time(), stopped.since.elapsed());
         last(&stopped);
         let (cpu, waited) = (hub.cpu_time() - cpu, stopped.since.elapsed() - waited);
-        figure("full lane: CPU of the hub while a publisher waits", format!("{cpu:?} of {waited:?}"));
+        figure(
+            "full lane: CPU of the hub while a publisher waits",
+            format!("{cpu:?} of {waited:?}"),
+        );
         assert!(cpu < waited / 4, "it spins: {cpu:?} of {waited:?}");
         assert!(answered.load(Ordering::Relaxed) <= pushed, "told ok before it was on every queue");
         assert!(!flood.is_finished());
@@ -153,7 +159,8 @@ fn while_the_hub_stands_still_shards_serve_on_and_publishers_wait() {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         });
-        // What it had pushed before; then what needs no hub: a topic that the shard has, and new connections.
+        // What it had pushed before; then what needs no hub: a topic that the shard has, and new
+        // connections.
         RUN.read(&mut one, 0..100);
         RUN.read(&mut other, 0..100);
         let mut late = server.client();
@@ -204,10 +211,13 @@ fn a_shard_that_outlives_the_hub_ends_all_the_same() {
     let mut held = client_on(&server, "0");
     held.join(&["news"]);
     let Some(stopped) = server.thread("shard-0").stop() else { return };
-    server.publisher().publish_all(1, (0..16).map(|number| ("news".to_owned(), RUN.payload(number))));
+    server
+        .publisher()
+        .publish_all(1, (0..16).map(|number| ("news".to_owned(), RUN.payload(number))));
     server.signal(SIGTERM);
     eventually("the end of the hub", || !server.has_thread("hub"));
     drop(stopped);
-    // Whether it is before or behind the watchdog depends on the machine; without its hub's word it never was.
+    // Whether it is before or behind the watchdog depends on the machine; without its hub's word it
+    // never was.
     assert!(server.wait().code().is_some());
 }

@@ -16,7 +16,8 @@ fn a_refused_join_and_a_server_that_ends_are_said() {
     let mut server = Server::start(&["roadcast.limits.topic_bytes=8"]);
     let output = run(&["subscribe", "news", "too long a name", "--url", &server.url()], b"");
     expect_failure(&output, &["refused to join news, too long a name", "limit"]);
-    let output = run(&["subscribe", "news", "--url", &format!("ws://{}/other", server.clients)], b"");
+    let output =
+        run(&["subscribe", "news", "--url", &format!("ws://{}/other", server.clients)], b"");
     expect_failure(&output, &["404", "/ws"]);
     let subscriber = Subscriber::joined(&["news", "--url", &server.url()]);
     server.signal(15);
@@ -95,7 +96,9 @@ fn answers_to_the_upgrade_are_explained() {
 
 #[test]
 fn each_reason_for_a_close_is_said_in_words() {
-    for (code, words) in [(1001u16, "shutting down (1001)"), (1013, "too slowly (1013)"), (1008, "limit")] {
+    for (code, words) in
+        [(1001u16, "shutting down (1001)"), (1013, "too slowly (1013)"), (1008, "limit")]
+    {
         let address = peer(move |stream| {
             let mut socket = tungstenite::accept(stream).expect("an upgrade");
             socket.read().expect("a join");
@@ -126,7 +129,8 @@ fn a_servers_words_at_the_end_command_no_terminal_and_are_one_line() {
         let url = format!("ws://{address}/ws");
         let mut subscriber = Subscriber::start(&[&["news", "--url", &url], more].concat());
         let said = subscriber.said();
-        let shown = "the server closed the connection: a\\nroadcast: b\\u{1b}[2J\\u{9b}\\u{202e} (4000)";
+        let shown =
+            "the server closed the connection: a\\nroadcast: b\\u{1b}[2J\\u{9b}\\u{202e} (4000)";
         assert!(said.contains(shown), "{said}");
     }
 }
@@ -196,7 +200,9 @@ fn a_connection_that_ends_before_the_upgrade_is_tried_again() {
         },
         |mut stream| {
             stream.read_exact(&mut [0; 4]).expect("a request");
-            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a reset on close");
+            socket2::SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .expect("a reset on close");
         },
     ];
     for act in cut_off {
@@ -215,10 +221,12 @@ fn a_server_that_is_full_or_going_says_so_itself_and_is_left_alone_as_long_as_it
                   Content-Length: 39\r\n\r\nThis server is going.\nA second line is.\n";
     let url = format!("ws://{}/ws", http_peer(answer));
     let said = Subscriber::start(&["news", "--reconnect", "--url", &url]).said();
-    assert!(said.contains("is refused with 503: This server is going. Trying again in 70."), "{said}");
+    assert!(
+        said.contains("is refused with 503: This server is going. Trying again in 70."),
+        "{said}"
+    );
     // A page of a proxy tells a person nothing.
-    let answer =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+    let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
     let url = format!("ws://{}/ws", http_peer(answer));
     let said = Subscriber::start(&["news", "--reconnect", "--url", &url]).said();
     assert!(said.contains(
@@ -226,7 +234,8 @@ fn a_server_that_is_full_or_going_says_so_itself_and_is_left_alone_as_long_as_it
     ));
 }
 
-/// A peer that accepts and says nothing: the upgrade is waited for, and nothing looks at signals meanwhile.
+/// A peer that accepts and says nothing: the upgrade is waited for, and nothing looks at signals
+/// meanwhile.
 #[test]
 fn a_signal_ends_a_subscriber_that_waits_for_the_upgrade() {
     let (sender, accepted) = std::sync::mpsc::channel();

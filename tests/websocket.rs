@@ -1,4 +1,5 @@
-//! RFC 6455 over real sockets: framing errors and their codes, fragments, control frames, any split of the input.
+//! RFC 6455 over real sockets: framing errors and their codes, fragments, control frames, any split
+//! of the input.
 
 mod common;
 
@@ -28,18 +29,34 @@ fn a_protocol_error_is_closed_with_its_code() {
         ("a control frame in fragments (§5.5)", masked(0x09, b"hi"), 1002),
         ("a control frame over 125 bytes (§5.5)", masked(0x89, &[0; 126]), 1002),
         ("a continuation of nothing (§5.4)", masked(0x80, b"hi"), 1002),
-        ("a new message between fragments (§5.4)", [masked(0x01, b"a"), masked(0x81, b"b")].concat(), 1002),
+        (
+            "a new message between fragments (§5.4)",
+            [masked(0x01, b"a"), masked(0x81, b"b")].concat(),
+            1002,
+        ),
         ("a Close with one byte (§5.5.1)", masked(0x88, &[3]), 1002),
         ("a Close with code 999 (§7.4)", masked(0x88, &999u16.to_be_bytes()), 1002),
         ("a Close with code 1005 (§7.4.1)", masked(0x88, &1005u16.to_be_bytes()), 1002),
         ("a Close with code 1006 (§7.4.1)", masked(0x88, &1006u16.to_be_bytes()), 1002),
         ("text that is not UTF-8 (§8.1)", masked(0x81, &[0xc3, 0x28]), 1007),
         ("text that ends inside a character", masked(0x81, &[0xe2, 0x82]), 1007),
-        ("not UTF-8 across fragments", [masked(0x01, &[0xe2]), masked(0x80, &[0x28, 0xa1])].concat(), 1007),
+        (
+            "not UTF-8 across fragments",
+            [masked(0x01, &[0xe2]), masked(0x80, &[0x28, 0xa1])].concat(),
+            1007,
+        ),
         ("a Close reason that is not UTF-8", masked(0x88, &[0x03, 0xe8, 0xff]), 1007),
         ("a message over the limit", longer, 1009),
-        ("a header that announces 2^63 bytes", vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1002),
-        ("a header that announces too much", vec![0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4], 1009),
+        (
+            "a header that announces 2^63 bytes",
+            vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+            1002,
+        ),
+        (
+            "a header that announces too much",
+            vec![0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4],
+            1009,
+        ),
         (
             "fragments over the limit together",
             [masked(0x01, &[b'x'; 600]), masked(0x80, &[b'x'; 600])].concat(),
@@ -76,7 +93,10 @@ fn a_close_is_answered_with_its_own_code() {
     let mut client = RawClient::connect(server.clients, "/ws");
     client.send(&masked(0x88, b""));
     let (first, payload) = client.frame().expect("a Close");
-    assert!(first == 0x88 && (payload.is_empty() || payload == 1000u16.to_be_bytes()), "{payload:?}");
+    assert!(
+        first == 0x88 && (payload.is_empty() || payload == 1000u16.to_be_bytes()),
+        "{payload:?}"
+    );
     client.expect_end();
 }
 
@@ -122,7 +142,11 @@ fn input_may_be_split_anywhere() {
         let mut rest = &stream[..];
         while !rest.is_empty() {
             // The first round goes byte by byte; the others mix small and large pieces.
-            let most = if round == 0 { 1 } else { *[2, 16, 200].get(rng.random_range(0..3)).unwrap_or(&2) };
+            let most = if round == 0 {
+                1
+            } else {
+                *[2, 16, 200].get(rng.random_range(0..3)).unwrap_or(&2)
+            };
             let (piece, tail) = rest.split_at(rng.random_range(1..=most.min(rest.len())));
             client.send(piece);
             rest = tail;
@@ -143,7 +167,8 @@ fn input_may_be_split_anywhere() {
 
 #[test]
 fn the_echo_path_returns_each_message_with_its_type() {
-    let server = Server::start(&["roadcast.echo_path=/echo", "roadcast.limits.message_bytes=300000"]);
+    let server =
+        Server::start(&["roadcast.echo_path=/echo", "roadcast.limits.message_bytes=300000"]);
     let mut rng = StdRng::seed_from_u64(common::seed());
     let mut client = Client::connect(server.clients, "/echo").expect("the echo path is served");
     for size in [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000] {
@@ -176,7 +201,8 @@ fn an_echo_client_that_does_not_read_is_paused_and_loses_nothing() {
     server.publisher().publish(&["news"], b"others go on");
     other.expect("news", "others go on");
     for number in 0..MESSAGES {
-        let (first, payload) = client.frame().unwrap_or_else(|| panic!("the end instead of echo {number}"));
+        let (first, payload) =
+            client.frame().unwrap_or_else(|| panic!("the end instead of echo {number}"));
         assert!(first == 0x82 && payload.len() == 60_000, "echo {number}");
     }
     writing.join().expect("everything was written");
@@ -208,7 +234,12 @@ fn a_client_that_answers_pings_stays_and_one_that_does_not_is_ended() {
     loop {
         match lively.frame().expect("the publication") {
             (0x89, payload) => lively.send(&masked(0x8a, &payload)),
-            other => break assert_eq!(other, (0x81, br#"{"topic":"news","payload":"still here"}"#.to_vec())),
+            other => {
+                break assert_eq!(
+                    other,
+                    (0x81, br#"{"topic":"news","payload":"still here"}"#.to_vec())
+                );
+            }
         }
     }
 }
@@ -227,7 +258,8 @@ fn a_client_to_which_messages_flow_stays_however_late_it_reads() {
     late.join(&["news"]);
     let mut publisher = server.publisher();
     let mut published = 0;
-    // As long as it takes to find three, one after the other, who do not answer: it has been pinged long before.
+    // As long as it takes to find three, one after the other, who do not answer: it has been pinged
+    // long before.
     for ended in 0..3 {
         let _silent = RawClient::connect(server.clients, "/ws");
         while silent() <= ended {

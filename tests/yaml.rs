@@ -1,5 +1,6 @@
-//! Goal: a configuration that RoadRunner reads is read, and means the same. Method: texts in every notation and with every mistake that
-//! came to mind, with what RoadRunner's reader, go-yaml v3, answered to each (`scripts/yaml-vectors` asks it anew).
+//! Goal: a configuration that RoadRunner reads is read, and means the same. Method: texts in every
+//! notation and with every mistake that came to mind, with what RoadRunner's reader, go-yaml v3,
+//! answered to each (`scripts/yaml-vectors` asks it anew).
 
 use roadcast::config::yaml::{self, Data, Node};
 use serde_json::Value;
@@ -23,16 +24,24 @@ const READ: [&str; 8] = [
     "a: [http://x:80/y?z=1,2]\n",
 ];
 
-/// What is refused here although go-yaml reads it, since YAML does not allow it or it is hardly meant.
-const REFUSED: [&str; 5] =
-    ["&x a: b\n*x : c\n", "a: [!foo, b]\n", "a: !foo,bar b\n", "a: \"\\'\"\n", "a: b\n\u{feff}c: d\n"];
+/// What is refused here although go-yaml reads it, since YAML does not allow it or it is hardly
+/// meant.
+const REFUSED: [&str; 5] = [
+    "&x a: b\n*x : c\n",
+    "a: [!foo, b]\n",
+    "a: !foo,bar b\n",
+    "a: \"\\'\"\n",
+    "a: b\n\u{feff}c: d\n",
+];
 
 fn json(node: &Node) -> Value {
     match &node.data {
         Data::Null => Value::Null,
         Data::Scalar(text) => text.as_str().into(),
         Data::List(items) => items.iter().map(json).collect(),
-        Data::Map(pairs) => pairs.iter().map(|(key, value)| (key.text.clone(), json(value))).collect(),
+        Data::Map(pairs) => {
+            pairs.iter().map(|(key, value)| (key.text.clone(), json(value))).collect()
+        }
     }
 }
 
@@ -47,8 +56,10 @@ fn read(text: &str) -> Result<Value, String> {
 
 #[test]
 fn what_roadrunners_reader_takes_is_read_alike_and_what_it_refuses_is_refused() {
-    let vectors: Vec<Vector> =
-        include_str!("vectors/yaml.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let vectors: Vec<Vector> = include_str!("vectors/yaml.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert!(vectors.len() > 300);
     let mut wrong = Vec::new();
     for Vector { text, value, refused } in &vectors {
@@ -69,7 +80,8 @@ fn what_roadrunners_reader_takes_is_read_alike_and_what_it_refuses_is_refused() 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // No exception is left that is none.
     for text in READ.iter().chain(&REFUSED) {
-        let vector = vectors.iter().find(|vector| vector.text == *text).expect("an exception is a vector");
+        let vector =
+            vectors.iter().find(|vector| vector.text == *text).expect("an exception is a vector");
         assert_eq!(read(text).is_ok(), vector.refused.is_some(), "{text:?}");
     }
 }

@@ -32,11 +32,13 @@ fn frame_parse_and_unmask(bencher: Bencher<'_, '_>, bytes: usize) {
     let limits = ReaderLimits { message_bytes_max: 64 * 1024 };
     let mut reader = Reader::default();
     // Unmasking works in place, so each turn has its own copy.
-    bencher.counter(BytesCount::new(bytes)).with_inputs(|| input.clone()).bench_local_refs(|input| {
-        let (read, event) = reader.read(black_box(input), limits);
-        black_box(event.is_ok());
-        read
-    });
+    bencher.counter(BytesCount::new(bytes)).with_inputs(|| input.clone()).bench_local_refs(
+        |input| {
+            let (read, event) = reader.read(black_box(input), limits);
+            black_box(event.is_ok());
+            read
+        },
+    );
 }
 
 /// Topics of a join.
@@ -44,9 +46,9 @@ fn frame_parse_and_unmask(bencher: Bencher<'_, '_>, bytes: usize) {
 fn command_parse(bencher: Bencher<'_, '_>, topics: usize) {
     let names: Vec<String> = (0..topics).map(|number| format!("\"topic-{number}\"")).collect();
     let text = format!(r#"{{"command":"join","topics":[{}]}}"#, names.join(","));
-    bencher
-        .with_inputs(|| text.clone().into_bytes())
-        .bench_local_refs(|text| black_box(command::parse(black_box(text), &mut Vec::new())).is_ok());
+    bencher.with_inputs(|| text.clone().into_bytes()).bench_local_refs(|text| {
+        black_box(command::parse(black_box(text), &mut Vec::new())).is_ok()
+    });
 }
 
 #[divan::bench(args = SIZES)]
@@ -55,10 +57,13 @@ fn goridge_decode(bencher: Bencher<'_, '_>, bytes: usize) {
     let mut call = Vec::new();
     rpc::encode_call(&mut call, 1, "broadcast.Publish", rpc::Codec::Proto, &body);
     bencher.counter(BytesCount::new(bytes)).bench_local(|| {
-        let Ok(rpc::Decoded::Whole { value: call, .. }) = rpc::decode(black_box(&call), 1 << 24) else {
+        let Ok(rpc::Decoded::Whole { value: call, .. }) = rpc::decode(black_box(&call), 1 << 24)
+        else {
             unreachable!("a whole call");
         };
-        let Ok(rpc::Method::Publish(publish)) = call.method() else { unreachable!("a known method") };
+        let Ok(rpc::Method::Publish(publish)) = call.method() else {
+            unreachable!("a known method")
+        };
         let request = call.request(publish.layout).expect("a request");
         request.messages().map(|message| message.payload.len()).sum::<usize>()
     });

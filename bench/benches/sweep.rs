@@ -52,7 +52,8 @@ impl Core {
         for subscriber in 0..subscribers {
             let id = core.shard.accepted().expect("room");
             core.shard.received(id, &mut UPGRADE.to_vec());
-            let text = format!(r#"{{"command":"join","topics":["{}"]}}"#, name(subscriber % topics));
+            let text =
+                format!(r#"{{"command":"join","topics":["{}"]}}"#, name(subscriber % topics));
             // A masking key of zero leaves the payload as it is.
             let mut join = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
             join.extend_from_slice(text.as_bytes());

@@ -104,8 +104,11 @@ impl Case {
         let mut missing = Vec::new();
         let mut contenders: Vec<Contender> =
             running.into_iter().map(|server| Contender::new(server, None)).collect();
-        let veth =
-            self.veth.then(Veth::new).transpose().with_context(|| format!("{}: no veth pair", self.name))?;
+        let veth = self
+            .veth
+            .then(Veth::new)
+            .transpose()
+            .with_context(|| format!("{}: no veth pair", self.name))?;
         let mut place = place.clone();
         if let Some(veth) = &veth {
             place.address = veth.address();
@@ -135,7 +138,13 @@ impl Case {
                 idle::run(self, *connections, *topics, &mut contenders, &mut missing, progress)?;
             }
             Work::Rpc { window, payload, subscribers } => {
-                rpc::run(self, (*window, *payload, *subscribers), &mut contenders, &mut missing, progress)?;
+                rpc::run(
+                    self,
+                    (*window, *payload, *subscribers),
+                    &mut contenders,
+                    &mut missing,
+                    progress,
+                )?;
             }
         }
         veth.as_ref().map_or(Ok(()), Veth::leave)?;
@@ -155,8 +164,8 @@ impl Case {
         })
     }
 
-    /// Runs the warm-up and all rounds: `slice` for each entry in turn, another first in each round. An entry whose
-    /// slice fails is left out from then on, and `missing` says why.
+    /// Runs the warm-up and all rounds: `slice` for each entry in turn, another first in each
+    /// round. An entry whose slice fails is left out from then on, and `missing` says why.
     fn rounds<T>(
         &self,
         entries: Vec<(&mut Contender, T)>,
@@ -195,7 +204,8 @@ impl Contender {
     fn new(server: Server, spec: Option<&Spec>) -> Self {
         let mut record = Record::new(&server.label, server.kind, &server.version);
         let subscribers = spec.and_then(Spec::subscribers);
-        record.point = spec.and_then(|spec| Some((spec.kind.name().to_owned(), spec.subscribers()?)));
+        record.point =
+            spec.and_then(|spec| Some((spec.kind.name().to_owned(), spec.subscribers()?)));
         Self { server, record, subscribers }
     }
 }
@@ -216,7 +226,9 @@ fn book(record: &mut Record, slice: &Slice) {
         None => record.latency = Some(slice.latency.clone()),
     }
     if slice.held_back > 0 && !record.notes.iter().any(|note| note.starts_with("held back")) {
-        record.notes.push("held back: more publications were under way than the generator follows".into());
+        record
+            .notes
+            .push("held back: more publications were under way than the generator follows".into());
     }
 }
 
@@ -224,7 +236,8 @@ impl std::fmt::Display for Work {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::FanOut(work) => {
-                let FanOut { subscribers, topics, publishers, payload, pace, slow_percent, churn } = work;
+                let FanOut { subscribers, topics, publishers, payload, pace, slow_percent, churn } =
+                    work;
                 match subscribers {
                     0 => write!(out, "each server's own number of subscribers")?,
                     _ => write!(out, "{subscribers} subscribers")?,
@@ -256,7 +269,10 @@ impl std::fmt::Display for Work {
                 write!(out, "{connections} connections idle in {topics} topics")
             }
             Self::Rpc { window, payload, subscribers } => {
-                write!(out, "publishes by RPC, {payload} B, {window} in flight, {subscribers} subscribers")
+                write!(
+                    out,
+                    "publishes by RPC, {payload} B, {window} in flight, {subscribers} subscribers"
+                )
             }
         }
     }

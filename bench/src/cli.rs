@@ -10,7 +10,8 @@ use crate::server::Spec;
 use crate::soak::SoakArgs;
 use crate::suite::Suite;
 
-/// Puts the same load to WebSocket publish/subscribe servers, in turn, and compares what it costs them.
+/// Puts the same load to WebSocket publish/subscribe servers, in turn, and compares what it costs
+/// them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -164,8 +165,8 @@ pub struct RpcArgs {
 /// What all workloads have.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Servers to start, each [LABEL=]KIND[:KEY=VALUE]…, of kind roadcast, floor, floor-plain, bare-rpc, uws,
-    /// roadrunner or centrifugo
+    /// Servers to start, each [LABEL=]KIND[:KEY=VALUE]…, of kind roadcast, floor, floor-plain,
+    /// bare-rpc, uws, roadrunner or centrifugo
     #[arg(long, value_delimiter = ',', default_value = "roadcast,floor,uws")]
     pub servers: Vec<Spec>,
     /// Label of the server that ratios refer to [default: the first that runs]
@@ -177,7 +178,8 @@ pub struct Common {
     /// Milliseconds of a slice
     #[arg(long, default_value_t = 1000)]
     pub slice_ms: u64,
-    /// Put a veth pair with MTU 1500 between servers and generator, in a network namespace (needs root and ip)
+    /// Put a veth pair with MTU 1500 between servers and generator, in a network namespace (needs
+    /// root and ip)
     #[arg(long)]
     pub veth: bool,
     /// How the load is made.

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-/// Nanoseconds of a tick, the unit of stamps and latencies. A stamp's 32 bits last for seven minutes.
+/// Nanoseconds of a tick, the unit of stamps and latencies. A stamp's 32 bits last for seven
+/// minutes.
 pub const TICK_NANOS: u64 = 100;
 
 /// The clock that stamps are taken from.
@@ -77,7 +78,9 @@ impl CpuMeter {
         }
         let processes = pids
             .into_iter()
-            .map(|pid| clock_getcpuclockid(Pid::from_raw(pid as i32)).context("the CPU clock of a server"))
+            .map(|pid| {
+                clock_getcpuclockid(Pid::from_raw(pid as i32)).context("the CPU clock of a server")
+            })
             .collect::<Result<_>>()?;
         let softirqs = cores.iter().map(|&core| softirq_thread(core)).collect::<Result<_>>()?;
         Ok(Self { processes, softirqs })
@@ -110,7 +113,9 @@ fn children(pid: u32) -> Vec<u32> {
     tasks
         .flatten()
         .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|pids| {
+            pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -120,6 +125,9 @@ fn softirq_thread(core: usize) -> Result<u32> {
     fs::read_dir("/proc")?
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name))
+        .find(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.trim_end() == name)
+        })
         .with_context(|| format!("{name} is not to be seen in /proc"))
 }

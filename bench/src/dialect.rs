@@ -1,4 +1,5 @@
-//! How to talk to a kind of server: join a topic, publish, read the answers. All else is the same for all.
+//! How to talk to a kind of server: join a topic, publish, read the answers. All else is the same
+//! for all.
 
 mod centrifugo;
 pub mod goridge;
@@ -53,7 +54,8 @@ pub trait Dialect {
         self.join(topic, out);
     }
 
-    /// Whether a message to a subscriber says that its join is done, or refused; `None` if it says neither.
+    /// Whether a message to a subscriber says that its join is done, or refused; `None` if it says
+    /// neither.
     fn joined(&self, message: &[u8]) -> Option<bool>;
 
     /// Appends the frames that leave `topic`.
@@ -74,13 +76,13 @@ pub trait Dialect {
     /// Whether each publish is answered.
     fn answers(&self) -> bool;
 
-    /// The publications whose calls were refused for want of room, since this was last asked: by their place among all
-    /// that were published, from 0 on.
+    /// The publications whose calls were refused for want of room, since this was last asked: by
+    /// their place among all that were published, from 0 on.
     fn take_refused(&mut self) -> Vec<u32> {
         Vec::new()
     }
 
-    /// Reads the whole answers at the head of `bytes`: bytes read, answers among them. An answer that is an error
-    /// is an error here.
+    /// Reads the whole answers at the head of `bytes`: bytes read, answers among them. An answer
+    /// that is an error is an error here.
     fn read_answers(&mut self, bytes: &[u8]) -> Result<(usize, u64)>;
 }

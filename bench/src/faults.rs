@@ -1,7 +1,8 @@
-//! Faults: what weak, slow and hostile clients do to a server, and what must hold for everybody else.
+//! Faults: what weak, slow and hostile clients do to a server, and what must hold for everybody
+//! else.
 //!
-//! Each fault starts servers of its own, drives healthy subscribers whose every message is checked, and prints what must
-//! hold beside what was measured.
+//! Each fault starts servers of its own, drives healthy subscribers whose every message is checked,
+//! and prints what must hold beside what was measured.
 
 pub mod bed;
 pub mod checks;
@@ -90,7 +91,8 @@ pub fn run(args: &FaultArgs, place: &Place) -> Result<()> {
     };
     let mut checks = Checks::default();
     for fault in faults {
-        let name = fault.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let name =
+            fault.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         progress.case(&name);
         fault.run(&ground, &mut checks).with_context(|| name)?;
     }

@@ -1,4 +1,5 @@
-//! What a case measured: per server and round the values of its metrics, and what they come to beside the base.
+//! What a case measured: per server and round the values of its metrics, and what they come to
+//! beside the base.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +81,8 @@ pub struct Record {
     pub kind: Kind,
     /// What it says it is.
     pub version: String,
-    /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
+    /// Its subscribers, where servers of a case have different numbers of them, and the name that
+    /// they share.
     pub point: Option<(String, usize)>,
     /// Its rounds. Round `n` of one server ran beside round `n` of the others.
     pub rounds: Vec<Round>,
@@ -148,7 +150,8 @@ pub struct Row {
     pub kind: Kind,
     /// What it says it is.
     pub version: String,
-    /// Its subscribers, where servers of a case have different numbers of them, and the name that they share.
+    /// Its subscribers, where servers of a case have different numbers of them, and the name that
+    /// they share.
     pub point: Option<(String, usize)>,
     /// Its figures.
     pub figures: Vec<Figure>,
@@ -192,11 +195,13 @@ impl Row {
 
 /// Sums a record up beside the base's.
 pub fn row(record: &Record, base: Option<&Record>) -> Row {
-    let mut metrics: Vec<Metric> = record.rounds.iter().flat_map(|round| round.keys().copied()).collect();
+    let mut metrics: Vec<Metric> =
+        record.rounds.iter().flat_map(|round| round.keys().copied()).collect();
     metrics.sort();
     metrics.dedup();
     let figures = metrics.into_iter().filter_map(|metric| {
-        let rounds: Vec<f64> = record.rounds.iter().filter_map(|round| round.get(&metric).copied()).collect();
+        let rounds: Vec<f64> =
+            record.rounds.iter().filter_map(|round| round.get(&metric).copied()).collect();
         let ratios = base.map(|base| {
             let pairs = record.rounds.iter().zip(&base.rounds);
             pairs.filter_map(|(own, base)| Some(own.get(&metric)? / base.get(&metric)?))
@@ -248,7 +253,8 @@ mod tests {
 
     fn record(values: &[f64]) -> Record {
         let mut record = Record::new("server", Kind::Roadcast, "1");
-        record.rounds = values.iter().map(|&value| Round::from([(Metric::CpuPerDelivery, value)])).collect();
+        record.rounds =
+            values.iter().map(|&value| Round::from([(Metric::CpuPerDelivery, value)])).collect();
         record
     }
 

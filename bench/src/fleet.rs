@@ -1,8 +1,10 @@
 //! A fleet: one server's subscribers and its publishers, in one thread and one epoll.
 //!
 //! Invariants worth naming:
-//! - Edges, not levels: a socket is read until a read comes back short, and costs nothing until more arrives.
-//! - A message is looked at where the kernel put it; only the head of a frame that came in two is copied.
+//! - Edges, not levels: a socket is read until a read comes back short, and costs nothing until
+//!   more arrives.
+//! - A message is looked at where the kernel put it; only the head of a frame that came in two is
+//!   copied.
 //! - What is expected is known before it is sent, so what never comes is known too.
 
 pub mod beside;
@@ -55,8 +57,8 @@ pub struct Plan {
     pub window: usize,
     /// Whether the generator polls without sleeping.
     pub spin: bool,
-    /// Connections that publish, each to its share of the topics; none where another fleet publishes, whose departures are
-    /// not known here.
+    /// Connections that publish, each to its share of the topics; none where another fleet
+    /// publishes, whose departures are not known here.
     pub publishers: u32,
 }
 
@@ -90,8 +92,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet without subscribers for the server whose clients connect to `clients` and whose publishes go to
-    /// `publishes`, if the dialect has a socket for them.
+    /// A fleet without subscribers for the server whose clients connect to `clients` and whose
+    /// publishes go to `publishes`, if the dialect has a socket for them.
     pub fn new(
         dialect: Box<dyn Dialect>,
         clients: SocketAddr,
@@ -106,9 +108,8 @@ impl Fleet {
         let mut publishers = Vec::new();
         for place in 0..plan.publishers {
             let server = match dialect.link() {
-                Link::Socket => {
-                    publishes.context("this kind of server needs the address of its publish socket")?
-                }
+                Link::Socket => publishes
+                    .context("this kind of server needs the address of its publish socket")?,
                 Link::WebSocket => clients,
             };
             let token = PUBLISHERS + u64::from(place);
@@ -139,7 +140,8 @@ impl Fleet {
         })
     }
 
-    /// Connects `count` more subscribers, `window` at a time, and waits until all have joined. The topics go round.
+    /// Connects `count` more subscribers, `window` at a time, and waits until all have joined. The
+    /// topics go round.
     pub fn grow(&mut self, count: usize, window: usize) -> Result<()> {
         let target = self.subscribers.len() + count;
         let mut progress = Instant::now();
@@ -150,7 +152,11 @@ impl Fleet {
             }
             self.turn(Duration::from_millis(100))?;
             if self.refused > 0 || self.tally.faults.closed > 0 {
-                bail!("{} joins refused, {} connections closed", self.refused, self.tally.faults.closed);
+                bail!(
+                    "{} joins refused, {} connections closed",
+                    self.refused,
+                    self.tally.faults.closed
+                );
             }
             let now = (self.subscribers.len(), self.pending);
             if now != before {
@@ -171,7 +177,8 @@ impl Fleet {
         } else {
             Order::default()
         };
-        let subscriber = Subscriber::connect(self.clients, &self.epoll, place as u64, topic as u32, order)?;
+        let subscriber =
+            Subscriber::connect(self.clients, &self.epoll, place as u64, topic as u32, order)?;
         self.subscribers.push(subscriber);
         self.pending += 1;
         Ok(())
@@ -232,7 +239,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Appends one publication, due at `due`, to what the publisher sends; false when the window is full.
+    /// Appends one publication, due at `due`, to what the publisher sends; false when the window is
+    /// full.
     fn publish(&mut self, due: Instant) -> Result<bool> {
         let topic = self.turn_of;
         if self.publishers.is_empty() {
@@ -264,7 +272,9 @@ impl Fleet {
         let waited = self.wait(&mut events, timeout);
         for event in &events {
             match event.data.u64() {
-                token if token >= PUBLISHERS => self.publisher_event((token - PUBLISHERS) as usize)?,
+                token if token >= PUBLISHERS => {
+                    self.publisher_event((token - PUBLISHERS) as usize)?
+                }
                 place => self.subscriber_event(place as usize, event.flags)?,
             }
         }

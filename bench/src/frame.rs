@@ -11,8 +11,8 @@ pub const PONG: u8 = 0xA;
 
 /// Appends a whole frame as a client sends it.
 ///
-/// The masking key is constant: RFC 6455 §5.3 wants a fresh one against hostile proxies, of which a benchmark has
-/// none, and to the server it costs the same.
+/// The masking key is constant: RFC 6455 §5.3 wants a fresh one against hostile proxies, of which a
+/// benchmark has none, and to the server it costs the same.
 pub fn encode_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
     out.push(0x80 | opcode);
@@ -94,7 +94,8 @@ pub fn close_code(payload: &[u8]) -> u16 {
     payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
 }
 
-/// Reads the masked frame at the head of `bytes`, as a server does: opcode, payload, bytes of the frame.
+/// Reads the masked frame at the head of `bytes`, as a server does: opcode, payload, bytes of the
+/// frame.
 pub fn head_masked(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (len, header) = match second & 0x7F {
@@ -123,7 +124,10 @@ mod tests {
             }
             let whole = bytes.len();
             bytes.push(0x81);
-            assert_eq!(head(&bytes), Head::Frame(Frame { opcode: TEXT, payload: &payload, bytes: whole }));
+            assert_eq!(
+                head(&bytes),
+                Head::Frame(Frame { opcode: TEXT, payload: &payload, bytes: whole })
+            );
         }
     }
 

@@ -1,8 +1,8 @@
 //! The bench: what the same load costs Roadcast, its peers, and the least that could do the work.
 //!
-//! A `case` starts its servers, all at once and on the same cores, builds a `fleet` of clients for each and drives one
-//! after the other, slice by slice and round by round; `figures` are medians of ratios within a round, so that
-//! what disturbs a round disturbs all alike.
+//! A `case` starts its servers, all at once and on the same cores, builds a `fleet` of clients for
+//! each and drives one after the other, slice by slice and round by round; `figures` are medians of
+//! ratios within a round, so that what disturbs a round disturbs all alike.
 
 mod case;
 mod cli;
@@ -69,13 +69,20 @@ fn main() -> Result<()> {
             one("idle", work, &args.common)
         }
         Command::Rpc(args) => {
-            let work =
-                Work::Rpc { window: args.window, payload: args.payload, subscribers: args.subscribers };
+            let work = Work::Rpc {
+                window: args.window,
+                payload: args.payload,
+                subscribers: args.subscribers,
+            };
             one("rpc", work, &args.common)
         }
         Command::Suite(args) => suite(&args),
-        Command::Soak(args) => with_place(&args.setting, |place| soak::run(&args, place).map(|()| true)),
-        Command::Faults(args) => with_place(&args.setting, |place| faults::run(&args, place).map(|()| true)),
+        Command::Soak(args) => {
+            with_place(&args.setting, |place| soak::run(&args, place).map(|()| true))
+        }
+        Command::Faults(args) => {
+            with_place(&args.setting, |place| faults::run(&args, place).map(|()| true))
+        }
     }
 }
 
@@ -122,14 +129,15 @@ fn running(url: &str, rpc: &str) -> Result<Server> {
     let address = |text: &str| {
         let text = text.trim_start_matches("ws://").trim_start_matches("tcp://");
         let host = text.split('/').next().unwrap_or(text).to_owned();
-        let mut found = host.to_socket_addrs().with_context(|| format!("{host} is no HOST:PORT"))?;
+        let mut found =
+            host.to_socket_addrs().with_context(|| format!("{host} is no HOST:PORT"))?;
         found.next().with_context(|| format!("{host} has no address"))
     };
     Ok(Server::running(url.to_owned(), Kind::Roadcast, address(url)?, address(rpc)?))
 }
 
-/// Takes the descriptors and the core that a generator needs, and a directory that is gone afterwards. If `work` fails or
-/// says that some server did, what that had to say is kept.
+/// Takes the descriptors and the core that a generator needs, and a directory that is gone
+/// afterwards. If `work` fails or says that some server did, what that had to say is kept.
 fn with_place(setting: &SettingArgs, work: impl FnOnce(&Place) -> Result<bool>) -> Result<()> {
     if setting.server_cores.contains(&setting.generator_core) {
         bail!("the generator must have a core of its own");
@@ -164,7 +172,12 @@ fn run(cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Result<
     with_place(setting, |place| run_at(place, cases, running, setting))
 }
 
-fn run_at(place: &Place, mut cases: Vec<Case>, running: Vec<Server>, setting: &SettingArgs) -> Result<bool> {
+fn run_at(
+    place: &Place,
+    mut cases: Vec<Case>,
+    running: Vec<Server>,
+    setting: &SettingArgs,
+) -> Result<bool> {
     let progress = Progress::new(cases.len());
     let here = Setting::here(&setting.server_cores, setting.generator_core);
     let mut all = Vec::new();

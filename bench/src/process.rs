@@ -19,6 +19,7 @@ pub fn descriptors(pid: u32) -> Result<usize> {
 pub fn field_kib(path: &str, field: &str) -> Result<u64> {
     let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
     let line = text.lines().find(|line| line.starts_with(field));
-    let value = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|value| value.parse().ok());
+    let value =
+        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|value| value.parse().ok());
     value.with_context(|| format!("{field} in {path}"))
 }

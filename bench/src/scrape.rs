@@ -26,7 +26,9 @@ impl Scrape {
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).context("scraping")?;
-        let Some((head, text)) = answer.split_once("\r\n\r\n") else { bail!("a scrape was cut short") };
+        let Some((head, text)) = answer.split_once("\r\n\r\n") else {
+            bail!("a scrape was cut short")
+        };
         if !head.starts_with("HTTP/1.1 200") || !text.ends_with("# EOF\n") {
             bail!("a scrape was answered: {}", head.lines().next().unwrap_or_default());
         }
@@ -43,7 +45,8 @@ impl Scrape {
         Self(lines.filter_map(sample).collect())
     }
 
-    /// The sum over all series of a name whose labels include `label`, which is empty or `name="value"`.
+    /// The sum over all series of a name whose labels include `label`, which is empty or
+    /// `name="value"`.
     pub fn sum(&self, name: &str, label: &str) -> u64 {
         let of = |series: &str| {
             let (known, labels) = series.split_once('{').unwrap_or((series, ""));
@@ -88,7 +91,10 @@ impl std::fmt::Display for Balance {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { owed, delivered, dropped, queued } = self;
         let sign = if self.holds() { "=" } else { "≠" };
-        write!(out, "{owed} owed {sign} {delivered} delivered + {dropped} dropped + {queued} queued")
+        write!(
+            out,
+            "{owed} owed {sign} {delivered} delivered + {dropped} dropped + {queued} queued"
+        )
     }
 }
 

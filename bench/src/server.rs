@@ -71,7 +71,8 @@ impl Kind {
 
 /// A server to compare: `[LABEL=]KIND[:KEY=VALUE]…`.
 ///
-/// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of the workload's. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
+/// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of
+/// the workload's. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// What it is called in the results.
@@ -95,7 +96,9 @@ impl FromStr for Spec {
             bail!("{kind:?} is no kind of server; there are {}", names.join(", "));
         };
         let options = parts
-            .map(|option| option.split_once('=').with_context(|| format!("{option:?} is not KEY=VALUE")))
+            .map(|option| {
+                option.split_once('=').with_context(|| format!("{option:?} is not KEY=VALUE"))
+            })
             .map(|option| option.map(|(key, value)| (key.to_owned(), value.to_owned())))
             .collect::<Result<_>>()?;
         Ok(Self { label: label.to_owned(), kind: *kind, options })
@@ -143,10 +146,17 @@ const STOP: Duration = Duration::from_secs(5);
 impl Spec {
     /// The program to start, and its version; an error that says how to get what is missing.
     fn program(&self, place: &Place) -> Result<(PathBuf, String)> {
-        let named = self.options.iter().find(|(key, _)| key == "binary").map(|(_, path)| PathBuf::from(path));
+        let named = self
+            .options
+            .iter()
+            .find(|(key, _)| key == "binary")
+            .map(|(_, path)| PathBuf::from(path));
         let peer = |name: &str| {
             let version = std::fs::read_to_string(place.peers.join(format!("{name}.version")));
-            (place.peers.join(name), version.map_or_else(|_| "unknown".into(), |text| text.trim().to_owned()))
+            (
+                place.peers.join(name),
+                version.map_or_else(|_| "unknown".into(), |text| text.trim().to_owned()),
+            )
         };
         let (path, version) = match self.kind {
             Kind::Roadcast => {
@@ -162,8 +172,11 @@ impl Spec {
             Kind::Centrifugo => peer("centrifugo"),
         };
         if !path.is_file() {
-            let builds =
-                if self.kind == Kind::Roadcast { "cargo build --release" } else { "scripts/bench-peers" };
+            let builds = if self.kind == Kind::Roadcast {
+                "cargo build --release"
+            } else {
+                "scripts/bench-peers"
+            };
             bail!("not built: {} is missing ({builds} makes it)", path.display());
         }
         Ok((path, version))
@@ -171,7 +184,10 @@ impl Spec {
 
     /// Its own number of subscribers.
     pub fn subscribers(&self) -> Option<usize> {
-        self.options.iter().find(|(key, _)| key == "subscribers").and_then(|(_, number)| number.parse().ok())
+        self.options
+            .iter()
+            .find(|(key, _)| key == "subscribers")
+            .and_then(|(_, number)| number.parse().ok())
     }
 
     /// Starts it and waits until it shakes hands.
@@ -185,16 +201,22 @@ impl Spec {
         match self.kind {
             Kind::Roadcast => {
                 command.arg("serve");
-                let address =
-                    [("http.address", clients.to_string()), ("rpc.listen", format!("tcp://{publishes}"))];
+                let address = [
+                    ("http.address", clients.to_string()),
+                    ("rpc.listen", format!("tcp://{publishes}")),
+                ];
                 // One shard for the one core; no pings, as the others have none.
-                let defaults =
-                    [("shards", "1"), ("ping_interval", "0s")].map(|(key, value)| (key, value.to_owned()));
-                let own =
-                    self.options.iter().filter(|(key, _)| !["binary", "subscribers"].contains(&key.as_str()));
+                let defaults = [("shards", "1"), ("ping_interval", "0s")]
+                    .map(|(key, value)| (key, value.to_owned()));
+                let own = self
+                    .options
+                    .iter()
+                    .filter(|(key, _)| !["binary", "subscribers"].contains(&key.as_str()));
                 let own: Vec<(&str, String)> =
                     own.map(|(key, value)| (key.as_str(), value.clone())).collect();
-                let unset = defaults.into_iter().filter(|(key, _)| own.iter().all(|(other, _)| other != key));
+                let unset = defaults
+                    .into_iter()
+                    .filter(|(key, _)| own.iter().all(|(other, _)| other != key));
                 for (key, value) in unset.chain(address).chain(own.iter().cloned()) {
                     command.arg("-o").arg(format!("roadcast.{key}={value}"));
                 }
@@ -239,7 +261,9 @@ impl Spec {
             child: Some(child.with_context(|| format!("starting {}", self.label))?),
             meter: None,
         };
-        server.wait_until_ready().with_context(|| format!("{} (its log: {})", self.label, log.display()))?;
+        server
+            .wait_until_ready()
+            .with_context(|| format!("{} (its log: {})", self.label, log.display()))?;
         server.meter = Some(CpuMeter::new(server.pid().unwrap_or_default(), &place.cores)?);
         Ok(server)
     }
@@ -254,7 +278,15 @@ impl Spec {
 impl Server {
     /// A server that runs already, here or elsewhere. Its CPU time is not seen.
     pub fn running(label: String, kind: Kind, clients: SocketAddr, publishes: SocketAddr) -> Self {
-        Self { label, kind, version: "unknown".into(), clients, publishes, child: None, meter: None }
+        Self {
+            label,
+            kind,
+            version: "unknown".into(),
+            clients,
+            publishes,
+            child: None,
+            meter: None,
+        }
     }
 
     /// Its process id.
@@ -280,7 +312,8 @@ impl Server {
             if ready {
                 return Ok(());
             }
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose())
+            {
                 bail!("ended before it served: {}", status?);
             }
             if Instant::now() > deadline {
@@ -309,7 +342,8 @@ impl Drop for Server {
     }
 }
 
-/// Becomes the program that `command` names, with its arguments, to be terminated when the parent ends.
+/// Becomes the program that `command` names, with its arguments, to be terminated when the parent
+/// ends.
 pub fn become_tied(command: &[OsString]) -> Result<()> {
     let (program, arguments) = command.split_first().context("no program")?;
     set_parent_process_death_signal(Some(Signal::TERM))?;
@@ -318,7 +352,10 @@ pub fn become_tied(command: &[OsString]) -> Result<()> {
 
 fn said_version(program: &Path) -> String {
     let said = Command::new(program).arg("--version").output();
-    said.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    said.map_or_else(
+        |_| "unknown".into(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }
 
 /// A port that nobody has at the moment.

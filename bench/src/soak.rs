@@ -1,7 +1,8 @@
-//! A soak: faults at random under a seed, beside healthy subscribers whose every message is checked, and a one-page report.
+//! A soak: faults at random under a seed, beside healthy subscribers whose every message is
+//! checked, and a one-page report.
 //!
-//! Each episode picks one to three faults. The balance is checked in a scrape after every slice; after an episode the
-//! offenders leave, and the server must hold what it held before.
+//! Each episode picks one to three faults. The balance is checked in a scrape after every slice;
+//! after an episode the offenders leave, and the server must hold what it held before.
 
 mod guest;
 mod report;
@@ -50,7 +51,8 @@ const RATE: f64 = 400.0;
 const CALLS: u32 = 1024;
 const SLICE: Duration = Duration::from_secs(1);
 
-/// The configuration: two shards, a topic that skips, and lanes and logs so small that publishers meet them.
+/// The configuration: two shards, a topic that skips, and lanes and logs so small that publishers
+/// meet them.
 fn setup() -> Setup {
     let mut setup = Setup::new(SUBSCRIBERS, PAYLOAD)
         .with("shards", "2")
@@ -69,7 +71,8 @@ fn setup() -> Setup {
 /// Runs a soak, prints its report, and fails if anything did not hold.
 pub fn run(args: &SoakArgs, place: &Place) -> Result<()> {
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seed = args.seed.unwrap_or_else(|| clock().map_or(1, |since| u64::from(since.subsec_nanos())));
+    let seed =
+        args.seed.unwrap_or_else(|| clock().map_or(1, |since| u64::from(since.subsec_nanos())));
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let progress = Progress::new(1);

@@ -1,7 +1,8 @@
-//! The stamp at the head of every payload: which publication this is, its place in its topic, when it was due.
+//! The stamp at the head of every payload: which publication this is, its place in its topic, when
+//! it was due.
 //!
-//! A stamp is plain ASCII that no JSON encoder escapes, so it looks alike behind every server's envelope, and it
-//! begins with a byte that occurs nowhere else in a message.
+//! A stamp is plain ASCII that no JSON encoder escapes, so it looks alike behind every server's
+//! envelope, and it begins with a byte that occurs nowhere else in a message.
 
 /// First byte of a stamp. No topic name, envelope or filler has it.
 pub const MARK: u8 = b'~';
@@ -39,8 +40,9 @@ impl Stamp {
         if bytes[0] != MARK {
             return None;
         }
-        let number =
-            |at: usize| bytes[at..].first_chunk::<8>().and_then(|digits| value(u64::from_le_bytes(*digits)));
+        let number = |at: usize| {
+            bytes[at..].first_chunk::<8>().and_then(|digits| value(u64::from_le_bytes(*digits)))
+        };
         Some(Self { publication: number(1)?, sequence: number(9)?, due: number(17)? })
     }
 }

@@ -20,7 +20,8 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let place = share * values.len().checked_sub(1)? as f64;
-            let (below, above) = (*values.get(place.floor() as usize)?, *values.get(place.ceil() as usize)?);
+            let (below, above) =
+                (*values.get(place.floor() as usize)?, *values.get(place.ceil() as usize)?);
             Some(below + (above - below) * place.fract())
         };
         Some(Self { median: at(0.5)?, low: at(0.25)?, high: at(0.75)? })

@@ -25,7 +25,8 @@ const ALL: &str = "roadcast,floor,uws,roadrunner,centrifugo";
 const SERVERS: &str = "roadcast,uws,roadrunner,centrifugo";
 /// Those who keep an open loop's pace.
 const FAST: &str = "roadcast,floor,uws";
-/// One server with different numbers of subscribers, all at once. Each list fits a process of 20,000 descriptors.
+/// One server with different numbers of subscribers, all at once. Each list fits a process of
+/// 20,000 descriptors.
 const SIZES: &str = "roadcast-100=roadcast:subscribers=100,roadcast-1000=roadcast:subscribers=1000,\
                      roadcast-10000=roadcast:subscribers=10000,uws-100=uws:subscribers=100,\
                      uws-1000=uws:subscribers=1000";
@@ -85,21 +86,42 @@ impl Suite {
                 for window in [1, 64, 1024] {
                     cases.add(&format!("unicast-{window}"), ALL, UWS, unicast(window))?;
                 }
-                cases.add("topics-100", SERVERS, UWS, fanout(1000, 100, 128, Pace::InFlight(64)))?;
+                cases.add(
+                    "topics-100",
+                    SERVERS,
+                    UWS,
+                    fanout(1000, 100, 128, Pace::InFlight(64)),
+                )?;
                 for window in [1, 64] {
                     let work = fanout(0, 1, 128, Pace::InFlight(window));
-                    cases.add(&format!("subscribers-{window}"), SIZES, "roadcast-1000", work.clone())?;
+                    cases.add(
+                        &format!("subscribers-{window}"),
+                        SIZES,
+                        "roadcast-1000",
+                        work.clone(),
+                    )?;
                     cases.add(&format!("subscribers-{window}-uws"), UWS_SIZES, "uws-1000", work)?;
                 }
-                cases.add("fanout-6000-subscribers", FAST, UWS, fanout(6000, 1, 128, Pace::InFlight(1)))?;
+                cases.add(
+                    "fanout-6000-subscribers",
+                    FAST,
+                    UWS,
+                    fanout(6000, 1, 128, Pace::InFlight(1)),
+                )?;
                 cases.add("shards-1", SHARDS, "roadcast", one.clone())?;
                 cases.add("shards-64", SHARDS, "roadcast", many.clone())?;
                 cases.add("rpc-0", "roadcast,bare-rpc,roadrunner", "bare-rpc", rpc(0))?;
                 cases.add("rpc-1", "roadcast,bare-rpc,roadrunner", "bare-rpc", rpc(1))?;
                 cases.add("mixed", SERVERS, UWS, with(many.clone(), |work| work.churn = 1000))?;
-                // Enough bytes that who never reads lags behind for most of the rounds, without being given up at once.
+                // Enough bytes that who never reads lags behind for most of the rounds, without
+                // being given up at once.
                 let kib = fanout(1000, 1, 1024, Pace::Rate(200.0));
-                cases.add("slow-readers", SERVERS, UWS, with(kib, |work| work.slow_percent = 1.0))?;
+                cases.add(
+                    "slow-readers",
+                    SERVERS,
+                    UWS,
+                    with(kib, |work| work.slow_percent = 1.0),
+                )?;
                 cases.add_veth("veth-fanout-1", ALL, UWS, one)?;
                 cases.add_veth("veth-fanout-64", ALL, UWS, many)?;
                 cases.add_veth("veth-fanout-16k", FAST, UWS, large)?;
@@ -141,7 +163,14 @@ impl Cases {
         self.add_on(name, servers, base, work, true)
     }
 
-    fn add_on(&mut self, name: &str, servers: &str, base: &str, work: Work, veth: bool) -> Result<()> {
+    fn add_on(
+        &mut self,
+        name: &str,
+        servers: &str,
+        base: &str,
+        work: Work,
+        veth: bool,
+    ) -> Result<()> {
         let (rounds, slice) = self.suite.rounds();
         // A round of idle connections takes long, and varies little.
         let rounds = if matches!(work, Work::Idle { .. }) { rounds.div_ceil(5) } else { rounds };
@@ -162,7 +191,15 @@ impl Cases {
 }
 
 fn fanout(subscribers: usize, topics: u32, payload: usize, pace: Pace) -> Work {
-    Work::FanOut(FanOut { subscribers, topics, publishers: 1, payload, pace, slow_percent: 0.0, churn: 0 })
+    Work::FanOut(FanOut {
+        subscribers,
+        topics,
+        publishers: 1,
+        payload,
+        pace,
+        slow_percent: 0.0,
+        churn: 0,
+    })
 }
 
 fn with(mut work: Work, change: impl FnOnce(&mut FanOut)) -> Work {

@@ -1,6 +1,8 @@
-//! A network with a real MTU on this machine: a veth pair between the servers and a namespace for the generator.
+//! A network with a real MTU on this machine: a veth pair between the servers and a namespace for
+//! the generator.
 //!
-//! Loopback carries 64 KiB at a time and flatters everybody; here a segment is 1,448 bytes, as on Ethernet.
+//! Loopback carries 64 KiB at a time and flatters everybody; here a segment is 1,448 bytes, as on
+//! Ethernet.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,10 +34,14 @@ impl Veth {
         ip(&["netns", "add", &name])?;
         let outside = File::open("/proc/thread-self/ns/net")?;
         let inside = File::open(format!("/run/netns/{name}"));
-        let veth = Self { inside: inside.context("the new network namespace")?, name: name.clone(), outside };
+        let veth = Self {
+            inside: inside.context("the new network namespace")?,
+            name: name.clone(),
+            outside,
+        };
         ip(&[
-            "link", "add", &ours, "mtu", "1500", "type", "veth", "peer", &theirs, "mtu", "1500", "netns",
-            &name,
+            "link", "add", &ours, "mtu", "1500", "type", "veth", "peer", &theirs, "mtu", "1500",
+            "netns", &name,
         ])?;
         ip(&["addr", "add", &format!("{SERVERS}/30"), "dev", &ours])?;
         ip(&["link", "set", &ours, "up"])?;
@@ -49,7 +55,8 @@ impl Veth {
         SERVERS.into()
     }
 
-    /// Moves the calling thread to the generator's side; sockets that it makes from now on are there.
+    /// Moves the calling thread to the generator's side; sockets that it makes from now on are
+    /// there.
     pub fn enter(&self) -> Result<()> {
         use std::os::fd::AsFd;
         move_into_link_name_space(self.inside.as_fd(), Some(LinkNameSpaceType::Network))

@@ -1,4 +1,5 @@
-//! Yardsticks: servers that do the least that could be called the work, so that a figure has something to stand beside.
+//! Yardsticks: servers that do the least that could be called the work, so that a figure has
+//! something to stand beside.
 
 pub mod bare_rpc;
 pub mod floor;

@@ -1,5 +1,5 @@
-//! All counters as OpenMetrics text, read at the moment of the scrape; `format` makes the older text format of it. What they
-//! mean: docs/metrics.md.
+//! All counters as OpenMetrics text, read at the moment of the scrape; `format` makes the older
+//! text format of it. What they mean: docs/metrics.md.
 //!
 //! Labels have few values: shards, configured brokers, fixed sets of codes and reasons.
 
@@ -25,9 +25,11 @@ const SHARD: &[Counted<ShardCounters>] = &[
     ("forwarded_missing", "Requests of trusted proxies that named no client address", |of| {
         &of.forwarded_missing
     }),
-    ("sources_forgotten", "Source addresses without a connection that were forgotten early", |of| {
-        &of.sources_forgotten
-    }),
+    (
+        "sources_forgotten",
+        "Source addresses without a connection that were forgotten early",
+        |of| &of.sources_forgotten,
+    ),
     ("commands", "Commands understood", |of| &of.commands),
     ("commands_malformed", "Messages that are no command, ignored", |of| &of.malformed),
     ("joins", "Joins answered with @join", |of| &of.joins),
@@ -38,17 +40,23 @@ const SHARD: &[Counted<ShardCounters>] = &[
     }),
     ("publications_taken", "Publications taken from the lane", |of| &of.publications),
     ("deliveries_delayed", "Deliveries that went through an outbox", |of| &of.delayed),
-    ("newest_dropped", "Times that even the newest publication was skipped", |of| &of.newest_dropped),
+    ("newest_dropped", "Times that even the newest publication was skipped", |of| {
+        &of.newest_dropped
+    }),
     ("bytes_sent", "Bytes that the kernel took", |of| &of.bytes_sent),
     ("bytes_received", "Bytes received", |of| &of.bytes_received),
-    ("input_held_bytes", "Bytes received that waited behind a join or unread replies", |of| &of.input_held),
+    ("input_held_bytes", "Bytes received that waited behind a join or unread replies", |of| {
+        &of.input_held
+    }),
     ("laggards", "Times a connection began to lag", |of| &of.laggards),
     ("room_denied", "Times a socket promised room and took nothing: no memory for sockets", |of| {
         &of.room_denied
     }),
-    ("overflows", "Connections closed with 1013 because what waited for them passed a bound", |of| {
-        &of.overflows
-    }),
+    (
+        "overflows",
+        "Connections closed with 1013 because what waited for them passed a bound",
+        |of| &of.overflows,
+    ),
     ("pings", "Pings sent", |of| &of.pings),
     ("batches", "Batches of sends planned, empty ones included", |of| &of.batches),
     ("sends", "Sends asked of the kernel", |of| &of.sends),
@@ -59,9 +67,13 @@ const SHARD: &[Counted<ShardCounters>] = &[
 const LOOP: &[Counted<LoopCounters>] = &[
     ("loop_turns", "Turns of a shard's event loop", |of| &of.turns),
     ("loop_sleeps", "Times a shard's event loop slept", |of| &of.sleeps),
-    ("log_stalls", "Turns in which the lane waited because the logs were full", |of| &of.log_stalls),
+    ("log_stalls", "Turns in which the lane waited because the logs were full", |of| {
+        &of.log_stalls
+    }),
     ("cq_overflows", "Times the completion queue of a shard overflowed", |of| &of.cq_overflows),
-    ("receive_buffer_shortages", "Receives that had to wait for a buffer", |of| &of.buffer_shortages),
+    ("receive_buffer_shortages", "Receives that had to wait for a buffer", |of| {
+        &of.buffer_shortages
+    }),
     ("accept_rests", "Times accepting rested because descriptors or memory had run out", |of| {
         &of.accept_rests
     }),
@@ -75,9 +87,11 @@ const HUB: &[Counted<HubCounters>] = &[
     }),
     ("lane_stalls", "Publications that met a full lane and waited", |of| &of.publications_waited),
     ("empty_topics", "Empty topic names in RPC calls, skipped", |of| &of.empty_topics),
-    ("publications_lost_after_ok", "Publications that failed after PublishAsync had been answered", |of| {
-        &of.failures_after_ok
-    }),
+    (
+        "publications_lost_after_ok",
+        "Publications that failed after PublishAsync had been answered",
+        |of| &of.failures_after_ok,
+    ),
 ];
 
 /// Why an RPC connection was closed, as a label.
@@ -210,7 +224,8 @@ impl Sources {
             MetricType::Counter,
             self.log.lines(),
         )?;
-        let busy = self.stuck(now).map(|(name, stuck)| ([("thread", name)], stuck.as_millis() as u64));
+        let busy =
+            self.stuck(now).map(|(name, stuck)| ([("thread", name)], stuck.as_millis() as u64));
         out.gauge(
             "turn_milliseconds",
             "How long the turn under way of a thread has taken, or it has overslept; 0 while it sleeps",
@@ -238,9 +253,13 @@ impl Sources {
         )?;
         out.counter("rpc_errors", "RPC calls answered with an error", by("kind", RPC_ERRORS))?;
         let brokers = self.brokers.iter().zip(&hub.by_broker);
-        let published =
-            brokers.map(|(name, count)| ([("broker", name.as_str()), ("source", "rpc")], count.value()));
-        out.counter("publications", "Publications asked for, one for each topic and broker", published)?;
+        let published = brokers
+            .map(|(name, count)| ([("broker", name.as_str()), ("source", "rpc")], count.value()));
+        out.counter(
+            "publications",
+            "Publications asked for, one for each topic and broker",
+            published,
+        )?;
         let lanes = || self.shards.iter();
         let entries = lanes().map(|shard| (of(shard), shard.lane.entries()));
         out.gauge("lane_entries", "Entries queued for a shard", entries)?;
@@ -253,7 +272,8 @@ impl Sources {
 
     /// The balance of each shard is read once, so that its numbers belong together.
     fn encode_deliveries(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let standings: Vec<Standing> = self.shards.iter().map(|shard| shard.counts.standing()).collect();
+        let standings: Vec<Standing> =
+            self.shards.iter().map(|shard| shard.counts.standing()).collect();
         let each = |number: fn(&Standing) -> u64| {
             let shards = self.shards.iter().zip(&standings);
             shards.map(move |(shard, standing)| (of(shard), number(standing)))
@@ -264,19 +284,29 @@ impl Sources {
         out.counter("deliveries", "Deliveries that the kernel has taken whole", delivered)?;
         let shards = || self.shards.iter().zip(&standings);
         let dropped = shards().flat_map(|(shard, standing)| {
-            let labels = |reason: Dropped| [("shard", shard.name.as_str()), ("reason", reason.name())];
+            let labels =
+                |reason: Dropped| [("shard", shard.name.as_str()), ("reason", reason.name())];
             Dropped::ALL.map(|reason| (labels(reason), standing.balance.dropped(reason)))
         });
         out.counter("deliveries_dropped", "Deliveries dropped", dropped)?;
         let queued = shards().flat_map(|(shard, standing)| {
             let balance = standing.balance;
             let places = [("log", balance.queued_logs), ("outbox", balance.queued_outboxes)];
-            places.map(|(place, queued)| ([("shard", shard.name.as_str()), ("place", place)], queued))
+            places
+                .map(|(place, queued)| ([("shard", shard.name.as_str()), ("place", place)], queued))
         });
-        out.gauge("deliveries_queued", "Deliveries owed and neither delivered nor dropped", queued)?;
+        out.gauge(
+            "deliveries_queued",
+            "Deliveries owed and neither delivered nor dropped",
+            queued,
+        )?;
         out.gauge("log_bytes", "Bytes of topic logs", each(|standing| standing.log_bytes))?;
         let parked = each(|standing| standing.parked_bytes);
-        out.gauge("parked_bytes", "Bytes of newest publications kept for those who were skipped", parked)?;
+        out.gauge(
+            "parked_bytes",
+            "Bytes of newest publications kept for those who were skipped",
+            parked,
+        )?;
         out.gauge("outbox_bytes", "Bytes of all outboxes", each(|standing| standing.outbox_bytes))?;
         let subscriptions = each(|standing| standing.subscriptions_bytes);
         out.gauge("subscriptions_bytes", "Bytes of topics and subscriptions", subscriptions)?;
@@ -292,22 +322,32 @@ impl Sources {
         out.gauge("topics", "Topics with a subscriber", topics)?;
         let by = |counted: &'static [Counted<ShardCounters>]| {
             move |shard: &ShardSources| -> Vec<(&'static str, u64)> {
-                counted.iter().map(|(name, _, counter)| (*name, counter(&shard.counts).value())).collect()
+                counted
+                    .iter()
+                    .map(|(name, _, counter)| (*name, counter(&shard.counts).value()))
+                    .collect()
             }
         };
-        let labelled = |label: &'static str, counts: &dyn Fn(&ShardSources) -> Vec<(&'static str, u64)>| {
-            let samples = shards().flat_map(|shard| {
-                let counts = counts(shard).into_iter();
-                counts.map(move |(name, count)| ([("shard", shard.name.as_str()), (label, name)], count))
-            });
-            samples.collect::<Vec<_>>()
-        };
+        let labelled =
+            |label: &'static str, counts: &dyn Fn(&ShardSources) -> Vec<(&'static str, u64)>| {
+                let samples = shards().flat_map(|shard| {
+                    let counts = counts(shard).into_iter();
+                    counts.map(move |(name, count)| {
+                        ([("shard", shard.name.as_str()), (label, name)], count)
+                    })
+                });
+                samples.collect::<Vec<_>>()
+            };
         let refused = labelled("reason", &|shard| {
             by(REFUSED)(shard).into_iter().chain(shard.counts.refusals.each()).collect()
         });
         out.counter("connections_refused", "Connections that did not become WebSockets", refused)?;
         let ended = labelled("reason", &by(ENDED));
-        out.counter("connections_ended", "Connections that ended without a closing handshake", ended)?;
+        out.counter(
+            "connections_ended",
+            "Connections that ended without a closing handshake",
+            ended,
+        )?;
         let closes = labelled("code", &|shard| shard.counts.closes.each().collect());
         out.counter("closes", "Close frames sent on the server's own account", closes)?;
         let closes = labelled("code", &|shard| shard.counts.closes_by_client.each().collect());

@@ -1,4 +1,5 @@
-//! In which format a scrape is answered: OpenMetrics for whoever asks for it, else the older text format of Prometheus.
+//! In which format a scrape is answered: OpenMetrics for whoever asks for it, else the older text
+//! format of Prometheus.
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
@@ -13,8 +14,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format for a request. Many scrapers name both, the better one with the higher weight (RFC 9110 §12.5.1); one
-    /// that names neither reads the older one.
+    /// The format for a request. Many scrapers name both, the better one with the higher weight
+    /// (RFC 9110 §12.5.1); one that names neither reads the older one.
     pub fn of(headers: &HeaderMap) -> Self {
         let (mut open_metrics, mut text) = (0, 0);
         let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -22,7 +23,8 @@ impl Format {
             let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
             let media = parts.next().unwrap_or_default();
             let parameters: Vec<String> = parts.collect();
-            let parameter = |name: &str| parameters.iter().find_map(|known| known.strip_prefix(name));
+            let parameter =
+                |name: &str| parameters.iter().find_map(|known| known.strip_prefix(name));
             let version = parameter("version=").map(|version| version.trim_matches('"'));
             let weight = weight(parameter("q="));
             match (media.as_str(), version) {
@@ -59,12 +61,14 @@ fn weight(written: Option<&str>) -> u32 {
     written.parse::<f32>().map_or(0, |weight| (weight.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
-/// The older format differs in three things: a counter is described by the name that its samples have, there are no units,
-/// and nothing marks the end.
+/// The older format differs in three things: a counter is described by the name that its samples
+/// have, there are no units, and nothing marks the end.
 fn as_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len() + 1024);
     let described = |line: &str, what: &str| {
-        line.strip_prefix(what).and_then(|rest| rest.split_once(' ')).map(|(name, _)| name.to_owned())
+        line.strip_prefix(what)
+            .and_then(|rest| rest.split_once(' '))
+            .map(|(name, _)| name.to_owned())
     };
     let mut lines = open_metrics.lines().peekable();
     while let Some(line) = lines.next() {
@@ -129,7 +133,9 @@ mod tests {
             &["application/openmetrics-text; q=0.0, */*"],
             &["application/openmetrics-text;q=much"],
             &["application/openmetrics-text;version=2.0.0"],
-            &["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"],
+            &[
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            ],
             &[",;=,;;"],
         ] {
             assert_eq!(chosen(accept), Format::Text, "{accept:?}");

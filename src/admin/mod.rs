@@ -1,7 +1,9 @@
-//! The admin endpoints, on a thread of their own that exists only where they are configured: metrics for Prometheus, and
-//! health and readiness for whoever watches over the process. They read what others have counted and wake nobody.
+//! The admin endpoints, on a thread of their own that exists only where they are configured:
+//! metrics for Prometheus, and health and readiness for whoever watches over the process. They read
+//! what others have counted and wake nobody.
 //!
-//! A connection carries one request and ends with its answer; connections, their heads and their time are bounded.
+//! A connection carries one request and ends with its answer; connections, their heads and their
+//! time are bounded.
 
 mod exposition;
 mod format;
@@ -48,9 +50,11 @@ pub enum Endpoint {
     },
 }
 
-/// Serves the listeners on the calling thread for as long as the process lives. Fails where no runtime can be had.
+/// Serves the listeners on the calling thread for as long as the process lives. Fails where no
+/// runtime can be had.
 pub fn run(listeners: Vec<(TcpListener, Endpoint)>, sources: &Arc<Sources>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let mut endpoints = tokio::task::JoinSet::new();
         for (listener, endpoint) in listeners {
@@ -95,7 +99,11 @@ async fn serve(stream: TcpStream, endpoint: Endpoint, sources: Arc<Sources>, spo
     let _ = serving.serve_connection(TokioIo::new(stream), service).await;
 }
 
-fn answer(request: &Request<Incoming>, endpoint: Endpoint, sources: &Arc<Sources>) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    endpoint: Endpoint,
+    sources: &Arc<Sources>,
+) -> Response<Full<Bytes>> {
     let method = request.method();
     if method != Method::GET && method != Method::HEAD {
         let text = "GET is served here.\n".to_owned();
@@ -109,8 +117,12 @@ fn answer(request: &Request<Incoming>, endpoint: Endpoint, sources: &Arc<Sources
             let format = Format::of(request.headers());
             return response(StatusCode::OK, format.media(), format.write(sources.text()));
         }
-        (Endpoint::Status { unavailable }, "/health") => (sources.is_alive(Instant::now()), unavailable),
-        (Endpoint::Status { unavailable }, "/ready") => (sources.is_ready(Instant::now()), unavailable),
+        (Endpoint::Status { unavailable }, "/health") => {
+            (sources.is_alive(Instant::now()), unavailable)
+        }
+        (Endpoint::Status { unavailable }, "/ready") => {
+            (sources.is_ready(Instant::now()), unavailable)
+        }
         (Endpoint::Status { .. }, _) => {
             return response(
                 StatusCode::NOT_FOUND,
@@ -122,7 +134,8 @@ fn answer(request: &Request<Incoming>, endpoint: Endpoint, sources: &Arc<Sources
     match verdict {
         Ok(()) => response(StatusCode::OK, PLAIN, "ok\n".to_owned()),
         Err(why) => {
-            let status = StatusCode::from_u16(unavailable).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            let status =
+                StatusCode::from_u16(unavailable).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             response(status, PLAIN, why + "\n")
         }
     }

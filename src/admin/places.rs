@@ -1,5 +1,6 @@
-//! The few places for connections of an endpoint. When all are taken, whoever comes gets the place of one that has not
-//! asked for anything: who holds connections open and says nothing keeps nobody out.
+//! The few places for connections of an endpoint. When all are taken, whoever comes gets the place
+//! of one that has not asked for anything: who holds connections open and says nothing keeps nobody
+//! out.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -43,7 +44,8 @@ pub struct Places {
 }
 
 impl Places {
-    /// Serves a connection, for [`CONNECTION_TIME`] at most, in a place that is free or taken from another one.
+    /// Serves a connection, for [`CONNECTION_TIME`] at most, in a place that is free or taken from
+    /// another one.
     pub async fn serve<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         serving: impl FnOnce(Spoken) -> F,

@@ -88,16 +88,20 @@ impl Sources {
 
     fn turns_within(&self, bound: Duration, now: Instant) -> Result<(), String> {
         match self.stuck(now).find(|(_, stuck)| *stuck > bound) {
-            Some((name, stuck)) => Err(format!("{name} has been stuck for {} ms", stuck.as_millis())),
+            Some((name, stuck)) => {
+                Err(format!("{name} has been stuck for {} ms", stuck.as_millis()))
+            }
             None => Ok(()),
         }
     }
 
-    /// How long each thread has been in one turn of its loop, or has overslept: has not come when it was called, or when
-    /// it was due. Zero while it sleeps.
+    /// How long each thread has been in one turn of its loop, or has overslept: has not come when
+    /// it was called, or when it was due. Zero while it sleeps.
     pub(super) fn stuck(&self, now: Instant) -> impl Iterator<Item = (String, Duration)> {
         let threads = self.threads();
-        threads.map(move |(name, pulse, wake)| (name, pulse.busy_for(now).max(wake.unanswered_for(now))))
+        threads.map(move |(name, pulse, wake)| {
+            (name, pulse.busy_for(now).max(wake.unanswered_for(now)))
+        })
     }
 
     fn threads(&self) -> impl Iterator<Item = (String, &Pulse, &Wake)> {
@@ -140,7 +144,14 @@ mod tests {
         let shards = (0..shards).map(shard).collect();
         let brokers = vec!["main".to_owned()];
         let (hub, hub_wake) = (Arc::new(HubCounters::new(1)), Wake::new().unwrap());
-        Arc::new(Sources { progress: Arc::default(), log: Arc::default(), hub, hub_wake, brokers, shards })
+        Arc::new(Sources {
+            progress: Arc::default(),
+            log: Arc::default(),
+            hub,
+            hub_wake,
+            brokers,
+            shards,
+        })
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// WebSocket publish/subscribe server in the place of RoadRunner's websockets and broadcast plugins.
+/// WebSocket publish/subscribe server in the place of RoadRunner's websockets and broadcast
+/// plugins.
 #[derive(Debug, Parser)]
 #[command(name = "roadcast", version, propagate_version = true, subcommand_required = true)]
 pub struct Cli {
@@ -88,13 +89,15 @@ pub struct SubscribeArgs {
     /// Print one JSON object a line, with topic and payload
     #[arg(long)]
     pub json: bool,
-    /// When the connection is lost, or the server is not there, try again, at first soon, then every 30 s at most
+    /// When the connection is lost, or the server is not there, try again, at first soon, then
+    /// every 30 s at most
     #[arg(long)]
     pub reconnect: bool,
     /// The `Origin` header to send, where the server has a rule
     #[arg(long, value_name = "ORIGIN")]
     pub origin: Option<String>,
-    /// Join topics of this broker [default: the server's default one, as for a name that it does not have]
+    /// Join topics of this broker [default: the server's default one, as for a name that it does
+    /// not have]
     #[arg(long, value_name = "NAME")]
     pub broker: Option<String>,
     /// Where the configuration comes from.
@@ -118,19 +121,40 @@ mod tests {
     #[test]
     fn the_help_of_publish_says_what_is_read_without_a_message() {
         let mut cli = <Cli as clap::CommandFactory>::command();
-        let help = cli.find_subcommand_mut("publish").expect("publish").render_long_help().to_string();
-        assert!(help.contains("[default: standard input, a message a line, as with `-`]"), "{help}");
+        let help =
+            cli.find_subcommand_mut("publish").expect("publish").render_long_help().to_string();
+        assert!(
+            help.contains("[default: standard input, a message a line, as with `-`]"),
+            "{help}"
+        );
     }
 
     #[test]
     fn publish_takes_topics_a_message_and_either_name_of_the_address() {
         for address in ["--url", "--rpc"] {
-            let words = ["roadcast", "publish", "a", "b", "-m", "-", address, "tcp://h:1", "--broker", "bus"];
-            let Command::Publish(args) = Cli::parse_from(words).command else { panic!("not publish") };
+            let words = [
+                "roadcast",
+                "publish",
+                "a",
+                "b",
+                "-m",
+                "-",
+                address,
+                "tcp://h:1",
+                "--broker",
+                "bus",
+            ];
+            let Command::Publish(args) = Cli::parse_from(words).command else {
+                panic!("not publish")
+            };
             assert_eq!(args.topics, ["a", "b"]);
-            assert_eq!((args.message.as_deref(), args.url.as_deref()), (Some("-"), Some("tcp://h:1")));
+            assert_eq!(
+                (args.message.as_deref(), args.url.as_deref()),
+                (Some("-"), Some("tcp://h:1"))
+            );
         }
-        let Command::Publish(args) = Cli::parse_from(["roadcast", "publish", "a", "-"]).command else {
+        let Command::Publish(args) = Cli::parse_from(["roadcast", "publish", "a", "-"]).command
+        else {
             panic!()
         };
         assert_eq!(args.topics, ["a", "-"]);

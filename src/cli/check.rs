@@ -7,19 +7,24 @@ use super::out;
 use crate::config::{Config, Examined, Problems};
 use crate::preflight;
 
-/// Prints what would run. All that is wrong with the configuration or the machine is told on stderr, exit code 1.
+/// Prints what would run. All that is wrong with the configuration or the machine is told on
+/// stderr, exit code 1.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let Examined { mut config, notices, problems } = Config::examine(&super::options(&args.config));
     let refused = Problems::none(problems);
-    // What the kernel allows is as true of a configuration that will not do; the number of open files is not.
-    let machine = if refused.is_ok() { preflight::check(&mut config) } else { preflight::check_kernel() };
+    // What the kernel allows is as true of a configuration that will not do; the number of open
+    // files is not.
+    let machine =
+        if refused.is_ok() { preflight::check(&mut config) } else { preflight::check_kernel() };
     let mut lines = Vec::new();
     if refused.is_ok() {
         lines.push(config.summary().to_string());
     }
     if let Ok(machine) = &machine {
         let (kernel, descriptors) = (&machine.kernel, machine.descriptors);
-        lines.push(format!("machine        Linux {kernel}, io_uring allowed, {descriptors} open files"));
+        lines.push(format!(
+            "machine        Linux {kernel}, io_uring allowed, {descriptors} open files"
+        ));
     }
     lines.extend(notices.iter().map(ToString::to_string));
     if !lines.is_empty()

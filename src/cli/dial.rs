@@ -27,18 +27,26 @@ pub enum DialError {
     Failed(String, io::Error),
 }
 
-/// Connects to the first of a host's addresses that takes it. `address` is what the user wrote, for the error.
+/// Connects to the first of a host's addresses that takes it. `address` is what the user wrote, for
+/// the error.
 pub fn tcp(host: &str, port: u16, address: &str) -> Result<TcpStream, DialError> {
     // An address without a host is one to listen at; whoever connects to it means this machine.
-    let host = if host.is_empty() { "127.0.0.1" } else { host.trim_start_matches('[').trim_end_matches(']') };
-    let found =
-        (host, port).to_socket_addrs().map_err(|error| DialError::Unknown(address.to_owned(), error))?;
+    let host = if host.is_empty() {
+        "127.0.0.1"
+    } else {
+        host.trim_start_matches('[').trim_end_matches(']')
+    };
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| DialError::Unknown(address.to_owned(), error))?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in found {
         match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
             Ok(stream) => {
                 // Without: the next message waits for the acknowledgement of the one before.
-                stream.set_nodelay(true).map_err(|error| DialError::Failed(address.to_owned(), error))?;
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| DialError::Failed(address.to_owned(), error))?;
                 return Ok(stream);
             }
             Err(error) => last = error,

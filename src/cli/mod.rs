@@ -38,8 +38,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Makes a file that has reached the limit of its size (`ulimit -f`) an error of whoever writes to it. By itself the signal
-/// that comes with it ends the process.
+/// Makes a file that has reached the limit of its size (`ulimit -f`) an error of whoever writes to
+/// it. By itself the signal that comes with it ends the process.
 fn outlive_file_limits() {
     // A handler that does next to nothing. Where there can be none, all else works.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
@@ -99,6 +99,10 @@ fn serve(args: &ServeArgs) -> ExitCode {
         Ok(machine) => machine,
         Err(error) => return refused(error),
     };
-    tracing::debug!(kernel = machine.kernel, descriptors = machine.descriptors, "the machine will do");
+    tracing::debug!(
+        kernel = machine.kernel,
+        descriptors = machine.descriptors,
+        "the machine will do"
+    );
     server::serve(&config, &log).unwrap_or_else(refused)
 }

@@ -1,4 +1,5 @@
-//! What the commands print, whoever reads it: a pipe may be closed, a disk full. Neither is a panic.
+//! What the commands print, whoever reads it: a pipe may be closed, a disk full. Neither is a
+//! panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -29,7 +30,8 @@ fn closed_is_fine(printed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Says a line to whoever started the command, on standard error. What a server or peer says is often part of it.
+/// Says a line to whoever started the command, on standard error. What a server or peer says is
+/// often part of it.
 pub fn say(line: impl Display) {
     let _ = writeln!(io::stderr(), "{}", escape::line(&line.to_string()));
 }

@@ -52,7 +52,10 @@ mod tests {
         json.print("news", "two\nlines \"quoted\"").unwrap();
         assert_eq!(json.out.iter().filter(|byte| **byte == b'\n').count(), 1);
         let value: serde_json::Value = serde_json::from_slice(&json.out).unwrap();
-        assert_eq!((&value["topic"], &value["payload"]), (&"news".into(), &"two\nlines \"quoted\"".into()));
+        assert_eq!(
+            (&value["topic"], &value["payload"]),
+            (&"news".into(), &"two\nlines \"quoted\"".into())
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `roadcast publish`: messages to topics, over the RPC socket.
 //!
-//! Two threads, so that an answer is looked at while the next line is still awaited: one reads messages and sends
-//! calls, the other reads the answers. A bounded channel of the calls in flight is the window between them.
+//! Two threads, so that an answer is looked at while the next line is still awaited: one reads
+//! messages and sends calls, the other reads the answers. A bounded channel of the calls in flight
+//! is the window between them.
 //!
-//! Deliberately absent: trying again. A call without an answer may have been delivered; whether it may be sent twice
-//! only its author knows.
+//! Deliberately absent: trying again. A call without an answer may have been delivered; whether it
+//! may be sent twice only its author knows.
 
 mod account;
 mod lines;
@@ -28,10 +29,11 @@ use account::Account;
 use lines::{Messages, Next};
 use settle::{Refused, Settling};
 
-/// Calls in flight, and as many on their way between the threads. Their answers (43 bytes each) fit the socket's receive
-/// buffer, so the server never waits for us.
+/// Calls in flight, and as many on their way between the threads. Their answers (43 bytes each) fit
+/// the socket's receive buffer, so the server never waits for us.
 const CALLS_MAX: usize = 128;
-/// For an answer to come. Longer than a server makes a publisher wait whose subscribers are all slow (a guess).
+/// For an answer to come. Longer than a server makes a publisher wait whose subscribers are all
+/// slow (a guess).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why not all was published.
@@ -65,8 +67,9 @@ enum PublishError {
     Midway { why: Box<PublishError>, account: Account },
 }
 
-/// Publishes what the arguments say. 0 once all of it has been answered ok; 1 if anything was not, named on stderr. A line of
-/// standard input that is refused is named at once, and the next ones are published all the same.
+/// Publishes what the arguments say. 0 once all of it has been answered ok; 1 if anything was not,
+/// named on stderr. A line of standard input that is refused is named at once, and the next ones
+/// are published all the same.
 pub fn run(args: &PublishArgs) -> ExitCode {
     match publish(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,7 +144,8 @@ fn connect(address: &str) -> Result<Connection, PublishError> {
     if let Some(path) = address.strip_prefix("unix://") {
         let stream = dial::unix(path, address)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
-        let (reading, ending) = (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
+        let (reading, ending) =
+            (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
         let shut = Box::new(move || drop(ending.shutdown(Shutdown::Both)));
         return Ok(Connection { reading: Box::new(reading), writing: Box::new(stream), shut });
     }
@@ -154,7 +158,8 @@ fn connect(address: &str) -> Result<Connection, PublishError> {
     }
     let stream = dial::tcp(host, port, address)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
-    let (reading, ending) = (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
+    let (reading, ending) =
+        (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
     let shut = Box::new(move || drop(ending.shutdown(Shutdown::Both)));
     Ok(Connection { reading: Box::new(reading), writing: Box::new(stream), shut })
 }
@@ -180,7 +185,8 @@ impl Calls {
                     topics: self.topics.clone(),
                     payload,
                 };
-                let body = rpc::proto::websockets::Request { messages: vec![message] }.encode_to_vec();
+                let body =
+                    rpc::proto::websockets::Request { messages: vec![message] }.encode_to_vec();
                 rpc::encode_call(&mut call, sequence, "websockets.Publish", Codec::Proto, &body);
             }
         }
@@ -198,8 +204,8 @@ enum Opened {
     Failed(PublishError),
 }
 
-/// Sends a call for each message, numbered from 1 as the lines are. Each number goes into the window before its call is
-/// written.
+/// Sends a call for each message, numbered from 1 as the lines are. Each number goes into the
+/// window before its call is written.
 fn send_all(
     mut messages: Messages,
     calls: &Calls,

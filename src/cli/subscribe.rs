@@ -1,7 +1,8 @@
 //! `roadcast subscribe`: prints the messages of topics until Ctrl-C.
 //!
-//! One thread that sleeps in `poll` on the socket, on a pipe that a signal writes to, and on standard output, whose
-//! reader may go away. Lines are written together and flushed before each sleep.
+//! One thread that sleeps in `poll` on the socket, on a pipe that a signal writes to, and on
+//! standard output, whose reader may go away. Lines are written together and flushed before each
+//! sleep.
 
 mod backoff;
 mod connect;
@@ -28,13 +29,15 @@ use backoff::{Backoff, random};
 use connect::connect;
 use words::{SubscribeError, ended, named};
 
-/// For the upgrade and for the answer to the join, each. A guess: long for any network that a person waits for.
+/// For the upgrade and for the answer to the join, each. A guess: long for any network that a
+/// person waits for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the server's Close after ours, once the user has asked for the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Subscribes and prints. 0 when the user ends it (Ctrl-C, SIGTERM, or nobody reads the output any more); 1 when it
-/// cannot begin or the server ends it, with the reason on stderr. With `--reconnect` it tries again where that may help.
+/// Subscribes and prints. 0 when the user ends it (Ctrl-C, SIGTERM, or nobody reads the output any
+/// more); 1 when it cannot begin or the server ends it, with the reason on stderr. With
+/// `--reconnect` it tries again where that may help.
 pub fn run(args: &SubscribeArgs) -> ExitCode {
     match subscribe(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,7 +86,8 @@ struct Interrupts {
 impl Interrupts {
     fn watch() -> io::Result<Self> {
         let (pipe, writing) = UnixStream::pair()?;
-        let (seen, unwatched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (seen, unwatched) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             // This order: the first signal is looked at before it is noted.
             signal_hook::flag::register_conditional_shutdown(signal, 0, unwatched.clone())?;
@@ -130,13 +134,17 @@ enum Woken {
 impl Subscriber<'_> {
     /// Connects, joins, and prints until the user ends it.
     fn connection(&mut self) -> Result<(), SubscribeError> {
-        let mut socket = self.interrupts.during(|| connect(self.url, self.args.origin.as_deref()))?;
+        let mut socket =
+            self.interrupts.during(|| connect(self.url, self.args.origin.as_deref()))?;
         let mut join = serde_json::json!({ "command": "join", "topics": self.args.topics });
         if let Some(broker) = &self.args.broker {
             join["broker"] = broker.as_str().into();
         }
         socket.send(Message::text(join.to_string())).map_err(ended)?;
-        socket.get_ref().set_nonblocking(true).map_err(|error| SubscribeError::Lost(error.to_string()))?;
+        socket
+            .get_ref()
+            .set_nonblocking(true)
+            .map_err(|error| SubscribeError::Lost(error.to_string()))?;
         let outcome = self.read(&mut socket);
         // Whatever the end, what has come is printed.
         let _ = self.printer.out.flush();
@@ -150,7 +158,9 @@ impl Subscriber<'_> {
                 Ok(message) => message,
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.printer.out.flush() {
-                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return close(socket),
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                            return close(socket);
+                        }
                         other => other.map_err(SubscribeError::Output)?,
                     }
                     let deadline = self.joined.is_none().then_some(deadline);
@@ -173,16 +183,21 @@ impl Subscriber<'_> {
             match serde_json::from_str(&text) {
                 Ok(Received { topic, payload: Payload::Text(payload) }) => {
                     match self.printer.print(&topic, &payload) {
-                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return close(socket),
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                            return close(socket);
+                        }
                         other => other.map_err(SubscribeError::Output)?,
                     }
                 }
                 Ok(Received { topic, .. }) if topic == "@join" => self.has_joined(),
                 Ok(Received { topic, .. }) if topic == "#join" => {
-                    return close(socket).and(Err(SubscribeError::NotJoined(named(&self.args.topics))));
+                    return close(socket)
+                        .and(Err(SubscribeError::NotJoined(named(&self.args.topics))));
                 }
                 Ok(_) => {}
-                Err(error) => out::say(format_args!("Skipped a message that is not understood: {error}")),
+                Err(error) => {
+                    out::say(format_args!("Skipped a message that is not understood: {error}"))
+                }
             }
         }
     }
@@ -194,7 +209,9 @@ impl Subscriber<'_> {
         if self.joins == 1 {
             out::say(format_args!("Joined {topics}. Ctrl-C ends."));
         } else {
-            out::say(format_args!("Joined {topics} again. What was published in between is missing."));
+            out::say(format_args!(
+                "Joined {topics} again. What was published in between is missing."
+            ));
         }
     }
 
@@ -214,7 +231,8 @@ impl Subscriber<'_> {
             let output = io::stdout();
             let mut sources = vec![
                 PollFd::new(&self.interrupts.pipe, PollFlags::IN),
-                // Reported unasked: that a pipe has lost its reader, an error, or a socket, a hang-up.
+                // Reported unasked: that a pipe has lost its reader, an error, or a socket, a
+                // hang-up.
                 PollFd::new(&output, PollFlags::empty()),
             ];
             sources.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
@@ -240,7 +258,8 @@ impl Subscriber<'_> {
     }
 }
 
-/// Says goodbye and gives the server a moment to answer; how that goes changes nothing for the user.
+/// Says goodbye and gives the server a moment to answer; how that goes changes nothing for the
+/// user.
 fn close(socket: &mut Socket) -> Result<(), SubscribeError> {
     let deadline = Instant::now() + CLOSE_TIMEOUT;
     let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
@@ -249,10 +268,13 @@ fn close(socket: &mut Socket) -> Result<(), SubscribeError> {
         match socket.read() {
             Ok(_) => {}
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Standard output may be the reason for the end: only the socket counts from here on.
+                // Standard output may be the reason for the end: only the socket counts from here
+                // on.
                 let left = deadline.saturating_duration_since(Instant::now());
-                let timeout =
-                    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+                let timeout = Timespec {
+                    tv_sec: left.as_secs() as i64,
+                    tv_nsec: i64::from(left.subsec_nanos()),
+                };
                 let mut sources = [PollFd::new(socket.get_ref(), PollFlags::IN)];
                 if !matches!(poll(&mut sources, Some(&timeout)), Ok(1..)) {
                     break;
@@ -265,7 +287,8 @@ fn close(socket: &mut Socket) -> Result<(), SubscribeError> {
     Ok(())
 }
 
-/// What the server sends: a publication, whose payload is a string, or a reply, whose payload is a list.
+/// What the server sends: a publication, whose payload is a string, or a reply, whose payload is a
+/// list.
 #[derive(Deserialize)]
 struct Received {
     topic: String,
@@ -285,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_topic_called_like_a_reply_is_told_from_one_by_its_payload() {
-        let publication: Received = serde_json::from_str(r#"{"topic":"@join","payload":"x"}"#).unwrap();
+        let publication: Received =
+            serde_json::from_str(r#"{"topic":"@join","payload":"x"}"#).unwrap();
         assert!(matches!(publication.payload, Payload::Text(_)));
         let reply: Received = serde_json::from_str(r#"{"topic":"@join","payload":["x"]}"#).unwrap();
         assert!(matches!(reply.payload, Payload::Topics(_)));

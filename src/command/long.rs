@@ -1,7 +1,9 @@
-//! Long commands, read by simd-json: two to three times as fast as byte by byte where the topics are many.
+//! Long commands, read by simd-json: two to three times as fast as byte by byte where the topics
+//! are many.
 //!
-//! It reads less than Go does: no half of a surrogate pair, nothing that is not UTF-8, no number out of range, less depth.
-//! What it does not read is left to `json_reader`, and what it reads means the same.
+//! It reads less than Go does: no half of a surrogate pair, nothing that is not UTF-8, no number
+//! out of range, less depth. What it does not read is left to `json_reader`, and what it reads
+//! means the same.
 
 use std::borrow::Cow;
 
@@ -9,15 +11,17 @@ use simd_json::{Buffers, Node, StaticNode};
 
 use super::{Command, Topics};
 
-/// From this length on it pays: with 10 topics (150 bytes) neither reader is ahead, with 100 (1,300 bytes) this one takes
-/// 0.4 × the time of the other, with one 1.5 × (`cargo bench --bench codecs -- command_parse`).
+/// From this length on it pays: with 10 topics (150 bytes) neither reader is ahead, with 100 (1,300
+/// bytes) this one takes 0.4 × the time of the other, with one 1.5 × (`cargo bench --bench codecs
+/// -- command_parse`).
 pub(super) const FROM: usize = 256;
 
 /// Unknown fields may nest; a command needs 2.
 const DEPTH_MAX: usize = 32;
 
-/// Reads a command in place, the strings left in `message`. `None`: not for this reader to decide. While it runs, it holds
-/// at worst about 30 times the message's bytes, for a message of nothing but brackets.
+/// Reads a command in place, the strings left in `message`. `None`: not for this reader to decide.
+/// While it runs, it holds at worst about 30 times the message's bytes, for a message of nothing
+/// but brackets.
 pub(super) fn parse(message: &mut [u8]) -> Option<Command<'_>> {
     let mut buffers = Buffers::with_max_depth(message.len(), DEPTH_MAX);
     let tape = simd_json::to_tape_with_buffers(message, &mut buffers).ok()?;

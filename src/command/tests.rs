@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::*;
 
-/// The outcome in a form that both parsers give: command, broker, topics. Only join and leave have the latter two.
+/// The outcome in a form that both parsers give: command, broker, topics. Only join and leave have
+/// the latter two.
 type Outcome = Option<(String, String, Option<Vec<String>>)>;
 
 /// As it is, and made long by white space: long messages have a reader of their own.
@@ -22,7 +23,8 @@ fn lengthened(message: &[u8]) -> Vec<u8> {
 }
 
 fn outcome_of(message: &[u8]) -> Outcome {
-    let owned = |topics: Option<Topics<'_>>| Some(topics?.iter().map(|topic| topic.to_string()).collect());
+    let owned =
+        |topics: Option<Topics<'_>>| Some(topics?.iter().map(|topic| topic.to_string()).collect());
     Some(match parse(message, &mut Vec::new()).ok()? {
         Command::Join { broker, topics } => ("join".into(), broker.into(), owned(topics)),
         Command::Leave { broker, topics } => ("leave".into(), broker.into(), owned(topics)),
@@ -54,7 +56,8 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// The same rules on top of serde_json. `Err` where it reads less: numbers out of range, half a surrogate pair.
+/// The same rules on top of serde_json. `Err` where it reads less: numbers out of range, half a
+/// surrogate pair.
 fn model(message: &[u8]) -> Result<Outcome, serde_json::Error> {
     let mut text = String::new();
     for chunk in message.utf8_chunks() {
@@ -174,7 +177,12 @@ fn a_malformed_message_is_refused_with_its_reason() {
     ];
     for (message, expected) in table {
         for message in [message.to_vec(), lengthened(message)] {
-            assert_eq!(parse(&message, &mut Vec::new()), Err(*expected), "{}", message.escape_ascii());
+            assert_eq!(
+                parse(&message, &mut Vec::new()),
+                Err(*expected),
+                "{}",
+                message.escape_ascii()
+            );
         }
         assert!(expected.to_string().len() < 50, "the reason is short whatever the message holds");
     }
@@ -193,19 +201,32 @@ fn half_a_surrogate_pair_and_bytes_that_are_not_utf8_become_replacements() {
     for (inside, expected) in table {
         let message = [&br#"{"command":"join","topics":[""#[..], inside, br#""]}"#].concat();
         assert_eq!(topics(&message), [*expected], "{}", message.escape_ascii());
-        let ignored =
-            [&br#"{"x":{""#[..], inside, br#"":[""#, inside, br#""]},"command":"join","topics":["a"]}"#];
+        let ignored = [
+            &br#"{"x":{""#[..],
+            inside,
+            br#"":[""#,
+            inside,
+            br#""]},"command":"join","topics":["a"]}"#,
+        ];
         assert_eq!(topics(&ignored.concat()), ["a"], "{}", message.escape_ascii());
     }
 }
 
 #[test]
 fn a_number_that_is_skipped_may_have_any_size() {
-    for number in
-        ["1e999999999", "-1E-999999999", &"7".repeat(500_000), &format!("0.{}", "3".repeat(500_000))]
-    {
+    for number in [
+        "1e999999999",
+        "-1E-999999999",
+        &"7".repeat(500_000),
+        &format!("0.{}", "3".repeat(500_000)),
+    ] {
         let message = format!(r#"{{"n":{number},"command":"headers"}}"#);
-        assert_eq!(parse(message.as_bytes(), &mut Vec::new()), Ok(Command::Headers), "{:.20}", number);
+        assert_eq!(
+            parse(message.as_bytes(), &mut Vec::new()),
+            Ok(Command::Headers),
+            "{:.20}",
+            number
+        );
     }
 }
 
@@ -221,7 +242,10 @@ fn nesting_is_read_as_deep_as_go_reads_it_and_overflows_no_stack() {
     assert_eq!(parse(&nested(DEPTH_MAX + 1), &mut Vec::new()), Err(Malformed::TooDeep));
     assert_eq!(parse(&nested(1_000_000), &mut Vec::new()), Err(Malformed::TooDeep));
     assert_eq!(parse(&vec![b'['; 64 * 1024], &mut Vec::new()), Err(Malformed::TooDeep));
-    assert_eq!(parse("{\"a\":".repeat(13_000).as_bytes(), &mut Vec::new()), Err(Malformed::TooDeep));
+    assert_eq!(
+        parse("{\"a\":".repeat(13_000).as_bytes(), &mut Vec::new()),
+        Err(Malformed::TooDeep)
+    );
 }
 
 /// A message that is JSON more often than not.
@@ -280,7 +304,12 @@ fn random_messages_are_read_as_serde_json_reads_them() {
         let message = random_message(&mut StdRng::seed_from_u64(seed));
         let Ok(expected) = model(&message) else { continue };
         read += usize::from(expected.is_some());
-        assert_eq!(outcome(&message), expected, "seed {seed}: {:?}", String::from_utf8_lossy(&message));
+        assert_eq!(
+            outcome(&message),
+            expected,
+            "seed {seed}: {:?}",
+            String::from_utf8_lossy(&message)
+        );
     }
     assert!((5_000..19_000).contains(&read), "both kinds are tried: {read} of 20000 are commands");
 }

@@ -1,7 +1,8 @@
 //! The addresses that clients of the server find in its configuration.
 //!
-//! Read for themselves: a file that only the server would refuse (a driver not served, a misspelt limit) still says where
-//! it listens. What was given for this one command, `-c` and `-o`, is held to the letter.
+//! Read for themselves: a file that only the server would refuse (a driver not served, a misspelt
+//! limit) still says where it listens. What was given for this one command, `-c` and `-o`, is held
+//! to the letter.
 
 use super::environment::{self, Environment};
 use super::error::Problems;
@@ -11,15 +12,21 @@ use super::yaml::{Data, Node};
 use super::{LoadOptions, build, files};
 
 /// The keys that are read.
-const KEYS: [&str; 5] =
-    ["http.address", "rpc.listen", "websockets.path", "roadcast.http.address", "roadcast.rpc.listen"];
+const KEYS: [&str; 5] = [
+    "http.address",
+    "rpc.listen",
+    "websockets.path",
+    "roadcast.http.address",
+    "roadcast.rpc.listen",
+];
 
 /// Where the server is found.
 #[derive(Debug)]
 pub struct Addresses(Settings);
 
 impl Addresses {
-    /// Reads the places of a configuration. An error: a file that cannot be read as YAML, or a wrong `-o`.
+    /// Reads the places of a configuration. An error: a file that cannot be read as YAML, or a
+    /// wrong `-o`.
     pub fn load(options: &LoadOptions) -> Result<Self, Problems> {
         let mut settings = Settings::default();
         let mut problems = Vec::new();
@@ -34,8 +41,12 @@ impl Addresses {
             let key = name.strip_prefix(environment::PREFIX);
             key.is_none_or(|key| KEYS.iter().any(|known| environment::spelled(known) == *key))
         };
-        let env: Environment =
-            options.env.iter().filter(overrides).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let env: Environment = options
+            .env
+            .iter()
+            .filter(overrides)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         settings.add_environment(&env);
         for argument in &options.overrides {
             settings.add_override(argument, &options.env);

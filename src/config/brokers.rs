@@ -1,7 +1,7 @@
 //! Which brokers there are, and which one a command means that names none.
 //!
-//! Every entry of `broadcast` is opened, since a client's command may name any of them; so an entry whose driver is not
-//! served yet is an error rather than a broker whose topics stay silent.
+//! Every entry of `broadcast` is opened, since a client's command may name any of them; so an entry
+//! whose driver is not served yet is an error rather than a broker whose topics stay silent.
 
 use super::error::{ConfigError, Origin};
 use super::reader::Reader;
@@ -73,7 +73,9 @@ fn default(read: &Reader<'_>, brokers: &[BrokerConfig], first: Option<&str>) -> 
     let (problem, origin) = match read.value(BROKER) {
         (Some(Value::Text(name)), origin) if origin != Origin::Default => match position(&name) {
             Some(found) => return found,
-            None => (format!("\"{name}\" names no entry of `broadcast`; known: {}", known()), origin),
+            None => {
+                (format!("\"{name}\" names no entry of `broadcast`; known: {}", known()), origin)
+            }
         },
         _ => match first.and_then(position).or_else(|| position(IMPLIED)).or(only) {
             Some(found) => return found,
@@ -88,7 +90,8 @@ fn default(read: &Reader<'_>, brokers: &[BrokerConfig], first: Option<&str>) -> 
             }
         },
     };
-    // What is wrong with names is told already; these lines would tell them also where they came from a variable.
+    // What is wrong with names is told already; these lines would tell them also where they came
+    // from a variable.
     if read.sound(&[PUBSUBS]) {
         read.refuse(ConfigError::value(&origin, BROKER, problem));
     }

@@ -37,7 +37,11 @@ fn address(read: &Reader<'_>, keys: [&'static str; 2]) -> (SocketAddr, &'static 
 }
 
 /// An endpoint's address, if anyone wrote its section or Roadcast's own key for it.
-fn admin(read: &Reader<'_>, section: &str, keys: [&'static str; 2]) -> Option<(SocketAddr, &'static str)> {
+fn admin(
+    read: &Reader<'_>,
+    section: &str,
+    keys: [&'static str; 2],
+) -> Option<(SocketAddr, &'static str)> {
     let wanted = read.settings.has_section(section) || read.value(keys[0]).0.is_some();
     wanted.then(|| address(read, keys))
 }
@@ -112,7 +116,8 @@ fn limits(read: &Reader<'_>) -> Limits {
         topic_bytes: read.number("roadcast.limits.topic_bytes"),
         topics: read.number("roadcast.limits.topics"),
         subscriptions_bytes: read.number("roadcast.limits.subscriptions_bytes"),
-        subscriptions_bytes_per_connection: read.number("roadcast.limits.subscriptions_bytes_per_connection"),
+        subscriptions_bytes_per_connection: read
+            .number("roadcast.limits.subscriptions_bytes_per_connection"),
         publication_bytes: read.number("roadcast.limits.publication_bytes"),
         outbox_bytes: read.number("roadcast.limits.outbox_bytes"),
         outboxes_bytes: read.number("roadcast.limits.outboxes_bytes"),

@@ -26,7 +26,10 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
     for rule in &config.origins {
         if let Some(doubt) = OriginRule::doubt(rule) {
             let who = if config.origins.len() == 1 { ", so no page can connect" } else { "" };
-            warn("websockets.allowed_origin", format!(": \"{rule}\" fits no browser's origin{who}: {doubt}"));
+            warn(
+                "websockets.allowed_origin",
+                format!(": \"{rule}\" fits no browser's origin{who}: {doubt}"),
+            );
         }
     }
     if reachable(config.http) {
@@ -86,9 +89,14 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         warn(given.as_deref().unwrap_or("roadcast.shards"), text);
     }
     for key in ["roadcast.proxy_protocol", "http.trusted_headers"] {
-        let written = read.origin(key) != Origin::Default && read.value(key).0 != Some(Value::Flag(false));
+        let written =
+            read.origin(key) != Origin::Default && read.value(key).0 != Some(Value::Flag(false));
         if written && config.proxies.subnets.is_empty() {
-            warn(key, " has no effect without http.trusted_subnets, the addresses of the proxies".to_owned());
+            warn(
+                key,
+                " has no effect without http.trusted_subnets, the addresses of the proxies"
+                    .to_owned(),
+            );
         }
     }
     let per_address = [

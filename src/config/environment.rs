@@ -1,4 +1,5 @@
-//! The environment's two ways into a configuration: `${VAR}` inside values, and `RR_…` overrides of keys.
+//! The environment's two ways into a configuration: `${VAR}` inside values, and `RR_…` overrides of
+//! keys.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,14 @@ pub type Environment = BTreeMap<String, String>;
 /// What starts the name of a variable that overrides a key.
 pub const PREFIX: &str = "RR_";
 
-/// What RoadRunner sets for its workers: never overrides, also when Roadcast itself is started by one.
-pub const NEVER_OVERRIDES: [&str; 5] = ["RR_RPC", "RR_MODE", "RR_RELAY", "RR_VERSION", "RR_BROADCAST_PATH"];
+/// What RoadRunner sets for its workers: never overrides, also when Roadcast itself is started by
+/// one.
+pub const NEVER_OVERRIDES: [&str; 5] =
+    ["RR_RPC", "RR_MODE", "RR_RELAY", "RR_VERSION", "RR_BROADCAST_PATH"];
 
-/// Whether Kubernetes sets such a variable for a Service (its service links), as `RR_ROADCAST_PORT=tcp://10.96.0.10:8080` for one
-/// that is called `rr-roadcast`. No key is spelled so.
+/// Whether Kubernetes sets such a variable for a Service (its service links), as
+/// `RR_ROADCAST_PORT=tcp://10.96.0.10:8080` for one that is called `rr-roadcast`. No key is spelled
+/// so.
 pub fn is_service_link(name: &str, value: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
     let service = ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|end| name.ends_with(end));
@@ -33,9 +37,9 @@ pub fn is_service_link(name: &str, value: &str) -> bool {
     })
 }
 
-/// Replaces `${VAR}` and `${VAR:-default}`; the default also stands for an empty variable, as in a shell. A variable
-/// that is not set, or empty, and has no default becomes nothing and is added to `empty`. All else stays as written, a lone
-/// `$` included.
+/// Replaces `${VAR}` and `${VAR:-default}`; the default also stands for an empty variable, as in a
+/// shell. A variable that is not set, or empty, and has no default becomes nothing and is added to
+/// `empty`. All else stays as written, a lone `$` included.
 pub fn expand(text: &str, environment: &Environment, empty: &mut Vec<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -66,9 +70,13 @@ pub fn is_unclosed(text: &str) -> bool {
     text.rfind("${").is_some_and(|at| !text[at..].contains('}'))
 }
 
-/// A segment of a key as it appears in the name of a variable: capitals, anything but letters and digits as `_`.
+/// A segment of a key as it appears in the name of a variable: capitals, anything but letters and
+/// digits as `_`.
 pub fn spelled(segment: &str) -> String {
-    segment.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+    segment
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -77,7 +85,8 @@ mod tests {
 
     fn expanded(text: &str) -> (String, Vec<String>) {
         let environment = [("A", "1"), ("EMPTY", ""), ("NESTED", "${A}")];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let environment =
+            environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let mut empty = Vec::new();
         (expand(text, &environment, &mut empty), empty)
     }

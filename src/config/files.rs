@@ -8,7 +8,8 @@ use super::error::{ConfigError, Notice, Origin};
 use super::schema;
 use super::yaml::{self, Data, Node};
 
-/// The files that are looked for in the working directory when none is named, in this order. RoadRunner reads the first.
+/// The files that are looked for in the working directory when none is named, in this order.
+/// RoadRunner reads the first.
 pub const DEFAULT_FILES: [&str; 2] = [".rr.yaml", ".rr.yml"];
 
 /// What becomes of a file's tree.
@@ -33,8 +34,8 @@ fn present(options: &LoadOptions) -> impl Iterator<Item = &'static str> {
     DEFAULT_FILES.into_iter().filter(|name| options.cwd.join(name).symlink_metadata().is_ok())
 }
 
-/// Reads a file and the files that it includes; their keys win, as in RoadRunner. Included files include no others.
-/// Answers with what could not be read, and adds what is worth saying.
+/// Reads a file and the files that it includes; their keys win, as in RoadRunner. Included files
+/// include no others. Answers with what could not be read, and adds what is worth saying.
 pub fn read(path: &Path, add: &mut AddFile<'_>, notices: &mut Vec<Notice>) -> Vec<ConfigError> {
     let path = Arc::new(path.to_path_buf());
     let root = match tree(&path, notices) {
@@ -47,8 +48,10 @@ pub fn read(path: &Path, add: &mut AddFile<'_>, notices: &mut Vec<Notice>) -> Ve
         match tree(&path, notices) {
             Ok(root) => add(root, &path),
             Err(ConfigError::File { path, reason }) => {
-                let problem =
-                    format!("{} {reason}; names count from the directory of this file", path.display());
+                let problem = format!(
+                    "{} {reason}; names count from the directory of this file",
+                    path.display()
+                );
                 problems.push(ConfigError::value(&at, "include", problem));
             }
             Err(error) => problems.push(error),
@@ -67,7 +70,8 @@ struct Included {
 /// Files that a tree includes; and what names none.
 fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<Included>, Vec<ConfigError>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
-    let at = |node: &Node| Origin::File { path: Arc::clone(path), line: node.line, column: node.column };
+    let at =
+        |node: &Node| Origin::File { path: Arc::clone(path), line: node.line, column: node.column };
     let Data::Map(pairs) = &root.data else { return (files, problems) };
     let Some((_, include)) = pairs.iter().find(|(key, _)| key.text == "include") else {
         return (files, problems);
@@ -77,7 +81,8 @@ fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<Included>, Vec<ConfigError
         Data::List(items) => items,
         Data::Scalar(_) => std::slice::from_ref(include),
         Data::Map(_) => {
-            let problem = "holds a section; write a list of files, for example [\".rr.websockets.yaml\"]";
+            let problem =
+                "holds a section; write a list of files, for example [\".rr.websockets.yaml\"]";
             problems.push(ConfigError::value(&at(include), "include", problem));
             &[]
         }
@@ -87,7 +92,11 @@ fn includes(root: &Node, path: &Arc<PathBuf>) -> (Vec<Included>, Vec<ConfigError
             Data::Scalar(name) => {
                 files.push(Included { path: Arc::new(path.with_file_name(name)), at: at(item) });
             }
-            _ => problems.push(ConfigError::value(&at(item), "include", "expected the name of a file")),
+            _ => problems.push(ConfigError::value(
+                &at(item),
+                "include",
+                "expected the name of a file",
+            )),
         }
     }
     (files, problems)
@@ -98,12 +107,20 @@ fn tree(path: &Arc<PathBuf>, notices: &mut Vec<Notice>) -> Result<Node, ConfigEr
     let unreadable = |reason: String| ConfigError::File { path: path.to_path_buf(), reason };
     let bytes = std::fs::read(path.as_path()).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
-        unreadable(if missing { "does not exist".to_owned() } else { format!("cannot be read: {error}") })
+        unreadable(if missing {
+            "does not exist".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        })
     })?;
     if bytes.len() > yaml::FILE_BYTES_MAX {
-        return Err(unreadable(format!("has more than {}", schema::show_bytes(yaml::FILE_BYTES_MAX as u64))));
+        return Err(unreadable(format!(
+            "has more than {}",
+            schema::show_bytes(yaml::FILE_BYTES_MAX as u64)
+        )));
     }
-    let text = String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8: {error}")))?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8: {error}")))?;
     let at = |line, column| Origin::File { path: Arc::clone(path), line, column };
     let document = yaml::parse(&text).map_err(|error| ConfigError::Syntax {
         origin: at(error.line, error.column),

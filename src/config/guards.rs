@@ -7,8 +7,8 @@ const KEYS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
 /// Edits between two names that are taken for the same one misspelt.
 const NEAR_MISS: usize = 2;
 
-/// Whether a key decides who gets in: what is written for it must not be lost to a variable without a value, as
-/// `tcp://${HOST}:6001` would become an address of all interfaces.
+/// Whether a key decides who gets in: what is written for it must not be lost to a variable without
+/// a value, as `tcp://${HOST}:6001` would become an address of all interfaces.
 pub fn keep_out(key: &Key) -> bool {
     matches!(key.kind, Kind::Address | Kind::Rpc | Kind::Mode) || KEYS.contains(&key.path)
 }

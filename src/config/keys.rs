@@ -112,7 +112,8 @@ pub static KEYS: &[Key] = &[
     foreign("logs.channels"), foreign("logs.file_logger_options"), foreign("logs.format"),
 ];
 
-/// Top-level keys of other RoadRunner plugins: never taken for a misspelling of a section that is read.
+/// Top-level keys of other RoadRunner plugins: never taken for a misspelling of a section that is
+/// read.
 pub(super) const OTHER_SECTIONS: &[&str] = &[
     "amqp",
     "app",

@@ -1,4 +1,5 @@
-//! The places where settings are written, each added as a layer over those before: files, environment, `-o`.
+//! The places where settings are written, each added as a layer over those before: files,
+//! environment, `-o`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,17 +17,28 @@ const FILE_KEYS: [&str; 2] = ["version", "include"];
 impl Settings {
     /// Adds a file's tree.
     pub fn add_file(&mut self, root: &Node, path: &Arc<PathBuf>, env: &Environment) {
-        let at = |node: &Node| Origin::File { path: Arc::clone(path), line: node.line, column: node.column };
+        let at = |node: &Node| Origin::File {
+            path: Arc::clone(path),
+            line: node.line,
+            column: node.column,
+        };
         match &root.data {
             Data::Null => {}
             Data::Map(pairs) => {
                 let pairs = pairs.iter().filter(|(key, _)| !FILE_KEYS.contains(&key.text.as_str()));
                 for (key, value) in pairs {
-                    self.descend(&mut vec![key.text.clone()], (key.line, key.column), value, &at, env);
+                    self.descend(
+                        &mut vec![key.text.clone()],
+                        (key.line, key.column),
+                        value,
+                        &at,
+                        env,
+                    );
                 }
             }
             Data::Scalar(_) | Data::List(_) => {
-                let message = "a configuration holds sections, such as `http:` and `websockets:`".to_owned();
+                let message =
+                    "a configuration holds sections, such as `http:` and `websockets:`".to_owned();
                 self.problems.push(ConfigError::Syntax { origin: at(root), message });
             }
         }
@@ -55,8 +67,13 @@ impl Settings {
                     _ => (text(node).map(|word| vec![word]), false),
                 };
                 let Some(words) = items else {
-                    let problem = format!("holds a section or a nested list; expected {}", expected(key));
-                    return self.problems.push(ConfigError::value(&at(node), spelled.join("."), problem));
+                    let problem =
+                        format!("holds a section or a nested list; expected {}", expected(key));
+                    return self.problems.push(ConfigError::value(
+                        &at(node),
+                        spelled.join("."),
+                        problem,
+                    ));
                 };
                 self.set(key, spelled, words, list, at(node), env);
             }
@@ -86,8 +103,9 @@ impl Settings {
         }
     }
 
-    /// Adds the overrides among the variables of `env`. Empty ones say nothing, as in RoadRunner: what hands on a variable that is
-    /// not set (a compose file, a unit) sets it to nothing, and must not open what the file has closed.
+    /// Adds the overrides among the variables of `env`. Empty ones say nothing, as in RoadRunner:
+    /// what hands on a variable that is not set (a compose file, a unit) sets it to nothing, and
+    /// must not open what the file has closed.
     pub fn add_environment(&mut self, env: &Environment) {
         for (name, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
             let Some(rest) = name.strip_prefix(environment::PREFIX) else { continue };
@@ -109,7 +127,8 @@ impl Settings {
                     let path: Vec<String> =
                         rest.to_ascii_lowercase().splitn(2, '_').map(str::to_owned).collect();
                     let section = path.first().map(String::as_str).unwrap_or_default();
-                    if path.len() == 2 && matches!(schema::find(&path[..1]), Found::Section { .. }) {
+                    if path.len() == 2 && matches!(schema::find(&path[..1]), Found::Section { .. })
+                    {
                         self.unknown(&path, &origin);
                     } else if let [_, key] = path.as_slice()
                         && let Some(near) = guards::section(section)
@@ -123,8 +142,8 @@ impl Settings {
         }
     }
 
-    /// The key that a variable's name (without prefix) means. A name within it is one that was written already, or a
-    /// new one, in lower case.
+    /// The key that a variable's name (without prefix) means. A name within it is one that was
+    /// written already, or a new one, in lower case.
     fn overridden(&self, rest: &str) -> Option<(&'static Key, Vec<String>)> {
         schema::KEYS.iter().find_map(|key| {
             let below = key.status != Status::Used;
@@ -135,16 +154,23 @@ impl Settings {
             };
             let segments = |text: &str| text.split('.').map(str::to_owned).collect();
             let Some((before, after)) = key.path.split_once('*') else {
-                return fits(&environment::spelled(key.path), rest).then(|| (key, segments(key.path)));
+                return fits(&environment::spelled(key.path), rest)
+                    .then(|| (key, segments(key.path)));
             };
             let inside = rest.strip_prefix(&environment::spelled(before))?;
             let after = environment::spelled(after);
             let written = self.names.iter().map(|(name, _)| name.as_str());
             let known = written.into_iter().find(|name| {
-                inside.strip_prefix(&environment::spelled(name)).is_some_and(|rest| fits(&after, rest))
+                inside
+                    .strip_prefix(&environment::spelled(name))
+                    .is_some_and(|rest| fits(&after, rest))
             });
-            let new =
-                || inside.strip_suffix(&after).filter(|name| !name.is_empty()).map(str::to_ascii_lowercase);
+            let new = || {
+                inside
+                    .strip_suffix(&after)
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_ascii_lowercase)
+            };
             let name = known.map(str::to_owned).or_else(new)?;
             let path = key
                 .path
@@ -157,7 +183,8 @@ impl Settings {
     /// Adds one `-o key=value`. Quotes around the value are taken off, as RoadRunner does.
     pub fn add_override(&mut self, argument: &str, env: &Environment) {
         let origin = Origin::Override;
-        let Some((key, value)) = argument.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+        let Some((key, value)) = argument.split_once('=').filter(|(key, _)| !key.trim().is_empty())
+        else {
             let problem = "expected key=value, for example -o http.address=127.0.0.1:8080";
             // What follows the key may be a secret.
             let other = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-');
@@ -171,9 +198,12 @@ impl Settings {
                 let value = value.trim();
                 if value.is_empty() && guards::keep_out(key) {
                     // As with variables: `-o key=$VAR`, and none is set.
-                    let problem =
-                        "is empty, and this key decides who gets in; give it a value, or leave it off";
-                    return self.problems.push(ConfigError::value(&origin, path.join("."), problem));
+                    let problem = "is empty, and this key decides who gets in; give it a value, or leave it off";
+                    return self.problems.push(ConfigError::value(
+                        &origin,
+                        path.join("."),
+                        problem,
+                    ));
                 }
                 self.set(key, path, vec![unquoted(value).to_owned()], false, origin, env);
             }
@@ -190,8 +220,8 @@ impl Settings {
     }
 }
 
-/// What to write for a value that stands where a section does. Of the value a port is repeated and nothing else: it may be
-/// a secret.
+/// What to write for a value that stands where a section does. Of the value a port is repeated and
+/// nothing else: it may be a secret.
 fn instead(path: &[String], node: &Node) -> String {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let port = match &node.data {
@@ -203,18 +233,23 @@ fn instead(path: &[String], node: &Node) -> String {
         ("broadcast", [key], _) if key.eq_ignore_ascii_case("driver") => {
             "; write `broadcast: { default: { driver: memory } }`".to_owned()
         }
-        ("broadcast", [name], _) => format!("; write `broadcast: {{ {name}: {{ driver: memory }} }}`"),
+        ("broadcast", [name], _) => {
+            format!("; write `broadcast: {{ {name}: {{ driver: memory }} }}`")
+        }
         ("http", [], Some(port)) => format!("; write `http: {{ address: \":{port}\" }}`"),
         ("metrics" | "status", [], Some(port)) => {
             format!("; write `{section}: {{ address: \"127.0.0.1:{port}\" }}`")
         }
-        ("rpc", [], Some(port)) => format!("; write `rpc: {{ listen: \"tcp://127.0.0.1:{port}\" }}`"),
+        ("rpc", [], Some(port)) => {
+            format!("; write `rpc: {{ listen: \"tcp://127.0.0.1:{port}\" }}`")
+        }
         _ => String::new(),
     }
 }
 
 fn unquoted(value: &str) -> &str {
-    let quoted =
-        ['"', '\'', '`'].iter().find_map(|q| value.strip_prefix(*q).and_then(|rest| rest.strip_suffix(*q)));
+    let quoted = ['"', '\'', '`']
+        .iter()
+        .find_map(|q| value.strip_prefix(*q).and_then(|rest| rest.strip_suffix(*q)));
     quoted.unwrap_or(value)
 }

@@ -1,8 +1,10 @@
-//! The configuration: an existing `.rr.yaml` as it is, Roadcast's own section, the environment and `-o`.
+//! The configuration: an existing `.rr.yaml` as it is, Roadcast's own section, the environment and
+//! `-o`.
 //!
-//! Precedence: file < environment (`${VAR}` in the file, `RR_…` overrides) < `-o`. Reading has no side effect but to read
-//! the files and to resolve host names; the environment is handed in. What runs in spite of a doubt is told by a
-//! [`Notice`]; what would run otherwise than written is a [`ConfigError`]. Reading does not end at the first of them.
+//! Precedence: file < environment (`${VAR}` in the file, `RR_…` overrides) < `-o`. Reading has no
+//! side effect but to read the files and to resolve host names; the environment is handed in. What
+//! runs in spite of a doubt is told by a [`Notice`]; what would run otherwise than written is a
+//! [`ConfigError`]. Reading does not end at the first of them.
 
 pub mod addresses;
 pub mod brokers;
@@ -88,7 +90,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The echo path, if on; never equal to `path`.
     pub echo_path: Option<String>,
-    /// Where load balancers ask whether connections are taken, if on; no other thing is served there.
+    /// Where load balancers ask whether connections are taken, if on; no other thing is served
+    /// there.
     pub health_path: Option<String>,
     /// Subprotocols that are agreed where a client offers them.
     pub subprotocols: Vec<String>,
@@ -151,7 +154,8 @@ impl Config {
         Ok((config, notices))
     }
 
-    /// Reads the configuration and goes on where something is wrong, so that all of it is told at once.
+    /// Reads the configuration and goes on where something is wrong, so that all of it is told at
+    /// once.
     pub fn examine(options: &LoadOptions) -> Examined {
         let mut settings = Settings::default();
         let file = files::first(options);

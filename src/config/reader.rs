@@ -1,7 +1,7 @@
 //! Settings as the types that their keys have.
 //!
-//! A value that will not do is booked as a problem, and what its key has by default stands in its place, so that one
-//! reading finds all problems there are.
+//! A value that will not do is booked as a problem, and what its key has by default stands in its
+//! place, so that one reading finds all problems there are.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -34,7 +34,10 @@ impl<'a> Reader<'a> {
 
     /// Whether nothing is wrong with these keys: only then do they say something about each other.
     pub fn sound(&self, keys: &[&str]) -> bool {
-        let named = |problem: &ConfigError| matches!(problem, ConfigError::Value { key, .. } if keys.contains(&key.as_str()));
+        let named = |problem: &ConfigError| match problem {
+            ConfigError::Value { key, .. } => keys.contains(&key.as_str()),
+            _ => false,
+        };
         !self.problems.borrow().iter().any(named)
     }
 
@@ -85,7 +88,9 @@ impl<'a> Reader<'a> {
     pub fn words<T>(&self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let (Some(Value::Words(words)), origin) = self.value(path) else { return Vec::new() };
         let parse = |word: &String| {
-            parse(word).map_err(|problem| self.refuse(ConfigError::value(&origin, path, problem))).ok()
+            parse(word)
+                .map_err(|problem| self.refuse(ConfigError::value(&origin, path, problem)))
+                .ok()
         };
         words.iter().filter_map(parse).collect()
     }

@@ -1,4 +1,5 @@
-//! What the table of keys means: it drives reading, bounds, overrides, suggestions and the documentation.
+//! What the table of keys means: it drives reading, bounds, overrides, suggestions and the
+//! documentation.
 
 use std::time::Duration;
 
@@ -108,22 +109,28 @@ pub fn find(path: &[String]) -> Found {
             found = Found::Unknown;
         }
         let common = segments.len().min(path.len());
-        if !segments.iter().zip(path).all(|(known, given)| *known == "*" || known.eq_ignore_ascii_case(given))
+        if !segments
+            .iter()
+            .zip(path)
+            .all(|(known, given)| *known == "*" || known.eq_ignore_ascii_case(given))
         {
             continue;
         }
         if path.len() < segments.len() {
             found = Found::Section { named: segments[common - 1] == "*" };
         } else if path.len() == segments.len() || key.status != Status::Used {
-            let spelled =
-                segments.iter().zip(path).map(|(known, given)| if *known == "*" { given } else { *known });
+            let spelled = segments
+                .iter()
+                .zip(path)
+                .map(|(known, given)| if *known == "*" { given } else { *known });
             return Found::Key(key, spelled.map(str::to_owned).collect());
         }
     }
     found
 }
 
-/// The known key or section nearest to an unknown one: a sibling spelled alike, or one of the same name in another place.
+/// The known key or section nearest to an unknown one: a sibling spelled alike, or one of the same
+/// name in another place.
 pub fn nearest(path: &[String]) -> Option<String> {
     let written = path.join(".").to_ascii_lowercase();
     let leaf = written.rsplit('.').next().unwrap_or_default().to_owned();
@@ -132,22 +139,28 @@ pub fn nearest(path: &[String]) -> Option<String> {
         (distance <= (given.len() / 3).clamp(1, 3)).then_some((distance, known))
     };
     let sections = KEYS.iter().flat_map(|key| {
-        key.path.match_indices('.').map(|(end, _)| &key.path[..end]).filter(|section| !section.contains('*'))
+        key.path
+            .match_indices('.')
+            .map(|(end, _)| &key.path[..end])
+            .filter(|section| !section.contains('*'))
     });
     let paths = KEYS.iter().map(|key| key.path).chain(sections);
-    let siblings = paths.filter_map(|path| near(path, &written).map(|(distance, _)| (distance, path)));
+    let siblings =
+        paths.filter_map(|path| near(path, &written).map(|(distance, _)| (distance, path)));
     let namesakes = KEYS.iter().filter_map(|key| {
         let known = key.path.rsplit('.').next().unwrap_or_default();
         near(known, &leaf).map(|(distance, _)| (distance, key.path))
     });
     let (_, known) = siblings.min().or_else(|| namesakes.min())?;
     // With the name that the operator chose.
-    let same_section = known.split('.').next().is_some_and(|section| section.eq_ignore_ascii_case(&path[0]));
+    let same_section =
+        known.split('.').next().is_some_and(|section| section.eq_ignore_ascii_case(&path[0]));
     let name = path.get(1).filter(|_| same_section && path.len() > 2);
     Some(name.map_or_else(|| known.to_owned(), |name| known.replace('*', name)))
 }
 
-/// The section that is read whose name is nearest to `written`, when `written` is a likely misspelling.
+/// The section that is read whose name is nearest to `written`, when `written` is a likely
+/// misspelling.
 pub fn nearest_section(written: &str) -> Option<&'static str> {
     if is_other_plugin(written) {
         return None;
@@ -171,19 +184,24 @@ pub fn known(path: &str) -> &'static Key {
 }
 
 impl Key {
-    /// Reads a value, or says what is wrong with it and what is allowed; an empty one is the default. A list is written
-    /// with commas.
+    /// Reads a value, or says what is wrong with it and what is allowed; an empty one is the
+    /// default. A list is written with commas.
     pub fn parse(&self, text: &str) -> Result<Option<Value>, String> {
         self.parse_written(text, text)
     }
 
-    /// The same of a value that was written as `written`, with variables in it: nothing of `text` goes into what to write.
+    /// The same of a value that was written as `written`, with variables in it: nothing of `text`
+    /// goes into what to write.
     pub fn parse_written(&self, text: &str, written: &str) -> Result<Option<Value>, String> {
-        let within = |number: Result<u64, String>, (min, max): (u64, u64), show: fn(u64) -> String| {
-            let outside = || format!("\"{text}\" is out of bounds");
-            let number = number.and_then(|n| (min..=max).contains(&n).then_some(n).ok_or_else(outside));
-            number.map(Value::Number).map_err(|why| format!("{why}; allowed: {} to {}", show(min), show(max)))
-        };
+        let within =
+            |number: Result<u64, String>, (min, max): (u64, u64), show: fn(u64) -> String| {
+                let outside = || format!("\"{text}\" is out of bounds");
+                let number =
+                    number.and_then(|n| (min..=max).contains(&n).then_some(n).ok_or_else(outside));
+                number
+                    .map(Value::Number)
+                    .map_err(|why| format!("{why}; allowed: {} to {}", show(min), show(max)))
+            };
         let value = match self.kind {
             _ if text.is_empty() => return Ok(None),
             // No origin holds a comma.
@@ -204,9 +222,14 @@ impl Key {
             Kind::Duration(min, max) => {
                 let duration = value::duration(text);
                 // Rounded up, so that 1 ns is not taken for "off".
-                let millis =
-                    |of: &Duration| u64::try_from(of.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-                within(duration.as_ref().map(millis).map_err(Clone::clone), (min, max), show_millis)?;
+                let millis = |of: &Duration| {
+                    u64::try_from(of.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+                };
+                within(
+                    duration.as_ref().map(millis).map_err(Clone::clone),
+                    (min, max),
+                    show_millis,
+                )?;
                 duration.map(Value::Duration)
             }
             Kind::Address => value::address(text, &self.example(written)).map(Value::Address),
@@ -217,10 +240,12 @@ impl Key {
         value.map(Some)
     }
 
-    /// What to write instead of an address that will not do: with the port that was `written`, or the usual one.
+    /// What to write instead of an address that will not do: with the port that was `written`, or
+    /// the usual one.
     fn example(&self, written: &str) -> String {
         let common = known(self.path.strip_prefix("roadcast.").unwrap_or(self.path));
-        let port = value::port_of(written).or_else(|| value::port_of(common.default)).unwrap_or_default();
+        let port =
+            value::port_of(written).or_else(|| value::port_of(common.default)).unwrap_or_default();
         match self.kind {
             Kind::Rpc => format!("tcp://127.0.0.1:{port} or unix:///run/roadcast.sock"),
             _ => format!("host:port, for example 127.0.0.1:{port} or :{port}"),
@@ -233,7 +258,8 @@ impl Key {
         match self.kind {
             // By default everybody gets in, which is hardly what an empty list says.
             Kind::Origins if words.is_empty() => {
-                Err("is an empty list; write \"*\" for all origins, or those that may connect".to_owned())
+                Err("is an empty list; write \"*\" for all origins, or those that may connect"
+                    .to_owned())
             }
             Kind::Words | Kind::Origins => Ok((!words.is_empty()).then_some(Value::Words(words))),
             _ => Err("holds a list; expected one value".to_owned()),
@@ -258,7 +284,9 @@ impl Key {
             }
             Kind::Count(min, max) => format!("number, {min} to {max}"),
             Kind::Bytes(min, max) => format!("bytes, {} to {}", show_bytes(min), show_bytes(max)),
-            Kind::Duration(min, max) => format!("duration, {} to {}", show_millis(min), show_millis(max)),
+            Kind::Duration(min, max) => {
+                format!("duration, {} to {}", show_millis(min), show_millis(max))
+            }
             Kind::Address => "host:port".to_owned(),
             Kind::Rpc => "`tcp://host:port`, `unix:///path`".to_owned(),
             Kind::Path => "URL path".to_owned(),
@@ -297,7 +325,8 @@ fn show_millis(millis: u64) -> String {
 pub fn markdown() -> String {
     let mut out = "| key | default | type and bounds | meaning |\n|---|---|---|---|\n".to_owned();
     for key in KEYS.iter().filter(|key| key.status == Status::Used) {
-        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let default =
+            if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
         out += &format!("| `{}` | {default} | {} | {} |\n", key.path, key.bounds(), key.doc);
     }
     out
@@ -306,7 +335,8 @@ pub fn markdown() -> String {
 /// The keys that are known and not used, for `docs/configuration.md`.
 pub fn markdown_unused() -> String {
     let named = |status| {
-        let keys = KEYS.iter().filter(|key| key.status == status).map(|key| format!("`{}`", key.path));
+        let keys =
+            KEYS.iter().filter(|key| key.status == status).map(|key| format!("`{}`", key.path));
         keys.collect::<Vec<_>>().join(", ")
     };
     format!(
@@ -332,7 +362,12 @@ mod tests {
             if !key.default.is_empty() {
                 key.parse(key.default).unwrap_or_else(|problem| panic!("{}: {problem}", key.path));
             }
-            assert_eq!(key.status != Status::Used, matches!(key.kind, Kind::Opaque), "{}", key.path);
+            assert_eq!(
+                key.status != Status::Used,
+                matches!(key.kind, Kind::Opaque),
+                "{}",
+                key.path
+            );
         }
     }
 
@@ -381,6 +416,11 @@ mod tests {
         let problem = known("roadcast.limits.rpc_timeout").parse("0").unwrap_err();
         assert_eq!(problem, "\"0\" is out of bounds; allowed: 1ms to 24h");
         assert!(known("roadcast.ping_interval").parse("0").is_ok());
-        assert!(known("logs.mode").parse("loud").unwrap_err().contains("allowed: development, production"));
+        assert!(
+            known("logs.mode")
+                .parse("loud")
+                .unwrap_err()
+                .contains("allowed: development, production")
+        );
     }
 }

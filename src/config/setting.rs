@@ -14,22 +14,27 @@ pub(super) struct Setting {
     pub list: bool,
     /// Where it was written.
     pub origin: Origin,
-    /// What stood in the file where `words` come from the environment: they may hold a secret, and are told by this.
+    /// What stood in the file where `words` come from the environment: they may hold a secret, and
+    /// are told by this.
     pub written: Option<Vec<String>>,
-    /// A variable without a value, where the key is one of those that [keep people out](super::guards::keep_out).
+    /// A variable without a value, where the key is one of those that [keep people
+    /// out](super::guards::keep_out).
     pub unset: Option<String>,
 }
 
 impl Setting {
-    /// A problem with the value as it was written: `"${VAR}"` rather than what stands in the variable.
+    /// A problem with the value as it was written: `"${VAR}"` rather than what stands in the
+    /// variable.
     pub fn hidden(&self, problem: String) -> String {
         let Some(written) = &self.written else { return problem };
         let words = self.words.iter().zip(written).filter(|(word, written)| word != written);
         words.fold(problem, |problem, (word, written)| {
             // A scheme may have been taken off, and of a list with commas one piece be meant.
             let rest = word.split_once("://").map(|(_, rest)| rest);
-            let told =
-                [Some(word.as_str()), rest].into_iter().flatten().chain(word.split(',').map(str::trim));
+            let told = [Some(word.as_str()), rest]
+                .into_iter()
+                .flatten()
+                .chain(word.split(',').map(str::trim));
             told.filter(|told| !told.is_empty()).fold(problem, |problem, told| {
                 problem.replace(&format!("\"{told}\""), &format!("\"{written}\""))
             })

@@ -1,6 +1,7 @@
 //! What the operator wrote, from all its places, by precedence: file, environment, `-o`.
 //!
-//! Layers are added in that order (`layers.rs`) and replace each other key by key; only what is left in the end is parsed.
+//! Layers are added in that order (`layers.rs`) and replace each other key by key; only what is
+//! left in the end is parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,8 +93,8 @@ impl Settings {
         &self.names
     }
 
-    /// The value in force for a path without names: what was written last, or the table's default. An empty value is
-    /// the default.
+    /// The value in force for a path without names: what was written last, or the table's default.
+    /// An empty value is the default.
     pub fn value(&self, path: &str) -> Result<(Option<Value>, Origin), ConfigError> {
         let key = schema::known(path);
         let segments: Vec<String> = path.split('.').map(str::to_owned).collect();
@@ -105,11 +106,13 @@ impl Settings {
 
     /// The value that was written for a path.
     pub fn written(&self, path: &[String]) -> Result<Option<(Value, Origin)>, ConfigError> {
-        let Some(setting @ Setting { key, words, list, origin, unset, written }) = self.values.get(path)
+        let Some(setting @ Setting { key, words, list, origin, unset, written }) =
+            self.values.get(path)
         else {
             return Ok(None);
         };
-        let error = |problem: String| ConfigError::value(origin, path.join("."), setting.hidden(problem));
+        let error =
+            |problem: String| ConfigError::value(origin, path.join("."), setting.hidden(problem));
         if let Some(name) = unset {
             return Err(error(format!(
                 "${{{name}}} is not set, or empty, and this key decides who gets in; set it, or give a default: ${{{name}:-…}}"

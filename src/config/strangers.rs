@@ -1,4 +1,5 @@
-//! Keys and sections that have no effect: unknown ones, other plugins', and those that are not used.
+//! Keys and sections that have no effect: unknown ones, other plugins', and those that are not
+//! used.
 
 use super::error::{ConfigError, Notice, Origin};
 use super::guards;
@@ -24,7 +25,8 @@ impl Settings {
     }
 
     pub(super) fn unknown(&mut self, path: &[String], origin: &Origin) {
-        let nearest = schema::nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+        let nearest =
+            schema::nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
         let problem = format!("no such key{nearest}");
         let own = path.first().is_some_and(|section| section.eq_ignore_ascii_case(OWN_SECTION));
         if own || *origin == Origin::Override || guards::misspelt(path) {
@@ -70,8 +72,10 @@ impl Settings {
         }
         if !self.elsewhere.is_empty() {
             let sections: Vec<_> = self.elsewhere.into_iter().collect();
-            self.notices
-                .push(Notice::info(format!("sections of other plugins, ignored: {}", sections.join(", "))));
+            self.notices.push(Notice::info(format!(
+                "sections of other plugins, ignored: {}",
+                sections.join(", ")
+            )));
         }
         self.notices
     }

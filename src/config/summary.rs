@@ -35,8 +35,8 @@ impl Config {
     }
 }
 
-/// Host and port for a client on this machine, and what to say beside it: nobody can connect to the address that stands
-/// for all of them.
+/// Host and port for a client on this machine, and what to say beside it: nobody can connect to the
+/// address that stands for all of them.
 fn reachable(address: SocketAddr) -> (String, &'static str) {
     if address.ip().to_canonical().is_unspecified() {
         (format!("localhost:{}", address.port()), " (all addresses)")
@@ -48,8 +48,10 @@ fn reachable(address: SocketAddr) -> (String, &'static str) {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (config, limits) = (self.config, &*self.config.limits);
-        let file =
-            config.file.as_ref().map_or("none, defaults".to_owned(), |file| file.display().to_string());
+        let file = config
+            .file
+            .as_ref()
+            .map_or("none, defaults".to_owned(), |file| file.display().to_string());
         let size = |bytes: usize| show_bytes(bytes as u64);
         let names = config.brokers.iter().enumerate().map(|(index, broker)| {
             let default = if index == config.default_broker { ", default" } else { "" };
@@ -85,10 +87,19 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "brokers        {}", names.collect::<Vec<_>>().join(", "))?;
         writeln!(f, "shards         {}{pinned}", config.shards)?;
         writeln!(f, "echo           {echo}")?;
-        writeln!(f, "keepalive      ping {:?}, pong {:?}", limits.ping_interval, limits.pong_timeout)?;
-        writeln!(f, "limits         connections {connections}; RPC connections {}", limits.rpc_connections)?;
+        writeln!(
+            f,
+            "keepalive      ping {:?}, pong {:?}",
+            limits.ping_interval, limits.pong_timeout
+        )?;
+        writeln!(
+            f,
+            "limits         connections {connections}; RPC connections {}",
+            limits.rpc_connections
+        )?;
         if limits.connections_per_address > 0 || limits.handshakes_per_address > 0 {
-            let number = |limit: usize| if limit == 0 { "any".to_owned() } else { limit.to_string() };
+            let number =
+                |limit: usize| if limit == 0 { "any".to_owned() } else { limit.to_string() };
             let trusted: Vec<_> = config.proxies.subnets.iter().map(ToString::to_string).collect();
             let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(", ") };
             writeln!(
@@ -128,7 +139,8 @@ impl fmt::Display for Summary<'_> {
         let sum = worst_case::sum(limits, config.shards, config.policies.skips());
         let of = config.memory.as_ref().map_or(String::new(), |memory| format!(" of {memory}"));
         let largest = rows.iter().filter(|row| row.bytes > 0);
-        let rows: Vec<_> = largest.map(|row| format!("{} {}", row.what, show_about(row.bytes))).collect();
+        let rows: Vec<_> =
+            largest.map(|row| format!("{} {}", row.what, show_about(row.bytes))).collect();
         writeln!(f, "memory         {} at worst{of}: {}", show_about(sum), rows.join(", "))?;
         write!(
             f,

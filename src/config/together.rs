@@ -31,8 +31,10 @@ fn refuse(read: &Reader<'_>, keys: [&str; 2], problem: &str) {
     if !read.sound(&keys) {
         return;
     }
-    let written =
-        keys.iter().map(|key| (key, read.origin(key))).find(|(_, origin)| *origin != Origin::Default);
+    let written = keys
+        .iter()
+        .map(|key| (key, read.origin(key)))
+        .find(|(_, origin)| *origin != Origin::Default);
     let (key, origin) = written.unwrap_or((&keys[0], Origin::Default));
     read.refuse(ConfigError::value(&origin, *key, problem));
 }
@@ -63,7 +65,11 @@ fn health_path(config: &Config, read: &Reader<'_>) {
 }
 
 fn addresses(config: &Config, read: &Reader<'_>) {
-    let rpc = if let RpcListen::Tcp(address) = config.rpc { Some((address, config.rpc_key)) } else { None };
+    let rpc = if let RpcListen::Tcp(address) = config.rpc {
+        Some((address, config.rpc_key))
+    } else {
+        None
+    };
     let listening = [Some((config.http, config.http_key)), rpc, config.metrics, config.status];
     let listening: Vec<_> =
         listening.into_iter().flatten().filter(|(address, _)| address.port() != 0).collect();
@@ -72,8 +78,9 @@ fn addresses(config: &Config, read: &Reader<'_>) {
         // One that is wrong has been replaced by another address.
         let own = |key: &str| read.sound(&[key, &format!("roadcast.{key}")]);
         if let Some((_, other)) = same.filter(|(_, other)| own(key) && own(other)) {
-            let problem =
-                format!("{other} and {key} are the same address ({address}); give one another port");
+            let problem = format!(
+                "{other} and {key} are the same address ({address}); give one another port"
+            );
             refuse(read, [key, other], &problem);
         }
     }

@@ -1,6 +1,7 @@
 //! What the values of keys look like: sizes, durations, addresses, paths.
 //!
-//! Each parser answers with what is wrong and what is allowed; who wrote the value, and where, is the caller's to add.
+//! Each parser answers with what is wrong and what is allowed; who wrote the value, and where, is
+//! the caller's to add.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -70,7 +71,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 
 /// A duration as Go writes it (`30s`, `1m30s`, `500ms`, `1.5h`), or whole seconds (`30`).
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let problem = || format!("\"{text}\" is not a duration; write 30s, 1m30s or 500ms, or whole seconds");
+    let problem =
+        || format!("\"{text}\" is not a duration; write 30s, 1m30s or 500ms, or whole seconds");
     if let Ok(seconds) = count(text) {
         return Ok(Duration::from_secs(seconds));
     }
@@ -98,8 +100,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(problem()) } else { Ok(total) }
 }
 
-/// An address to listen on, as Go reads it: `127.0.0.1:8080`, `:8080` (all interfaces, IPv4 and IPv6), `[::1]:8080`,
-/// `localhost:8080` (resolved now, IPv4 preferred). `hint` is what to write instead of one that will not do.
+/// An address to listen on, as Go reads it: `127.0.0.1:8080`, `:8080` (all interfaces, IPv4 and
+/// IPv6), `[::1]:8080`, `localhost:8080` (resolved now, IPv4 preferred). `hint` is what to write
+/// instead of one that will not do.
 pub fn address(text: &str, hint: &str) -> Result<SocketAddr, String> {
     socket_address(text).map_err(|why| format!("\"{text}\" {why}; write {hint}"))
 }
@@ -107,7 +110,9 @@ pub fn address(text: &str, hint: &str) -> Result<SocketAddr, String> {
 /// Fails with what is wrong.
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let problem = str::to_owned;
-    if let Some(bare) = ["http://", "https://", "ws://", "tcp://"].iter().find_map(|s| text.strip_prefix(s)) {
+    if let Some(bare) =
+        ["http://", "https://", "ws://", "tcp://"].iter().find_map(|s| text.strip_prefix(s))
+    {
         let scheme = &text[..text.len() - bare.len()];
         return Err(problem(&format!("is an address with a scheme; leave off {scheme}")));
     }
@@ -132,7 +137,9 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
     }
     let found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
         Ok(found) => found.collect(),
-        Err(error) => return Err(problem(&format!("names a host that cannot be resolved ({error})"))),
+        Err(error) => {
+            return Err(problem(&format!("names a host that cannot be resolved ({error})")));
+        }
     };
     let preferred = found.iter().find(|address| address.is_ipv4()).or(found.first());
     preferred.copied().ok_or_else(|| problem("names a host without an address"))
@@ -143,7 +150,8 @@ pub fn port_of(text: &str) -> Option<u16> {
     text.rsplit([':', '/']).next()?.parse().ok().filter(|port| *port != 0)
 }
 
-/// Where the RPC socket listens: `tcp://` and an [`address`], or `unix://` and a path. `hint` is as there.
+/// Where the RPC socket listens: `tcp://` and an [`address`], or `unix://` and a path. `hint` is as
+/// there.
 pub fn rpc_listen(text: &str, hint: &str) -> Result<RpcListen, String> {
     let problem = |why: &str| format!("\"{text}\" {why}; write {hint}");
     if let Some(rest) = text.strip_prefix("tcp://") {
@@ -151,7 +159,9 @@ pub fn rpc_listen(text: &str, hint: &str) -> Result<RpcListen, String> {
     }
     let Some(path) = text.strip_prefix("unix://") else { return Err(problem("is not understood")) };
     if path.is_empty() || path.len() > UNIX_PATH_BYTES_MAX || path.contains('\0') {
-        return Err(format!("\"{text}\": the path of a Unix socket has 1 to {UNIX_PATH_BYTES_MAX} bytes"));
+        return Err(format!(
+            "\"{text}\": the path of a Unix socket has 1 to {UNIX_PATH_BYTES_MAX} bytes"
+        ));
     }
     Ok(RpcListen::Unix(path.into()))
 }
@@ -160,7 +170,8 @@ pub fn rpc_listen(text: &str, hint: &str) -> Result<RpcListen, String> {
 pub fn subnet(text: &str) -> Result<IpNet, String> {
     let alone = || text.parse::<IpAddr>().map(IpNet::from);
     let subnet = text.parse().or_else(|_| alone());
-    subnet.map_err(|_| format!("\"{text}\" is no subnet; write 10.0.0.0/8, fc00::/7, or one address"))
+    subnet
+        .map_err(|_| format!("\"{text}\" is no subnet; write 10.0.0.0/8, fc00::/7, or one address"))
 }
 
 /// Permissions of a file in octal, as chmod(1) takes them: `0660`, `660`, `0o660`.
@@ -168,11 +179,13 @@ pub fn mode(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let octal = digits.chars().all(|c| c.is_digit(8));
     let mode = u64::from_str_radix(digits, 8).ok().filter(|mode| octal && *mode <= 0o777);
-    mode.ok_or_else(|| format!("\"{text}\" are no permissions; write them in octal, for example \"0660\""))
+    mode.ok_or_else(|| {
+        format!("\"{text}\" are no permissions; write them in octal, for example \"0660\"")
+    })
 }
 
-/// The path of a URL as clients send it (RFC 3986 §3.3): starts with `/`, in ASCII, without query, fragment, blanks or
-/// control characters.
+/// The path of a URL as clients send it (RFC 3986 §3.3): starts with `/`, in ASCII, without query,
+/// fragment, blanks or control characters.
 pub fn url_path(text: &str) -> Result<String, String> {
     let rule = if !text.starts_with('/') {
         "does not start with `/`; write it as in /ws"
@@ -191,7 +204,9 @@ pub fn url_path(text: &str) -> Result<String, String> {
 /// The name of a WebSocket subprotocol: a token (RFC 6455 §4.1).
 pub fn subprotocol(text: &str) -> Result<String, String> {
     if text.is_empty() || !text.bytes().all(upgrade::is_token) {
-        return Err(format!("\"{text}\" is no name of a subprotocol: letters, digits and !#$%&'*+-.^_`|~"));
+        return Err(format!(
+            "\"{text}\" is no name of a subprotocol: letters, digits and !#$%&'*+-.^_`|~"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -248,11 +263,23 @@ mod tests {
             ("0.0.0.0:80", "0.0.0.0:80"),
             ("localhost:80", "127.0.0.1:80"),
         ] {
-            assert_eq!(address(text, HINT).map(|found| found.to_string()), Ok(expected.to_owned()), "{text}");
+            assert_eq!(
+                address(text, HINT).map(|found| found.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
         }
-        for text in
-            ["", "8080", "127.0.0.1", "127.0.0.1:65536", "::1:80", "[::1:80", "tcp://a:1", "a b:1", "host:"]
-        {
+        for text in [
+            "",
+            "8080",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+            "::1:80",
+            "[::1:80",
+            "tcp://a:1",
+            "a b:1",
+            "host:",
+        ] {
             let problem = address(text, HINT).unwrap_err();
             assert!(problem.ends_with("; write this"), "{problem}");
         }
@@ -280,10 +307,20 @@ mod tests {
 
     #[test]
     fn rpc_listens_on_tcp_or_a_unix_socket_only() {
-        assert_eq!(rpc_listen("tcp://127.0.0.1:6001", HINT).unwrap().to_string(), "tcp://127.0.0.1:6001");
-        assert_eq!(rpc_listen("unix:///run/a.sock", HINT).unwrap(), RpcListen::Unix("/run/a.sock".into()));
-        assert!(rpc_listen("127.0.0.1:6001", HINT).unwrap_err().ends_with("not understood; write this"));
-        assert!(rpc_listen(&format!("unix:///{}", "x".repeat(107)), HINT).unwrap_err().contains("107"));
+        assert_eq!(
+            rpc_listen("tcp://127.0.0.1:6001", HINT).unwrap().to_string(),
+            "tcp://127.0.0.1:6001"
+        );
+        assert_eq!(
+            rpc_listen("unix:///run/a.sock", HINT).unwrap(),
+            RpcListen::Unix("/run/a.sock".into())
+        );
+        assert!(
+            rpc_listen("127.0.0.1:6001", HINT).unwrap_err().ends_with("not understood; write this")
+        );
+        assert!(
+            rpc_listen(&format!("unix:///{}", "x".repeat(107)), HINT).unwrap_err().contains("107")
+        );
     }
 
     #[test]

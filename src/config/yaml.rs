@@ -1,8 +1,9 @@
 //! A YAML document as a tree of scalars, lists and maps, each with its line and column.
 //!
-//! Read by a port of libyaml, as RoadRunner's reader (go-yaml) is one: both take the same texts, and `tests/yaml.rs` holds
-//! this module to what go-yaml answered. Scalars stay text: the schema, not YAML's guess, decides what `0777` or `yes` means.
-//! Bounded in size, depth, number of nodes and bytes of text, aliases included, so that no file can exhaust memory or the stack.
+//! Read by a port of libyaml, as RoadRunner's reader (go-yaml) is one: both take the same texts,
+//! and `tests/yaml.rs` holds this module to what go-yaml answered. Scalars stay text: the schema,
+//! not YAML's guess, decides what `0777` or `yes` means. Bounded in size, depth, number of nodes
+//! and bytes of text, aliases included, so that no file can exhaust memory or the stack.
 
 mod input;
 
@@ -18,8 +19,8 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 const DEPTH_MAX: usize = 64;
 /// Nodes of a document, those made by aliases included: bounds the expansion of aliases of aliases.
 const NODES_MAX: usize = 100_000;
-/// Bytes of a document's scalars and keys, those repeated by aliases included: a file of [`FILE_BYTES_MAX`] may repeat itself
-/// a few times.
+/// Bytes of a document's scalars and keys, those repeated by aliases included: a file of
+/// [`FILE_BYTES_MAX`] may repeat itself a few times.
 const TEXT_BYTES_MAX: usize = 16 * FILE_BYTES_MAX;
 
 /// A node and where it starts; both counted from 1, columns in characters.
@@ -74,7 +75,8 @@ pub struct SyntaxError {
 pub struct Document {
     /// The first document; of an empty text, `Null`.
     pub root: Node,
-    /// Line and column where another one begins that is not empty. It is not read, as go-yaml does not.
+    /// Line and column where another one begins that is not empty. It is not read, as go-yaml does
+    /// not.
     pub another: Option<(usize, usize)>,
 }
 
@@ -163,7 +165,9 @@ impl Loader {
             EventData::SequenceStart { anchor, .. } => {
                 self.begin(node(Data::List(Vec::new())), anchor, at)?
             }
-            EventData::MappingStart { anchor, .. } => self.begin(node(Data::Map(Vec::new())), anchor, at)?,
+            EventData::MappingStart { anchor, .. } => {
+                self.begin(node(Data::Map(Vec::new())), anchor, at)?
+            }
             EventData::SequenceEnd | EventData::MappingEnd => {
                 let Some(mut done) = self.open.pop() else { return Ok(()) };
                 merge(&mut done.node, done.merges, at)?;
@@ -177,10 +181,16 @@ impl Loader {
                     Some(tag) => tag == "tag:yaml.org,2002:null",
                     None => plain && matches!(&*value, "" | "~" | "null" | "Null" | "NULL"),
                 };
-                let merge = value == "<<" && tag.map_or(plain, |tag| tag == "tag:yaml.org,2002:merge");
+                let merge =
+                    value == "<<" && tag.map_or(plain, |tag| tag == "tag:yaml.org,2002:merge");
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 let value = if block { input.without_added_break(value, end) } else { value };
-                self.place(node(if null { Data::Null } else { Data::Scalar(value) }), anchor, merge, at)?;
+                self.place(
+                    node(if null { Data::Null } else { Data::Scalar(value) }),
+                    anchor,
+                    merge,
+                    at,
+                )?;
             }
             EventData::Alias { anchor } => {
                 let (extent, data) = match self.anchors.get(&anchor) {
@@ -249,10 +259,14 @@ impl Loader {
         self.nodes = self.nodes.saturating_add(more.nodes);
         self.bytes = self.bytes.saturating_add(more.bytes);
         if self.nodes > NODES_MAX {
-            return Err(syntax(at, &format!("more than {NODES_MAX} values, those of aliases included")));
+            return Err(syntax(
+                at,
+                &format!("more than {NODES_MAX} values, those of aliases included"),
+            ));
         }
         if self.bytes > TEXT_BYTES_MAX {
-            let message = format!("more than {TEXT_BYTES_MAX} bytes of values, those of aliases included");
+            let message =
+                format!("more than {TEXT_BYTES_MAX} bytes of values, those of aliases included");
             return Err(syntax(at, &message));
         }
         Ok(())
@@ -277,7 +291,8 @@ fn name(node: Node, merge: bool, seen: &mut Vec<String>) -> Result<Name, SyntaxE
     Ok(if merge { Name::Merge } else { Name::Key(Key { text, line, column }) })
 }
 
-/// YAML's merge key (`<<: *defaults`): pairs that the map does not have itself; earlier sources win.
+/// YAML's merge key (`<<: *defaults`): pairs that the map does not have itself; earlier sources
+/// win.
 fn merge(node: &mut Node, merges: Vec<Node>, at: Mark) -> Result<(), SyntaxError> {
     let Data::Map(pairs) = &mut node.data else { return Ok(()) };
     let sources = merges.into_iter().flat_map(|source| match source.data {

@@ -1,14 +1,17 @@
-//! The words that run this program again, for a shell beside the server: they are shown to people, who copy them.
+//! The words that run this program again, for a shell beside the server: they are shown to people,
+//! who copy them.
 //!
-//! `roadcast` where that leads to this very file, else the file's whole path. Where a container runs the server and nothing
-//! else, its file is of no use to those outside: there the words begin with what runs a program inside.
+//! `roadcast` where that leads to this very file, else the file's whole path. Where a container
+//! runs the server and nothing else, its file is of no use to those outside: there the words begin
+//! with what runs a program inside.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A container that runs the server starts little else before it; one in which people work has had more processes. A guess.
+/// A container that runs the server starts little else before it; one in which people work has had
+/// more processes. A guess.
 const FIRST_PROCESSES: u32 = 100;
 
 /// What tells how this process was started, and where.
@@ -23,7 +26,8 @@ struct Start {
     process: u32,
     /// The root of the file system.
     root: PathBuf,
-    /// The machine's name; in a container its short id, in a pod the pod's name, unless somebody has set another.
+    /// The machine's name; in a container its short id, in a pod the pod's name, unless somebody
+    /// has set another.
     host: String,
 }
 
@@ -57,7 +61,8 @@ impl Start {
         file.unwrap_or("roadcast").to_owned()
     }
 
-    /// The words that run a program in this container, with their standard input as its own; none where this is no container, or one in which people work.
+    /// The words that run a program in this container, with their standard input as its own; none
+    /// where this is no container, or one in which people work.
     fn entry(&self) -> Vec<String> {
         if self.process > FIRST_PROCESSES {
             return Vec::new();
@@ -66,7 +71,15 @@ impl Start {
         let namespace = self.root.join("var/run/secrets/kubernetes.io/serviceaccount/namespace");
         let engine = match fs::read_to_string(namespace) {
             Ok(namespace) => {
-                return words_of(&["kubectl", "exec", "-i", "-n", namespace.trim(), &self.host, "--"]);
+                return words_of(&[
+                    "kubectl",
+                    "exec",
+                    "-i",
+                    "-n",
+                    namespace.trim(),
+                    &self.host,
+                    "--",
+                ]);
             }
             Err(_) if there("run/.containerenv") => "podman",
             Err(_) if there(".dockerenv") => "docker",
@@ -153,7 +166,10 @@ mod tests {
             Root::with(name, files).start("roadcast", "bin/roadcast", host).entry().join(" ")
         };
         assert_eq!(entry("bare", &[("etc/hostname", "")], "0123456789ab"), "");
-        assert_eq!(entry("docker", &[(".dockerenv", "")], "0123456789ab"), "docker exec -i 0123456789ab");
+        assert_eq!(
+            entry("docker", &[(".dockerenv", "")], "0123456789ab"),
+            "docker exec -i 0123456789ab"
+        );
         assert_eq!(entry("named", &[(".dockerenv", "")], "web-1"), "docker exec -i CONTAINER");
         assert_eq!(
             entry("podman", &[("run/.containerenv", "")], "0123456789ab"),
@@ -161,14 +177,18 @@ mod tests {
         );
         let pod = ("var/run/secrets/kubernetes.io/serviceaccount/namespace", "live\n");
         let inside = [pod, (".dockerenv", "")];
-        assert_eq!(entry("pod", &inside, "roadcast-7d4b"), "kubectl exec -i -n live roadcast-7d4b --");
+        assert_eq!(
+            entry("pod", &inside, "roadcast-7d4b"),
+            "kubectl exec -i -n live roadcast-7d4b --"
+        );
     }
 
     #[test]
     fn in_a_container_in_which_people_work_the_words_are_for_a_shell_inside() {
         let root = Root::with("inside", &[(".dockerenv", "")]);
-        let entry =
-            |process| Start { process, ..root.start("roadcast", "", "0123456789ab") }.entry().join(" ");
+        let entry = |process| {
+            Start { process, ..root.start("roadcast", "", "0123456789ab") }.entry().join(" ")
+        };
         assert_eq!(entry(4711), "");
         // Itself the first, or behind an init or a script.
         assert_eq!([entry(1), entry(7)], ["docker exec -i 0123456789ab"; 2]);

@@ -1,11 +1,15 @@
-//! Accounts: for whom publications wait whose calls have been answered already, and how many bytes more may.
+//! Accounts: for whom publications wait whose calls have been answered already, and how many bytes
+//! more may.
 //!
-//! An account is a source address, not a connection: publishers such as PHP-FPM connect for one request and go, while a lane
-//! may stay full for longer. What they leave waits by itself, so a connection's place is free when its socket ends.
+//! An account is a source address, not a connection: publishers such as PHP-FPM connect for one
+//! request and go, while a lane may stay full for longer. What they leave waits by itself, so a
+//! connection's place is free when its socket ends.
 //!
 //! Invariants worth naming:
-//! - **Their sum is bounded**: by `rpc_async_bytes`, and past it by one publication of each of [`ACCOUNTS_MAX`] accounts.
-//! - **Nobody takes all**: an account may hold twice what it leaves free, so another one always finds some.
+//! - **Their sum is bounded**: by `rpc_async_bytes`, and past it by one publication of each of
+//!   [`ACCOUNTS_MAX`] accounts.
+//! - **Nobody takes all**: an account may hold twice what it leaves free, so another one always
+//!   finds some.
 //! - What waits for a `Publish` is not in here: its caller waits itself, and takes nobody's share.
 
 use std::collections::HashMap;
@@ -14,7 +18,8 @@ use std::fmt;
 use super::stream::Peer;
 use crate::source_limits::Source;
 
-/// Whom a publication that waits belongs to: all connections of a source address, or all of a Unix socket.
+/// Whom a publication that waits belongs to: all connections of a source address, or all of a Unix
+/// socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Account(Option<Source>);
 
@@ -53,8 +58,8 @@ impl Accounts {
         self.bytes
     }
 
-    /// Whether something may wait that takes `bytes` in all, where all together may take `bytes_max`. Of an account of which
-    /// nothing waits something always may.
+    /// Whether something may wait that takes `bytes` in all, where all together may take
+    /// `bytes_max`. Of an account of which nothing waits something always may.
     pub(super) fn admits(&self, account: Account, bytes: usize, bytes_max: usize) -> bool {
         let Some(own) = self.by_account.get(&account) else {
             return self.by_account.len() < ACCOUNTS_MAX || self.bytes + bytes <= bytes_max;

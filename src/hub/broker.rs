@@ -1,5 +1,5 @@
-//! Brokers: where a publication goes before it is sequenced. A broker is a sink of publications (from RPC), a source
-//! of them (into this process, through its [`Inlet`]), and has a state.
+//! Brokers: where a publication goes before it is sequenced. A broker is a sink of publications
+//! (from RPC), a source of them (into this process, through its [`Inlet`]), and has a state.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,11 +34,12 @@ pub(super) trait Broker {
     /// Its state by now.
     fn state(&self) -> State;
 
-    /// Takes a publication; it is taken when the result is there. `patience` says who waits if it has to.
+    /// Takes a publication; it is taken when the result is there. `patience` says who waits if it
+    /// has to.
     fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing;
 
-    /// This process begins or ceases to want a topic, as a whole. Shards are told at once: a broker that takes time to
-    /// subscribe needs its shards' answers held back until it has.
+    /// This process begins or ceases to want a topic, as a whole. Shards are told at once: a broker
+    /// that takes time to subscribe needs its shards' answers held back until it has.
     fn interest(&self, topic: &str, wanted: bool);
 }
 
@@ -54,7 +55,12 @@ impl Inlet {
     }
 
     /// Sequences a publication and hands it to every interested shard.
-    pub(super) fn deliver(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
+    pub(super) fn deliver(
+        &self,
+        topic: &str,
+        payload: &Payload<'_>,
+        patience: Patience,
+    ) -> Publishing {
         self.sequencer.deliver(self.broker, topic, payload, patience)
     }
 }

@@ -1,20 +1,26 @@
-//! Calls: what has been read from an RPC connection is decoded, checked, published and answered, in order.
+//! Calls: what has been read from an RPC connection is decoded, checked, published and answered, in
+//! order.
 //!
-//! There is no I/O here: how answers leave and how a task gives way is its [`Caller`]'s. So whoever polls these futures may be
-//! the runtime of the hub, or a test on one thread.
+//! There is no I/O here: how answers leave and how a task gives way is its [`Caller`]'s. So whoever
+//! polls these futures may be the runtime of the hub, or a test on one thread.
 //!
 //! Invariants worth naming:
-//! - **Answers of one read leave in one write**, but an answer never waits for something that may take long: they are
-//!   flushed before a publication that waits for room, and in between a call of many publications.
-//! - **Answers held are bounded**: at most [`ANSWERS_BYTES`] and one more. Who does not read answers is not read from.
-//! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller loses nothing.
-//! - **An asynchronous call does not wait, and is not lost in silence.** What of it meets a full lane waits in the room by
-//!   itself, in its place in the order, on an account ([`super::accounts`]). A call for which its account has no room is refused
-//!   as a whole, before anything of it is published. A connection keeps nothing of it: its place is free when its socket ends.
-//! - **Work is divided by its size**, not by calls: bytes looked at, topics and bytes encoded are counted, and after
-//!   [`TURN_WORK`] of it other connections, and shards, have their turn. Bytes count each time that they are gone over, whatever
-//!   they hold. A payload is measured once, however many topics it goes to. Only the rewriting of a JSON or MSGPACK body is
-//!   done at once.
+//! - **Answers of one read leave in one write**, but an answer never waits for something that may
+//!   take long: they are flushed before a publication that waits for room, and in between a call of
+//!   many publications.
+//! - **Answers held are bounded**: at most [`ANSWERS_BYTES`] and one more. Who does not read
+//!   answers is not read from.
+//! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller
+//!   loses nothing.
+//! - **An asynchronous call does not wait, and is not lost in silence.** What of it meets a full
+//!   lane waits in the room by itself, in its place in the order, on an account
+//!   ([`super::accounts`]). A call for which its account has no room is refused as a whole, before
+//!   anything of it is published. A connection keeps nothing of it: its place is free when its
+//!   socket ends.
+//! - **Work is divided by its size**, not by calls: bytes looked at, topics and bytes encoded are
+//!   counted, and after [`TURN_WORK`] of it other connections, and shards, have their turn. Bytes
+//!   count each time that they are gone over, whatever they hold. A payload is measured once,
+//!   however many topics it goes to. Only the rewriting of a JSON or MSGPACK body is done at once.
 
 mod accept;
 
@@ -35,10 +41,12 @@ use crate::rpc::{self, Call, Decoded, Method, Publish, Request, Violation};
 
 /// Answers are written at the latest when this many bytes are due.
 const ANSWERS_BYTES: usize = 256 * 1024;
-/// Work after which other connections get their turn, in bytes that are looked at or encoded: some 100 µs.
+/// Work after which other connections get their turn, in bytes that are looked at or encoded: some
+/// 100 µs.
 const TURN_WORK: usize = 256 * 1024;
-/// What a publication costs beside its bytes: 256 of small calls, about one read, fit a turn. With a turn between them a caller
-/// that has 256 in flight is answered twice for each read, at 1.2 × the CPU.
+/// What a publication costs beside its bytes: 256 of small calls, about one read, fit a turn. With
+/// a turn between them a caller that has 256 in flight is answered twice for each read, at 1.2 ×
+/// the CPU.
 const PUBLICATION_WORK: usize = 960;
 /// Bytes of a call that its publication or answer pays for.
 const PAID_BYTES: usize = 256;
@@ -98,8 +106,9 @@ impl<C: Caller> Calls<C> {
         }
     }
 
-    /// Works through all whole calls of what has been read, and writes their answers. Says how many bytes they were, and
-    /// how many the next one needs; an error when answers can be written no more.
+    /// Works through all whole calls of what has been read, and writes their answers. Says how many
+    /// bytes they were, and how many the next one needs; an error when answers can be written no
+    /// more.
     pub async fn take(&mut self, input: &[u8]) -> io::Result<(usize, Result<usize, Violation>)> {
         let hub = self.hub.clone();
         let _in_flight = hub.sequencer.in_flight();
@@ -109,7 +118,8 @@ impl<C: Caller> Calls<C> {
         self.broken.take().map_or(Ok(outcome), Err)
     }
 
-    /// Works through all whole calls of a buffer; says how many bytes they were, and how many the next one needs.
+    /// Works through all whole calls of a buffer; says how many bytes they were, and how many the
+    /// next one needs.
     async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, Violation>) {
         let mut consumed = 0;
         loop {
@@ -140,7 +150,8 @@ impl<C: Caller> Calls<C> {
         }
     }
 
-    /// Does what a call asks for and says so to its caller, or what is wrong, in the words of the answer.
+    /// Does what a call asks for and says so to its caller, or what is wrong, in the words of the
+    /// answer.
     async fn answered(&mut self, call: &Call<'_>, refused: bool) -> Result<(), String> {
         let publish = match self.method(call, refused)? {
             Method::Publish(publish) => publish,
@@ -198,7 +209,11 @@ impl<C: Caller> Calls<C> {
         text
     }
 
-    async fn publish(&mut self, publish: Publish, request: &Request<'_>) -> Result<(), PublishError> {
+    async fn publish(
+        &mut self,
+        publish: Publish,
+        request: &Request<'_>,
+    ) -> Result<(), PublishError> {
         let hub = self.hub.clone();
         for step in request.walk() {
             if self.spend(LOOK_WORK + step.bytes) {
@@ -213,7 +228,9 @@ impl<C: Caller> Calls<C> {
                     Some("") => self.skip_empty_topic(),
                     Some(topic) => {
                         for place in targets.clone() {
-                            if let Some(result) = self.publish_to(place, publish, topic, &payload)? {
+                            if let Some(result) =
+                                self.publish_to(place, publish, topic, &payload)?
+                            {
                                 self.flush().await;
                                 result.await?;
                             }
@@ -253,8 +270,9 @@ impl<C: Caller> Calls<C> {
         }
     }
 
-    /// Whether a publication that meets a full lane is left there, or waited for: of a call that comes to more than its account
-    /// may have, the rest is waited for, and its connection goes on afterwards.
+    /// Whether a publication that meets a full lane is left there, or waited for: of a call that
+    /// comes to more than its account may have, the rest is waited for, and its connection goes on
+    /// afterwards.
     fn patience(&self, publish: Publish) -> Patience {
         match publish.asynchronous {
             false => Patience::Caller,
@@ -278,7 +296,8 @@ impl<C: Caller> Calls<C> {
         self.work >= TURN_WORK
     }
 
-    /// Lets others have their turn. What is due to the caller goes before, once the call under way takes long.
+    /// Lets others have their turn. What is due to the caller goes before, once the call under way
+    /// takes long.
     async fn give_way(&mut self) {
         self.work = 0;
         if std::mem::replace(&mut self.long, true) {

@@ -19,11 +19,13 @@ pub struct Core {
 }
 
 impl Core {
-    /// A hub with its brokers opened, at the hub's ends of the lanes. `config.rpc` is not looked at.
+    /// A hub with its brokers opened, at the hub's ends of the lanes. `config.rpc` is not looked
+    /// at.
     pub fn new(config: &HubConfig, end: HubEnd) -> Self {
         let HubEnd { down, up, wake, ending: _ } = end;
         let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
-        let sequencer = Rc::new(Sequencer::new(room, config.limits.clone(), config.counters.clone()));
+        let sequencer =
+            Rc::new(Sequencer::new(room, config.limits.clone(), config.counters.clone()));
         let open = |(place, (name, driver)): (usize, &(String, Driver))| {
             let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
             let broker: Box<dyn Broker> = match driver {
@@ -42,12 +44,14 @@ impl Core {
         Calls::new(self.hub.clone(), caller, Peer::Unix)
     }
 
-    /// Answers some questions of shards, and moves on what waits for room. Says whether there was anything to do.
+    /// Answers some questions of shards, and moves on what waits for room. Says whether there was
+    /// anything to do.
     pub fn turn(&mut self) -> bool {
         self.questions.turn(&self.hub)
     }
 
-    /// Says that the hub sleeps until its wake-up; `false`: there is something to do, it stays awake.
+    /// Says that the hub sleeps until its wake-up; `false`: there is something to do, it stays
+    /// awake.
     pub fn fall_asleep(&mut self) -> bool {
         self.questions.fall_asleep(&self.hub);
         self.questions.may_sleep(&self.hub)
@@ -58,7 +62,8 @@ impl Core {
         self.questions.stay_awake();
     }
 
-    /// Shutting down begins: what has been read is worked through, later calls get errors, shards accept nobody.
+    /// Shutting down begins: what has been read is worked through, later calls get errors, shards
+    /// accept nobody.
     pub fn stop_accepting(&mut self) {
         self.hub.sequencer.stop_accepting();
     }
@@ -68,7 +73,8 @@ impl Core {
         self.hub.sequencer.is_busy()
     }
 
-    /// The lanes get their last entry; what still waits for room, and every later call, gets an error.
+    /// The lanes get their last entry; what still waits for room, and every later call, gets an
+    /// error.
     pub fn drain(&mut self) {
         self.hub.sequencer.drain();
     }

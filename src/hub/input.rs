@@ -1,5 +1,6 @@
-//! What has been read from an RPC connection and is not worked through yet. Little is kept for a connection that pauses: large
-//! buffers belong to whoever is busy, and a few of them wait for the next one.
+//! What has been read from an RPC connection and is not worked through yet. Little is kept for a
+//! connection that pauses: large buffers belong to whoever is busy, and a few of them wait for the
+//! next one.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -44,7 +45,8 @@ impl Input {
         Self { bytes: Vec::new(), small: Vec::new(), spare }
     }
 
-    /// Makes room for what is likely to be there at once. `frame_bytes`: of the frame under way, if its beginning is here.
+    /// Makes room for what is likely to be there at once. `frame_bytes`: of the frame under way, if
+    /// its beginning is here.
     pub(super) fn make_room(&mut self, frame_bytes: usize) {
         if self.bytes.is_empty() && self.bytes.capacity() < READ_BYTES {
             self.small = std::mem::replace(&mut self.bytes, self.spare.take());

@@ -1,7 +1,8 @@
-//! Who wants what: for each topic that a shard wants, which shards, under which names, and the topic's order.
+//! Who wants what: for each topic that a shard wants, which shards, under which names, and the
+//! topic's order.
 //!
-//! There is no entry for a topic that nobody wants, so memory follows subscriptions, not publications; a topic that
-//! is wanted again begins a new epoch, at sequence 0.
+//! There is no entry for a topic that nobody wants, so memory follows subscriptions, not
+//! publications; a topic that is wanted again begins a new epoch, at sequence 0.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -97,7 +98,8 @@ impl Interest {
         self.by_shard[shard].find(hash, |slot| self.topics.at(slot).id_of(shard) == Some(topic))
     }
 
-    /// Takes a shard's interest; says the topic's sequence so far, and whether nobody wanted it before.
+    /// Takes a shard's interest; says the topic's sequence so far, and whether nobody wanted it
+    /// before.
     pub(super) fn add(
         &mut self,
         shard: usize,
@@ -114,7 +116,10 @@ impl Interest {
             slot
         });
         let entry = topics.at_mut(slot);
-        debug_assert!(entry.shards.iter().all(|(other, _)| *other != shard), "asked twice for one topic");
+        debug_assert!(
+            entry.shards.iter().all(|(other, _)| *other != shard),
+            "asked twice for one topic"
+        );
         entry.shards.push((shard, topic));
         let sequence = entry.sequence;
         let hash_of = |slot| hash_of_id(hasher, topics.at(slot), shard);
@@ -206,7 +211,8 @@ mod tests {
         assert!(interest.find(A, "foo").is_some());
     }
 
-    /// Two shards want and give up thousands of topics, each under names of its own; against plain maps.
+    /// Two shards want and give up thousands of topics, each under names of its own; against plain
+    /// maps.
     #[test]
     fn thousands_of_topics_are_found_by_name_and_by_each_shards_own_name() {
         let mut rng = StdRng::seed_from_u64(7);

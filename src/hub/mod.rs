@@ -1,5 +1,6 @@
-//! The hub: everything that is rare, slow or third-party, on one thread of `tokio-uring`. It decodes publishes, puts
-//! each topic's publications into one order, encodes them once, and hands them to the interested shards.
+//! The hub: everything that is rare, slow or third-party, on one thread of `tokio-uring`. It
+//! decodes publishes, puts each topic's publications into one order, encodes them once, and hands
+//! them to the interested shards.
 //!
 //! ```text
 //! stream     RPC listeners and streams, TCP or Unix
@@ -18,10 +19,11 @@
 //!
 //! [`Core`] is all of it but the runtime, the sockets and the clock, which [`run`] puts around it.
 //!
-//! Shutting down has three stages, behind a drain where one is configured, in which all goes on here while the shards tell one
-//! connection after the other goodbye. *Finishing*: nobody is accepted any more, neither here nor by the shards; calls
-//! that have been read are worked through, later ones get errors. *Draining*: the lanes have their last entry, and
-//! whatever still waits for room gets an error. *End*: the shards have let go or the grace is over; connections close.
+//! Shutting down has three stages, behind a drain where one is configured, in which all goes on
+//! here while the shards tell one connection after the other goodbye. *Finishing*: nobody is
+//! accepted any more, neither here nor by the shards; calls that have been read are worked through,
+//! later ones get errors. *Draining*: the lanes have their last entry, and whatever still waits for
+//! room gets an error. *End*: the shards have let go or the grace is over; connections close.
 //!
 //! Deliberately absent: state outside [`run`]'s own, so that there may be several hubs.
 
@@ -162,7 +164,8 @@ pub struct ShutdownHandle {
 }
 
 impl ShutdownHandle {
-    /// A handle for the hub that will run with this end, and for the shards at the other ends of its lanes.
+    /// A handle for the hub that will run with this end, and for the shards at the other ends of
+    /// its lanes.
     pub fn new(end: &HubEnd) -> Self {
         let shards = end.down.iter().map(|lane| lane.consumer());
         Self { ending: end.ending.clone(), wakes: shards.chain([end.wake.clone()]).collect() }
@@ -175,20 +178,22 @@ impl ShutdownHandle {
     }
 }
 
-/// How long connections are answered with errors before they are closed, if the grace allows it: so that a call that
-/// is on its way is told why.
+/// How long connections are answered with errors before they are closed, if the grace allows it: so
+/// that a call that is on its way is told why.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 /// Between two looks at whether the shards have drained, which may take a day.
 const DRAINING: Duration = Duration::from_millis(100);
 /// Between two looks at whether they have let go.
 const LETTING_GO: Duration = Duration::from_millis(5);
-/// Entries of the ring: two operations a connection at most, and a full queue is only submitted earlier.
+/// Entries of the ring: two operations a connection at most, and a full queue is only submitted
+/// earlier.
 const RING_ENTRIES: u32 = 256;
 
-/// Runs the hub on the calling thread until shutting down, which a [`ShutdownHandle`] begins, is complete. `ready` is called
-/// once it listens.
+/// Runs the hub on the calling thread until shutting down, which a [`ShutdownHandle`] begins, is
+/// complete. `ready` is called once it listens.
 ///
-/// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot be watched.
+/// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot
+/// be watched.
 pub fn run(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
     let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))?;
     runtime.block_on(serve(config, end, ready))

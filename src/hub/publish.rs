@@ -1,4 +1,5 @@
-//! From a request to brokers: which ones a message goes to, and what is refused before anything is published.
+//! From a request to brokers: which ones a message goes to, and what is refused before anything is
+//! published.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -34,7 +35,12 @@ impl Hub {
         };
         let place = place.ok_or_else(|| PublishError::UnknownBroker {
             name: message.broker.chars().take(NAME_ECHO_BYTES).collect(),
-            known: self.brokers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            known: self
+                .brokers
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         })?;
         Ok(place..place + 1)
     }
@@ -46,14 +52,17 @@ impl Hub {
         }
     }
 
-    /// Whether anything in a request could be refused, so that all of it has to be looked at before any of it is published.
+    /// Whether anything in a request could be refused, so that all of it has to be looked at before
+    /// any of it is published.
     pub(super) fn must_check(&self, layout: Layout, request: &Request<'_>) -> bool {
         let (limits, all) = (&self.sequencer.limits, request.bytes());
-        let fits = all <= limits.topic_bytes && publication::bytes_bound(all) <= limits.publication_bytes;
+        let fits =
+            all <= limits.topic_bytes && publication::bytes_bound(all) <= limits.publication_bytes;
         !fits || layout != Layout::Broadcast
     }
 
-    /// Whether a message may be published to a topic; says the bytes of its frame, or, unless `exactly`, a bound of them.
+    /// Whether a message may be published to a topic; says the bytes of its frame, or, unless
+    /// `exactly`, a bound of them.
     pub(super) fn check(
         &self,
         topic: &str,

@@ -1,23 +1,26 @@
-//! Room in the lanes: sequencing and pushing publications, and waiting for room, first come first served.
+//! Room in the lanes: sequencing and pushing publications, and waiting for room, first come first
+//! served.
 //!
-//! What waits is the *publication*, not a task that holds a reservation: whoever finds room pushes it, to all lanes
-//! of its topic in one go. Its task only learns that it is done.
+//! What waits is the *publication*, not a task that holds a reservation: whoever finds room pushes
+//! it, to all lanes of its topic in one go. Its task only learns that it is done.
 //!
 //! Invariants worth naming:
-//! - **A publish is atomic over shards.** A publication is pushed when every interested lane has room for it, then to
-//!   all of them, and the topic's sequence moves; nothing is awaited in between, and interest is looked up at that
-//!   moment, so a change of interest during the wait needs no second thought.
-//! - **Only what needs a full lane waits.** A publication is stopped by a lane that has no room for it, or in which an
-//!   older one waits for room; never by one that waits for another lane.
-//! - **Nobody starves.** In the lanes that have room for it, the *oldest* waiting publication keeps that room while
-//!   it waits for the others: younger ones pass only if they leave it. A lane that lacks room for it takes nothing
-//!   but it. Shards always drain their lanes, so it goes, and the next is the oldest.
-//! - **What cannot move costs nothing.** Of publications that go to the same shards only the oldest is looked at
-//!   ([`super::waiting`]), however many wait behind it.
-//! - **No deadlock**: only one publication, the oldest, ever holds anything, and what it waits for depends on shards
-//!   alone.
-//! - **Interest answers are never passed.** They cost no bytes; those that find no free entry wait here, at most one a
-//!   topic and shard, and nothing else enters that lane before them.
+//! - **A publish is atomic over shards.** A publication is pushed when every interested lane has
+//!   room for it, then to all of them, and the topic's sequence moves; nothing is awaited in
+//!   between, and interest is looked up at that moment, so a change of interest during the wait
+//!   needs no second thought.
+//! - **Only what needs a full lane waits.** A publication is stopped by a lane that has no room for
+//!   it, or in which an older one waits for room; never by one that waits for another lane.
+//! - **Nobody starves.** In the lanes that have room for it, the *oldest* waiting publication keeps
+//!   that room while it waits for the others: younger ones pass only if they leave it. A lane that
+//!   lacks room for it takes nothing but it. Shards always drain their lanes, so it goes, and the
+//!   next is the oldest.
+//! - **What cannot move costs nothing.** Of publications that go to the same shards only the oldest
+//!   is looked at ([`super::waiting`]), however many wait behind it.
+//! - **No deadlock**: only one publication, the oldest, ever holds anything, and what it waits for
+//!   depends on shards alone.
+//! - **Interest answers are never passed.** They cost no bytes; those that find no free entry wait
+//!   here, at most one a topic and shard, and nothing else enters that lane before them.
 //!
 //! A lane whose shard is gone takes everything and keeps nothing.
 
@@ -54,7 +57,8 @@ pub(super) struct Room {
     looks: std::cell::Cell<u64>,
 }
 
-/// What a waiting publication costs beside its frame, generously: it also bounds how many there are.
+/// What a waiting publication costs beside its frame, generously: it also bounds how many there
+/// are.
 pub(super) const WAITING_BYTES: usize = 512;
 
 /// Who waits where a publication has to.
@@ -62,7 +66,8 @@ pub(super) const WAITING_BYTES: usize = 512;
 pub(super) enum Patience {
     /// The caller.
     Caller,
-    /// Nobody, if this account may have it where all together may have so many bytes: it waits by itself. Otherwise the caller.
+    /// Nobody, if this account may have it where all together may have so many bytes: it waits by
+    /// itself. Otherwise the caller.
     Account(Account, usize),
     /// Nobody: room for it is reserved on this account.
     Reserved(Account),
@@ -73,14 +78,19 @@ pub(super) enum Patience {
 pub(super) enum Offer {
     /// Every interested lane holds it.
     Pushed,
-    /// It waits for room, and so does its caller. An error means that it was refused and reached no lane.
+    /// It waits for room, and so does its caller. An error means that it was refused and reached no
+    /// lane.
     Waits(oneshot::Receiver<()>),
     /// It waits for room by itself, with so many bytes on its account.
     Left(usize),
 }
 
 impl Room {
-    pub(super) fn new(down: Vec<Sender<Down>>, lane_bytes: usize, counters: Arc<HubCounters>) -> Self {
+    pub(super) fn new(
+        down: Vec<Sender<Down>>,
+        lane_bytes: usize,
+        counters: Arc<HubCounters>,
+    ) -> Self {
         let interest = Interest::new(down.len());
         let lanes = down.into_iter().map(|down| Lane::new(down, lane_bytes as u64)).collect();
         Self {
@@ -106,7 +116,8 @@ impl Room {
         self.interest.find(broker, name).filter(|_| !self.ended)
     }
 
-    /// A shard wants a topic: its answer, then every later publication. Says whether nobody wanted it before.
+    /// A shard wants a topic: its answer, then every later publication. Says whether nobody wanted
+    /// it before.
     pub(super) fn interested(
         &mut self,
         shard: usize,
@@ -126,8 +137,13 @@ impl Room {
         first
     }
 
-    /// A shard gives a topic up: its answer, behind the last publication. Says which topic nobody wants any more.
-    pub(super) fn uninterested(&mut self, shard: usize, topic: TopicId) -> Option<(BrokerId, Arc<str>)> {
+    /// A shard gives a topic up: its answer, behind the last publication. Says which topic nobody
+    /// wants any more.
+    pub(super) fn uninterested(
+        &mut self,
+        shard: usize,
+        topic: TopicId,
+    ) -> Option<(BrokerId, Arc<str>)> {
         if self.ended {
             return None;
         }
@@ -160,7 +176,9 @@ impl Room {
     fn done(&mut self, waiting: Waiting) {
         match waiting.done {
             Done::Caller(caller) => drop(caller.send(())),
-            Done::Account(account) => self.accounts.remove(account, waiting.frame.len() + WAITING_BYTES),
+            Done::Account(account) => {
+                self.accounts.remove(account, waiting.frame.len() + WAITING_BYTES)
+            }
         }
     }
 
@@ -171,8 +189,8 @@ impl Room {
         }
     }
 
-    /// Queues the last entry of every lane. What still waits is refused, and nothing more is taken. Says how many of these
-    /// publications belong to calls that have been answered.
+    /// Queues the last entry of every lane. What still waits is refused, and nothing more is taken.
+    /// Says how many of these publications belong to calls that have been answered.
     pub(super) fn end(&mut self) -> u64 {
         let mut lost = 0;
         for Waiting { frame, done } in self.waiting.clear() {
@@ -192,7 +210,8 @@ impl Room {
         self.lanes.iter().all(|lane| lane.down.is_abandoned())
     }
 
-    /// Publishes to all interested shards at once, now or as soon as every one of their lanes has room.
+    /// Publishes to all interested shards at once, now or as soon as every one of their lanes has
+    /// room.
     pub(super) fn publish(&mut self, slot: Slot, frame: Arc<[u8]>, patience: Patience) -> Offer {
         let cost = frame.len() as u64;
         let oldest = self.waiting.is_empty();
@@ -205,7 +224,9 @@ impl Room {
         let bytes = frame.len() + WAITING_BYTES;
         let account = match patience {
             Patience::Caller => None,
-            Patience::Account(account, max) => self.accounts.admits(account, bytes, max).then_some(account),
+            Patience::Account(account, max) => {
+                self.accounts.admits(account, bytes, max).then_some(account)
+            }
             Patience::Reserved(account) => Some(account),
         };
         let (done, offer) = match account {
@@ -220,11 +241,12 @@ impl Room {
         };
         self.waiting.push(slot, self.interest.topic(slot).shards(), Waiting { frame, done });
         self.want_room();
-        // Look again after asking: what was taken before the question wakes nobody. What moves on may fill a lane that
-        // nobody has asked for yet.
+        // Look again after asking: what was taken before the question wakes nobody. What moves on
+        // may fill a lane that nobody has asked for yet.
         let shards = &self.interest.topic(slot).shards;
-        let look =
-            shards.iter().any(|(shard, _)| self.lanes[*shard].blocked && self.lanes[*shard].has_room(cost));
+        let look = shards
+            .iter()
+            .any(|(shard, _)| self.lanes[*shard].blocked && self.lanes[*shard].has_room(cost));
         let mut moved = look && self.advance();
         while moved {
             self.want_room();
@@ -233,8 +255,9 @@ impl Room {
         offer
     }
 
-    /// Whether every interested lane has room; if not, at least one of them is blocked when this returns. A shard may take
-    /// something between the two looks: room that nobody would be told of.
+    /// Whether every interested lane has room; if not, at least one of them is blocked when this
+    /// returns. A shard may take something between the two looks: room that nobody would be told
+    /// of.
     fn fits_or_blocks(&mut self, slot: Slot, cost: u64, oldest: bool) -> bool {
         loop {
             if self.fits(slot, cost) {
@@ -247,7 +270,8 @@ impl Room {
     }
 
     fn fits(&self, slot: Slot, cost: u64) -> bool {
-        let mut lanes = self.interest.topic(slot).shards.iter().map(|(shard, _)| &self.lanes[*shard]);
+        let mut lanes =
+            self.interest.topic(slot).shards.iter().map(|(shard, _)| &self.lanes[*shard]);
         lanes.all(|lane| !lane.blocked && lane.has_room(cost))
     }
 
@@ -255,14 +279,15 @@ impl Room {
         let topic = self.interest.topic_mut(slot);
         topic.sequence += 1;
         for (shard, id) in &topic.shards {
-            let entry = Down::Publish { topic: *id, sequence: topic.sequence, frame: frame.clone() };
+            let entry =
+                Down::Publish { topic: *id, sequence: topic.sequence, frame: frame.clone() };
             self.lanes[*shard].push(frame.len() as u64, entry);
         }
         self.counters.publications_pushed.add(topic.shards.len() as u64);
     }
 
-    /// Stops younger publications where this one lacks room; the oldest keeps the room that it has elsewhere. `false`: it
-    /// lacks room nowhere by now.
+    /// Stops younger publications where this one lacks room; the oldest keeps the room that it has
+    /// elsewhere. `false`: it lacks room nowhere by now.
     fn block(&mut self, slot: Slot, cost: u64, oldest: bool) -> bool {
         let shards = &self.interest.topic(slot).shards;
         let mut blocked = false;
@@ -281,7 +306,8 @@ impl Room {
         blocked
     }
 
-    /// Pushes what fits by now: answers first, then waiting publications from the oldest on. Says whether any did.
+    /// Pushes what fits by now: answers first, then waiting publications from the oldest on. Says
+    /// whether any did.
     pub(super) fn advance(&mut self) -> bool {
         let mut progress = std::mem::take(&mut self.unwanted);
         for lane in &mut self.lanes {
@@ -316,7 +342,8 @@ impl Room {
         &mut self.accounts
     }
 
-    /// Asks to be woken when there is room where something waits. Call [`Room::advance`] once more afterwards.
+    /// Asks to be woken when there is room where something waits. Call [`Room::advance`] once more
+    /// afterwards.
     pub(super) fn want_room(&self) {
         for lane in &self.lanes {
             if lane.blocked || !lane.answers.is_empty() {
@@ -325,7 +352,8 @@ impl Room {
         }
     }
 
-    /// Wakes every shard that something was pushed to and that sleeps. Due before anything is awaited.
+    /// Wakes every shard that something was pushed to and that sleeps. Due before anything is
+    /// awaited.
     pub(super) fn wake(&mut self) {
         for lane in &mut self.lanes {
             if std::mem::take(&mut lane.pushed) > 0 {

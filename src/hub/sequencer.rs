@@ -1,5 +1,6 @@
-//! The sequencer: encodes a publication once and puts it into its topic's order, for whichever broker delivers it.
-//! It also holds what the hub's tasks share: limits, counters, open streams, the stage of shutting down.
+//! The sequencer: encodes a publication once and puts it into its topic's order, for whichever
+//! broker delivers it. It also holds what the hub's tasks share: limits, counters, open streams,
+//! the stage of shutting down.
 //!
 //! One thread; no borrow is held across an `.await`.
 
@@ -102,7 +103,8 @@ impl Sequencer {
         }
     }
 
-    /// Whether a line that publishers can cause is due, and how many of its `kind` were left out before it.
+    /// Whether a line that publishers can cause is due, and how many of its `kind` were left out
+    /// before it.
     pub(super) fn due(&self, line: &'static str, kind: &'static str) -> Option<Unsaid> {
         self.said.borrow_mut().admit((line, kind), self.started.elapsed())
     }
@@ -150,14 +152,16 @@ impl Sequencer {
         }
     }
 
-    /// Shutting down begins: what has been read is worked through, later calls get errors, shards accept nobody.
+    /// Shutting down begins: what has been read is worked through, later calls get errors, shards
+    /// accept nobody.
     pub(super) fn stop_accepting(&self) {
         self.stage.set(Stage::Finishing);
         self.room.borrow_mut().announce(|| Down::StopAccepting);
         self.wake_shards();
     }
 
-    /// The lanes get their last entry; what still waits for room, and every later call, gets an error.
+    /// The lanes get their last entry; what still waits for room, and every later call, gets an
+    /// error.
     pub(super) fn drain(&self) {
         self.stage.set(Stage::Draining);
         let lost = self.room.borrow_mut().end();
@@ -195,9 +199,9 @@ impl Sequencer {
         match room.publish(wanted, frame, patience) {
             Offer::Pushed => Publishing::Now(Ok(())),
             Offer::Left(bytes) => Publishing::Left(bytes),
-            Offer::Waits(done) => {
-                Publishing::Later(Box::pin(async { done.await.map_err(|_| PublishError::ShuttingDown) }))
-            }
+            Offer::Waits(done) => Publishing::Later(Box::pin(async {
+                done.await.map_err(|_| PublishError::ShuttingDown)
+            })),
         }
     }
 

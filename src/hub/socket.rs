@@ -1,10 +1,12 @@
-//! The RPC socket: one task a connection, which reads calls, has them worked through ([`Calls`]) and writes their answers.
+//! The RPC socket: one task a connection, which reads calls, has them worked through ([`Calls`])
+//! and writes their answers.
 //!
 //! Invariants worth naming:
-//! - **A connection holds what it reads, bounded**: at most a frame and a read, and next to nothing while it pauses. Who does not read answers is not
-//!   read from.
-//! - A task gives way by a turn of the ring (a no-op): the runtime submits operations only when it parks, so merely
-//!   yielding would leave the reads and writes of all other connections unsubmitted.
+//! - **A connection holds what it reads, bounded**: at most a frame and a read, and next to nothing
+//!   while it pauses. Who does not read answers is not read from.
+//! - A task gives way by a turn of the ring (a no-op): the runtime submits operations only when it
+//!   parks, so merely yielding would leave the reads and writes of all other connections
+//!   unsubmitted.
 
 use std::io;
 use std::net::Shutdown;
@@ -64,8 +66,13 @@ pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
 
 /// Whether an accept failed for the connection that it was about, and only for that.
 fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected)
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected
+    )
 }
 
 async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
@@ -112,7 +119,11 @@ enum End {
 }
 
 impl Caller for Rc<Stream> {
-    async fn write_answers(&self, answers: Vec<u8>, timeout: Duration) -> (io::Result<()>, Vec<u8>) {
+    async fn write_answers(
+        &self,
+        answers: Vec<u8>,
+        timeout: Duration,
+    ) -> (io::Result<()>, Vec<u8>) {
         self.write_all(answers, timeout).await
     }
 
@@ -177,14 +188,16 @@ impl Connection {
         let (result, bytes) = self.stream.read(std::mem::take(&mut input.bytes), deadline).await;
         input.bytes = bytes;
         if self.stream.is_busy() && input.is_filled() {
-            // All that is there, before any of it is answered: answers in two parts cost the caller and us a call more each.
+            // All that is there, before any of it is answered: answers in two parts cost the caller
+            // and us a call more each.
             input.enlarge();
             self.stream.read_at_once(&mut input.bytes);
         }
         result
     }
 
-    /// Closing while input is unread would reset the connection and destroy answers that are under way.
+    /// Closing while input is unread would reset the connection and destroy answers that are under
+    /// way.
     async fn linger(&mut self) {
         self.stream.shutdown(Shutdown::Write);
         let deadline = Instant::now() + LINGER;

@@ -1,7 +1,8 @@
 //! RPC listeners and streams, TCP or Unix.
 //!
-//! An operation in flight is never dropped: its bytes would be lost, and the runtime frees the buffer of a dropped
-//! operation too early when it ends. A stream that is given up is shut down instead, which ends its operations.
+//! An operation in flight is never dropped: its bytes would be lost, and the runtime frees the
+//! buffer of a dropped operation too early when it ends. A stream that is given up is shut down
+//! instead, which ends its operations.
 
 use std::cell::Cell;
 use std::fmt;
@@ -44,8 +45,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A listener that the runtime watches. Streams are accepted by it, and then read and written by the ring: a waiting
-/// accept can be dropped here, there it could not.
+/// A listener that the runtime watches. Streams are accepted by it, and then read and written by
+/// the ring: a waiting accept can be dropped here, there it could not.
 pub(super) enum Accepting {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
@@ -70,27 +71,32 @@ impl Accepting {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                // An idle connection never times out, so only this finds out that its host has gone.
+                // An idle connection never times out, so only this finds out that its host has
+                // gone.
                 socket2::SockRef::from(&stream).set_tcp_keepalive(
                     &socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE),
                 )?;
                 Ok((Stream::tcp(stream.into_std()?)?, Peer::Tcp(address)))
             }
-            Self::Unix(listener) => Ok((Stream::unix(listener.accept().await?.0.into_std()?)?, Peer::Unix)),
+            Self::Unix(listener) => {
+                Ok((Stream::unix(listener.accept().await?.0.into_std()?)?, Peer::Unix))
+            }
         }
     }
 }
 
-/// A read of more bytes than this is of a caller that does not wait for each answer: more is likely to be there at once.
+/// A read of more bytes than this is of a caller that does not wait for each answer: more is likely
+/// to be there at once.
 const BUSY_BYTES: usize = 1024;
 /// Reads of a busy caller that do without the ring, before another one gives everyone else a turn.
 const READS_AT_ONCE: u8 = 8;
 
 /// An accepted RPC connection.
 ///
-/// What can be done at once is done by a plain system call that does not wait; the ring waits for the rest. Under load, input
-/// is there when the last answers have left, and answers find room: a submission and a wake-up of the runtime saved each.
-/// Measured with 256 calls in flight: 0.92 of the CPU per publish without a subscriber, 0.85 with one.
+/// What can be done at once is done by a plain system call that does not wait; the ring waits for
+/// the rest. Under load, input is there when the last answers have left, and answers find room: a
+/// submission and a wake-up of the runtime saved each. Measured with 256 calls in flight: 0.92 of
+/// the CPU per publish without a subscriber, 0.85 with one.
 pub(super) struct Stream {
     waiting: Waiting,
     /// The same socket, for what does not wait. A connection has two descriptors for it.
@@ -148,7 +154,11 @@ impl Stream {
     }
 
     /// Ends an operation at its deadline by shutting the stream down.
-    async fn until(&self, deadline: Option<Instant>, operation: impl Future<Output = Outcome>) -> Outcome {
+    async fn until(
+        &self,
+        deadline: Option<Instant>,
+        operation: impl Future<Output = Outcome>,
+    ) -> Outcome {
         let Some(deadline) = deadline else { return operation.await };
         let mut operation = std::pin::pin!(operation);
         tokio::select! {
@@ -167,8 +177,8 @@ impl Stream {
         self.eager.get() > 0
     }
 
-    /// Reads what is there into the spare capacity of a buffer, which must have some. `None`: nothing, or an error, which
-    /// [`Stream::read`] says again.
+    /// Reads what is there into the spare capacity of a buffer, which must have some. `None`:
+    /// nothing, or an error, which [`Stream::read`] says again.
     pub(super) fn read_at_once(&self, buffer: &mut Vec<u8>) -> Option<usize> {
         self.eager.set(self.eager.get().saturating_sub(1));
         let read = recv(&self.at_once, spare_capacity(buffer), RecvFlags::DONTWAIT).ok();
@@ -178,7 +188,8 @@ impl Stream {
         read.map(|(bytes, _)| bytes)
     }
 
-    /// Waits for bytes and reads them into the spare capacity of a buffer, which must have some; 0 at the end of the stream.
+    /// Waits for bytes and reads them into the spare capacity of a buffer, which must have some; 0
+    /// at the end of the stream.
     pub(super) async fn read(
         &self,
         buffer: Vec<u8>,

@@ -1,4 +1,5 @@
-//! The real hub on its thread, behind real sockets; the test plays the shards at the other end of the lanes.
+//! The real hub on its thread, behind real sockets; the test plays the shards at the other end of
+//! the lanes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -144,7 +145,12 @@ fn call(sequence: u32, method: &str, codec: Codec, body: &[u8]) -> Vec<u8> {
 }
 
 fn publish(sequence: u32, topics: &[&str], payload: &[u8]) -> Vec<u8> {
-    call(sequence, "broadcast.Publish", Codec::Proto, &rpc::publish_body(topics.iter().copied(), payload))
+    call(
+        sequence,
+        "broadcast.Publish",
+        Codec::Proto,
+        &rpc::publish_body(topics.iter().copied(), payload),
+    )
 }
 
 /// The next answer: its sequence, and what it came to.

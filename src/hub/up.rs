@@ -1,4 +1,5 @@
-//! The task that answers shards: it drains the up lanes, always, and moves on what waits for room in the down lanes.
+//! The task that answers shards: it drains the up lanes, always, and moves on what waits for room
+//! in the down lanes.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -25,7 +26,8 @@ impl Questions {
         Self { up, wake }
     }
 
-    /// Answers some questions, and moves on what waits for room. Says whether there was anything to do.
+    /// Answers some questions, and moves on what waits for room. Says whether there was anything to
+    /// do.
     pub(super) fn turn(&mut self, hub: &Hub) -> bool {
         let taken = self.take(hub);
         let moved = hub.sequencer.room.borrow_mut().advance();
@@ -42,7 +44,8 @@ impl Questions {
 
     /// Looks again after saying so: what came before it wakes nobody.
     pub(super) fn may_sleep(&self, hub: &Hub) -> bool {
-        if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty()) {
+        if hub.sequencer.room.borrow_mut().advance() || self.up.iter().any(|lane| !lane.is_empty())
+        {
             hub.sequencer.advanced();
             self.stay_awake();
             return false;
@@ -94,11 +97,13 @@ pub(super) struct Watch {
 impl Watch {
     /// Fails when the wake-up cannot be watched.
     pub(super) fn new(questions: Questions) -> io::Result<Self> {
-        let eventfd = pipe::Receiver::from_owned_fd_unchecked(questions.wake.as_fd().try_clone_to_owned()?)?;
+        let eventfd =
+            pipe::Receiver::from_owned_fd_unchecked(questions.wake.as_fd().try_clone_to_owned()?)?;
         Ok(Self { questions, eventfd })
     }
 
-    /// Runs for ever. `woken` is called after each wake-up, and once more after the hub has said that it sleeps.
+    /// Runs for ever. `woken` is called after each wake-up, and once more after the hub has said
+    /// that it sleeps.
     pub(super) async fn run(mut self, hub: Rc<Hub>, woken: impl Fn()) {
         loop {
             woken();

@@ -1,8 +1,10 @@
-//! The line of publications that wait for room: oldest first, and never walked where nothing can move.
+//! The line of publications that wait for room: oldest first, and never walked where nothing can
+//! move.
 //!
-//! A topic's publications wait in the topic's own line. Topics that go to the same shards form a group, since room for the
-//! oldest of them decides about all: the others are behind it. So what is looked at is the oldest of each group, however
-//! many wait behind it, and there are no more groups than sets of shards.
+//! A topic's publications wait in the topic's own line. Topics that go to the same shards form a
+//! group, since room for the oldest of them decides about all: the others are behind it. So what is
+//! looked at is the oldest of each group, however many wait behind it, and there are no more groups
+//! than sets of shards.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -166,7 +168,8 @@ impl Line {
         let group = match self.by_shards.get(&shards) {
             Some(group) => *group,
             None => {
-                let group = self.groups.insert(Group { shards: shards.clone(), heads: BTreeMap::new() });
+                let group =
+                    self.groups.insert(Group { shards: shards.clone(), heads: BTreeMap::new() });
                 self.by_shards.insert(shards, group);
                 group
             }
@@ -223,7 +226,11 @@ mod tests {
                 }
             }
             assert!(line.is_empty() && line.next(None).is_none());
-            assert!(kept(&line).iter().all(|capacity| *capacity <= KEPT_TOPICS), "{:?}", kept(&line));
+            assert!(
+                kept(&line).iter().all(|capacity| *capacity <= KEPT_TOPICS),
+                "{:?}",
+                kept(&line)
+            );
             line.push(7, [0].into_iter().collect(), waiting());
             assert!(line.next(None).is_some_and(|head| head.age == newest + 1));
         }

@@ -1,7 +1,7 @@
 //! How an event becomes one line, and the layer that hands each to the [`Outlet`].
 //!
-//! What clients sent may appear in fields, so both encodings escape control characters: one event is one line, and no
-//! byte of it commands a terminal.
+//! What clients sent may appear in fields, so both encodings escape control characters: one event
+//! is one line, and no byte of it commands a terminal.
 
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -146,8 +146,11 @@ fn console(severity: Severity, fields: &Fields, colour: bool) -> String {
         Severity::INFO => ("INFO", "32"),
         _ => ("DEBUG", "36"),
     };
-    let _ =
-        if colour { write!(line, "  \x1b[{paint}m{name:5}\x1b[0m  ") } else { write!(line, "  {name:5}  ") };
+    let _ = if colour {
+        write!(line, "  \x1b[{paint}m{name:5}\x1b[0m  ")
+    } else {
+        write!(line, "  {name:5}  ")
+    };
     line += &escape::line(&fields.message);
     for (name, value) in &fields.rest {
         let _ = match value {
@@ -166,9 +169,11 @@ fn json(severity: Severity, logger: &str, fields: &Fields) -> String {
         Severity::INFO => "info",
         _ => "debug",
     };
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let seconds =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let quoted = |text: &str| Value::from(text).to_string();
-    let mut line = format!("{{\"level\":\"{level}\",\"ts\":{seconds:.6},\"logger\":{}", quoted(logger));
+    let mut line =
+        format!("{{\"level\":\"{level}\",\"ts\":{seconds:.6},\"logger\":{}", quoted(logger));
     line += &format!(",\"msg\":{}", quoted(&fields.message));
     for (name, value) in &fields.rest {
         line += &format!(",{}:{value}", quoted(name));
@@ -237,7 +242,8 @@ mod tests {
 
     #[test]
     fn json_has_roadrunners_keys_and_the_fields_unchanged() {
-        let text = logged(LogConfig { mode: Mode::Production, ..LogConfig::default() }, hostile_event);
+        let text =
+            logged(LogConfig { mode: Mode::Production, ..LogConfig::default() }, hostile_event);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["level"], "info");
         assert!(value["ts"].as_f64().unwrap() > 1_600_000_000.0);
@@ -256,11 +262,17 @@ mod tests {
         let warn = LogConfig { level: Level::Warn, ..LogConfig::default() };
         assert!(logged(warn, both).trim_end().ends_with("WARN   careful"));
         assert_eq!(logged(LogConfig { mode: Mode::Off, ..warn }, both), "");
-        assert_eq!(logged(LogConfig { mode: Mode::Raw, ..LogConfig::default() }, both), "careful\nfine\n");
+        assert_eq!(
+            logged(LogConfig { mode: Mode::Raw, ..LogConfig::default() }, both),
+            "careful\nfine\n"
+        );
         let json = LogConfig { encoding: Some(Encoding::Json), ..LogConfig::default() };
         assert!(logged(json, both).starts_with('{'));
-        let console =
-            LogConfig { mode: Mode::Production, encoding: Some(Encoding::Console), ..LogConfig::default() };
+        let console = LogConfig {
+            mode: Mode::Production,
+            encoding: Some(Encoding::Console),
+            ..LogConfig::default()
+        };
         let text = logged(console, both);
         assert!(text.contains("INFO   fine  topic=\"a b\"  peer=127.0.0.1:1\n"), "{text}");
     }

@@ -1,4 +1,5 @@
-//! Logs on stderr in RoadRunner's encodings: a console line for people, one JSON object a line for machines.
+//! Logs on stderr in RoadRunner's encodings: a console line for people, one JSON object a line for
+//! machines.
 //!
 //! No thread waits for whoever reads them: see `outlet`.
 
@@ -19,7 +20,8 @@ use streams::{Stderr, Stdout};
 
 use crate::worst_case;
 
-/// What waits to be written to stderr at most. About 2,500 lines: more than a burst of reports, less than anyone misses.
+/// What waits to be written to stderr at most. About 2,500 lines: more than a burst of reports,
+/// less than anyone misses.
 const LOG_BYTES_MAX: usize = 1 << 20;
 
 /// The same for stdout, which gets a page of text in all.
@@ -71,17 +73,24 @@ pub enum Level {
 pub enum Encoding {
     /// `time  LEVEL  message  field=value`
     Console,
-    /// `{"level":"info","ts":1700000000.123,"logger":"…","msg":"…", fields}`, as RoadRunner's production mode.
+    /// `{"level":"info","ts":1700000000.123,"logger":"…","msg":"…", fields}`, as RoadRunner's
+    /// production mode.
     Json,
 }
 
-/// Writes the process's logs, and what a thread that panics leaves behind, to stderr from now on, by a thread of their own. A
-/// second call starts another outlet and leaves the first one's subscriber in place.
+/// Writes the process's logs, and what a thread that panics leaves behind, to stderr from now on,
+/// by a thread of their own. A second call starts another outlet and leaves the first one's
+/// subscriber in place.
 pub fn init(config: LogConfig) -> io::Result<Outlet> {
     let style = Style::new(config, io::stderr().is_terminal());
     let missing = move |lost: u64| {
-        let message = format!("{lost} lines were lost: stderr was not read in time, or could not be written");
-        style.line(Severity::WARN, module_path!(), &Fields { message, rest: vec![("lost", lost.into())] })
+        let message =
+            format!("{lost} lines were lost: stderr was not read in time, or could not be written");
+        style.line(
+            Severity::WARN,
+            module_path!(),
+            &Fields { message, rest: vec![("lost", lost.into())] },
+        )
     };
     let outlet = Outlet::start("log", LOG_BYTES_MAX, Stderr, missing)?;
     if config.mode != Mode::Off {
@@ -106,7 +115,9 @@ pub fn stdout() -> io::Result<Outlet> {
 fn say_panic(outlet: &Outlet, style: Style, panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
     let why = payload.downcast_ref::<&str>().copied();
-    let why = why.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words");
+    let why = why
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words");
     let thread = std::thread::current().name().unwrap_or("without a name").to_owned();
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let rest = vec![("thread", thread.into()), ("at", place.into())];

@@ -1,12 +1,13 @@
 //! Lines on their way out of the process: a bounded queue, and a thread that writes them.
 //!
-//! Whoever has a line to say never waits for the pipe, file or terminal that it goes to. What finds no room in the queue is
-//! counted, and its number is written in its place as soon as something can be written again.
+//! Whoever has a line to say never waits for the pipe, file or terminal that it goes to. What finds
+//! no room in the queue is counted, and its number is written in its place as soon as something can
+//! be written again.
 //!
 //! Invariants worth naming:
 //! - **Saying never waits**: [`Outlet::push`] takes no lock that is held over a write.
-//! - **The end does not wait either**: [`Outlet::flush`] gives up after [`FLUSH_TIME`], and nobody joins the thread, which may
-//!   stand in write(2) for ever.
+//! - **The end does not wait either**: [`Outlet::flush`] gives up after [`FLUSH_TIME`], and nobody
+//!   joins the thread, which may stand in write(2) for ever.
 //! - **A line is whole or missing**: what a full disk has cut off ends before the next one begins.
 
 use std::io::{self, Write};
@@ -15,10 +16,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes that a line takes in the queue besides its text. More than it does: it also bounds the places of the queue.
+/// Bytes that a line takes in the queue besides its text. More than it does: it also bounds the
+/// places of the queue.
 const LINE_COST: usize = 256;
 
-/// How long the end waits for what is queued. A guess: a reader that is alive takes a full queue in far less.
+/// How long the end waits for what is queued. A guess: a reader that is alive takes a full queue in
+/// far less.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 /// What was to be written and is not.
@@ -64,8 +67,8 @@ struct Shared {
 }
 
 impl Outlet {
-    /// Starts the thread `name`, which writes to `out`. What is queued costs `bytes_max` at most; `missing` is the line that
-    /// stands for so many lost ones.
+    /// Starts the thread `name`, which writes to `out`. What is queued costs `bytes_max` at most;
+    /// `missing` is the line that stands for so many lost ones.
     pub fn start(
         name: &str,
         bytes_max: usize,
@@ -100,7 +103,8 @@ impl Outlet {
         &self.losses
     }
 
-    /// Whether a line may find room; without, spare the work of making it and call [`Outlet::refuse`].
+    /// Whether a line may find room; without, spare the work of making it and call
+    /// [`Outlet::refuse`].
     pub fn has_room(&self) -> bool {
         self.shared.bytes.load(Ordering::Relaxed) + LINE_COST <= self.shared.bytes_max
     }
@@ -124,7 +128,8 @@ impl Outlet {
             return false;
         }
         let refused_before = self.losses.refused.load(Ordering::Relaxed);
-        // Before it can be dealt with: whoever flushes would take another line, dealt with earlier, for the own one.
+        // Before it can be dealt with: whoever flushes would take another line, dealt with earlier,
+        // for the own one.
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         let taken = self.lines.try_send(Line { text, refused_before }).is_ok();
         if !taken {
@@ -136,7 +141,8 @@ impl Outlet {
 
     /// Waits until what was handed in before has been written, for a second at most (`FLUSH_TIME`).
     pub fn flush(&self) {
-        // A line without text is not written, but has what was lost before it said. Without room other lines do.
+        // A line without text is not written, but has what was lost before it said. Without room
+        // other lines do.
         self.offer(String::new());
         let accepted = self.shared.accepted.load(Ordering::Relaxed);
         let handled = self.shared.handled.lock().unwrap_or_else(PoisonError::into_inner);

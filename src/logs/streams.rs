@@ -1,5 +1,5 @@
-//! Standard output and standard error as an [`Outlet`](super::Outlet) writes to them: without the locks and buffers of
-//! `std::io`, which the end of the process would have to wait for.
+//! Standard output and standard error as an [`Outlet`](super::Outlet) writes to them: without the
+//! locks and buffers of `std::io`, which the end of the process would have to wait for.
 
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;

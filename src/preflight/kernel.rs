@@ -9,7 +9,8 @@ use super::StartError;
 /// The oldest kernel that will do: 6.1 brought `IORING_SETUP_DEFER_TASKRUN`.
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
-/// `kernel.io_uring_disabled`: 0 allows all, 1 only the group and CAP_SYS_ADMIN, 2 nobody. Linux 6.6 and later.
+/// `kernel.io_uring_disabled`: 0 allows all, 1 only the group and CAP_SYS_ADMIN, 2 nobody. Linux
+/// 6.6 and later.
 const SYSCTL_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
 const SYSCTL_GROUP: &str = "/proc/sys/kernel/io_uring_group";
 
@@ -19,7 +20,9 @@ pub fn supported(release: &str) -> Result<(), StartError> {
     let mut part = || parts.next().and_then(|digits| digits.parse::<u32>().ok());
     let (major, minor) = KERNEL_MIN;
     match (part(), part()) {
-        (Some(found_major), Some(found_minor)) if (found_major, found_minor) >= KERNEL_MIN => Ok(()),
+        (Some(found_major), Some(found_minor)) if (found_major, found_minor) >= KERNEL_MIN => {
+            Ok(())
+        }
         (Some(_), Some(_)) => Err(StartError::Kernel(format!(
             "Linux {release} is too old: Roadcast needs {major}.{minor} or later (io_uring with DEFER_TASKRUN)"
         ))),
@@ -35,11 +38,16 @@ pub(super) fn probe_io_uring() -> Result<(), StartError> {
     builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
     let Err(error) = builder.build(8) else { return Ok(()) };
     let sysctl = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let reason = io_uring_denied(&error, sysctl(SYSCTL_DISABLED).as_deref(), sysctl(SYSCTL_GROUP).as_deref());
+    let reason = io_uring_denied(
+        &error,
+        sysctl(SYSCTL_DISABLED).as_deref(),
+        sysctl(SYSCTL_GROUP).as_deref(),
+    );
     Err(StartError::IoUring(reason))
 }
 
-/// Why `io_uring_setup` failed and how to allow it, from its error and the two sysctls (absent before Linux 6.6).
+/// Why `io_uring_setup` failed and how to allow it, from its error and the two sysctls (absent
+/// before Linux 6.6).
 pub fn io_uring_denied(error: &io::Error, disabled: Option<&str>, group: Option<&str>) -> String {
     let seccomp = "a seccomp profile denies it, as container engines do by default; allow io_uring_setup, \
                    io_uring_enter and io_uring_register in a profile of your own (Docker: --security-opt \
@@ -115,8 +123,9 @@ mod tests {
 
     #[test]
     fn each_way_to_deny_io_uring_says_how_to_allow_it() {
-        let denied =
-            |code, disabled| io_uring_denied(&io::Error::from_raw_os_error(code), disabled, Some("-1"));
+        let denied = |code, disabled| {
+            io_uring_denied(&io::Error::from_raw_os_error(code), disabled, Some("-1"))
+        };
         for (code, disabled, expected) in [
             (libc::EPERM, Some("2"), "sysctl -w kernel.io_uring_disabled=0"),
             (libc::EPERM, Some("1"), "kernel.io_uring_group (-1)"),

@@ -1,11 +1,12 @@
 //! Listeners: one per shard on the client address, one for RPC.
 //!
-//! `SO_REUSEPORT` would let a second server of the same user share the address and take half of the clients, so the
-//! address is bound once without it first: that fails while anyone listens there.
+//! `SO_REUSEPORT` would let a second server of the same user share the address and take half of the
+//! clients, so the address is bound once without it first: that fails while anyone listens there.
 //!
-//! A server that was killed leaves its listeners to the kernel, which lets go of an io_uring's files a moment after the
-//! process is gone. Until then the address is taken by nobody: whoever connects is accepted by the kernel and reset. So an
-//! address in use is tried again, unless somebody lives there.
+//! A server that was killed leaves its listeners to the kernel, which lets go of an io_uring's
+//! files a moment after the process is gone. Until then the address is taken by nobody: whoever
+//! connects is accepted by the kernel and reset. So an address in use is tried again, unless
+//! somebody lives there.
 
 use std::fs::Permissions;
 use std::io::{self, Read};
@@ -22,9 +23,11 @@ use super::StartError;
 use crate::config::RpcListen;
 use crate::hub::RpcListener;
 
-/// Connections that wait to be accepted, per listener (listen(2)); the kernel's own bound is `net.core.somaxconn`.
+/// Connections that wait to be accepted, per listener (listen(2)); the kernel's own bound is
+/// `net.core.somaxconn`.
 ///
-/// All of them are accepted in one go, which the shard's other connections wait for: about 15 µs each, measured with 4,000.
+/// All of them are accepted in one go, which the shard's other connections wait for: about 15 µs
+/// each, measured with 4,000.
 pub const BACKLOG: i32 = 1024;
 
 /// How long an address may stay in use by nobody. Seen: 20 ms.
@@ -34,8 +37,9 @@ const LET_GO_INTERVAL: Duration = Duration::from_millis(50);
 /// A listener that has kept a new connection for so long is somebody's.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(200);
 
-/// `shards` listeners that share `address` (`key` named it). `TCP_NODELAY` and, unless 0, `SO_SNDBUF` are set on them,
-/// and accepted connections inherit both. Port 0 is any free one, the same for all; `[::]` takes IPv4 too.
+/// `shards` listeners that share `address` (`key` named it). `TCP_NODELAY` and, unless 0,
+/// `SO_SNDBUF` are set on them, and accepted connections inherit both. Port 0 is any free one, the
+/// same for all; `[::]` takes IPv4 too.
 pub fn listeners(
     address: SocketAddr,
     key: &'static str,
@@ -63,8 +67,8 @@ pub fn listeners(
     Ok(listeners)
 }
 
-/// The listener for RPC (`key` named its address). A Unix socket that nobody listens on any more is replaced; `mode` is
-/// that of the new one, without it the umask decides.
+/// The listener for RPC (`key` named its address). A Unix socket that nobody listens on any more is
+/// replaced; `mode` is that of the new one, without it the umask decides.
 pub fn rpc_listener(
     listen: &RpcListen,
     key: &'static str,
@@ -124,7 +128,9 @@ fn once_let_go<T>(bind: impl Fn() -> io::Result<T>, lives: impl Fn() -> bool) ->
     loop {
         match bind() {
             Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline && !lives() =>
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && Instant::now() < deadline
+                    && !lives() =>
             {
                 thread::sleep(LET_GO_INTERVAL);
             }
@@ -149,7 +155,9 @@ fn tcp_lives(address: SocketAddr) -> bool {
 fn unix_lives(path: &Path) -> bool {
     match UnixStream::connect(path) {
         Ok(stream) => stream.set_read_timeout(Some(SIGN_OF_LIFE)).is_err() || keeps(stream),
-        Err(error) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound),
+        Err(error) => {
+            !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+        }
     }
 }
 
@@ -168,14 +176,16 @@ fn unix(
     mode: Option<u32>,
 ) -> Result<UnixListener, StartError> {
     let error = |reason: String| StartError::Listen { key, address: address.clone(), reason };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
         return Err(error(format!("the directory {} does not exist; create it", parent.display())));
     }
     if let Ok(found) = path.symlink_metadata() {
         if !found.file_type().is_socket() {
             return Err(error(
-                "a file of that name is there and is no socket; remove it or use another path".to_owned(),
+                "a file of that name is there and is no socket; remove it or use another path"
+                    .to_owned(),
             ));
         }
         let refusal = || match UnixStream::connect(path) {
@@ -184,12 +194,16 @@ fn unix(
         };
         let gone = once_let_go(refusal, || unix_lives(path));
         match gone {
-            Ok(io::ErrorKind::ConnectionRefused) => std::fs::remove_file(path).map_err(|failure| {
-                error(format!("is left from an earlier run and cannot be removed: {failure}"))
-            })?,
+            Ok(io::ErrorKind::ConnectionRefused) => {
+                std::fs::remove_file(path).map_err(|failure| {
+                    error(format!("is left from an earlier run and cannot be removed: {failure}"))
+                })?
+            }
             Ok(io::ErrorKind::NotFound) => {}
             Ok(io::ErrorKind::PermissionDenied) => {
-                return Err(error("a socket of another user is there; use another path".to_owned()));
+                return Err(error(
+                    "a socket of another user is there; use another path".to_owned(),
+                ));
             }
             _ => return Err(refused(key, address, &io::ErrorKind::AddrInUse.into())),
         }
@@ -200,7 +214,8 @@ fn unix(
 fn bound_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if let Some(mode) = mode {
-        // Before the file is there: at no time may it be open to more than these. The umask may still narrow it.
+        // Before the file is there: at no time may it be open to more than these. The umask may
+        // still narrow it.
         rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode))?;
     }
     socket.bind(&SockAddr::unix(path)?)?;
@@ -242,7 +257,8 @@ mod tests {
 
     const KEY: &str = "http.address";
 
-    /// A free port of a loopback address that is this test's own: a port that it gives up is taken by no other test.
+    /// A free port of a loopback address that is this test's own: a port that it gives up is taken
+    /// by no other test.
     fn local(test: u8) -> SocketAddr {
         (Ipv4Addr::new(127, 0, 1, test), 0).into()
     }
@@ -250,7 +266,8 @@ mod tests {
     #[test]
     fn shards_share_one_address_and_connections_inherit_its_options() {
         let listeners = listeners(local(1), KEY, 3, 64 * 1024).unwrap();
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let addresses: Vec<_> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         assert!(
             addresses.iter().all(|address| *address == addresses[0] && address.port() != 0),
             "{addresses:?}"
@@ -262,7 +279,10 @@ mod tests {
         let (accepted, _) = listeners[0].accept().unwrap();
         assert!(accepted.nodelay().unwrap());
         // The kernel doubles what it is asked for (socket(7)).
-        assert_eq!(rustix::net::sockopt::socket_send_buffer_size(accepted.as_fd()).unwrap(), 128 * 1024);
+        assert_eq!(
+            rustix::net::sockopt::socket_send_buffer_size(accepted.as_fd()).unwrap(),
+            128 * 1024
+        );
     }
 
     #[test]
@@ -312,7 +332,8 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_named() {
-        let error = listeners("192.0.2.1:8080".parse().unwrap(), KEY, 1, 0).unwrap_err().to_string();
+        let error =
+            listeners("192.0.2.1:8080".parse().unwrap(), KEY, 1, 0).unwrap_err().to_string();
         assert!(error.contains("192.0.2.1:8080: is no address of this machine"), "{error}");
     }
 
@@ -336,13 +357,15 @@ mod tests {
     fn a_tcp_port_in_use_is_refused_for_rpc() {
         let taken = TcpListener::bind(local(4)).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = rpc_listener(&RpcListen::Tcp(address), "rpc.listen", None).unwrap_err().to_string();
+        let error =
+            rpc_listener(&RpcListen::Tcp(address), "rpc.listen", None).unwrap_err().to_string();
         assert!(error.starts_with(&format!("rpc.listen: tcp://{address}: is in use")), "{error}");
     }
 
     #[test]
     fn a_unix_socket_is_replaced_only_when_nobody_listens_on_it() {
-        let directory = std::env::temp_dir().join(format!("roadcast-listen-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("roadcast-listen-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("rpc.sock");
         let listen = RpcListen::Unix(path.clone());
@@ -360,12 +383,15 @@ mod tests {
 
         let file = directory.join("file");
         std::fs::write(&file, "precious").unwrap();
-        let error = rpc_listener(&RpcListen::Unix(file.clone()), "rpc.listen", None).unwrap_err().to_string();
+        let error = rpc_listener(&RpcListen::Unix(file.clone()), "rpc.listen", None)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("is no socket"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 
         let error =
-            rpc_listener(&RpcListen::Unix(directory.join("none/rpc.sock")), "rpc.listen", None).unwrap_err();
+            rpc_listener(&RpcListen::Unix(directory.join("none/rpc.sock")), "rpc.listen", None)
+                .unwrap_err();
         assert!(error.to_string().contains("none does not exist"), "{error}");
         std::fs::remove_dir_all(&directory).unwrap();
     }

@@ -14,7 +14,8 @@ use crate::shard::OVER_LIMIT_MAX;
 pub use kernel::{KERNEL_MIN, io_uring_denied, supported};
 pub use listen::{BACKLOG, admin_listener, listeners, rpc_listener};
 
-/// Why the server does not start: the fault is in the machine, or in a setting that does not fit it.
+/// Why the server does not start: the fault is in the machine, or in a setting that does not fit
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The kernel is too old, or its version cannot be told.
@@ -55,34 +56,47 @@ pub struct Machine {
     pub descriptors: u64,
 }
 
-/// Descriptors of one shard besides its connections: listener, ring, wake-up, some to spare, and the clients beyond the
-/// limit who are told so.
+/// Descriptors of one shard besides its connections: listener, ring, wake-up, some to spare, and
+/// the clients beyond the limit who are told so.
 const DESCRIPTORS_PER_SHARD: u64 = 8 + OVER_LIMIT_MAX as u64;
-/// Descriptors of the process besides: standard streams, the hub's ring and epoll, signals, RPC listener, files.
+/// Descriptors of the process besides: standard streams, the hub's ring and epoll, signals, RPC
+/// listener, files.
 const DESCRIPTORS_ELSEWHERE: u64 = 64;
-/// For one RPC connection: one that waits on the ring, one for what does not wait (`hub/stream.rs`).
+/// For one RPC connection: one that waits on the ring, one for what does not wait
+/// (`hub/stream.rs`).
 const DESCRIPTORS_PER_RPC: u64 = 2;
-/// The fewest connections that are worth starting for, when their number is left to the descriptors.
+/// The fewest connections that are worth starting for, when their number is left to the
+/// descriptors.
 const CONNECTIONS_MIN: u64 = 64;
 
 /// The fewest RPC connections that are worth starting for, when their number is not set.
 const RPC_CONNECTIONS_MIN: usize = 16;
 
-/// Checks the machine against the configuration; binds nothing. Raises the soft limit of descriptors to the hard one,
-/// and where `limits.connections` is 0 puts the number that descriptors allow in its place.
+/// Checks the machine against the configuration; binds nothing. Raises the soft limit of
+/// descriptors to the hard one, and where `limits.connections` is 0 puts the number that
+/// descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     let machine = check_kernel()?;
     let limits = Arc::make_mut(&mut config.limits);
     if !config.rpc_connections_given {
-        limits.rpc_connections =
-            rpc_connections(machine.descriptors, limits.connections, limits.rpc_connections, config.shards);
+        limits.rpc_connections = rpc_connections(
+            machine.descriptors,
+            limits.connections,
+            limits.rpc_connections,
+            config.shards,
+        );
     }
-    limits.connections =
-        connections(machine.descriptors, limits.connections, limits.rpc_connections, config.shards)?;
+    limits.connections = connections(
+        machine.descriptors,
+        limits.connections,
+        limits.rpc_connections,
+        config.shards,
+    )?;
     Ok(machine)
 }
 
-/// What holds of the machine whatever the configuration says. Raises the soft limit of descriptors to the hard one.
+/// What holds of the machine whatever the configuration says. Raises the soft limit of descriptors
+/// to the hard one.
 pub fn check_kernel() -> Result<Machine, StartError> {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     supported(&kernel)?;
@@ -90,15 +104,16 @@ pub fn check_kernel() -> Result<Machine, StartError> {
     Ok(Machine { kernel, descriptors: raise_descriptors() })
 }
 
-/// Raises the soft limit of open files to the hard one and answers with the limit in force. A refusal is no error: what
-/// counts is whether the limit in force suffices.
+/// Raises the soft limit of open files to the hard one and answers with the limit in force. A
+/// refusal is no error: what counts is whether the limit in force suffices.
 fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The RPC connections in force where nobody has set their number: fewer than by default if that makes the rest fit.
+/// The RPC connections in force where nobody has set their number: fewer than by default if that
+/// makes the rest fit.
 fn rpc_connections(limit: u64, configured: usize, default: usize, shards: usize) -> usize {
     let elsewhere = DESCRIPTORS_ELSEWHERE + shards as u64 * DESCRIPTORS_PER_SHARD;
     let wanted = if configured == 0 { CONNECTIONS_MIN } else { configured as u64 };
@@ -109,7 +124,12 @@ fn rpc_connections(limit: u64, configured: usize, default: usize, shards: usize)
 }
 
 /// The connections in force for what is configured (0: as many as descriptors allow).
-fn connections(limit: u64, configured: usize, rpc: usize, shards: usize) -> Result<usize, StartError> {
+fn connections(
+    limit: u64,
+    configured: usize,
+    rpc: usize,
+    shards: usize,
+) -> Result<usize, StartError> {
     let rpc = rpc as u64 * DESCRIPTORS_PER_RPC;
     let elsewhere = DESCRIPTORS_ELSEWHERE + shards as u64 * DESCRIPTORS_PER_SHARD;
     let wanted = if configured == 0 { CONNECTIONS_MIN } else { configured as u64 };
@@ -163,16 +183,22 @@ mod tests {
             let (_, needed) = told.split_once("is 10, and ").unwrap();
             let needed: u64 = needed.split(' ').next().unwrap().parse().unwrap();
             assert!(tried(needed).is_ok(), "{configured} {given:?}: {told}");
-            assert!(tried(needed - 1).unwrap_err().contains(&format!("{needed} are needed")), "{told}");
+            assert!(
+                tried(needed - 1).unwrap_err().contains(&format!("{needed} are needed")),
+                "{told}"
+            );
         }
     }
 
     #[test]
     fn too_few_descriptors_name_the_numbers_and_what_to_do() {
         let error = connections(4096, 10_000, 1024, 2).unwrap_err().to_string();
-        for part in
-            ["is 4096", "12256 are needed", "10000 for roadcast.limits.connections", "LimitNOFILE=12256"]
-        {
+        for part in [
+            "is 4096",
+            "12256 are needed",
+            "10000 for roadcast.limits.connections",
+            "LimitNOFILE=12256",
+        ] {
             assert!(error.contains(part), "{error}");
         }
         assert!(connections(1024, 0, 1024, 2).is_err());

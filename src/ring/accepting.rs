@@ -1,7 +1,7 @@
 //! How a shard comes by its connections, and how it stops to.
 //!
-//! One multishot accept is under way while the listener is there. It ends by itself when descriptors or memory run out, and
-//! rests then: to ask again at once would spin.
+//! One multishot accept is under way while the listener is there. It ends by itself when
+//! descriptors or memory run out, and rests then: to ask again at once would spin.
 
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -22,17 +22,24 @@ impl EventLoop {
         self.accepting = completion.more();
         match completion.result {
             fd if fd >= 0 => {
-                // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows it.
+                // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows
+                // it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd) };
                 // Without room even for a refusal the descriptor is closed here.
-                let peer =
-                    if self.shard.wants_addresses() { tcp::peer(&fd).map(|peer| peer.ip()) } else { None };
+                let peer = if self.shard.wants_addresses() {
+                    tcp::peer(&fd).map(|peer| peer.ip())
+                } else {
+                    None
+                };
                 if let Some(id) = self.shard.accepted_from(peer) {
                     self.sockets.insert(id, fd);
                 }
             }
-            // Whoever gave up before it was accepted is no reason to stop; nor is a cancellation, which has no listener.
-            errno if [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::ECANCELED].contains(&-errno) => {}
+            // Whoever gave up before it was accepted is no reason to stop; nor is a cancellation,
+            // which has no listener.
+            errno
+                if [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::ECANCELED]
+                    .contains(&-errno) => {}
             errno => return self.rest_accepting(&io::Error::from_raw_os_error(-errno)),
         }
         if self.accepting {
@@ -72,7 +79,8 @@ impl EventLoop {
         }
     }
 
-    /// What was accepted already comes as completions still; the listener closes when accepting has ended.
+    /// What was accepted already comes as completions still; the listener closes when accepting has
+    /// ended.
     pub(super) fn stop_accepting(&mut self) -> io::Result<()> {
         self.accept_again = None;
         if self.accepting {

@@ -1,10 +1,11 @@
 //! Provided buffers: where the kernel puts what it receives. An idle connection holds none.
 //!
 //! Invariants:
-//! - Each buffer is either the kernel's or that of one [`Filled`], which gives it back when it is dropped. A `Filled` is
-//!   made for a completion alone, and cannot be copied.
-//! - The memory is allocated raw and reached by pointers only: a reference to any of it exists in a `Filled`, for as long as
-//!   that is borrowed. So nothing in the process stands against what the kernel writes by the addresses that it was given.
+//! - Each buffer is either the kernel's or that of one [`Filled`], which gives it back when it is
+//!   dropped. A `Filled` is made for a completion alone, and cannot be copied.
+//! - The memory is allocated raw and reached by pointers only: a reference to any of it exists in a
+//!   `Filled`, for as long as that is borrowed. So nothing in the process stands against what the
+//!   kernel writes by the addresses that it was given.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -65,7 +66,8 @@ impl Buffers {
     pub fn new() -> Rc<Self> {
         let (ring, memory) = (allocate(ring_layout()).cast(), allocate(memory_layout()));
         let buffers = Self { ring, memory, tail: Cell::new(0) };
-        // The kernel gets to know the addresses in numbers; here they get to be known as given away.
+        // The kernel gets to know the addresses in numbers; here they get to be known as given
+        // away.
         buffers.memory.as_ptr().expose_provenance();
         (0..BUFFERS).for_each(|buffer| buffers.provide(buffer));
         Rc::new(buffers)
@@ -81,12 +83,14 @@ impl Buffers {
         unsafe { self.memory.add(usize::from(buffer) * BUFFER_BYTES) }
     }
 
-    /// Hands a buffer to the kernel, which has none of this number: at the start, and when its [`Filled`] is dropped.
+    /// Hands a buffer to the kernel, which has none of this number: at the start, and when its
+    /// [`Filled`] is dropped.
     fn provide(&self, buffer: u16) {
         let place = usize::from(self.tail.get() & (BUFFERS - 1));
         // SAFETY: `place` is below the number of entries allocated.
         let entry = unsafe { self.ring.add(place) };
-        // SAFETY: the kernel reads an entry only once the tail has passed it, and no other reference to it exists.
+        // SAFETY: the kernel reads an entry only once the tail has passed it, and no other
+        // reference to it exists.
         let entry = unsafe { &mut *entry.as_ptr() };
         entry.set_addr(self.buffer(buffer).as_ptr().addr() as u64);
         entry.set_len(BUFFER_BYTES as u32);
@@ -94,15 +98,16 @@ impl Buffers {
         self.tail.set(self.tail.get().wrapping_add(1));
         // SAFETY: the ring's address is that of its first entry, zeroed when allocated.
         let tail = unsafe { BufRingEntry::tail(self.ring.as_ptr()) };
-        // SAFETY: the field is two bytes, aligned, inside our allocation, and shared with the kernel, so it is written
-        // atomically; the release makes the entry visible before the tail.
+        // SAFETY: the field is two bytes, aligned, inside our allocation, and shared with the
+        // kernel, so it is written atomically; the release makes the entry visible before the tail.
         unsafe { AtomicU16::from_ptr(tail.cast_mut()) }.store(self.tail.get(), Ordering::Release);
     }
 
     /// The buffer that a completion names, with the first `bytes` of it filled.
     ///
     /// # Safety
-    /// The kernel has taken this buffer out of the ring, has said so in this one completion, and has filled so many bytes.
+    /// The kernel has taken this buffer out of the ring, has said so in this one completion, and
+    /// has filled so many bytes.
     pub unsafe fn filled(self: &Rc<Self>, buffer: u16, bytes: usize) -> Filled {
         debug_assert!(buffer < BUFFERS && bytes <= BUFFER_BYTES);
         Filled { buffers: self.clone(), buffer, bytes: bytes as u16 }
@@ -111,7 +116,8 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout; whoever registered it has seen to it that the kernel lets go first.
+        // SAFETY: allocated in `new` with the same layout; whoever registered it has seen to it
+        // that the kernel lets go first.
         unsafe { dealloc(self.ring.as_ptr().cast(), ring_layout()) };
         // SAFETY: as above, and no `Filled` is left, since each holds this.
         unsafe { dealloc(self.memory.as_ptr(), memory_layout()) };
@@ -135,7 +141,8 @@ impl Deref for Filled {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the buffer is ours alone, as long as this lives, and all of it has been written since it was allocated.
+        // SAFETY: the buffer is ours alone, as long as this lives, and all of it has been written
+        // since it was allocated.
         unsafe { self.slice().as_ref() }
     }
 }
@@ -165,10 +172,14 @@ mod tests {
 
     impl Kernel {
         fn new(buffers: &Buffers) -> Self {
-            Self { ring: std::ptr::with_exposed_provenance_mut(buffers.address() as usize), head: 0 }
+            Self {
+                ring: std::ptr::with_exposed_provenance_mut(buffers.address() as usize),
+                head: 0,
+            }
         }
 
-        /// Takes the next buffer out of the ring and writes `bytes` to it. `None`: the ring is empty.
+        /// Takes the next buffer out of the ring and writes `bytes` to it. `None`: the ring is
+        /// empty.
         fn receive(&mut self, bytes: &[u8]) -> Option<u16> {
             // SAFETY: the ring lives.
             let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.ring).cast_mut()) };
@@ -203,7 +214,8 @@ mod tests {
             filled[0] ^= 0xFF;
         }
         // All are with the kernel again; while they are out it has none.
-        let held: Vec<_> = (0..BUFFERS).map(|_| received(&mut kernel, &buffers, b"held").unwrap()).collect();
+        let held: Vec<_> =
+            (0..BUFFERS).map(|_| received(&mut kernel, &buffers, b"held").unwrap()).collect();
         assert!(kernel.receive(b"one too many").is_none());
         assert!(held.iter().all(|filled| **filled == *b"held"));
         drop(held);

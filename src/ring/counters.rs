@@ -12,7 +12,8 @@ counters! {
         sleeps,
         /// Turns in which the lane had to wait because the logs were full.
         log_stalls,
-        /// Times that the completion queue overflowed. Nothing is lost, but multishot operations end.
+        /// Times that the completion queue overflowed. Nothing is lost, but multishot operations
+        /// end.
         cq_overflows,
         /// Receives that found no provided buffer, and waited for the turn's end.
         buffer_shortages,

@@ -1,4 +1,5 @@
-//! What the 64 bits mean that an operation carries to its completion: 8 bits kind, 24 bits generation, 32 bits slot.
+//! What the 64 bits mean that an operation carries to its completion: 8 bits kind, 24 bits
+//! generation, 32 bits slot.
 
 use super::sockets::Sockets;
 use crate::shard::ConnId;

@@ -1,8 +1,9 @@
-//! The event loop around a shard, on io_uring. The only module with `unsafe`, and the only one that knows the ring.
+//! The event loop around a shard, on io_uring. The only module with `unsafe`, and the only one that
+//! knows the ring.
 //!
-//! One turn: entries from the lane, operations on sockets, questions to the hub, one batch of sends, completions. A loop
-//! with nothing to do says so, looks at its lane once more and sleeps in `enter` until a completion, a wake-up or the
-//! next deadline.
+//! One turn: entries from the lane, operations on sockets, questions to the hub, one batch of
+//! sends, completions. A loop with nothing to do says so, looks at its lane once more and sleeps in
+//! `enter` until a completion, a wake-up or the next deadline.
 //!
 //! Another kind of loop (epoll) would stand beside this module and leave `shard` as it is.
 
@@ -36,7 +37,8 @@ use crate::log_rate::LogRate;
 use crate::mesh::ShardEnd;
 use crate::shard::{ConnId, Report, Shard, Task};
 
-/// Entries taken from the lane in one turn at most: the others wait no longer than their sweep takes.
+/// Entries taken from the lane in one turn at most: the others wait no longer than their sweep
+/// takes.
 const LANE_TURN: usize = 256;
 
 /// One shard's thread: its ring, listener, lanes and sockets.
@@ -105,7 +107,9 @@ impl EventLoop {
             self.carry_out_tasks()?;
             self.ask_hub();
             if self.shard.is_done() {
-                self.shard.left_out().for_each(|(reason, times)| report::say_left_out(&reason, times));
+                self.shard
+                    .left_out()
+                    .for_each(|(reason, times)| report::say_left_out(&reason, times));
                 self.rest_said
                     .left_out()
                     .for_each(|((), times)| report::say_left_out(&ACCEPTING_RESTS, times));
@@ -162,7 +166,9 @@ impl EventLoop {
     fn send_batch(&mut self) -> io::Result<()> {
         let Self { uring, shard, sockets, completions, counters, .. } = self;
         let sends = shard.batch().map(|(place, id, bytes)| {
-            let Some(fd) = sockets.fd(id) else { unreachable!("a planned connection has a socket") };
+            let Some(fd) = sockets.fd(id) else {
+                unreachable!("a planned connection has a socket")
+            };
             (event::send(place), fd, bytes)
         });
         uring.send_batch(sends)?;
@@ -186,7 +192,9 @@ impl EventLoop {
         self.lanes.wake.fall_asleep();
         let entries = self.shard.wants_entries() && !self.lanes.down.is_empty();
         let questions = self.shard.has_questions() && self.lanes.up.has_room(0);
-        let end = self.shard.misses_end(self.lanes.ending.begun().is_some(), self.lanes.down.is_abandoned());
+        let end = self
+            .shard
+            .misses_end(self.lanes.ending.begun().is_some(), self.lanes.down.is_abandoned());
         let slept = if entries || questions || end {
             self.uring.enter_until_empty()
         } else {
@@ -220,7 +228,8 @@ impl EventLoop {
                         self.close_if_quiet(id);
                     }
                 }
-                // Another wake-up adds to the eventfd's count, which nobody reads: the look-out sees each addition.
+                // Another wake-up adds to the eventfd's count, which nobody reads: the look-out
+                // sees each addition.
                 Event::Woken => {
                     // The call that came with it is answered, however late it was booked.
                     self.lanes.wake.stay_awake();
@@ -302,7 +311,9 @@ impl EventLoop {
                     self.uring.watch_writable(fd, event::writable(id))?;
                 }
                 Task::Measure(id) => {
-                    let Some((acknowledged, outstanding)) = self.sockets.fd(id).and_then(tcp::measure) else {
+                    let Some((acknowledged, outstanding)) =
+                        self.sockets.fd(id).and_then(tcp::measure)
+                    else {
                         continue;
                     };
                     self.shard.measured(id, acknowledged, outstanding);

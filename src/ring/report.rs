@@ -21,12 +21,16 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
         Reason::MalformedCommand(_) => tracing::info!(peer, "{reason}{unsaid}"),
         Reason::UnknownCommand => tracing::info!(peer, command = sent, "{reason}{unsaid}"),
         Reason::Violation(code, _) => tracing::info!(peer, code = code.0, "{reason}{unsaid}"),
-        Reason::Overflow { bytes_max, .. } => tracing::warn!(peer, bytes_max, dropped, "{reason}{unsaid}"),
+        Reason::Overflow { bytes_max, .. } => {
+            tracing::warn!(peer, bytes_max, dropped, "{reason}{unsaid}")
+        }
         Reason::TooSlow(_) => tracing::warn!(peer, "{reason}{unsaid}"),
         Reason::RoomDenied => tracing::error!(peer, "{reason}{unsaid}"),
         Reason::PongMissing => tracing::info!(peer, "{reason}{unsaid}"),
         Reason::Refused(refusal) => match refusal {
-            Refusal::Request(Fault::Origin) => tracing::warn!(peer, origin = sent, "{reason}{unsaid}"),
+            Refusal::Request(Fault::Origin) => {
+                tracing::warn!(peer, origin = sent, "{reason}{unsaid}")
+            }
             Refusal::Request(_) if sent.is_empty() => tracing::info!(peer, "{reason}{unsaid}"),
             Refusal::Request(_) => tracing::info!(peer, about = sent, "{reason}{unsaid}"),
             Refusal::Connection => tracing::warn!(peer, "{reason}{unsaid}"),

@@ -1,7 +1,8 @@
 //! The descriptors of a shard's connections, and which operations are under way on each.
 //!
-//! A descriptor is closed only when its last operation has come back and nothing is queued: the descriptor table is
-//! shared by all threads, so a queued operation could otherwise reach another shard's new client.
+//! A descriptor is closed only when its last operation has come back and nothing is queued: the
+//! descriptor table is shared by all threads, so a queued operation could otherwise reach another
+//! shard's new client.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use socket2::{SockAddr, SockRef};
 
-/// Offset of `tcpi_bytes_acked`, 64 bits, in `struct tcp_info` (linux/tcp.h; the `libc` crate stops short of it).
+/// Offset of `tcpi_bytes_acked`, 64 bits, in `struct tcp_info` (linux/tcp.h; the `libc` crate stops
+/// short of it).
 const BYTES_ACKED: usize = 120;
 
-/// The address of the other end, also when that has gone, so that nobody has to keep it for each connection.
+/// The address of the other end, also when that has gone, so that nobody has to keep it for each
+/// connection.
 pub fn peer(socket: &impl AsFd) -> Option<SocketAddr> {
     let told = SockRef::from(socket).peer_addr();
     told.map_or_else(|_| remembered_peer(socket), |address| address.as_socket())
@@ -21,12 +23,18 @@ fn remembered_peer(socket: &impl AsFd) -> Option<SocketAddr> {
     // The kernel refuses a length beyond that of the address, and cuts at a shorter one.
     let lengths = [size_of::<libc::sockaddr_in6>(), size_of::<libc::sockaddr_in>()];
     lengths.into_iter().find_map(|length| {
-        // SAFETY: the storage, all zeros at first, holds any address; the kernel writes at most `length` bytes of it, the whole of
-        // an address, and then `told` is their number.
+        // SAFETY: the storage, all zeros at first, holds any address; the kernel writes at most
+        // `length` bytes of it, the whole of an address, and then `told` is their number.
         let asked = unsafe {
             SockAddr::try_init(|storage, told| {
                 *told = length as libc::socklen_t;
-                match libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERNAME, storage.cast(), told) {
+                match libc::getsockopt(
+                    fd,
+                    libc::SOL_SOCKET,
+                    libc::SO_PEERNAME,
+                    storage.cast(),
+                    told,
+                ) {
                     0 => Ok(()),
                     _ => Err(io::Error::last_os_error()),
                 }
@@ -36,12 +44,13 @@ fn remembered_peer(socket: &impl AsFd) -> Option<SocketAddr> {
     })
 }
 
-/// Bytes that the peer has acknowledged in all, and bytes that stand in the kernel, sent or not. `None` when the socket
-/// is dead.
+/// Bytes that the peer has acknowledged in all, and bytes that stand in the kernel, sent or not.
+/// `None` when the socket is dead.
 pub fn measure(socket: BorrowedFd<'_>) -> Option<(u64, usize)> {
     let mut info = [0u8; 256];
     let mut length = info.len() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes, which is what `info` holds, and the new length.
+    // SAFETY: the kernel writes at most `length` bytes, which is what `info` holds, and the new
+    // length.
     let asked = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -54,7 +63,8 @@ pub fn measure(socket: BorrowedFd<'_>) -> Option<(u64, usize)> {
     if asked != 0 {
         return None;
     }
-    let acknowledged = info.get(BYTES_ACKED..BYTES_ACKED + 8).and_then(|bytes| bytes.try_into().ok())?;
+    let acknowledged =
+        info.get(BYTES_ACKED..BYTES_ACKED + 8).and_then(|bytes| bytes.try_into().ok())?;
     let mut outstanding: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int.
     let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut outstanding) };
@@ -99,6 +109,9 @@ mod tests {
         let (acknowledged, outstanding) = measure(sender.as_fd()).unwrap();
         // The SYN counts as one byte.
         let sum = acknowledged as usize + outstanding;
-        assert!(outstanding > 0 && sum.abs_diff(written) <= 1, "{acknowledged} + {outstanding} of {written}");
+        assert!(
+            outstanding > 0 && sum.abs_diff(written) <= 1,
+            "{acknowledged} + {outstanding} of {written}"
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! One io_uring with its provided buffers: the safe face of the kernel interface.
 //!
 //! Invariants:
-//! - Memory named in a queued entry outlives the entry: bytes to send are borrowed for the whole of [`Uring::send_batch`],
-//!   which returns when every send has ended, or closes the ring with all that it could not submit.
-//! - The provided buffers outlive the ring, and what is received is one [`Filled`] for one completion (see `buffers`).
-//! - Every `enter` asks for events: under `DEFER_TASKRUN` one that does not never runs receive completions.
+//! - Memory named in a queued entry outlives the entry: bytes to send are borrowed for the whole of
+//!   [`Uring::send_batch`], which returns when every send has ended, or closes the ring with all
+//!   that it could not submit.
+//! - The provided buffers outlive the ring, and what is received is one [`Filled`] for one
+//!   completion (see `buffers`).
+//! - Every `enter` asks for events: under `DEFER_TASKRUN` one that does not never runs receive
+//!   completions.
 //! - The ring is made, and used, on one thread alone (`SINGLE_ISSUER`).
 
 use std::io;
@@ -17,10 +20,12 @@ use io_uring::{Builder, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{BUFFERS, Buffers, Filled, GROUP};
 
-/// Entries of the submission queue: a batch of sends and as many other operations again, several times over.
+/// Entries of the submission queue: a batch of sends and as many other operations again, several
+/// times over.
 const SQ_ENTRIES: u32 = 256;
 
-/// Entries of the completion queue. One that overflows loses nothing, but ends multishot operations.
+/// Entries of the completion queue. One that overflows loses nothing, but ends multishot
+/// operations.
 const CQ_ENTRIES: u32 = 4096;
 
 /// Threads that the kernel may start for a ring. Nothing we ask for needs one; a safety net.
@@ -54,7 +59,8 @@ struct Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // Closing alone does not say when the kernel has let go of the buffers. If it will not, they stay for ever.
+        // Closing alone does not say when the kernel has let go of the buffers. If it will not,
+        // they stay for ever.
         if self.uring.submitter().unregister_buf_ring(GROUP).is_err() {
             std::mem::forget(self.buffers.clone());
         }
@@ -63,8 +69,8 @@ impl Drop for Ring {
 
 /// The ring of one thread.
 pub struct Uring {
-    /// `None` once a batch has not come to its end. What it left in the queue names memory that is not borrowed any more,
-    /// and went with the ring: nothing can submit it.
+    /// `None` once a batch has not come to its end. What it left in the queue names memory that is
+    /// not borrowed any more, and went with the ring: nothing can submit it.
     ring: Option<Box<Ring>>,
 }
 
@@ -74,7 +80,8 @@ fn builder() -> Builder {
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_coop_taskrun()
-        // One entry that fails to prepare must not stop a batch: the rest would go out later, from changed bytes.
+        // One entry that fails to prepare must not stop a batch: the rest would go out later, from
+        // changed bytes.
         .setup_submit_all()
         .setup_cqsize(CQ_ENTRIES);
     builder
@@ -94,9 +101,11 @@ impl Uring {
         let uring = builder.build(SQ_ENTRIES)?;
         uring.submitter().register_iowq_max_workers(&mut KERNEL_WORKERS_MAX.clone())?;
         let buffers = Buffers::new();
-        // SAFETY: the memory is page-aligned, holds the number of entries named, and lives until the kernel has let go of it:
-        // `Ring` sees to that when it is dropped.
-        unsafe { uring.submitter().register_buf_ring_with_flags(buffers.address(), BUFFERS, GROUP, 0)? };
+        // SAFETY: the memory is page-aligned, holds the number of entries named, and lives until
+        // the kernel has let go of it: `Ring` sees to that when it is dropped.
+        unsafe {
+            uring.submitter().register_buf_ring_with_flags(buffers.address(), BUFFERS, GROUP, 0)?
+        };
         Ok(Self { ring: Some(Box::new(Ring { uring, buffers })) })
     }
 
@@ -108,7 +117,8 @@ impl Uring {
     /// Accepts connections again and again.
     pub fn accept(&mut self, listener: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
         // Accepted descriptors do not have close-on-exec by themselves.
-        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+        let entry =
+            opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
         self.queue(entry.user_data(user_data))
     }
 
@@ -126,7 +136,8 @@ impl Uring {
 
     /// Completes each time that the descriptor becomes readable.
     pub fn watch_readable(&mut self, fd: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
-        let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
+        let entry =
+            opcode::PollAdd::new(Fd(fd.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
         self.queue(entry.user_data(user_data))
     }
 
@@ -145,8 +156,9 @@ impl Uring {
         pushed.map_err(|_| io::Error::other("the submission queue is full after it was submitted"))
     }
 
-    /// Sends each of `sends` (`user_data`, socket, bytes) without waiting. When it returns, all have ended: one that was
-    /// sent whole has no completion, any other has one that [`Uring::reap`] yields. After an error the ring is closed.
+    /// Sends each of `sends` (`user_data`, socket, bytes) without waiting. When it returns, all
+    /// have ended: one that was sent whole has no completion, any other has one that
+    /// [`Uring::reap`] yields. After an error the ring is closed.
     pub fn send_batch<'a>(
         &mut self,
         sends: impl ExactSizeIterator<Item = (u64, BorrowedFd<'a>, &'a [u8])>,
@@ -158,15 +170,18 @@ impl Uring {
         }
         let mut queue = ring.uring.submission();
         for (user_data, socket, bytes) in sends {
-            // Both flags are needed. Without WAITALL a short send posts no completion under SKIP_SUCCESS; without
-            // DONTWAIT it would be finished later, from bytes that have changed.
-            let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
-                .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-                .build()
-                .flags(squeue::Flags::SKIP_SUCCESS)
-                .user_data(user_data);
-            // SAFETY: `bytes` is borrowed until this function ends. It ends either after `enter` has emptied the queue, and
-            // a send that may not wait has ended by then; or with the ring, whose queue nobody submits any more.
+            // Both flags are needed. Without WAITALL a short send posts no completion under
+            // SKIP_SUCCESS; without DONTWAIT it would be finished later, from bytes that have
+            // changed.
+            let entry =
+                opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
+                    .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+                    .build()
+                    .flags(squeue::Flags::SKIP_SUCCESS)
+                    .user_data(user_data);
+            // SAFETY: `bytes` is borrowed until this function ends. It ends either after `enter`
+            // has emptied the queue, and a send that may not wait has ended by then; or with the
+            // ring, whose queue nobody submits any more.
             let pushed = unsafe { queue.push(&entry) };
             if pushed.is_err() {
                 // The room was made above; going on would lose a send without a trace.
@@ -189,12 +204,13 @@ impl Uring {
         let ring = self.ring()?;
         let Some(timeout) = timeout else { return ring.enter(1) };
         let timespec = Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
-        let waited = ring.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec));
+        let waited =
+            ring.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec));
         passed(waited)
     }
 
-    /// Moves all completions into `completions`, those of an overflown queue included. Returns how often it was found
-    /// overflown.
+    /// Moves all completions into `completions`, those of an overflown queue included. Returns how
+    /// often it was found overflown.
     pub fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<u64> {
         let ring = self.ring()?;
         let mut overflows = 0;
@@ -202,7 +218,8 @@ impl Uring {
             let buffers = &ring.buffers;
             completions.extend(ring.uring.completion().map(|entry| {
                 let (result, flags) = (entry.result(), entry.flags());
-                // SAFETY: only receives select buffers, all of this group, and this is the one completion for this one.
+                // SAFETY: only receives select buffers, all of this group, and this is the one
+                // completion for this one.
                 let filled = |buffer| unsafe { buffers.filled(buffer, result.max(0) as usize) };
                 let filled = cqueue::buffer_select(flags).map(filled);
                 Completion { user_data: entry.user_data(), result, flags, filled }
@@ -229,8 +246,10 @@ impl Ring {
     fn enter(&mut self, min_complete: u32) -> io::Result<()> {
         let to_submit = self.uring.submission().len() as u32;
         let submitter = self.uring.submitter();
-        // SAFETY: every entry in the queue was pushed by a function above, which says why its memory is valid.
-        let entered = unsafe { submitter.enter::<libc::sigset_t>(to_submit, min_complete, GETEVENTS, None) };
+        // SAFETY: every entry in the queue was pushed by a function above, which says why its
+        // memory is valid.
+        let entered =
+            unsafe { submitter.enter::<libc::sigset_t>(to_submit, min_complete, GETEVENTS, None) };
         passed(entered)
     }
 }
@@ -277,7 +296,8 @@ mod tests {
         }
     }
 
-    /// What the peer reads of a batch that `fail` keeps from its end, and whether the ring can be used again.
+    /// What the peer reads of a batch that `fail` keeps from its end, and whether the ring can be
+    /// used again.
     fn sent_by_a_batch_that_fails(
         builder: &Builder,
         fail: impl FnOnce(&mut Uring, BorrowedFd<'_>),

@@ -10,7 +10,8 @@ use super::{Codec, proto, shortened};
 const ERROR_BYTES_MAX: usize = 4 * ECHO_BYTES_MAX;
 
 fn encode(out: &mut Vec<u8>, call: &Call<'_>, flags: u8, body: &[u8]) {
-    // A name past this bound belongs to no method; the sequence is what pairs an answer with its call.
+    // A name past this bound belongs to no method; the sequence is what pairs an answer with its
+    // call.
     let method = &call.method[..call.method.len().min(ECHO_BYTES_MAX)];
     let flags = flags | call.codec.map_or(0, Codec::flag);
     frame::encode(out, flags, &[call.sequence, method.len() as u32], &[method, body]);
@@ -30,8 +31,8 @@ pub fn encode_ok(out: &mut Vec<u8>, call: &Call<'_>, ok: bool) {
     encode(out, call, 0, body);
 }
 
-/// Appends the answer to `informer.List`: the services that PHP looks for, in the codec of the call. What the Go server says of a
-/// codec that has no lists, the error says.
+/// Appends the answer to `informer.List`: the services that PHP looks for, in the codec of the
+/// call. What the Go server says of a codec that has no lists, the error says.
 pub fn encode_list(out: &mut Vec<u8>, call: &Call<'_>) {
     let body: &[u8] = match call.codec {
         Some(Codec::Json) => br#"["broadcast","websockets"]"#,
@@ -59,7 +60,8 @@ pub fn encode_call(out: &mut Vec<u8>, sequence: u32, method: &str, codec: Codec,
     frame::encode(out, codec.flag(), &[sequence, length], &[method.as_bytes(), body]);
 }
 
-/// The body of a `broadcast.Publish` call in PROTO: one message, its payload for each of the topics.
+/// The body of a `broadcast.Publish` call in PROTO: one message, its payload for each of the
+/// topics.
 pub fn publish_body<'a>(topics: impl IntoIterator<Item = &'a str>, payload: &[u8]) -> Vec<u8> {
     let (layout, mut message, mut body) = (Layout::Broadcast, Vec::new(), Vec::new());
     for topic in topics {
@@ -88,7 +90,10 @@ pub struct Answer<'a> {
 }
 
 /// Decodes the answer at the beginning of a buffer.
-pub fn decode_answer(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Answer<'_>>, Violation> {
+pub fn decode_answer(
+    buffer: &[u8],
+    frame_bytes_max: usize,
+) -> Result<Decoded<Answer<'_>>, Violation> {
     let (frame, bytes) = match frame::decode(buffer, frame_bytes_max)? {
         Decoded::Whole { value, bytes } => (value, bytes),
         Decoded::Partial { bytes } => return Ok(Decoded::Partial { bytes }),
@@ -98,14 +103,19 @@ pub fn decode_answer(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<An
         return Ok(Decoded::Partial { bytes });
     };
     let error = frame.flags & flag::ERROR != 0;
-    let value =
-        Answer { sequence: call.sequence, method: call.method, codec: call.codec, error, body: call.body };
+    let value = Answer {
+        sequence: call.sequence,
+        method: call.method,
+        codec: call.codec,
+        error,
+        body: call.body,
+    };
     Ok(Decoded::Whole { value, bytes })
 }
 
 impl Answer<'_> {
-    /// What a publish call came to: whether it is ok, or the server's error text, or why the body cannot be read.
-    /// Reads PROTO and RAW bodies, those of the calls that [`publish_body`] makes.
+    /// What a publish call came to: whether it is ok, or the server's error text, or why the body
+    /// cannot be read. Reads PROTO and RAW bodies, those of the calls that [`publish_body`] makes.
     pub fn ok(&self) -> Result<bool, String> {
         use prost::Message as _;
         if self.error {
@@ -131,7 +141,10 @@ mod tests {
         let mut out = Vec::new();
         encode(&mut out);
         let Ok(Decoded::Whole { value, bytes }) = decode_answer(&out, 1 << 16) else { panic!() };
-        assert_eq!((value.sequence, value.method, bytes), (0x01020304, &b"broadcast.Publish"[..], out.len()));
+        assert_eq!(
+            (value.sequence, value.method, bytes),
+            (0x01020304, &b"broadcast.Publish"[..], out.len())
+        );
         (out[1], value.body.to_vec())
     }
 
@@ -143,8 +156,14 @@ mod tests {
             (Codec::Json, br#"{"ok":true}"#, b"{}"),
             (Codec::Msgpack, b"\x81\xa2Ok\xc3", b"\x81\xa2Ok\xc2"),
         ] {
-            assert_eq!(answer(|out| encode_ok(out, &call(Some(codec)), true)), (codec.flag(), yes.to_vec()));
-            assert_eq!(answer(|out| encode_ok(out, &call(Some(codec)), false)), (codec.flag(), no.to_vec()));
+            assert_eq!(
+                answer(|out| encode_ok(out, &call(Some(codec)), true)),
+                (codec.flag(), yes.to_vec())
+            );
+            assert_eq!(
+                answer(|out| encode_ok(out, &call(Some(codec)), false)),
+                (codec.flag(), no.to_vec())
+            );
         }
     }
 
@@ -152,7 +171,10 @@ mod tests {
     fn an_error_answer_repeats_the_codec_of_the_call_even_one_not_served() {
         for codec in [Some(Codec::Proto), Some(Codec::Gob), None] {
             let (flags, body) = answer(|out| encode_error(out, &call(codec), "no"));
-            assert_eq!((flags, &body[..]), (flag::ERROR | codec.map_or(0, Codec::flag), &b"no"[..]));
+            assert_eq!(
+                (flags, &body[..]),
+                (flag::ERROR | codec.map_or(0, Codec::flag), &b"no"[..])
+            );
         }
     }
 

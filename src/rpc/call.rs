@@ -40,7 +40,8 @@ pub fn decode(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Call<'_>>
     Ok(Decoded::Whole { value, bytes })
 }
 
-/// Field numbers of a message: the two published layouts clash, so the service decides which one applies.
+/// Field numbers of a message: the two published layouts clash, so the service decides which one
+/// applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `broadcast.*`: a message goes to every broker in use.
@@ -113,17 +114,33 @@ pub enum CallError<'a> {
 impl fmt::Display for CallError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service(name) => write!(f, "rpc: can't find service {}", shortened(name, ECHO_BYTES_MAX)),
-            Self::Method(name) => write!(f, "rpc: can't find method {}", shortened(name, ECHO_BYTES_MAX)),
+            Self::Service(name) => {
+                write!(f, "rpc: can't find service {}", shortened(name, ECHO_BYTES_MAX))
+            }
+            Self::Method(name) => {
+                write!(f, "rpc: can't find method {}", shortened(name, ECHO_BYTES_MAX))
+            }
             Self::IllFormed(name) => {
-                write!(f, "rpc: service/method request ill-formed: {}", shortened(name, ECHO_BYTES_MAX))
+                write!(
+                    f,
+                    "rpc: service/method request ill-formed: {}",
+                    shortened(name, ECHO_BYTES_MAX)
+                )
             }
             Self::Codec(codec) => {
                 let named = codec.map_or("no codec", Codec::name);
-                write!(f, "rpc: the call's flags name {named}, served are PROTO, JSON, MSGPACK and RAW")
+                write!(
+                    f,
+                    "rpc: the call's flags name {named}, served are PROTO, JSON, MSGPACK and RAW"
+                )
             }
             Self::Body { codec, reason } => {
-                write!(f, "rpc: can't decode {} body: {}", codec.name(), shortened(reason, ECHO_BYTES_MAX))
+                write!(
+                    f,
+                    "rpc: can't decode {} body: {}",
+                    codec.name(),
+                    shortened(reason, ECHO_BYTES_MAX)
+                )
             }
         }
     }
@@ -171,7 +188,9 @@ impl<'a> Call<'a> {
             Some(codec @ (Codec::Proto | Codec::Raw)) => Ok((codec, Cow::Borrowed(self.body))),
             Some(codec @ (Codec::Json | Codec::Msgpack)) => {
                 let body = match codec {
-                    Codec::Json => rewrite::json(layout, self.body).map_err(|e| failed(codec, e.to_string())),
+                    Codec::Json => {
+                        rewrite::json(layout, self.body).map_err(|e| failed(codec, e.to_string()))
+                    }
                     _ => rewrite::msgpack(layout, self.body).map_err(|e| failed(codec, e)),
                 }?;
                 Ok((codec, Cow::Owned(body)))
@@ -231,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_codec_that_is_not_served_is_told_which_are() {
-        let text = |codec| Call { codec, ..call("") }.request(Layout::Broadcast).unwrap_err().to_string();
+        let text =
+            |codec| Call { codec, ..call("") }.request(Layout::Broadcast).unwrap_err().to_string();
         assert_eq!(
             text(Some(Codec::Gob)),
             "rpc: the call's flags name GOB, served are PROTO, JSON, MSGPACK and RAW"
@@ -247,9 +267,17 @@ mod tests {
         let mut bytes = Vec::new();
         encode_call(&mut bytes, 7, "broadcast.Publish", Codec::Json, b"{}");
         for split in 0..bytes.len() {
-            assert!(matches!(decode(&bytes[..split], 1024), Ok(Decoded::Partial { .. })), "split {split}");
+            assert!(
+                matches!(decode(&bytes[..split], 1024), Ok(Decoded::Partial { .. })),
+                "split {split}"
+            );
         }
-        let value = Call { sequence: 7, method: b"broadcast.Publish", codec: Some(Codec::Json), body: b"{}" };
+        let value = Call {
+            sequence: 7,
+            method: b"broadcast.Publish",
+            codec: Some(Codec::Json),
+            body: b"{}",
+        };
         assert_eq!(decode(&bytes, 1024), Ok(Decoded::Whole { value, bytes: bytes.len() }));
     }
 

@@ -1,4 +1,5 @@
-//! The RPC publish socket's codecs: goridge v3 frames, calls, their bodies, answers. Pure: bytes in, bytes out.
+//! The RPC publish socket's codecs: goridge v3 frames, calls, their bodies, answers. Pure: bytes
+//! in, bytes out.
 //!
 //! ```text
 //! frame    12-byte header, options, payload                        any goridge peer
@@ -9,13 +10,14 @@
 //! ```
 //!
 //! Invariants worth naming:
-//! - **Memory is proportional to what has arrived**, never to a length that bytes claim: PROTO and RAW bodies are
-//!   walked in place, JSON and MSGPACK bodies are rewritten once into the protobuf layout, at most about twice as long.
+//! - **Memory is proportional to what has arrived**, never to a length that bytes claim: PROTO and
+//!   RAW bodies are walked in place, JSON and MSGPACK bodies are rewritten once into the protobuf
+//!   layout, at most about twice as long.
 //! - **A request is never expanded**: messages and topics are iterators over the body.
 //! - Recursion is bounded whatever the nesting of unknown fields.
 //!
-//! Deliberately absent: GOB; the stream bits (bytes 10 and 11, for frames to and from workers) and the CONTROL and
-//! ERROR flags of a call, which the Go server does not look at either.
+//! Deliberately absent: GOB; the stream bits (bytes 10 and 11, for frames to and from workers) and
+//! the CONTROL and ERROR flags of a call, which the Go server does not look at either.
 
 mod answer;
 mod call;
@@ -23,10 +25,13 @@ mod frame;
 mod request;
 mod rewrite;
 
-pub use answer::{Answer, decode_answer, encode_call, encode_error, encode_list, encode_ok, publish_body};
+pub use answer::{
+    Answer, decode_answer, encode_call, encode_error, encode_list, encode_ok, publish_body,
+};
 pub use call::{Call, CallError, Layout, Method, Publish, decode};
 pub use frame::{
-    Decoded, FRAME_BYTES_MIN, Frame, Violation, decode as decode_frame, encode as encode_frame, flag,
+    Decoded, FRAME_BYTES_MIN, Frame, Violation, decode as decode_frame, encode as encode_frame,
+    flag,
 };
 pub use request::{Checking, Message, Request, Step, Topics};
 
@@ -90,7 +95,8 @@ impl Codec {
     }
 }
 
-/// The beginning of a text, at most `bytes_max` bytes: what peers sent is never echoed without bound.
+/// The beginning of a text, at most `bytes_max` bytes: what peers sent is never echoed without
+/// bound.
 fn shortened(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
     &text[..end]

@@ -1,7 +1,9 @@
-//! The body of a publish call, read in place: messages and topics are iterators over its protobuf bytes.
+//! The body of a publish call, read in place: messages and topics are iterators over its protobuf
+//! bytes.
 //!
-//! Whatever the body is made of, nobody has to walk far at once: it is checked piece by piece ([`Checking`]), and the walks
-//! over messages and topics say how many bytes they have gone over, also when these have held nothing ([`Step`]).
+//! Whatever the body is made of, nobody has to walk far at once: it is checked piece by piece
+//! ([`Checking`]), and the walks over messages and topics say how many bytes they have gone over,
+//! also when these have held nothing ([`Step`]).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,8 +18,8 @@ use super::call::{CallError, Layout};
 pub(super) const MESSAGES: u32 = 1;
 /// Field number of a message's command, in both layouts.
 const COMMAND: u32 = 1;
-/// Of a message of more bytes, what is to be known of all of it is remembered when it is checked, as of the first one: most
-/// calls have no other.
+/// Of a message of more bytes, what is to be known of all of it is remembered when it is checked,
+/// as of the first one: most calls have no other.
 const LARGE_BYTES: usize = 16 * 1024;
 /// Bytes that a walk looks at in one step, and one field more.
 const WALK_BYTES: usize = 16 * 1024;
@@ -35,7 +37,8 @@ pub struct Request<'a> {
     known: SmallVec<[Read; 1]>,
 }
 
-/// A request whose body is being checked from end to end, so that reading it cannot fail half-way through publishing it.
+/// A request whose body is being checked from end to end, so that reading it cannot fail half-way
+/// through publishing it.
 #[derive(Debug)]
 pub struct Checking<'a> {
     layout: Layout,
@@ -138,7 +141,8 @@ fn next_field_of_any_kind<'a>(fields: &mut &'a [u8]) -> Result<(u32, Option<&'a 
         *fields = &fields[within.len() - rest.len()..];
         return Ok((number, None));
     }
-    let length = usize::try_from(decode_varint(fields)?).map_err(|_| WireError::Truncated(number))?;
+    let length =
+        usize::try_from(decode_varint(fields)?).map_err(|_| WireError::Truncated(number))?;
     let (content, rest) = fields.split_at_checked(length).ok_or(WireError::Truncated(number))?;
     *fields = rest;
     Ok((number, Some(content)))
@@ -193,7 +197,8 @@ impl<'a> Checking<'a> {
     }
 }
 
-/// Checks the fields of a message in `place`; says how far it came, which is the end or about `stop`.
+/// Checks the fields of a message in `place`; says how far it came, which is the end or about
+/// `stop`.
 fn check_message(
     layout: Layout,
     body: &[u8],
@@ -237,7 +242,11 @@ fn undecodable(codec: Codec, error: WireError) -> CallError<'static> {
 
 impl<'a> Request<'a> {
     /// Checks a whole body at once.
-    pub(super) fn new(layout: Layout, codec: Codec, body: Cow<'a, [u8]>) -> Result<Self, CallError<'static>> {
+    pub(super) fn new(
+        layout: Layout,
+        codec: Codec,
+        body: Cow<'a, [u8]>,
+    ) -> Result<Self, CallError<'static>> {
         let failed = |error| undecodable(codec, error);
         let mut known = SmallVec::new();
         let mut fields = &*body;
@@ -280,10 +289,17 @@ impl Request<'_> {
                 while !fields.is_empty() && begin - fields.len() <= WALK_BYTES {
                     let (MESSAGES, Some(content)) = next_field(&mut fields).ok()? else { continue };
                     let bytes = begin - fields.len();
-                    return Some(match std::mem::take(&mut is_first) || content.len() > LARGE_BYTES {
-                        true => Step { found: Some(self.read(known.next()?)), bytes: bytes - content.len() },
-                        false => Step { found: Some(Message::new(self.layout, content)), bytes },
-                    });
+                    return Some(
+                        match std::mem::take(&mut is_first) || content.len() > LARGE_BYTES {
+                            true => Step {
+                                found: Some(self.read(known.next()?)),
+                                bytes: bytes - content.len(),
+                            },
+                            false => {
+                                Step { found: Some(Message::new(self.layout, content)), bytes }
+                            }
+                        },
+                    );
                 }
                 Step::without(begin - fields.len())
             },
@@ -298,7 +314,10 @@ impl Request<'_> {
                 name => std::str::from_utf8(name).unwrap_or_default(),
             },
             payload: &self.body[read.payload.clone()],
-            topics: Topics { number: self.layout.topics(), fields: &self.body[read.topics.clone()] },
+            topics: Topics {
+                number: self.layout.topics(),
+                fields: &self.body[read.topics.clone()],
+            },
         }
     }
 }
@@ -342,7 +361,10 @@ impl<'a> Topics<'a> {
                 && number == self.number
             {
                 let topic = std::str::from_utf8(content).ok()?;
-                return Some(Step { found: Some(topic), bytes: begin - self.fields.len() - topic.len() });
+                return Some(Step {
+                    found: Some(topic),
+                    bytes: begin - self.fields.len() - topic.len(),
+                });
             }
         }
         Step::without(begin - self.fields.len())

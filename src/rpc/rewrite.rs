@@ -1,9 +1,10 @@
 //! JSON and MSGPACK bodies, rewritten into the protobuf layout that requests are read from.
 //!
-//! One pass, driven by the decoder: nothing is collected, so the size of the result is bound by what has arrived
-//! (a base64 payload shrinks, a MessagePack topic grows by at most one byte plus its length), whatever lengths the
-//! body claims. As in Go, keys are matched without regard to case, the last of two equal keys counts, `null` and
-//! missing are empty, unknown fields are skipped, and so are bytes behind a MSGPACK request.
+//! One pass, driven by the decoder: nothing is collected, so the size of the result is bound by
+//! what has arrived (a base64 payload shrinks, a MessagePack topic grows by at most one byte plus
+//! its length), whatever lengths the body claims. As in Go, keys are matched without regard to
+//! case, the last of two equal keys counts, `null` and missing are empty, unknown fields are
+//! skipped, and so are bytes behind a MSGPACK request.
 
 use std::fmt;
 
@@ -59,8 +60,8 @@ pub(super) fn field(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-/// Appends a protobuf field whose length is known only when its content has been written: its length takes the
-/// five bytes of the longest varint that fits a frame.
+/// Appends a protobuf field whose length is known only when its content has been written: its
+/// length takes the five bytes of the longest varint that fits a frame.
 fn field_written<E>(
     out: &mut Vec<u8>,
     number: u32,
@@ -124,7 +125,9 @@ impl Write<'_> {
     fn object<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<bool, A::Error> {
         // Where the messages or topics so far are: a second key of that name replaces them.
         let mut repeated = self.out.len()..self.out.len();
-        while let Some(field) = map.next_key_seed(Key { within: self.field, layout: self.layout })? {
+        while let Some(field) =
+            map.next_key_seed(Key { within: self.field, layout: self.layout })?
+        {
             match field {
                 Some(field @ (Field::Topics | Field::Messages)) => {
                     self.out.drain(repeated);
@@ -199,7 +202,8 @@ impl<'de> Visitor<'de> for Write<'_> {
         })
     }
 
-    /// `null`: empty. Where the last one counts, it is written as empty, since one before it must not.
+    /// `null`: empty. Where the last one counts, it is written as empty, since one before it must
+    /// not.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         if matches!(self.field, Field::Topic | Field::Payload | Field::Broker) {
             field(self.out, self.number(), b"");

@@ -34,7 +34,10 @@ impl Counters {
 
     /// Clients that have come and publications that were asked for, in all.
     pub fn in_all(&self) -> (u64, u64) {
-        (self.shards.iter().map(|shard| shard.upgraded.value()).sum(), self.hub.publications.value())
+        (
+            self.shards.iter().map(|shard| shard.upgraded.value()).sum(),
+            self.hub.publications.value(),
+        )
     }
 
     /// One line a thread: every count that is not zero.
@@ -47,7 +50,8 @@ impl Counters {
         tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
         for (index, (shard, around)) in self.shards.iter().zip(&self.loops).enumerate() {
             let balance = shard.standing().balance;
-            let dropped = Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
+            let dropped =
+                Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
             let deliveries = [
                 ("owed", balance.owed),
                 ("delivered", balance.delivered),

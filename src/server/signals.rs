@@ -11,7 +11,8 @@ use signal_hook::iterator::{Handle, Signals};
 use super::counters::Counters;
 use crate::logs::Outlet;
 
-/// Takes the signals over from now on, whatever thread they meet. Before that they end the process: call it before anybody is served.
+/// Takes the signals over from now on, whatever thread they meet. Before that they end the process:
+/// call it before anybody is served.
 pub fn take() -> io::Result<Signals> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     if !hangup_ignored() {
@@ -36,8 +37,8 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second one ends the process at once.
-    /// `course` is what the log says of the shutdown as it begins.
+    /// The first SIGTERM, SIGINT or SIGHUP (a terminal that closes) begins the shutdown, a second
+    /// one ends the process at once. `course` is what the log says of the shutdown as it begins.
     pub fn start(
         mut signals: Signals,
         begin: impl Fn(Instant) + Send + 'static,
@@ -92,8 +93,8 @@ fn watch(
     begun
 }
 
-/// Tells systemd (`Type=notify`) how far the server is; without `NOTIFY_SOCKET` nobody wants to know. Nobody waits for it: whoever
-/// should read that socket may stand still.
+/// Tells systemd (`Type=notify`) how far the server is; without `NOTIFY_SOCKET` nobody wants to
+/// know. Nobody waits for it: whoever should read that socket may stand still.
 pub fn tell_supervisor(state: NotifyState<'static>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;

@@ -1,7 +1,8 @@
 //! Who is let in: the limit of connections in all, and the limits per source address.
 //!
-//! A connection over a limit is held just long enough to answer its request with 503 or 429, [`OVER_LIMIT_MAX`] of them at a
-//! time; further ones are closed at once. Without limits per address nothing is kept here and no address is asked for.
+//! A connection over a limit is held just long enough to answer its request with 503 or 429,
+//! [`OVER_LIMIT_MAX`] of them at a time; further ones are closed at once. Without limits per
+//! address nothing is kept here and no address is asked for.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -65,13 +66,14 @@ impl Shard {
         self.sources.is_some() || self.settings.proxies.protocol
     }
 
-    /// A connection has been accepted, from an address that need not be known. `None`: there is no room even to refuse it;
-    /// close it.
+    /// A connection has been accepted, from an address that need not be known. `None`: there is no
+    /// room even to refuse it; close it.
     pub fn accepted(&mut self) -> Option<ConnId> {
         self.accepted_from(None)
     }
 
-    /// As [`Shard::accepted`], with the peer's address. Without one (it has gone already) it counts for nobody.
+    /// As [`Shard::accepted`], with the peer's address. Without one (it has gone already) it counts
+    /// for nobody.
     pub fn accepted_from(&mut self, peer: Option<IpAddr>) -> Option<ConnId> {
         // Everyone has been told goodbye already; nobody comes behind it.
         if self.stage == Stage::Closing {
@@ -108,7 +110,9 @@ impl Shard {
             self.counters.refused_limit.add(1);
             return (Admission::OverLimit, None);
         }
-        let (Some(sources), Some(peer)) = (&self.sources, peer) else { return (Admission::Admitted, None) };
+        let (Some(sources), Some(peer)) = (&self.sources, peer) else {
+            return (Admission::Admitted, None);
+        };
         let source = Source::of(peer);
         if self.settings.proxies.trusts(peer) {
             return (Admission::Admitted, Some(Sourced::Forwarding(source)));
@@ -123,8 +127,8 @@ impl Shard {
         }
     }
 
-    /// Counts a trusted proxy's connection for the client that its request names, or for the proxy where it names none.
-    /// An error: what that source has too many of.
+    /// Counts a trusted proxy's connection for the client that its request names, or for the proxy
+    /// where it names none. An error: what that source has too many of.
     pub(super) fn admit_forwarded(&mut self, id: ConnId, head: &[u8]) -> Result<(), Exceeded> {
         let Some(sources) = &mut self.sources else { return Ok(()) };
         let source = match *sources.at(id) {
@@ -145,8 +149,9 @@ impl Shard {
         Ok(())
     }
 
-    /// A trusted proxy has said by the PROXY protocol for whom the connection is. What such a client's request says of others is
-    /// its own word, unless it is a trusted proxy itself. `None`: the proxy speaks for itself.
+    /// A trusted proxy has said by the PROXY protocol for whom the connection is. What such a
+    /// client's request says of others is its own word, unless it is a trusted proxy itself.
+    /// `None`: the proxy speaks for itself.
     pub(super) fn speaks_for(&mut self, id: ConnId, client: Option<IpAddr>) {
         let Some(sources) = &mut self.sources else { return };
         let sourced = sources.at(id);
@@ -169,7 +174,8 @@ impl Shard {
         counter.add(1);
     }
 
-    /// The socket of a terminated connection is closed and nothing of it is under way: the slot is free.
+    /// The socket of a terminated connection is closed and nothing of it is under way: the slot is
+    /// free.
     pub fn released(&mut self, id: ConnId) {
         let connection = self.connections.remove(id);
         debug_assert!(matches!(connection.phase, Phase::Ended));

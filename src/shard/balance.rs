@@ -1,8 +1,9 @@
-//! The balance of deliveries. A delivery is one publication to one subscriber: it is owed from the moment at which the
-//! publication enters the topic's log, and from then on it is queued until it is delivered or dropped for a named reason.
+//! The balance of deliveries. A delivery is one publication to one subscriber: it is owed from the
+//! moment at which the publication enters the topic's log, and from then on it is queued until it
+//! is delivered or dropped for a named reason.
 //!
-//! Invariant, after each step of a shard: `owed = delivered + dropped + queued`. All five parts are counted where the
-//! thing happens, none is derived from the others.
+//! Invariant, after each step of a shard: `owed = delivered + dropped + queued`. All five parts are
+//! counted where the thing happens, none is derived from the others.
 
 /// Why a delivery was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,8 @@ pub enum Dropped {
     Skipped,
     /// The subscriber left the topic before its turn came.
     Left,
-    /// The closing handshake began before its turn came: by the client, or because it broke the protocol.
+    /// The closing handshake began before its turn came: by the client, or because it broke the
+    /// protocol.
     Closed,
     /// The client ended or reset its connection.
     Gone,

@@ -3,7 +3,8 @@
 /// Capacity that an empty queue keeps for its next use; more is given back.
 pub(super) const KEPT_BYTES: usize = 4096;
 
-/// Contiguous bytes, first in first out. Unbounded by itself: its owners check their bound before they push.
+/// Contiguous bytes, first in first out. Unbounded by itself: its owners check their bound before
+/// they push.
 #[derive(Debug, Default)]
 pub struct ByteQueue {
     bytes: Vec<u8>,
@@ -35,8 +36,9 @@ impl ByteQueue {
         &mut self.bytes[self.start..]
     }
 
-    /// Appends at the back. Moves what is queued to the front of its memory first when more than half of it is
-    /// released, so a queue that never runs empty stays within twice its longest length, at a constant cost per byte.
+    /// Appends at the back. Moves what is queued to the front of its memory first when more than
+    /// half of it is released, so a queue that never runs empty stays within twice its longest
+    /// length, at a constant cost per byte.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.bytes.len() + bytes.len() > self.bytes.capacity() {
             self.compact();

@@ -1,7 +1,8 @@
 //! What clients ask for: joins and leaves.
 //!
-//! A join subscribes first and is answered then: whoever has read `@join` misses nothing published later. Its topics are
-//! subscribed to all at once, when the hub has confirmed the last of them, so a refused join subscribes to none.
+//! A join subscribes first and is answered then: whoever has read `@join` misses nothing published
+//! later. Its topics are subscribed to all at once, when the hub has confirmed the last of them, so
+//! a refused join subscribes to none.
 
 use std::borrow::Cow;
 
@@ -40,8 +41,8 @@ impl Shard {
         }
     }
 
-    /// The broker that a command names. Clients of RoadRunner name any, since it does not look: the default one, said once
-    /// a connection.
+    /// The broker that a command names. Clients of RoadRunner name any, since it does not look: the
+    /// default one, said once a connection.
     fn broker(&mut self, id: ConnId, name: &str) -> BrokerId {
         if let Some(broker) = self.settings.broker(name) {
             return broker;
@@ -104,7 +105,8 @@ impl Shard {
         }
         let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
         let mut wanted = SmallVec::new();
-        // A new topic that is named twice counts twice: a bound on the work, checked before any is done.
+        // A new topic that is named twice counts twice: a bound on the work, checked before any is
+        // done.
         let (mut created, mut created_bytes) = (0, 0);
         for name in names.clone() {
             match self.topics.find(broker, name) {
@@ -145,7 +147,11 @@ impl Shard {
     }
 
     /// The topics of these names that exist, one for each time it is named.
-    fn find_all<'a>(&self, broker: BrokerId, names: impl Iterator<Item = &'a str>) -> SmallVec<[u32; 4]> {
+    fn find_all<'a>(
+        &self,
+        broker: BrokerId,
+        names: impl Iterator<Item = &'a str>,
+    ) -> SmallVec<[u32; 4]> {
         names.filter_map(|name| self.topics.find(broker, name)).collect()
     }
 
@@ -198,7 +204,8 @@ impl Shard {
         self.send_private(id, |out| reply::encode(out, Reply::Left, asked));
     }
 
-    /// Takes a connection out of the topic at `place` of its list. What the log holds for it is dropped.
+    /// Takes a connection out of the topic at `place` of its list. What the log holds for it is
+    /// dropped.
     pub(super) fn unsubscribe(&mut self, connection: u32, place: u32, dropped: Dropped) {
         let connection = self.connections.at(connection);
         let topics = &mut connection.topics;

@@ -1,7 +1,8 @@
 //! One connection's state, and the table of all connections of a shard.
 //!
-//! What every connection needs is a few dozen bytes; all else is allocated while it is used. Slots are reused, so a
-//! [`ConnId`] carries the slot's generation and a late completion or answer for an ended connection finds nobody.
+//! What every connection needs is a few dozen bytes; all else is allocated while it is used. Slots
+//! are reused, so a [`ConnId`] carries the slot's generation and a late completion or answer for an
+//! ended connection finds nobody.
 
 use slab::Slab;
 use smallvec::SmallVec;
@@ -25,23 +26,27 @@ pub struct ConnId {
 
 /// Where a connection is in its life.
 ///
-/// `Head → Open → Closing → Ended`, behind a proxy that says so `Preface` first; a refusal goes from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
+/// `Head → Open → Closing → Ended`, behind a proxy that says so `Preface` first; a refusal goes
+/// from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
 #[derive(Debug)]
 pub enum Phase {
-    /// A header of the PROXY protocol is arriving; pieces of it are in [`Heads`](super::heads::Heads).
+    /// A header of the PROXY protocol is arriving; pieces of it are in
+    /// [`Heads`](super::heads::Heads).
     Preface,
     /// The upgrade request is arriving; pieces of it are in [`Heads`](super::heads::Heads).
     Head,
     /// A WebSocket.
     Open(Endpoint),
-    /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input but a Close is discarded until the peer
-    /// ends or the deadline passes, since closing with input unread would reset the connection and destroy what was sent.
+    /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input but a Close is
+    /// discarded until the peer ends or the deadline passes, since closing with input unread would
+    /// reset the connection and destroy what was sent.
     Closing {
         /// Whether the sending direction has been ended.
         finished: bool,
         /// Whether the peer has ended its own.
         peer_ended: bool,
-        /// Whether the peer's Close has come, or is not listened for: behind an HTTP answer, or what broke the protocol.
+        /// Whether the peer's Close has come, or is not listened for: behind an HTTP answer, or
+        /// what broke the protocol.
         answered: bool,
     },
     /// The socket is being ended; the slot is freed when its last completion has come.
@@ -64,7 +69,8 @@ pub struct PendingJoin {
 pub struct Held {
     /// The join that must complete first.
     pub join: Option<PendingJoin>,
-    /// What arrived meanwhile. Served from its front on, so that what waits behind many joins is copied once.
+    /// What arrived meanwhile. Served from its front on, so that what waits behind many joins is
+    /// copied once.
     pub input: ByteQueue,
 }
 
@@ -164,7 +170,8 @@ pub struct Connections {
     slots: Slab<Connection>,
     /// Beside the slab, which reuses a slot at once.
     generations: Vec<u32>,
-    /// Which connection of all so far each slot holds, in the lowest 32 bits: slots are reused, and tell no age.
+    /// Which connection of all so far each slot holds, in the lowest 32 bits: slots are reused, and
+    /// tell no age.
     serials: Vec<u32>,
     next_serial: u32,
 }
@@ -205,7 +212,8 @@ impl Connections {
         ConnId { index, generation: self.generations[index as usize] }
     }
 
-    /// The connection in a slot that is known to be in use: by a topic's record, or by the caller's own check.
+    /// The connection in a slot that is known to be in use: by a topic's record, or by the caller's
+    /// own check.
     #[inline]
     pub fn at(&mut self, index: u32) -> &mut Connection {
         &mut self.slots[index as usize]

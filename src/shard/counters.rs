@@ -30,7 +30,8 @@ counters! {
         refused_address_handshakes,
         /// Requests of trusted proxies that named no client: counted for the proxy's own address.
         forwarded_missing,
-        /// Source addresses without a connection that were forgotten early, since too many had to be remembered.
+        /// Source addresses without a connection that were forgotten early, since too many had to
+        /// be remembered.
         sources_forgotten,
         /// Upgrade requests refused with 503 because the server shuts down.
         refused_shutdown,
@@ -68,17 +69,21 @@ counters! {
         bytes_sent,
         /// Bytes received.
         bytes_received,
-        /// Bytes received that waited behind a join, or behind replies that their client did not read.
+        /// Bytes received that waited behind a join, or behind replies that their client did not
+        /// read.
         input_held,
         /// Times a connection began to lag.
         laggards,
-        /// Times that a socket promised room and took nothing: the kernel's memory for sockets had run out.
+        /// Times that a socket promised room and took nothing: the kernel's memory for sockets had
+        /// run out.
         room_denied,
         /// Connections closed because what waited for them passed a bound.
         overflows,
-        /// Times that even the newest publication was skipped, since those that parked connections wait for filled `log_bytes`.
+        /// Times that even the newest publication was skipped, since those that parked connections
+        /// wait for filled `log_bytes`.
         newest_dropped,
-        /// Connections terminated because what waited did not leave in time, or a closing handshake did not end.
+        /// Connections terminated because what waited did not leave in time, or a closing handshake
+        /// did not end.
         too_slow,
         /// Pings sent.
         pings,
@@ -91,7 +96,8 @@ counters! {
         closes_by_client: Closes,
         /// Upgrade requests refused for what they are.
         refusals: Refusals,
-        /// Where deliveries and memory stand, as of the last batch. See [`ShardCounters::standing`].
+        /// Where deliveries and memory stand, as of the last batch. See
+        /// [`ShardCounters::standing`].
         standing: Snapshot<STANDING_NUMBERS>,
     }
 }

@@ -1,9 +1,11 @@
-//! Draining: from the signal on everyone of this shard is told goodbye one by one, evenly over a time, in the order in which
-//! they came. So those who come back do not come all at once, and a server that takes over finds them little by little.
+//! Draining: from the signal on everyone of this shard is told goodbye one by one, evenly over a
+//! time, in the order in which they came. So those who come back do not come all at once, and a
+//! server that takes over finds them little by little.
 //!
-//! Meanwhile all goes on for those who have not been told: publications, joins, publishers. Nobody is let in any more.
-//! What begins when the drain is over, or when nobody is left to be told, is the end as it is without one: see the module
-//! `end`. Those who are refused meanwhile do not count: they come again and again.
+//! Meanwhile all goes on for those who have not been told: publications, joins, publishers. Nobody
+//! is let in any more. What begins when the drain is over, or when nobody is left to be told, is
+//! the end as it is without one: see the module `end`. Those who are refused meanwhile do not
+//! count: they come again and again.
 
 use std::time::Duration;
 
@@ -69,7 +71,8 @@ impl Shard {
         drain.told = due;
         for id in ids {
             let open = self.connections.live(id).is_some_and(|connection| connection.is_open());
-            // For whom more is queued than its outbox holds, the goodbye comes behind it, with everyone's at the end.
+            // For whom more is queued than its outbox holds, the goodbye comes behind it, with
+            // everyone's at the end.
             if open && self.queue_all(id) {
                 self.close(id, CloseCode::GOING_AWAY, GOODBYE, Dropped::Shutdown);
             }

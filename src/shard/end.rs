@@ -1,8 +1,9 @@
-//! The end of a shard: nobody is accepted any more, what is there is delivered, everyone is told goodbye, and whoever is
-//! left when the grace is over is terminated.
+//! The end of a shard: nobody is accepted any more, what is there is delivered, everyone is told
+//! goodbye, and whoever is left when the grace is over is terminated.
 //!
-//! The hub leads through it with the last entries of the lane. The grace depends on none of them: it counts from the signal, or
-//! from the end of the drain, which may come before it all (see the module `drain`).
+//! The hub leads through it with the last entries of the lane. The grace depends on none of them:
+//! it counts from the signal, or from the end of the drain, which may come before it all (see the
+//! module `drain`).
 
 use std::time::Duration;
 
@@ -37,8 +38,9 @@ pub(super) enum Grace {
 }
 
 impl Shard {
-    /// Shutting down began at this moment since the shard's start: the drain and the grace behind it count from there, whatever
-    /// comes through the lane, and whenever. Further calls change nothing.
+    /// Shutting down began at this moment since the shard's start: the drain and the grace behind
+    /// it count from there, whatever comes through the lane, and whenever. Further calls change
+    /// nothing.
     pub fn shutdown_began(&mut self, at: Duration) {
         if self.grace == Grace::NotBegun {
             self.begin_grace(at + self.settings.drain);
@@ -56,7 +58,8 @@ impl Shard {
         };
     }
 
-    /// Once shutting down has begun nobody is let in: in how many seconds to try again, when another may be at this address.
+    /// Once shutting down has begun nobody is let in: in how many seconds to try again, when
+    /// another may be at this address.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         // When the others of the server still have somebody to tell, the hub has not gone on yet.
         let drain = self.drain.as_ref().filter(|_| self.stage == Stage::Serving);

@@ -1,16 +1,19 @@
-//! Heads that have arrived in part, of connections that are no WebSockets yet. A head that comes in one piece, as most do,
-//! is never here.
+//! Heads that have arrived in part, of connections that are no WebSockets yet. A head that comes in
+//! one piece, as most do, is never here.
 //!
-//! Their bytes have a bound in sum. Past it the oldest is given up: who is slowest pays, and whoever comes next is served.
+//! Their bytes have a bound in sum. Past it the oldest is given up: who is slowest pays, and
+//! whoever comes next is served.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::connection::ConnId;
 
-/// What an unfinished head costs beyond its bytes: its place in the table and in the line, with room to grow.
+/// What an unfinished head costs beyond its bytes: its place in the table and in the line, with
+/// room to grow.
 const PIECE_COST: usize = 128;
 
-/// Places in the line that may be left by heads that are complete, beyond as many as there are heads.
+/// Places in the line that may be left by heads that are complete, beyond as many as there are
+/// heads.
 const LEFT_MAX: usize = 64;
 
 /// Unfinished heads.
@@ -28,7 +31,8 @@ impl Heads {
         self.pieces.contains_key(&id)
     }
 
-    /// What is there of a head with a piece more, and the length before; `None` if that was its first piece.
+    /// What is there of a head with a piece more, and the length before; `None` if that was its
+    /// first piece.
     pub fn extend(&mut self, id: ConnId, piece: &[u8]) -> Option<(&mut [u8], usize)> {
         let head = self.pieces.get_mut(&id)?;
         let seen = head.len();
@@ -57,7 +61,8 @@ impl Heads {
         Some(head)
     }
 
-    /// The oldest of several heads if they hold more than `bytes_max`. A single one may always be finished.
+    /// The oldest of several heads if they hold more than `bytes_max`. A single one may always be
+    /// finished.
     pub fn oldest_past(&mut self, bytes_max: usize) -> Option<ConnId> {
         if self.bytes <= bytes_max || self.pieces.len() == 1 {
             return None;

@@ -1,7 +1,8 @@
 //! What arrives from a connection: the upgrade request, then WebSocket messages.
 //!
-//! Input that may not be served yet is held: behind a join that waits for the hub, so that replies keep the order of
-//! commands, and behind replies that the client does not read. What a client causes itself pauses that client alone.
+//! Input that may not be served yet is held: behind a join that waits for the hub, so that replies
+//! keep the order of commands, and behind replies that the client does not read. What a client
+//! causes itself pauses that client alone.
 
 use super::admission::Admission;
 use super::balance::Dropped;
@@ -11,10 +12,12 @@ use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, ReaderLimits};
 use crate::ws::upgrade::{self, Answer, Endpoint, Fault, Head};
 
-/// Replies in an outbox beyond which their causes are not served any more. Two of the largest ordinary messages.
+/// Replies in an outbox beyond which their causes are not served any more. Two of the largest
+/// ordinary messages.
 const REPLIES_BYTES: usize = 128 * 1024;
 
-/// Input held behind a pending join before receiving is paused: more than a client sends without waiting for `@join`.
+/// Input held behind a pending join before receiving is paused: more than a client sends without
+/// waiting for `@join`.
 const HELD_BYTES: usize = 16 * 1024;
 
 impl Shard {
@@ -37,7 +40,9 @@ impl Shard {
         let Some(connection) = self.connections.live(id) else { return };
         match &mut connection.phase {
             // It has said goodbye and waits for ours.
-            Phase::Closing { finished: false, peer_ended, .. } if !connection.lagging => *peer_ended = true,
+            Phase::Closing { finished: false, peer_ended, .. } if !connection.lagging => {
+                *peer_ended = true
+            }
             _ => {
                 self.counters.gone.add(u64::from(connection.is_open()));
                 self.terminate(id, Dropped::Gone, false);
@@ -82,8 +87,8 @@ impl Shard {
         }
     }
 
-    /// Keeps what has arrived of an unfinished request, if `bytes` are its first, and gives up the oldest of all while they
-    /// hold more than they may.
+    /// Keeps what has arrived of an unfinished request, if `bytes` are its first, and gives up the
+    /// oldest of all while they hold more than they may.
     pub(super) fn keep_head(&mut self, id: ConnId, bytes: &[u8]) {
         if !self.heads.has(id) {
             self.heads.begin(id, bytes);
@@ -93,15 +98,17 @@ impl Shard {
         }
     }
 
-    /// Whether a connection whose request is there may be served; if not, the answer. A trusted proxy's `probe` counts for
-    /// nobody's address.
+    /// Whether a connection whose request is there may be served; if not, the answer. A trusted
+    /// proxy's `probe` counts for nobody's address.
     fn let_in(&mut self, id: ConnId, head: &[u8], probe: bool) -> Result<(), Vec<u8>> {
         match self.connections.at(id.index).admission {
             Admission::OverLimit => {
                 self.report_refused(id, Refusal::Connection, String::new);
                 Err(upgrade::service_unavailable())
             }
-            Admission::OverSource(exceeded) => Err(upgrade::too_many_requests(exceeded.retry_after_s())),
+            Admission::OverSource(exceeded) => {
+                Err(upgrade::too_many_requests(exceeded.retry_after_s()))
+            }
             Admission::Admitted => {
                 if let Some(retry_after_s) = self.retry_after_s() {
                     self.counters.refused_shutdown.add(u64::from(!probe));
@@ -157,13 +164,16 @@ impl Shard {
         }
     }
 
-    /// Serves WebSocket input until it is used up, or must be held. Returns the bytes that need not be held.
+    /// Serves WebSocket input until it is used up, or must be held. Returns the bytes that need not
+    /// be held.
     fn serve(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let limits = self.reader_limits();
         let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
         let mut served = 0;
         loop {
-            let Phase::Open(endpoint) = self.connections.at(id.index).phase else { return bytes.len() };
+            let Phase::Open(endpoint) = self.connections.at(id.index).phase else {
+                return bytes.len();
+            };
             if served < bytes.len() && self.must_hold(id) {
                 break;
             }
@@ -175,7 +185,9 @@ impl Shard {
                     break;
                 }
                 Ok(Some(Event::Text(message))) => self.message(id, endpoint, Opcode::Text, message),
-                Ok(Some(Event::Binary(message))) => self.message(id, endpoint, Opcode::Binary, message),
+                Ok(Some(Event::Binary(message))) => {
+                    self.message(id, endpoint, Opcode::Binary, message)
+                }
                 Ok(Some(Event::Ping(payload))) => self.pong(id, payload),
                 Ok(Some(Event::Pong)) => {}
                 Ok(Some(Event::Close(code))) => {
@@ -200,7 +212,8 @@ impl Shard {
         ReaderLimits { message_bytes_max: self.settings.limits.message_bytes }
     }
 
-    /// Looks for the Close of a connection that has been told goodbye. All else that it sends is thrown away.
+    /// Looks for the Close of a connection that has been told goodbye. All else that it sends is
+    /// thrown away.
     pub(super) fn await_close(&mut self, id: ConnId, mut bytes: &mut [u8]) {
         let limits = self.reader_limits();
         let connection = self.connections.at(id.index);
@@ -234,7 +247,9 @@ impl Shard {
         let connection = self.connections.at(id.index);
         let lagging = connection.lagging;
         // Also while a late one waits: this is the later one, and must not overtake it.
-        if let Some(outbox) = connection.outbox.as_mut().filter(|outbox| lagging || outbox.keeps_pong()) {
+        if let Some(outbox) =
+            connection.outbox.as_mut().filter(|outbox| lagging || outbox.keeps_pong())
+        {
             outbox.keep_pong(payload);
             return;
         }

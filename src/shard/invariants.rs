@@ -6,7 +6,8 @@ use super::connection::{ConnId, Phase};
 use super::sweep::{Slot, Source};
 
 impl Shard {
-    /// Checks what the module's head promises. For tests; costs time proportional to the whole shard.
+    /// Checks what the module's head promises. For tests; costs time proportional to the whole
+    /// shard.
     pub fn check_invariants(&self) {
         self.check_balance();
         let begins = |id: ConnId| {
@@ -26,7 +27,10 @@ impl Shard {
                 );
             }
             if connection.is_open() && connection.lagging {
-                assert!(connection.deadline_tick > 0, "{id:?} lags without a deadline, and was not counted");
+                assert!(
+                    connection.deadline_tick > 0,
+                    "{id:?} lags without a deadline, and was not counted"
+                );
             }
             if !matches!(connection.phase, Phase::Open(_)) {
                 assert!(connection.topics.is_empty(), "{id:?}: an ended connection in a topic");
@@ -48,18 +52,27 @@ impl Shard {
             }
         }
         assert_eq!(outbox_bytes, self.outbox_bytes);
-        let (held, received) = (self.counters.input_held.value(), self.counters.bytes_received.value());
+        let (held, received) =
+            (self.counters.input_held.value(), self.counters.bytes_received.value());
         assert!(held <= received, "{held} of {received} bytes were held: some were copied twice");
         let waiting = |id: &ConnId| self.connections.peek(id.index).held.as_ref()?.join.as_ref();
-        let replies =
-            self.connections.ids().iter().filter_map(waiting).map(|join| join.reply.len()).sum::<usize>();
+        let replies = self
+            .connections
+            .ids()
+            .iter()
+            .filter_map(waiting)
+            .map(|join| join.reply.len())
+            .sum::<usize>();
         assert_eq!(self.topics.recount() + replies, self.topics.charged());
         let (mut log_bytes, mut parked_bytes) = (0, 0);
         for (index, topic) in self.topics.iter() {
             topic.check_invariants();
             *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.len();
             assert!(!(topic.parked && topic.active));
-            assert!(topic.active || topic.log.len() > 0 || topic.log.is_bare(), "an empty log with memory");
+            assert!(
+                topic.active || topic.log.len() > 0 || topic.log.is_bare(),
+                "an empty log with memory"
+            );
             assert!(topic.parked || topic.active || topic.log.len() == 0 || topic.is_unused());
             assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
             for (record, subscriber) in topic.subscribers().iter().enumerate() {
@@ -87,8 +100,14 @@ impl Shard {
         let outboxes = ids.iter().filter_map(|id| self.connections.peek(id.index).outbox.as_ref());
         let queued_outboxes: u64 = outboxes.map(|outbox| outbox.publications()).sum();
         let topics = self.topics.iter();
-        let queued_logs: u64 = topics.map(|(_, topic)| topic.queued()).sum::<u64>() + self.in_batch();
+        let queued_logs: u64 =
+            topics.map(|(_, topic)| topic.queued()).sum::<u64>() + self.in_batch();
         let queued = (queued_logs, queued_outboxes);
-        assert_eq!((self.balance.queued_logs, self.balance.queued_outboxes), queued, "{:?}", self.balance);
+        assert_eq!(
+            (self.balance.queued_logs, self.balance.queued_outboxes),
+            queued,
+            "{:?}",
+            self.balance
+        );
     }
 }

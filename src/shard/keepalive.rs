@@ -1,10 +1,11 @@
 //! Deadlines and pings.
 //!
-//! A ping goes out each interval; any byte received, or progress of the outbox of a laggard, is a sign of life. While a
-//! connection lags its own deadline governs and a missing pong is forgiven: the ping may still stand in the outbox. It may
-//! also stand in a kernel's buffer, ours or the peer's, behind what a slow but steady reader has not read: so when a pong is
-//! overdue, what the peer has acknowledged meanwhile is a sign of life too. The ping alone is none, since the kernel of a
-//! program that hangs acknowledges it for ever; nor is anything older than the last look.
+//! A ping goes out each interval; any byte received, or progress of the outbox of a laggard, is a
+//! sign of life. While a connection lags its own deadline governs and a missing pong is forgiven:
+//! the ping may still stand in the outbox. It may also stand in a kernel's buffer, ours or the
+//! peer's, behind what a slow but steady reader has not read: so when a pong is overdue, what the
+//! peer has acknowledged meanwhile is a sign of life too. The ping alone is none, since the kernel
+//! of a program that hangs acknowledges it for ever; nor is anything older than the last look.
 
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ use crate::ws::upgrade::{self, Fault};
 const PING_BYTES: u32 = 2;
 
 impl Shard {
-    /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has a deadline.
+    /// When, since the start, [`Shard::expire`] should be called next; not at all while nobody has
+    /// a deadline.
     pub fn next_deadline(&self) -> Option<Duration> {
         let grace = if let Grace::UntilMs(at) = self.grace { Some(at) } else { None };
         let drain = self.drain.as_ref().and_then(Drain::next_ms);
-        let next = [self.timers.next_ms(), grace, drain, self.resting.until_ms()].into_iter().flatten().min();
+        let next = [self.timers.next_ms(), grace, drain, self.resting.until_ms()]
+            .into_iter()
+            .flatten()
+            .min();
         next.map(Duration::from_millis)
     }
 
@@ -50,7 +55,8 @@ impl Shard {
         let now_ms = self.now_ms;
         let passed = |tick: u32| tick != 0 && u64::from(tick) * super::timers::TICK_MS <= now_ms;
         let connection = self.connections.at(id.index);
-        let (deadline, keepalive) = (passed(connection.deadline_tick), passed(connection.keepalive_tick));
+        let (deadline, keepalive) =
+            (passed(connection.deadline_tick), passed(connection.keepalive_tick));
         if deadline && self.deadline_passed(id) {
             return;
         }
@@ -116,7 +122,8 @@ impl Shard {
         let limits = &self.settings.limits;
         let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
         let connection = self.connections.at(id.index);
-        // Whoever is not listened to may have answered; and what is held behind a join may be a Close, which no pong follows.
+        // Whoever is not listened to may have answered; and what is held behind a join may be a
+        // Close, which no pong follows.
         let joining = connection.held.as_ref().is_some_and(|held| held.join.is_some());
         let forgiven = connection.lagging || connection.read_paused || joining;
         if connection.awaits_pong && !connection.heard && !forgiven {
@@ -144,10 +151,11 @@ impl Shard {
         self.set_keepalive(id, next);
     }
 
-    /// The socket of a connection has been measured: `acknowledged` bytes in all have reached the peer, `outstanding`
-    /// ones stand in the kernel.
+    /// The socket of a connection has been measured: `acknowledged` bytes in all have reached the
+    /// peer, `outstanding` ones stand in the kernel.
     pub fn measured(&mut self, id: ConnId, acknowledged: u64, outstanding: usize) {
-        let Some(connection) = self.connections.live(id).filter(|connection| connection.is_open()) else {
+        let Some(connection) = self.connections.live(id).filter(|connection| connection.is_open())
+        else {
             return;
         };
         let before = std::mem::replace(&mut connection.acknowledged, acknowledged as u32);
@@ -163,7 +171,8 @@ impl Shard {
         self.terminate(id, Dropped::Silent, true);
     }
 
-    /// Sets the first ping of a connection, at a place in the interval of its own: pings are spread.
+    /// Sets the first ping of a connection, at a place in the interval of its own: pings are
+    /// spread.
     pub(super) fn begin_keepalive(&mut self, id: ConnId) {
         let interval = self.settings.limits.ping_interval;
         if interval.is_zero() {
@@ -176,12 +185,14 @@ impl Shard {
     }
 
     fn set_keepalive(&mut self, id: ConnId, after: Duration) {
-        self.connections.at(id.index).keepalive_tick = tick_after(self.now_ms, after.as_millis() as u64);
+        self.connections.at(id.index).keepalive_tick =
+            tick_after(self.now_ms, after.as_millis() as u64);
         self.reschedule(id);
     }
 
     pub(super) fn set_deadline(&mut self, id: ConnId, after: Duration) {
-        self.connections.at(id.index).deadline_tick = tick_after(self.now_ms, after.as_millis() as u64);
+        self.connections.at(id.index).deadline_tick =
+            tick_after(self.now_ms, after.as_millis() as u64);
         self.reschedule(id);
     }
 

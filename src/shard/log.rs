@@ -1,7 +1,8 @@
-//! A topic's log: the frames that some subscriber of this shard has not been sent yet, in one contiguous piece.
+//! A topic's log: the frames that some subscriber of this shard has not been sent yet, in one
+//! contiguous piece.
 //!
-//! Positions count bytes since the topic came to be and always lie on frame borders. All subscribers read the same
-//! bytes, so a publication is stored once however many they are.
+//! Positions count bytes since the topic came to be and always lie on frame borders. All
+//! subscribers read the same bytes, so a publication is stored once however many they are.
 
 use std::collections::VecDeque;
 
@@ -11,14 +12,16 @@ use crate::ws::frame::frame_len;
 
 /// Bytes that one visit sends at most, or one frame if that is larger.
 ///
-/// Real networks take far less at once than loopback does (78 KiB on a fresh socket over Ethernet-sized segments
-/// against 4 MiB), so a longer send would mostly come back short.
+/// Real networks take far less at once than loopback does (78 KiB on a fresh socket over
+/// Ethernet-sized segments against 4 MiB), so a longer send would mostly come back short.
 pub const VISIT_BYTES: usize = 64 * 1024;
 
-/// How far two marks of a log are apart at least: what counting frames walks over at most, or nearly.
+/// How far two marks of a log are apart at least: what counting frames walks over at most, or
+/// nearly.
 const MARK_BYTES: u64 = VISIT_BYTES as u64;
 
-/// Position of a border, and the frames appended before it. Boxed, since there is a log for each topic and few are long.
+/// Position of a border, and the frames appended before it. Boxed, since there is a log for each
+/// topic and few are long.
 type Marks = Option<Box<VecDeque<(u64, u32)>>>;
 
 /// The frames between the oldest position that a subscriber may stand at and the head.
@@ -27,14 +30,15 @@ pub struct Log {
     frames: ByteQueue,
     /// Position of the first byte kept.
     base: u64,
-    /// The last range whose frames were counted: consecutive subscribers mostly stand at the same place.
+    /// The last range whose frames were counted: consecutive subscribers mostly stand at the same
+    /// place.
     counted: (u64, u64, u32),
     /// Frames ever appended, modulo 2^32: only differences count.
     appended: u32,
     /// Bytes of the newest frame.
     newest_bytes: u32,
-    /// Borders of a long log with the frames appended before each, so that counting what a subscriber has not had does
-    /// not walk over all of it.
+    /// Borders of a long log with the frames appended before each, so that counting what a
+    /// subscriber has not had does not walk over all of it.
     marks: Marks,
 }
 
@@ -96,7 +100,8 @@ impl Log {
             marks.get(place).copied()
         });
         let (end, appended) = mark.unwrap_or((self.head(), self.appended));
-        u64::from(self.frames_between(border, end)) + u64::from(self.appended.wrapping_sub(appended))
+        u64::from(self.frames_between(border, end))
+            + u64::from(self.appended.wrapping_sub(appended))
     }
 
     /// The bytes between two positions.
@@ -105,8 +110,8 @@ impl Log {
         &self.frames.as_slice()[(from - self.base) as usize..(to - self.base) as usize]
     }
 
-    /// How far one visit that begins at `from` reaches: to the head, or to the last border within [`VISIT_BYTES`],
-    /// or past one larger frame.
+    /// How far one visit that begins at `from` reaches: to the head, or to the last border within
+    /// [`VISIT_BYTES`], or past one larger frame.
     #[inline]
     pub fn visit_end(&self, from: u64) -> u64 {
         let head = self.head();
@@ -178,7 +183,8 @@ const SPARE_LOGS: usize = 256;
 
 const _: () = assert!((SPARE_LOGS * KEPT_BYTES) as u64 == worst_case::SPARE_LOGS_BYTES);
 
-/// Memory of logs that have been swept out, for the next ones: those who are published to are few at a time, topics many.
+/// Memory of logs that have been swept out, for the next ones: those who are published to are few
+/// at a time, topics many.
 #[derive(Debug, Default)]
 pub struct SpareLogs {
     memories: Vec<Vec<u8>>,
@@ -250,7 +256,11 @@ mod tests {
         for released in [0, 1, 700, 1_500, 2_999, 3_000] {
             log.release(borders[released]);
             for (place, border) in borders.iter().enumerate().skip(released) {
-                assert_eq!(log.frames_behind(*border), (frames - place) as u64, "{place} of {released}");
+                assert_eq!(
+                    log.frames_behind(*border),
+                    (frames - place) as u64,
+                    "{place} of {released}"
+                );
             }
         }
         assert!(log.marks.is_none(), "an empty log holds nothing");

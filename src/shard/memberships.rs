@@ -1,5 +1,6 @@
-//! The topics of one connection: a list, with an index from some length on, so that a join or leave costs the same
-//! however many topics the connection has. Most have one to three: those pay for the list alone.
+//! The topics of one connection: a list, with an index from some length on, so that a join or leave
+//! costs the same however many topics the connection has. Most have one to three: those pay for the
+//! list alone.
 //!
 //! Invariant: where there is an index, it finds each membership of the list, and nothing else.
 
@@ -44,7 +45,9 @@ impl Memberships {
         let is = |place: &u32| self.list[*place as usize].topic == topic;
         match &self.index {
             Some(index) => index.places.find(index.hasher.hash_one(topic), is).copied(),
-            None => self.list.iter().position(|member| member.topic == topic).map(|place| place as u32),
+            None => {
+                self.list.iter().position(|member| member.topic == topic).map(|place| place as u32)
+            }
         }
     }
 
@@ -118,13 +121,17 @@ impl Index {
     }
 
     fn remove(&mut self, place: u32, topic: u32) {
-        if let Ok(entry) = self.places.find_entry(self.hasher.hash_one(topic), |named| *named == place) {
+        if let Ok(entry) =
+            self.places.find_entry(self.hasher.hash_one(topic), |named| *named == place)
+        {
             entry.remove();
         }
     }
 
     fn moved(&mut self, from: u32, to: u32, topic: u32) {
-        if let Some(place) = self.places.find_mut(self.hasher.hash_one(topic), |named| *named == from) {
+        if let Some(place) =
+            self.places.find_mut(self.hasher.hash_one(topic), |named| *named == from)
+        {
             *place = to;
         }
     }
@@ -165,7 +172,11 @@ mod tests {
                     }
                     Some(place) if rng.random_bool(if step < 1_000 { 0.2 } else { 0.9 }) => {
                         let removed = memberships.swap_remove(place as u32);
-                        assert_eq!((removed.topic, removed.record), model.swap_remove(place), "seed {seed}");
+                        assert_eq!(
+                            (removed.topic, removed.record),
+                            model.swap_remove(place),
+                            "seed {seed}"
+                        );
                     }
                     Some(place) => {
                         memberships.moved_record(place as u32, step + 7);
@@ -175,7 +186,8 @@ mod tests {
                 }
                 memberships.check_invariants();
             }
-            let listed: Vec<_> = memberships.iter().map(|member| (member.topic, member.record)).collect();
+            let listed: Vec<_> =
+                memberships.iter().map(|member| (member.topic, member.record)).collect();
             assert_eq!(listed, model, "seed {seed}");
         }
     }

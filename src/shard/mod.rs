@@ -1,14 +1,17 @@
 //! A shard: one core's connections and topics, without any I/O.
 //!
-//! The event loop around it (`ring`, or a test) hands in what happened (`accepted`, `received`, `writable`, `ended`,
-//! `take`, `expire`) and takes out what to do: a batch of sends ([`Shard::plan`] … [`Shard::settle`]), operations on
-//! sockets ([`Shard::next_task`]) and questions to the hub ([`Shard::next_question`]). Time is an argument.
+//! The event loop around it (`ring`, or a test) hands in what happened (`accepted`, `received`,
+//! `writable`, `ended`, `take`, `expire`) and takes out what to do: a batch of sends
+//! ([`Shard::plan`] … [`Shard::settle`]), operations on sockets ([`Shard::next_task`]) and
+//! questions to the hub ([`Shard::next_question`]). Time is an argument.
 //!
 //! Invariants:
-//! - **One send a connection and batch.** `plan` names each connection at most once; nothing but `book` and `settle` may
-//!   come between `plan` and the end of the batch, so logs and outboxes keep still while the kernel reads them.
+//! - **One send a connection and batch.** `plan` names each connection at most once; nothing but
+//!   `book` and `settle` may come between `plan` and the end of the batch, so logs and outboxes
+//!   keep still while the kernel reads them.
 //! - **Nothing passes an outbox.** A connection with an outbox gets its publications through it.
-//! - **An outbox that is not empty is in the flush queue, in the batch, watched for room, or rests before it is.**
+//! - **An outbox that is not empty is in the flush queue, in the batch, watched for room, or rests
+//!   before it is.**
 //! - An ended connection has left every topic at once, in time proportional to its own topics.
 //!
 //! Deliberately absent: descriptors, system calls, clocks, locks.
@@ -140,13 +143,22 @@ pub struct Shard {
 /// Room for questions that is kept while there are none.
 const QUESTIONS_KEPT: usize = 1024;
 
-/// Connections beyond a limit that a shard answers with 503 or 429 at a time; further ones are closed at once.
+/// Connections beyond a limit that a shard answers with 503 or 429 at a time; further ones are
+/// closed at once.
 pub const OVER_LIMIT_MAX: usize = 64;
 
 impl Shard {
     /// A shard without connections. `budget` counts the connections of all shards.
-    pub fn new(settings: Arc<Settings>, counters: Arc<ShardCounters>, budget: Arc<ConnectionBudget>) -> Self {
-        assert_eq!(settings.rules.demo, settings.demo_page.is_some(), "a page that is served is there");
+    pub fn new(
+        settings: Arc<Settings>,
+        counters: Arc<ShardCounters>,
+        budget: Arc<ConnectionBudget>,
+    ) -> Self {
+        assert_eq!(
+            settings.rules.demo,
+            settings.demo_page.is_some(),
+            "a page that is served is there"
+        );
         Self {
             settings,
             counters,
@@ -210,7 +222,11 @@ impl Shard {
 
     fn publish(&mut self, id: TopicId, sequence: u64, frame: &[u8]) {
         let Some(topic) = self.topics.live(id) else { return };
-        debug_assert_eq!(sequence, topic.sequence + 1, "publications of a topic come without a gap");
+        debug_assert_eq!(
+            sequence,
+            topic.sequence + 1,
+            "publications of a topic come without a gap"
+        );
         topic.sequence = sequence;
         self.counters.publications.add(1);
         if topic.len() == 0 {
@@ -311,7 +327,8 @@ impl Shard {
         }
     }
 
-    /// Lets others read how the shard stands. Done with each batch; the loop does it once more at its end.
+    /// Lets others read how the shard stands. Done with each batch; the loop does it once more at
+    /// its end.
     pub fn publish_standing(&self) {
         self.counters.standing.publish(&self.standing().to_numbers());
     }

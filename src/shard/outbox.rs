@@ -1,11 +1,12 @@
 //! The outbox of one connection: bytes for it alone, in order, with the frame borders known.
 //!
-//! Private frames (replies, pings, pongs, Close, the upgrade answer) and the publications of a laggard go here. While
-//! an outbox is not empty nothing is sent past it, so no publication precedes its `@join` and none follows its `@leave`.
+//! Private frames (replies, pings, pongs, Close, the upgrade answer) and the publications of a
+//! laggard go here. While an outbox is not empty nothing is sent past it, so no publication
+//! precedes its `@join` and none follows its `@leave`.
 //!
 //! Invariants:
-//! - from `border` on, the content is whole frames; before it lies the rest of one frame under way, or of the HTTP
-//!   answer. Frames enter at the back, which is always a border;
+//! - from `border` on, the content is whole frames; before it lies the rest of one frame under way,
+//!   or of the HTTP answer. Frames enter at the back, which is always a border;
 //! - each publication that has not left whole lies in one of `runs`, and nothing else does.
 
 use std::collections::VecDeque;
@@ -31,8 +32,8 @@ pub struct Outbox {
     late_pong: Option<LatePong>,
 }
 
-/// The answer to a ping that came while the connection lagged. A later ping replaces its payload (RFC 6455 §5.5.3), not
-/// its turn: it is due when what waited at the first of them has left.
+/// The answer to a ping that came while the connection lagged. A later ping replaces its payload
+/// (RFC 6455 §5.5.3), not its turn: it is due when what waited at the first of them has left.
 #[derive(Debug)]
 struct LatePong {
     payload: Box<[u8]>,
@@ -113,7 +114,8 @@ impl Outbox {
         left
     }
 
-    /// 1 when the frame that ends at this border is a publication. 0 is a border that nothing ends at.
+    /// 1 when the frame that ends at this border is a publication. 0 is a border that nothing ends
+    /// at.
     fn publication_ends_at(&mut self, border: usize) -> u64 {
         let end = self.sent + border as u64;
         // Borders are asked for from front to back.
@@ -138,7 +140,8 @@ impl Outbox {
         (bytes, dropped)
     }
 
-    /// Keeps the answer to a ping until what waits now has left, in the place of one that is kept already.
+    /// Keeps the answer to a ping until what waits now has left, in the place of one that is kept
+    /// already.
     pub fn keep_pong(&mut self, payload: &[u8]) {
         let due = self.late_pong.as_ref().map_or(self.sent + self.len() as u64, |pong| pong.due);
         self.late_pong = Some(LatePong { payload: payload.into(), due });
@@ -176,8 +179,9 @@ mod tests {
         frame
     }
 
-    /// Every place where a send may have stopped: what is dropped begins at the next border, and each publication is
-    /// counted once, as left or as dropped; the one under way when its rest has left.
+    /// Every place where a send may have stopped: what is dropped begins at the next border, and
+    /// each publication is counted once, as left or as dropped; the one under way when its rest has
+    /// left.
     #[test]
     fn dropping_finishes_the_frame_under_way_wherever_it_stands() {
         // Publications but for the second and the last.
@@ -227,7 +231,11 @@ mod tests {
             while !outbox.is_empty() {
                 left += outbox.advance(step.min(outbox.len()));
             }
-            assert_eq!((left, outbox.publications(), outbox.runs.len()), (4, 0, 0), "{step} bytes a time");
+            assert_eq!(
+                (left, outbox.publications(), outbox.runs.len()),
+                (4, 0, 0),
+                "{step} bytes a time"
+            );
         }
     }
 

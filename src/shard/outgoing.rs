@@ -7,7 +7,8 @@ use crate::ws::close::{self, CloseCode};
 use crate::ws::reader::Reader;
 
 impl Shard {
-    /// Lets `encode` append whole frames to the connection's outbox, and puts it in line to be sent.
+    /// Lets `encode` append whole frames to the connection's outbox, and puts it in line to be
+    /// sent.
     pub(super) fn send_private(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
         let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
         let before = outbox.len();
@@ -56,8 +57,8 @@ impl Shard {
         }
     }
 
-    /// Says goodbye with a Close frame behind what waits already; nothing is read any more but the end.
-    /// What its topics' logs hold for it is dropped for the reason `dropped`.
+    /// Says goodbye with a Close frame behind what waits already; nothing is read any more but the
+    /// end. What its topics' logs hold for it is dropped for the reason `dropped`.
     pub(super) fn close(&mut self, id: ConnId, code: CloseCode, reason: &str, dropped: Dropped) {
         self.say_goodbye(id, code, reason, dropped);
         self.await_end(id, false);
@@ -78,12 +79,13 @@ impl Shard {
         self.await_end(id, true);
     }
 
-    /// Our last bytes are in the outbox: from here on only the peer's end, or the deadline, is waited for; and its Close,
-    /// unless it has `answered`, or no Close of it could be understood.
+    /// Our last bytes are in the outbox: from here on only the peer's end, or the deadline, is
+    /// waited for; and its Close, unless it has `answered`, or no Close of it could be understood.
     pub(super) fn await_end(&mut self, id: ConnId, answered: bool) {
         self.forget_head(id);
         let connection = self.connections.at(id.index);
-        // A laggard gets the time that laggards get: what it has been promised stands before the Close.
+        // A laggard gets the time that laggards get: what it has been promised stands before the
+        // Close.
         let lags = connection.lagging || (connection.is_open() && connection.deadline_tick != 0);
         connection.phase = Phase::Closing { finished: false, peer_ended: false, answered };
         let held = connection.held.take();
@@ -99,8 +101,11 @@ impl Shard {
             self.tasks.push_back(Task::Receive(id));
         }
         let limits = &self.settings.limits;
-        let timeout =
-            if lags { limits.close_timeout.max(limits.laggard_timeout) } else { limits.close_timeout };
+        let timeout = if lags {
+            limits.close_timeout.max(limits.laggard_timeout)
+        } else {
+            limits.close_timeout
+        };
         self.set_deadline(id, timeout);
     }
 
@@ -120,8 +125,8 @@ impl Shard {
         self.await_end(id, true);
     }
 
-    /// Ends a connection now; what waits for it is dropped for the reason `dropped`. `abort` throws away what the kernel
-    /// still holds for it.
+    /// Ends a connection now; what waits for it is dropped for the reason `dropped`. `abort` throws
+    /// away what the kernel still holds for it.
     pub(super) fn terminate(&mut self, id: ConnId, dropped: Dropped, abort: bool) {
         if matches!(self.connections.at(id.index).phase, Phase::Ended) {
             return;

@@ -1,12 +1,14 @@
 //! Topics whose policy is to skip: what becomes of a subscriber whose connection has no room.
 //!
-//! It is *parked*: its position moves to the newest frame of the log, what it jumps over is dropped, and no round of the
-//! sweep is due for its sake. Each publication moves it on. When the connection's outbox has room again, the topic visits it.
-//! So it costs no memory of its own: all who are parked in a topic wait for one frame in its log.
+//! It is *parked*: its position moves to the newest frame of the log, what it jumps over is
+//! dropped, and no round of the sweep is due for its sake. Each publication moves it on. When the
+//! connection's outbox has room again, the topic visits it. So it costs no memory of its own: all
+//! who are parked in a topic wait for one frame in its log.
 //!
 //! Invariants:
-//! - a topic that is not active holds in its log the frame that some parked subscriber waits for, or nothing; such logs are
-//!   counted apart (`parked_bytes`), so that whoever does not read cannot stop the shard from taking more;
+//! - a topic that is not active holds in its log the frame that some parked subscriber waits for,
+//!   or nothing; such logs are counted apart (`parked_bytes`), so that whoever does not read cannot
+//!   stop the shard from taking more;
 //! - whoever is parked has an outbox, and each piece that leaves it looks whether there is room.
 
 use super::balance::Dropped;
@@ -18,14 +20,16 @@ impl Shard {
     /// Parks the connection whose record the cursor of a topic stands at.
     pub(super) fn park(&mut self, topic: u32, connection: u32) {
         let topic = self.topics.at(topic);
-        let keep_newest = self.parked_bytes + topic.log.newest_bytes() <= self.settings.limits.log_bytes;
+        let keep_newest =
+            self.parked_bytes + topic.log.newest_bytes() <= self.settings.limits.log_bytes;
         let skipped = topic.park(keep_newest);
         self.connections.at(connection).parked |= keep_newest;
         self.counters.newest_dropped.add(u64::from(!keep_newest));
         self.balance.drop_from_logs(skipped, Dropped::Skipped);
     }
 
-    /// The outboxes of the shard have no room for the `frames` behind the one under way of a send that came back short.
+    /// The outboxes of the shard have no room for the `frames` behind the one under way of a send
+    /// that came back short.
     pub(super) fn no_room_behind(&mut self, id: ConnId, topic: u32, under_way: bool, frames: u64) {
         // Without a frame under way nothing but a Close would tell when the socket has room again.
         if under_way && self.topics.at(topic).overflow == Overflow::Skip {
@@ -54,7 +58,8 @@ impl Shard {
         self.active.push_back(id);
     }
 
-    /// Releases what every subscriber of a topic has been served. The memory of a log without frames is kept for the next one.
+    /// Releases what every subscriber of a topic has been served. The memory of a log without
+    /// frames is kept for the next one.
     #[inline]
     pub(super) fn release_log(&mut self, id: TopicId) {
         let Some(topic) = self.topics.live(id) else { return };

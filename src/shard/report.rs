@@ -52,7 +52,8 @@ pub enum Reason {
         /// Its value.
         bytes_max: usize,
     },
-    /// What waited for it did not leave in time, or its closing handshake did not end. It is terminated.
+    /// What waited for it did not leave in time, or its closing handshake did not end. It is
+    /// terminated.
     TooSlow(&'static str),
     /// The kernel promises room in its socket and takes nothing.
     RoomDenied,
@@ -99,7 +100,9 @@ impl JoinRefusal {
     pub fn why(self) -> &'static str {
         match self {
             Self::TopicTooLong => "a topic is over roadcast.limits.topic_bytes",
-            Self::TopicsOfConnection => "the connection would be over roadcast.limits.topics_per_connection",
+            Self::TopicsOfConnection => {
+                "the connection would be over roadcast.limits.topics_per_connection"
+            }
             Self::TopicsOfShard => "the shard would be over roadcast.limits.topics",
             Self::BytesOfConnection => {
                 "the connection would be over roadcast.limits.subscriptions_bytes_per_connection"
@@ -131,9 +134,15 @@ impl fmt::Display for Reason {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Request(Fault::Origin) => f.write_str("refused with 403: websockets.allowed_origin"),
-            Self::Request(fault) => write!(f, "request refused with {}: {}", fault.status(), fault.why()),
-            Self::Connection => f.write_str("refused with 503: roadcast.limits.connections is reached"),
+            Self::Request(Fault::Origin) => {
+                f.write_str("refused with 403: websockets.allowed_origin")
+            }
+            Self::Request(fault) => {
+                write!(f, "request refused with {}: {}", fault.status(), fault.why())
+            }
+            Self::Connection => {
+                f.write_str("refused with 503: roadcast.limits.connections is reached")
+            }
             Self::Source(exceeded) => write!(f, "refused with 429: {} is reached", exceeded.key()),
             Self::Join(why) => write!(f, "join refused: {}", why.why()),
             Self::Broker => f.write_str(
@@ -158,8 +167,14 @@ impl Shard {
         }
     }
 
-    /// Says that something was refused, if this reason has not been said lately. `sent` is what the client sent.
-    pub(super) fn report_refused(&mut self, id: ConnId, refusal: Refusal, sent: impl FnOnce() -> String) {
+    /// Says that something was refused, if this reason has not been said lately. `sent` is what the
+    /// client sent.
+    pub(super) fn report_refused(
+        &mut self,
+        id: ConnId,
+        refusal: Refusal,
+        sent: impl FnOnce() -> String,
+    ) {
         self.report(id, Reason::Refused(refusal), || About::sent(&sent()));
     }
 

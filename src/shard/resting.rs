@@ -1,18 +1,21 @@
 //! Sockets that promise room and take nothing.
 //!
-//! When the kernel's memory for sockets has run out (a container's limit, `net.ipv4.tcp_mem`), a socket that is watched has
-//! room at once, since what it may hold is not full, and takes nothing all the same. To watch it again at once would spin.
-//! Such a connection rests first. It lags all the while: its deadline runs, and its publications go to its outbox.
+//! When the kernel's memory for sockets has run out (a container's limit, `net.ipv4.tcp_mem`), a
+//! socket that is watched has room at once, since what it may hold is not full, and takes nothing
+//! all the same. To watch it again at once would spin. Such a connection rests first. It lags all
+//! the while: its deadline runs, and its publications go to its outbox.
 
 use super::connection::ConnId;
 use super::{About, Reason, Shard, Task};
 
 /// How long a rest is at least.
 const REST_MS: u64 = 10;
-/// One millisecond more for so many who rest: what trying again costs stays bounded, at some 10,000 sends a second.
+/// One millisecond more for so many who rest: what trying again costs stays bounded, at some 10,000
+/// sends a second.
 const RESTING_PER_MS: u64 = 10;
 
-/// Who rests, and since when. One entry a rest: bounded by the connections that there were during it.
+/// Who rests, and since when. One entry a rest: bounded by the connections that there were during
+/// it.
 #[derive(Debug, Default)]
 pub struct Resting {
     ids: Vec<ConnId>,

@@ -27,7 +27,8 @@ pub struct Settings {
     pub default_broker: BrokerId,
     /// The demo page, where it is served.
     pub demo_page: Option<Page>,
-    /// Over which everyone is told goodbye, from the signal on, before the grace begins; zero: all at once.
+    /// Over which everyone is told goodbye, from the signal on, before the grace begins; zero: all
+    /// at once.
     pub drain: Duration,
     /// Whether newcomers are answered meanwhile; otherwise the port is closed.
     pub drain_accept: bool,
@@ -36,7 +37,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The broker that a command names; an empty name is the default one. `None`: there is none of this name.
+    /// The broker that a command names; an empty name is the default one. `None`: there is none of
+    /// this name.
     pub fn broker(&self, name: &str) -> Option<BrokerId> {
         if name.is_empty() {
             return Some(self.default_broker);
@@ -55,7 +57,8 @@ pub struct Page {
 impl Page {
     /// A page from its answer: head, empty line, body.
     pub fn new(answer: Vec<u8>) -> Self {
-        let head_len = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+        let head_len =
+            answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
         Self { answer, head_len }
     }
 

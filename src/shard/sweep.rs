@@ -1,10 +1,12 @@
 //! The sweep: how publications and outboxes leave, a batch of sends at a time.
 //!
-//! `plan` names the sends of one batch, the loop submits them all and reaps what failed, `book` notes each failure and
-//! `settle` draws the consequences. A send that is not booked has been taken whole: the kernel posts no completion for it.
+//! `plan` names the sends of one batch, the loop submits them all and reaps what failed, `book`
+//! notes each failure and `settle` draws the consequences. A send that is not booked has been taken
+//! whole: the kernel posts no completion for it.
 //!
-//! Active topics take turns, so a hot one starves nobody. A turn visits subscribers from the topic's cursor on and gives
-//! each all that it has not had, in one send. A visit costs a send, or a copy where an outbox stands in the way.
+//! Active topics take turns, so a hot one starves nobody. A turn visits subscribers from the
+//! topic's cursor on and gives each all that it has not had, in one send. A visit costs a send, or
+//! a copy where an outbox stands in the way.
 
 use super::balance::Dropped;
 use super::connection::ConnId;
@@ -15,10 +17,12 @@ use crate::policy::Overflow;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{self, Opcode};
 
-/// Sends in one batch. Measured: 16 to 64 an `enter` are as cheap as 1,024, and later subscribers find newer frames.
+/// Sends in one batch. Measured: 16 to 64 an `enter` are as cheap as 1,024, and later subscribers
+/// find newer frames.
 pub const BATCH_SENDS: usize = 64;
 
-/// What planning one batch may cost at most, in looks at a record. A copy into an outbox counts as many.
+/// What planning one batch may cost at most, in looks at a record. A copy into an outbox counts as
+/// many.
 const STEPS_MAX: u32 = 2048;
 const COPY_STEPS: u32 = 32;
 
@@ -63,7 +67,8 @@ enum Visit {
 }
 
 impl Shard {
-    /// Plans the next batch. Returns its number of sends, at most [`BATCH_SENDS`]. A batch of none is settled already.
+    /// Plans the next batch. Returns its number of sends, at most [`BATCH_SENDS`]. A batch of none
+    /// is settled already.
     pub fn plan(&mut self) -> usize {
         debug_assert!(self.batch.is_empty());
         // Private frames and publications leave each other half a batch.
@@ -79,17 +84,20 @@ impl Shard {
         self.batch.len()
     }
 
-    /// The sends planned: place in the batch, connection, bytes. The bytes keep still until [`Shard::settle`].
+    /// The sends planned: place in the batch, connection, bytes. The bytes keep still until
+    /// [`Shard::settle`].
     pub fn batch(&self) -> impl ExactSizeIterator<Item = (usize, ConnId, &[u8])> {
         self.batch.iter().enumerate().map(|(place, slot)| (place, slot.id, self.bytes_of(slot)))
     }
 
-    /// Notes how the send at `place` ended if it did not end whole: bytes sent, or a negative errno.
+    /// Notes how the send at `place` ended if it did not end whole: bytes sent, or a negative
+    /// errno.
     pub fn book(&mut self, place: usize, result: i32) {
         self.batch[place].result = result;
     }
 
-    /// Ends the batch: what was not sent moves to outboxes, dead sockets are ended, logs are released.
+    /// Ends the batch: what was not sent moves to outboxes, dead sockets are ended, logs are
+    /// released.
     pub fn settle(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         let mut taken = Taken::default();
@@ -113,7 +121,9 @@ impl Shard {
 
     fn bytes_of(&self, slot: &Slot) -> &[u8] {
         match slot.source {
-            Source::Outbox => self.connections.peek(slot.id.index).outbox.as_ref().map_or(&[], |o| o.front()),
+            Source::Outbox => {
+                self.connections.peek(slot.id.index).outbox.as_ref().map_or(&[], |o| o.front())
+            }
             Source::Log { topic, from, to } => self.topics.peek(topic).log.slice(from, to),
         }
     }
@@ -174,7 +184,12 @@ impl Shard {
 
     /// Serves the record at the topic's cursor.
     #[inline]
-    fn visit(&mut self, topic_id: TopicId, record: super::topic::Subscriber, steps: &mut u32) -> Visit {
+    fn visit(
+        &mut self,
+        topic_id: TopicId,
+        record: super::topic::Subscriber,
+        steps: &mut u32,
+    ) -> Visit {
         let topic = self.topics.at(topic_id.index);
         let (from, to) = (record.position, topic.log.visit_end(record.position));
         let connection = self.connections.at(record.connection);
@@ -209,7 +224,8 @@ impl Shard {
             Some((key, bytes_max)) if connection.lagging => {
                 return Visit::Overflow(self.connections.id(record.connection), key, bytes_max);
             }
-            // Its socket has refused nothing: what it has in line leaves first, and the next round comes again.
+            // Its socket has refused nothing: what it has in line leaves first, and the next round
+            // comes again.
             Some(_) => {
                 topic.visited(from);
                 return Visit::Done;
@@ -217,7 +233,8 @@ impl Shard {
             None => {}
         }
         if let Some((topic, from, to)) = planned {
-            // A second topic of one connection: its send becomes one of the outbox, which takes both in order.
+            // A second topic of one connection: its send becomes one of the outbox, which takes
+            // both in order.
             self.copy_to_outbox(record.connection, topic, from, to);
             self.batch[slot].source = Source::Outbox;
         }
@@ -252,8 +269,11 @@ impl Shard {
         let sent = match slot.result {
             ALL => bytes,
             sent if sent >= 0 => (sent as usize).min(bytes),
-            // No room in the socket, or none in the kernel by now: wait until it says that there is.
-            errno if [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::EINTR].contains(&-errno) => 0,
+            // No room in the socket, or none in the kernel by now: wait until it says that there
+            // is.
+            errno if [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::EINTR].contains(&-errno) => {
+                0
+            }
             _ => {
                 if let Source::Log { topic, from, to } = slot.source {
                     let frames = u64::from(self.topics.at(topic).log.frames_between(from, to));
@@ -341,7 +361,8 @@ impl Shard {
         frames - unsent
     }
 
-    /// The socket took less than it was given: the connection waits for room, alone. `denied`: what it had is none.
+    /// The socket took less than it was given: the connection waits for room, alone. `denied`: what
+    /// it had is none.
     fn lag(&mut self, id: ConnId, denied: bool) {
         let laggard_timeout = self.settings.limits.laggard_timeout;
         let connection = self.connections.at(id.index);
@@ -370,12 +391,19 @@ impl Shard {
         self.queue_flush(id);
     }
 
-    /// Closes a connection whose outbox cannot take what it is owed: the frame under way is finished, the rest dropped.
-    /// `dropped` publications never came as far as the outbox.
-    pub(super) fn overflow(&mut self, id: ConnId, key: &'static str, bytes_max: usize, dropped: u64) {
+    /// Closes a connection whose outbox cannot take what it is owed: the frame under way is
+    /// finished, the rest dropped. `dropped` publications never came as far as the outbox.
+    pub(super) fn overflow(
+        &mut self,
+        id: ConnId,
+        key: &'static str,
+        bytes_max: usize,
+        dropped: u64,
+    ) {
         let dropped_before = self.balance.dropped(Dropped::Overflow);
         let connection = self.connections.at(id.index);
-        let (bytes, waiting) = connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
+        let (bytes, waiting) =
+            connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
         self.outbox_bytes -= bytes;
         self.balance.drop_from_outboxes(waiting, Dropped::Overflow);
         self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow", Dropped::Overflow);

@@ -1,15 +1,18 @@
 //! Deadlines of connections: four bytes each, and nothing else.
 //!
-//! A connection's deadline is a tick of 100 ms; whoever is due is found by running over the table once a tick, which for
-//! a million connections reads 4 MB. `earliest` is a lower bound, so a table where nothing is due soon is not read at all.
+//! A connection's deadline is a tick of 100 ms; whoever is due is found by running over the table
+//! once a tick, which for a million connections reads 4 MB. `earliest` is a lower bound, so a table
+//! where nothing is due soon is not read at all.
 
 /// Length of a tick. Deadlines are rounded up to the next one.
 pub const TICK_MS: u64 = 100;
 
-/// The tick at which `after_ms` from `now_ms` has surely passed. Never 0, which means "no deadline".
+/// The tick at which `after_ms` from `now_ms` has surely passed. Never 0, which means "no
+/// deadline".
 pub fn tick_after(now_ms: u64, after_ms: u64) -> u32 {
     // 32 bits of 100 ms are 13 years.
-    (now_ms.saturating_add(after_ms).div_ceil(TICK_MS).saturating_add(1)).min(u64::from(u32::MAX - 1)) as u32
+    (now_ms.saturating_add(after_ms).div_ceil(TICK_MS).saturating_add(1))
+        .min(u64::from(u32::MAX - 1)) as u32
 }
 
 /// The next deadline of every slot.

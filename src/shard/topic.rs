@@ -1,13 +1,15 @@
 //! One topic of a shard: its log, its subscribers, and how far the sweep has come round.
 //!
-//! The sweep goes round the subscribers in rounds. Within a round the records stand as *visited | unvisited*, parted by
-//! the cursor; whoever joins or leaves in mid-round keeps the two apart. A round is followed by another while somebody
-//! that it had visited may have been left behind the head (`again`).
+//! The sweep goes round the subscribers in rounds. Within a round the records stand as *visited |
+//! unvisited*, parted by the cursor; whoever joins or leaves in mid-round keeps the two apart. A
+//! round is followed by another while somebody that it had visited may have been left behind the
+//! head (`again`).
 //!
 //! Invariants:
 //! - every position is a frame border between the log's base and its head;
-//! - a record that stands behind the head will be visited, or is *parked* at the newest frame: its connection does not keep
-//!   up, the topic's policy is to skip, and the topic is made active again once the connection's outbox has room;
+//! - a record that stands behind the head will be visited, or is *parked* at the newest frame: its
+//!   connection does not keep up, the topic's policy is to skip, and the topic is made active again
+//!   once the connection's outbox has room;
 //! - no visited record stands before `visited_floor`, no unvisited one before `unvisited_floor`;
 //! - a record's `place` and the connection's membership at that place name each other.
 
@@ -55,7 +57,8 @@ pub struct Topic {
     pub interest: Interest,
     /// Whether the sweep has the topic in its queue.
     pub active: bool,
-    /// Whether only parked subscribers stand behind the head, so that the log is the one frame they wait for.
+    /// Whether only parked subscribers stand behind the head, so that the log is the one frame they
+    /// wait for.
     pub parked: bool,
     /// Frames not yet sent to everyone.
     pub log: Log,
@@ -63,7 +66,8 @@ pub struct Topic {
     pub sequence: u64,
     /// Pending joins that name this topic: it is not given up meanwhile.
     pub pins: u32,
-    /// Connections whose join waits for the hub's answer. Those that have ended meanwhile are passed over.
+    /// Connections whose join waits for the hub's answer. Those that have ended meanwhile are
+    /// passed over.
     pub waiters: Vec<ConnId>,
     subscribers: SmallVec<[Subscriber; 1]>,
     cursor: u32,
@@ -122,8 +126,9 @@ impl Topic {
         self.subscribers.len() as u32 - 1
     }
 
-    /// Removes the record at `index` and keeps visited and unvisited apart: the last visited record fills the hole, the
-    /// last of all fills its place. Returns the record removed; tells `connections` who moved where.
+    /// Removes the record at `index` and keeps visited and unvisited apart: the last visited record
+    /// fills the hole, the last of all fills its place. Returns the record removed; tells
+    /// `connections` who moved where.
     pub fn unsubscribe(&mut self, index: u32, connections: &mut Connections) -> Subscriber {
         let mut hole = index;
         let removed = self.subscribers[hole as usize];
@@ -159,7 +164,8 @@ impl Topic {
         self.subscribers[index as usize].place = place;
     }
 
-    /// The record that the round visits next. `None`: the round is over, and [`Topic::next_round`] says what follows.
+    /// The record that the round visits next. `None`: the round is over, and [`Topic::next_round`]
+    /// says what follows.
     #[inline]
     pub fn next_visit(&self) -> Option<Subscriber> {
         self.subscribers.get(self.cursor as usize).copied()
@@ -174,8 +180,9 @@ impl Topic {
         self.again |= position < self.log.head();
     }
 
-    /// Books the visit of the record at the cursor, whose connection has no room: it stands at the newest frame now, or
-    /// without that at the head, and no further round is due for its sake. Returns the frames skipped.
+    /// Books the visit of the record at the cursor, whose connection has no room: it stands at the
+    /// newest frame now, or without that at the head, and no further round is due for its sake.
+    /// Returns the frames skipped.
     pub fn park(&mut self, keep_newest: bool) -> u64 {
         let record = &mut self.subscribers[self.cursor as usize];
         let from = record.position;
@@ -187,7 +194,8 @@ impl Topic {
         self.log.frames_behind(from) - u64::from(keep_newest)
     }
 
-    /// What the record at `index` has not been served: from where to where. It stands at the head afterwards.
+    /// What the record at `index` has not been served: from where to where. It stands at the head
+    /// afterwards.
     pub fn serve(&mut self, index: u32) -> (u64, u64) {
         let head = self.log.head();
         (std::mem::replace(&mut self.subscribers[index as usize].position, head), head)
@@ -206,7 +214,8 @@ impl Topic {
         std::mem::take(&mut self.again)
     }
 
-    /// Releases what every subscriber has been served. Returns the bytes released. Not while a batch is under way.
+    /// Releases what every subscriber has been served. Returns the bytes released. Not while a
+    /// batch is under way.
     pub fn release(&mut self) -> usize {
         let floor = if self.subscribers.is_empty() {
             self.log.head()
@@ -226,7 +235,11 @@ impl Topic {
         assert!(self.cursor as usize <= self.subscribers.len());
         let base = self.log.head() - self.log.len() as u64;
         for (index, record) in self.subscribers.iter().enumerate() {
-            let floor = if index < self.cursor as usize { self.visited_floor } else { self.unvisited_floor };
+            let floor = if index < self.cursor as usize {
+                self.visited_floor
+            } else {
+                self.unvisited_floor
+            };
             assert!(record.position >= floor && record.position >= base);
             assert!(record.position <= self.log.head());
             let parked = self.overflow == Overflow::Skip && record.position == self.log.newest();

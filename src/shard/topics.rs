@@ -1,4 +1,5 @@
-//! The topics of a shard: found by name when somebody joins, by [`TopicId`] when something is published.
+//! The topics of a shard: found by name when somebody joins, by [`TopicId`] when something is
+//! published.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -18,7 +19,8 @@ pub struct Topics {
     names: Parted,
     /// Keyed at random: clients choose the names.
     hasher: RandomState,
-    /// What topics, their subscribers and the joins that wait for them cost: see the module `charge`.
+    /// What topics, their subscribers and the joins that wait for them cost: see the module
+    /// `charge`.
     charged: usize,
 }
 
@@ -43,7 +45,8 @@ impl Topics {
         self.charged -= bytes;
     }
 
-    /// Keeps a topic for a join that is to subscribe to it. Returns whether the join must wait for the hub's answer.
+    /// Keeps a topic for a join that is to subscribe to it. Returns whether the join must wait for
+    /// the hub's answer.
     pub fn pin(&mut self, index: u32, id: ConnId) -> bool {
         let topic = self.slots.at_mut(index);
         topic.pins += 1;
@@ -70,7 +73,12 @@ impl Topics {
     }
 
     /// Ends a subscription: see [`Topic::unsubscribe`].
-    pub fn unsubscribe(&mut self, index: u32, record: u32, connections: &mut Connections) -> Subscriber {
+    pub fn unsubscribe(
+        &mut self,
+        index: u32,
+        record: u32,
+        connections: &mut Connections,
+    ) -> Subscriber {
         self.charged -= SUBSCRIPTION_BYTES;
         self.slots.at_mut(index).unsubscribe(record, connections)
     }
@@ -82,7 +90,8 @@ impl Topics {
         waiters
     }
 
-    /// What the topics themselves, their subscribers and pins and waiters cost, counted anew. For tests.
+    /// What the topics themselves, their subscribers and pins and waiters cost, counted anew. For
+    /// tests.
     pub fn recount(&self) -> usize {
         let cost = |(_, topic): (u32, &Topic)| {
             let subscriptions = topic.len() + topic.pins as usize;
@@ -106,7 +115,9 @@ impl Topics {
         let index = self.slots.insert(Topic::new(broker, name.into(), overflow));
         self.charged += topic_bytes(name.len());
         let Self { slots, names, hasher, .. } = self;
-        names.insert(hasher.hash_one((broker, name)), index, |index| hash_of(hasher, slots.at(index)));
+        names.insert(hasher.hash_one((broker, name)), index, |index| {
+            hash_of(hasher, slots.at(index))
+        });
         index
     }
 
@@ -132,7 +143,8 @@ impl Topics {
         self.slots.live(id.index, id.generation)
     }
 
-    /// The topic in a slot that is known to be in use: by a membership, or by the caller's own check.
+    /// The topic in a slot that is known to be in use: by a membership, or by the caller's own
+    /// check.
     #[inline]
     pub fn at(&mut self, index: u32) -> &mut Topic {
         self.slots.at_mut(index)

@@ -38,7 +38,10 @@ fn without_a_limit_there_is_no_table() {
 fn a_limit_of_connections_is_of_those_open_at_a_time() {
     let limits = limits(2, 0);
     let (one, other) = (source("192.0.2.1"), source("192.0.2.2"));
-    assert_eq!([0, 0, 0].map(|now| limits.admit(one, now)), [Ok(()), Ok(()), Err(Exceeded::Connections)]);
+    assert_eq!(
+        [0, 0, 0].map(|now| limits.admit(one, now)),
+        [Ok(()), Ok(()), Err(Exceeded::Connections)]
+    );
     assert_eq!(limits.admit(other, 0), Ok(()));
     assert!(limits.ended(one, 0));
     assert_eq!([0, 0].map(|now| limits.admit(one, now)), [Ok(()), Err(Exceeded::Connections)]);
@@ -88,7 +91,11 @@ fn the_table_has_at_most_those_who_are_there_and_a_bounded_number_who_were() {
         forgotten += usize::from(!limits.ended(crowd(n), 0));
     }
     assert!(limits.len() <= FADING_MAX + 1, "{}", limits.len());
-    assert_eq!(limits.len() + forgotten, 2 * FADING_MAX + 1, "each is remembered, or said to be forgotten");
+    assert_eq!(
+        limits.len() + forgotten,
+        2 * FADING_MAX + 1,
+        "each is remembered, or said to be forgotten"
+    );
     // A second later they make room for others.
     for at in [2000, 4000] {
         for n in 0..FADING_MAX as u32 / 2 {

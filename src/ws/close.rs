@@ -22,8 +22,9 @@ impl CloseCode {
     /// The server cannot serve this client now: it does not keep up, or there are too many.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
-    /// Whether a peer may send it: the codes of the registry that are not reserved for local use (1005, 1006, 1015),
-    /// and the ranges of libraries and applications, 3000–4999 (RFC 6455 §7.4.2).
+    /// Whether a peer may send it: the codes of the registry that are not reserved for local use
+    /// (1005, 1006, 1015), and the ranges of libraries and applications, 3000–4999 (RFC 6455
+    /// §7.4.2).
     pub fn may_be_received(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
@@ -49,7 +50,8 @@ pub fn encode(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
     out.extend_from_slice(&reason.as_bytes()[..end]);
 }
 
-/// Appends the Close frame that answers a client's: its code again, nothing where it gave none (RFC 6455 §5.5.1).
+/// Appends the Close frame that answers a client's: its code again, nothing where it gave none (RFC
+/// 6455 §5.5.1).
 pub fn encode_answer(out: &mut Vec<u8>, received: Option<CloseCode>) {
     match received {
         Some(code) => encode(out, code, ""),
@@ -63,7 +65,8 @@ mod tests {
 
     #[test]
     fn codes_are_received_only_where_the_registry_or_a_free_range_has_them() {
-        let received: Vec<u16> = (0..=u16::MAX).filter(|&code| CloseCode(code).may_be_received()).collect();
+        let received: Vec<u16> =
+            (0..=u16::MAX).filter(|&code| CloseCode(code).may_be_received()).collect();
         let expected: Vec<u16> = (1000..=1003).chain(1007..=1014).chain(3000..=4999).collect();
         assert_eq!(received, expected);
     }

@@ -1,12 +1,14 @@
 //! Which client a proxy speaks for, by the headers that it sets.
 //!
-//! A proxy passes on what the client sent, so a header says something only if the proxy sets it itself, or adds to it. Which
-//! headers that are, the operator names: every other could be the client's own invention.
+//! A proxy passes on what the client sent, so a header says something only if the proxy sets it
+//! itself, or adds to it. Which headers that are, the operator names: every other could be the
+//! client's own invention.
 //!
-//! In a list (`X-Forwarded-For`, `Forwarded`) proxies add the address that they see behind what came with the request, so
-//! only the last entry is the proxy's own word, and what stands before it is that of whoever it names. The entries are
-//! therefore read from the end, past other trusted proxies. (RoadRunner takes the first entry, which a client can invent
-//! unless its proxy replaces the header.)
+//! In a list (`X-Forwarded-For`, `Forwarded`) proxies add the address that they see behind what
+//! came with the request, so only the last entry is the proxy's own word, and what stands before it
+//! is that of whoever it names. The entries are therefore read from the end, past other trusted
+//! proxies. (RoadRunner takes the first entry, which a client can invent unless its proxy replaces
+//! the header.)
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
@@ -40,17 +42,25 @@ impl ClientHeader {
     }
 }
 
-/// The client's address in the head of a request that came from a trusted proxy. The first of `headers` that names somebody
-/// who is not `trusted` itself decides; if they name trusted ones alone, the first of these. `None`: nobody is named.
-pub fn client(head: &[u8], headers: &[ClientHeader], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+/// The client's address in the head of a request that came from a trusted proxy. The first of
+/// `headers` that names somebody who is not `trusted` itself decides; if they name trusted ones
+/// alone, the first of these. `None`: nobody is named.
+pub fn client(
+    head: &[u8],
+    headers: &[ClientHeader],
+    trusted: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
     let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = Request::new(&mut []);
-    // Of a head with a fault, or with too many headers, the last entry that was read need not be the proxy's.
-    let Ok(httparse::Status::Complete(_)) = request.parse_with_uninit_headers(head, &mut room) else {
+    // Of a head with a fault, or with too many headers, the last entry that was read need not be
+    // the proxy's.
+    let Ok(httparse::Status::Complete(_)) = request.parse_with_uninit_headers(head, &mut room)
+    else {
         return None;
     };
     let values = |name: &str| -> Vec<&[u8]> {
-        let headers = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        let headers =
+            request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         headers.map(|header| header.value).collect()
     };
     let mut known = None;
@@ -58,7 +68,8 @@ pub fn client(head: &[u8], headers: &[ClientHeader], trusted: impl Fn(IpAddr) ->
         let named = match header {
             ClientHeader::XForwardedFor => {
                 let values = values("X-Forwarded-For");
-                let entries = values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev();
+                let entries =
+                    values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev();
                 nearest(entries.map(address), &trusted)
             }
             ClientHeader::Forwarded => {
@@ -99,8 +110,8 @@ fn nearest(
     nearest
 }
 
-/// The elements of a `Forwarded`, the last one first. Read from the end, since a quote that the client opens and does not
-/// close would take in what the proxy adds.
+/// The elements of a `Forwarded`, the last one first. Read from the end, since a quote that the
+/// client opens and does not close would take in what the proxy adds.
 fn elements_from_the_end(value: &[u8]) -> Vec<&[u8]> {
     let mut elements = Vec::new();
     let (mut end, mut quoted) = (value.len(), false);
@@ -121,8 +132,8 @@ fn elements_from_the_end(value: &[u8]) -> Vec<&[u8]> {
     elements
 }
 
-/// The node that an element of a `Forwarded` was received from (RFC 7239 §5.2), without its quotes; `None` if it does not say
-/// so just once.
+/// The node that an element of a `Forwarded` was received from (RFC 7239 §5.2), without its quotes;
+/// `None` if it does not say so just once.
 fn forwarded_for(element: &[u8]) -> Option<Vec<u8>> {
     let mut node = None;
     let mut rest = element.trim_ascii();
@@ -142,7 +153,8 @@ fn forwarded_for(element: &[u8]) -> Option<Vec<u8>> {
     node
 }
 
-/// The value that a parameter begins with, and what follows it: a token, or a string in quotes (RFC 9110 §5.6.4).
+/// The value that a parameter begins with, and what follows it: a token, or a string in quotes (RFC
+/// 9110 §5.6.4).
 fn parameter_value(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let [b'"', quoted @ ..] = text else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
@@ -160,7 +172,8 @@ fn parameter_value(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     None
 }
 
-/// An address as proxies write it: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
+/// An address as proxies write it: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`,
+/// `[2001:db8::1]:4711`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

@@ -1,4 +1,5 @@
-//! WebSocket frames on the wire (RFC 6455 §5.2): what a server writes, and the masking of what it reads.
+//! WebSocket frames on the wire (RFC 6455 §5.2): what a server writes, and the masking of what it
+//! reads.
 
 /// What a frame carries (RFC 6455 §5.2, §11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,8 @@ impl Opcode {
         }
     }
 
-    /// Whether it is a control frame: at most [`CONTROL_BYTES_MAX`] of payload, never fragmented (RFC 6455 §5.5).
+    /// Whether it is a control frame: at most [`CONTROL_BYTES_MAX`] of payload, never fragmented
+    /// (RFC 6455 §5.5).
     pub fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
@@ -57,8 +59,8 @@ pub fn header_len(payload_len: usize) -> usize {
     }
 }
 
-/// Appends the header of a whole, unmasked message or control frame, with its length in the shortest form
-/// (RFC 6455 §5.2). A control frame's payload must not exceed [`CONTROL_BYTES_MAX`].
+/// Appends the header of a whole, unmasked message or control frame, with its length in the
+/// shortest form (RFC 6455 §5.2). A control frame's payload must not exceed [`CONTROL_BYTES_MAX`].
 #[inline]
 pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
     debug_assert!(!opcode.is_control() || payload_len <= CONTROL_BYTES_MAX);
@@ -85,21 +87,23 @@ pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 
 /// Bytes, header included, of the unmasked frame that starts at `bytes[0]`.
 ///
-/// For walking the borders of frames that this server has encoded itself. Panics if `bytes` ends within the header.
+/// For walking the borders of frames that this server has encoded itself. Panics if `bytes` ends
+/// within the header.
 #[inline]
 pub fn frame_len(bytes: &[u8]) -> usize {
     match bytes[1] & 0x7F {
         126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
         127 => {
-            let length: [u8; 8] = *bytes[2..].first_chunk().expect("a whole header of a frame of our own");
+            let length: [u8; 8] =
+                *bytes[2..].first_chunk().expect("a whole header of a frame of our own");
             10 + u64::from_be_bytes(length) as usize
         }
         length => 2 + usize::from(length),
     }
 }
 
-/// Removes (or applies) the mask of a client's frame in place (RFC 6455 §5.3). `offset` is how many payload bytes of
-/// the frame came before `data`.
+/// Removes (or applies) the mask of a client's frame in place (RFC 6455 §5.3). `offset` is how many
+/// payload bytes of the frame came before `data`.
 #[inline]
 pub fn unmask(data: &mut [u8], key: [u8; 4], offset: usize) {
     let mut key = key;

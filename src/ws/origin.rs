@@ -1,7 +1,8 @@
-//! Which web pages may connect: the rule that the `Origin` of an upgrade request must meet (RFC 6454, RFC 6455 §10.2).
+//! Which web pages may connect: the rule that the `Origin` of an upgrade request must meet (RFC
+//! 6454, RFC 6455 §10.2).
 //!
-//! A browser always names the page's origin, so this keeps other sites' pages out. A program that is not a browser can
-//! name any: the rule is no access control.
+//! A browser always names the page's origin, so this keeps other sites' pages out. A program that
+//! is not a browser can name any: the rule is no access control.
 
 /// `allowed_origin` as configured: rules, of which an origin must meet one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +20,9 @@ enum Rule {
 }
 
 impl OriginRule {
-    /// Empty or `*` allows every origin, also none. Otherwise origins are compared in lower case; one `*` stands for
-    /// any characters, none included. A second `*` is an ordinary character, which no browser's origin contains.
+    /// Empty or `*` allows every origin, also none. Otherwise origins are compared in lower case;
+    /// one `*` stands for any characters, none included. A second `*` is an ordinary character,
+    /// which no browser's origin contains.
     pub fn new(rule: &str) -> Self {
         Self(vec![Rule::new(rule)])
     }
@@ -30,7 +32,8 @@ impl OriginRule {
         Self(rules.iter().map(|rule| Rule::new(rule)).collect())
     }
 
-    /// Why a rule can hardly be meant as it is written: no browser's origin (RFC 6454 §6.2: scheme, host, port) meets it.
+    /// Why a rule can hardly be meant as it is written: no browser's origin (RFC 6454 §6.2: scheme,
+    /// host, port) meets it.
     pub fn doubt(rule: &str) -> Option<&'static str> {
         if rule.is_empty() || rule == "*" {
             return None;
@@ -53,7 +56,9 @@ impl OriginRule {
             return Some("an origin holds no user and no password");
         }
         if !host.is_ascii() {
-            return Some("browsers send such a host in punycode, as in https://xn--bcher-kva.example");
+            return Some(
+                "browsers send such a host in punycode, as in https://xn--bcher-kva.example",
+            );
         }
         match scheme.as_deref() {
             Some("ws" | "wss") => {
@@ -63,15 +68,20 @@ impl OriginRule {
             }
             Some("") => return Some("an origin begins with its scheme, as in https://my.site"),
             Some("https") if host.ends_with(":443") => {
-                return Some("browsers leave off the port that https has by itself: no `:443` at its end");
+                return Some(
+                    "browsers leave off the port that https has by itself: no `:443` at its end",
+                );
             }
             Some("http") if host.ends_with(":80") => {
-                return Some("browsers leave off the port that http has by itself: no `:80` at its end");
+                return Some(
+                    "browsers leave off the port that http has by itself: no `:80` at its end",
+                );
             }
             _ => {}
         }
         // In brackets, colons are an IPv6 address's own.
-        let port = host.rsplit(']').next().and_then(|rest| rest.split_once(':')).map(|(_, port)| port);
+        let port =
+            host.rsplit(']').next().and_then(|rest| rest.split_once(':')).map(|(_, port)| port);
         if port.is_some_and(|port| !port.contains('*') && port.parse::<u16>().is_err()) {
             return Some("what stands behind the host's `:` is no port");
         }
@@ -86,8 +96,8 @@ impl OriginRule {
         None
     }
 
-    /// Whether a request with this `Origin` header may be upgraded. A request without one meets only the rule that
-    /// allows all.
+    /// Whether a request with this `Origin` header may be upgraded. A request without one meets
+    /// only the rule that allows all.
     pub fn allows(&self, origin: Option<&str>) -> bool {
         let origin = origin.map(str::to_lowercase);
         self.0.iter().any(|rule| rule.allows(origin.as_deref()))
@@ -111,9 +121,9 @@ impl Rule {
             (_, None) => false,
             (Self::Exactly(allowed), Some(origin)) => origin == allowed,
             // Prefix and suffix must not overlap: `a*a` does not allow `a`.
-            (Self::Around { prefix, suffix }, Some(origin)) => {
-                origin.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.ends_with(suffix.as_str()))
-            }
+            (Self::Around { prefix, suffix }, Some(origin)) => origin
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.ends_with(suffix.as_str())),
         }
     }
 }
@@ -222,7 +232,11 @@ mod tests {
             ("**", Some("https://any.com"), false),
         ];
         for &(rule, origin, allowed) in table {
-            assert_eq!(OriginRule::new(rule).allows(origin), allowed, "{rule:?} against {origin:?}");
+            assert_eq!(
+                OriginRule::new(rule).allows(origin),
+                allowed,
+                "{rule:?} against {origin:?}"
+            );
         }
     }
 }

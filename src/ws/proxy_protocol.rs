@@ -1,7 +1,8 @@
-//! The PROXY protocol, versions 1 and 2: what a proxy says of its client before the client's first byte
-//! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
+//! The PROXY protocol, versions 1 and 2: what a proxy says of its client before the client's first
+//! byte (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
-//! Whether a connection begins with it is never guessed (§2): where it is expected it must be there, elsewhere it is refused.
+//! Whether a connection begins with it is never guessed (§2): where it is expected it must be
+//! there, elsewhere it is refused.
 
 use std::net::IpAddr;
 
@@ -25,8 +26,8 @@ pub enum Preface {
     Header {
         /// Its bytes.
         len: usize,
-        /// The client's address. `None`: the proxy speaks for itself, as a probe of its target does, or its client has no
-        /// such address.
+        /// The client's address. `None`: the proxy speaks for itself, as a probe of its target
+        /// does, or its client has no such address.
         client: Option<IpAddr>,
     },
     /// A header that breaks the rules, or is too long.
@@ -131,8 +132,10 @@ mod tests {
     #[test]
     fn a_header_names_the_client_however_it_arrives() {
         for (header, client) in headers() {
-            let expected =
-                Preface::Header { len: header.len(), client: client.map(|text| text.parse().unwrap()) };
+            let expected = Preface::Header {
+                len: header.len(),
+                client: client.map(|text| text.parse().unwrap()),
+            };
             let behind = [&header[..], b"GET /ws HTTP/1.1\r\n"].concat();
             assert_eq!(parse(&behind), expected, "{header:x?}");
             for end in 0..header.len() {
@@ -166,11 +169,22 @@ mod tests {
             v2(1, 0x11, &[v4_addresses(), vec![0; 4096]].concat()),
             [SIGNATURE, &[0x11, 0x11, 0, 12], &v4_addresses()].concat(),
         ] {
-            assert_eq!(parse(&header), Preface::Malformed, "{:?}", String::from_utf8_lossy(&header));
+            assert_eq!(
+                parse(&header),
+                Preface::Malformed,
+                "{:?}",
+                String::from_utf8_lossy(&header)
+            );
         }
-        for bytes in
-            [&b"GET / HTTP/1.1\r\n"[..], b"PRO ", b"POST", b"\r\nGET", b"\r\n\r\nGET", b"\x16", b"proxy "]
-        {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"PRO ",
+            b"POST",
+            b"\r\nGET",
+            b"\r\n\r\nGET",
+            b"\x16",
+            b"proxy ",
+        ] {
             assert_eq!(parse(bytes), Preface::Absent, "{bytes:?}");
         }
     }

@@ -1,11 +1,17 @@
-//! Reads what a client sends: frames in any split of the input become messages and control frames (RFC 6455 §5).
+//! Reads what a client sends: frames in any split of the input become messages and control frames
+//! (RFC 6455 §5).
 //!
 //! Invariants worth naming:
-//! - **An idle connection holds nothing.** State exists only while the input has ended within a frame or a message.
-//! - **A message that lies whole in the input is not copied**: it is unmasked where it is and handed out from there.
-//! - **Each byte is worked on once.** What has arrived of a message is unmasked, checked and put aside as it arrives.
-//! - **Memory follows bytes, not claims.** The buffer grows with what has arrived, up to the bound on a message.
-//! - **The outcome does not depend on the split** of the input. For that, a header is judged byte by byte in order.
+//! - **An idle connection holds nothing.** State exists only while the input has ended within a
+//!   frame or a message.
+//! - **A message that lies whole in the input is not copied**: it is unmasked where it is and
+//!   handed out from there.
+//! - **Each byte is worked on once.** What has arrived of a message is unmasked, checked and put
+//!   aside as it arrives.
+//! - **Memory follows bytes, not claims.** The buffer grows with what has arrived, up to the bound
+//!   on a message.
+//! - **The outcome does not depend on the split** of the input. For that, a header is judged byte
+//!   by byte in order.
 
 mod header;
 #[cfg(test)]
@@ -22,7 +28,8 @@ use super::frame::{self, CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Opcode};
 /// The bounds on what a client may send.
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderLimits {
-    /// Bytes of one message, all its fragments together. A header that claims more ends the connection with 1009.
+    /// Bytes of one message, all its fragments together. A header that claims more ends the
+    /// connection with 1009.
     pub message_bytes_max: usize,
 }
 
@@ -33,7 +40,8 @@ pub enum Event<'a> {
     Text(&'a mut [u8]),
     /// A whole binary message.
     Binary(&'a mut [u8]),
-    /// A ping, to be answered by a pong with the same payload of at most 125 bytes (RFC 6455 §5.5.3).
+    /// A ping, to be answered by a pong with the same payload of at most 125 bytes (RFC 6455
+    /// §5.5.3).
     Ping(&'a [u8]),
     /// A pong, asked for or not. Its payload is dropped.
     Pong,
@@ -41,7 +49,8 @@ pub enum Event<'a> {
     Close(Option<CloseCode>),
 }
 
-/// How the client has broken the protocol. The connection fails: Close with this code (RFC 6455 §7.1.7).
+/// How the client has broken the protocol. The connection fails: Close with this code (RFC 6455
+/// §7.1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} ({code})")]
 pub struct Violation {
@@ -76,7 +85,8 @@ struct Partial {
     frame: Option<(Header, usize)>,
     /// The message whose fragments are arriving.
     message: Option<Message>,
-    /// Unmasked bytes of that message; of the one handed out last until the next call of [`Reader::read`].
+    /// Unmasked bytes of that message; of the one handed out last until the next call of
+    /// [`Reader::read`].
     bytes: Vec<u8>,
     /// Unmasked payload of the control frame under way. It may stand between two fragments.
     control: [u8; CONTROL_BYTES_MAX],
@@ -104,11 +114,12 @@ enum Progress {
 }
 
 impl Reader {
-    /// Reads on, up to the next event. Returns how many bytes of `input` are consumed and what they have led to.
+    /// Reads on, up to the next event. Returns how many bytes of `input` are consumed and what they
+    /// have led to.
     ///
-    /// Call it again with the rest of the input until it returns `Ok(None)`: then all input is consumed. That last
-    /// call also frees what the event before it held. `input` is unmasked in place. After a violation or a
-    /// [`Event::Close`] it is not to be called again.
+    /// Call it again with the rest of the input until it returns `Ok(None)`: then all input is
+    /// consumed. That last call also frees what the event before it held. `input` is unmasked in
+    /// place. After a violation or a [`Event::Close`] it is not to be called again.
     pub fn read<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -164,7 +175,11 @@ impl Reader {
     }
 
     /// Reads one header, or the payload that follows one.
-    fn advance(&mut self, input: &mut [u8], limits: ReaderLimits) -> Result<(usize, Progress), Violation> {
+    fn advance(
+        &mut self,
+        input: &mut [u8],
+        limits: ReaderLimits,
+    ) -> Result<(usize, Progress), Violation> {
         if let Some(partial) = &mut self.partial
             && partial.frame.is_some()
         {
@@ -176,7 +191,8 @@ impl Reader {
         let Some((header, used)) = self.read_header(input, limits)? else {
             return Ok((input.len(), Progress::InputEnds));
         };
-        let alone = header.opcode.is_control() || (header.fin && header.opcode != Opcode::Continuation);
+        let alone =
+            header.opcode.is_control() || (header.fin && header.opcode != Opcode::Continuation);
         if let Some(payload) = input.get_mut(used..used + header.payload_len)
             && alone
         {
@@ -195,7 +211,8 @@ impl Reader {
         Ok((used, Progress::Continues))
     }
 
-    /// A header and the bytes of input it took; `None` when it is not complete, and what there is of it is put aside.
+    /// A header and the bytes of input it took; `None` when it is not complete, and what there is
+    /// of it is put aside.
     fn read_header(
         &mut self,
         input: &[u8],
@@ -285,8 +302,8 @@ impl Default for Partial {
     }
 }
 
-/// Makes room for `more` bytes: doubled, so that many small pieces cost no more than one, but never past what a
-/// message may have.
+/// Makes room for `more` bytes: doubled, so that many small pieces cost no more than one, but never
+/// past what a message may have.
 fn grow(bytes: &mut Vec<u8>, more: usize, bytes_max: usize) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {
@@ -308,7 +325,10 @@ fn parse_close(payload: &[u8]) -> Result<Option<CloseCode>, Violation> {
         return Err(Violation::protocol("close code must not be sent"));
     }
     if std::str::from_utf8(reason).is_err() {
-        return Err(Violation { code: CloseCode::INVALID_PAYLOAD, reason: "close reason is not UTF-8" });
+        return Err(Violation {
+            code: CloseCode::INVALID_PAYLOAD,
+            reason: "close reason is not UTF-8",
+        });
     }
     Ok(Some(code))
 }

@@ -1,11 +1,12 @@
-//! The opening handshake: the head of a client's HTTP request, and the answer (RFC 6455 §4.2, RFC 9110, RFC 9112).
+//! The opening handshake: the head of a client's HTTP request, and the answer (RFC 6455 §4.2, RFC
+//! 9110, RFC 9112).
 //!
-//! Checked in this order: the head itself, the path, the `Origin`, then the handshake. Bytes behind the head already
-//! belong to the WebSocket. Every answer but 101 ends the connection.
+//! Checked in this order: the head itself, the path, the `Origin`, then the handshake. Bytes behind
+//! the head already belong to the WebSocket. Every answer but 101 ends the connection.
 //!
-//! Of the subprotocols that a client offers, in its order, the first one that the rules list is agreed, since some clients fail
-//! without any (RFC 6455 §4.1; a browser does). It changes nothing: the protocol spoken here has no name. Extensions are not
-//! agreed.
+//! Of the subprotocols that a client offers, in its order, the first one that the rules list is
+//! agreed, since some clients fail without any (RFC 6455 §4.1; a browser does). It changes nothing:
+//! the protocol spoken here has no name. Extensions are not agreed.
 
 mod answer;
 mod fault;
@@ -21,11 +22,12 @@ use httparse::{Error, Header, Request, Status};
 
 use super::origin::OriginRule;
 pub use answer::{
-    head_given_up, refuse_preface, request_timeout, service_unavailable, shutting_down, too_many_requests,
+    head_given_up, refuse_preface, request_timeout, service_unavailable, shutting_down,
+    too_many_requests,
 };
 use answer::{
-    healthy, not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols, too_many_bytes,
-    too_many_headers,
+    healthy, not_http, refuse, refuse_method, refuse_without_upgrade, switching_protocols,
+    too_many_bytes, too_many_headers,
 };
 pub use fault::Fault;
 
@@ -38,7 +40,8 @@ pub(super) type HeaderRoom<'h> = [MaybeUninit<Header<'h>>; HEADERS_MAX];
 /// Bounds of a request's head. Past either: 431.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Bytes, up to the empty line and with it. The default is what nginx passes on: four buffers of 8 KiB.
+    /// Bytes, up to the empty line and with it. The default is what nginx passes on: four buffers
+    /// of 8 KiB.
     pub bytes: usize,
     /// Headers, [`HEADERS_MAX`] at most.
     pub headers: usize,
@@ -53,8 +56,10 @@ impl Default for Bounds {
 /// Bytes of empty lines before a request that are ignored. RFC 9112 §2.2 asks for one line.
 const EMPTY_LINES_BYTES: usize = 16;
 
-/// Methods that exist (RFC 9110 §9, RFC 5789): one that is not served is answered with 405, any other word with 501.
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+/// Methods that exist (RFC 9110 §9, RFC 5789): one that is not served is answered with 405, any
+/// other word with 501.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// What is served where, and to whom. By default at `/`, to everyone.
 #[derive(Clone, Debug)]
@@ -105,7 +110,8 @@ pub enum Head {
     Incomplete,
     /// It has been judged.
     Complete {
-        /// Bytes of the head. What follows it belongs to the WebSocket, if the answer is an upgrade.
+        /// Bytes of the head. What follows it belongs to the WebSocket, if the answer is an
+        /// upgrade.
         head_len: usize,
         /// What to do.
         answer: Answer,
@@ -141,8 +147,9 @@ pub enum Answer {
     },
 }
 
-/// Judges what has arrived of a connection, from its first byte. `seen_before` is the length of `bytes` at the last
-/// call (0 at the first): what has been searched for the end of the head is not searched again.
+/// Judges what has arrived of a connection, from its first byte. `seen_before` is the length of
+/// `bytes` at the last call (0 at the first): what has been searched for the end of the head is not
+/// searched again.
 pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
     let start = empty_lines(bytes);
     if let Some(fault) = hopeless(bytes, start) {
@@ -166,14 +173,17 @@ pub fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Head {
         Ok(Status::Complete(_)) => judge(&request, rules),
         Err(Error::TooManyHeaders) => too_many_headers(rules.bounds),
         Err(Error::Version) => refuse(Fault::HttpVersion, NEEDS_HTTP11, false),
-        Ok(Status::Partial) | Err(_) => refuse(Fault::Malformed, "The request is not valid HTTP.", false),
+        Ok(Status::Partial) | Err(_) => {
+            refuse(Fault::Malformed, "The request is not valid HTTP.", false)
+        }
     };
     complete(head_len, answer)
 }
 
 const NEEDS_HTTP11: &str = "HTTP/1.1 is needed for a WebSocket.";
 
-/// What in the head of a request was at fault, for a log: the origin, the path, the method, else nothing.
+/// What in the head of a request was at fault, for a log: the origin, the path, the method, else
+/// nothing.
 pub fn at_fault(head: &[u8], fault: Fault) -> String {
     let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = Request::new(&mut []);
@@ -186,9 +196,11 @@ pub fn at_fault(head: &[u8], fault: Fault) -> String {
             .map_or("no Origin".to_owned(), |origin| String::from_utf8_lossy(origin).into_owned()),
         Fault::UnknownMethod => request.method.unwrap_or_default().to_owned(),
         // Without the query: it may hold a token.
-        Fault::Path | Fault::Method | Fault::NoUpgrade | Fault::WebSocketVersion | Fault::Http10 => {
-            request.path.map(path_of).unwrap_or_default().to_owned()
-        }
+        Fault::Path
+        | Fault::Method
+        | Fault::NoUpgrade
+        | Fault::WebSocketVersion
+        | Fault::Http10 => request.path.map(path_of).unwrap_or_default().to_owned(),
         _ => String::new(),
     }
 }
@@ -206,7 +218,8 @@ fn empty_lines(bytes: &[u8]) -> usize {
     length
 }
 
-/// What can never become an HTTP request behind `start` bytes of empty lines: its first bytes say so.
+/// What can never become an HTTP request behind `start` bytes of empty lines: its first bytes say
+/// so.
 fn hopeless(bytes: &[u8], start: usize) -> Option<Fault> {
     match &bytes[start..] {
         [] | b"\r" => None,
@@ -228,7 +241,8 @@ fn complete(head_len: usize, answer: Answer) -> Head {
     Head::Complete { head_len, answer }
 }
 
-/// Length of the head with the empty line that ends it, searched from `start`. A lone LF ends a line too (RFC 9112 §2.2).
+/// Length of the head with the empty line that ends it, searched from `start`. A lone LF ends a
+/// line too (RFC 9112 §2.2).
 fn end_of_head(bytes: &[u8], start: usize, seen_before: usize) -> Option<usize> {
     // The end may have been seen but for its last byte: LF CR of LF CR LF.
     let from = seen_before.saturating_sub(2).max(start);
@@ -248,7 +262,8 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
     };
     let head_only = method == "HEAD";
     let path = path_of(target);
-    let upgrades = has_token(request, "Upgrade", "websocket") && has_token(request, "Connection", "upgrade");
+    let upgrades =
+        has_token(request, "Upgrade", "websocket") && has_token(request, "Connection", "upgrade");
 
     let reads = matches!(method, "GET" | "HEAD");
     if rules.health_path.as_deref() == Some(path) {
@@ -283,7 +298,8 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
     }
     let origin = origins.first().map(|origin| String::from_utf8_lossy(origin));
     if !rules.origin.allows(origin.as_deref()) {
-        let text = "This server does not accept WebSockets from this origin. See its `allowed_origin`.";
+        let text =
+            "This server does not accept WebSockets from this origin. See its `allowed_origin`.";
         return refuse(Fault::Origin, text, head_only);
     }
 
@@ -317,16 +333,23 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Answer {
             let response = switching_protocols(key, subprotocol(request, &rules.subprotocols));
             Answer::Upgrade { endpoint, response }
         }
-        _ => refuse(Fault::Key, "The request needs one Sec-WebSocket-Key header: 16 bytes in base64.", false),
+        _ => refuse(
+            Fault::Key,
+            "The request needs one Sec-WebSocket-Key header: 16 bytes in base64.",
+            false,
+        ),
     }
 }
 
-/// The first subprotocol that the client offers and that is known. They are compared as they stand (RFC 6455 §11.5).
+/// The first subprotocol that the client offers and that is known. They are compared as they stand
+/// (RFC 6455 §11.5).
 fn subprotocol<'k>(request: &Request<'_, '_>, known: &'k [String]) -> Option<&'k str> {
-    let offers =
-        values(request, "Sec-WebSocket-Protocol").flat_map(|value| value.split(|&byte| byte == b','));
+    let offers = values(request, "Sec-WebSocket-Protocol")
+        .flat_map(|value| value.split(|&byte| byte == b','));
     let mut offers = offers.map(<[u8]>::trim_ascii);
-    offers.find_map(|offer| known.iter().find(|known| known.as_bytes() == offer)).map(String::as_str)
+    offers
+        .find_map(|offer| known.iter().find(|known| known.as_bytes() == offer))
+        .map(String::as_str)
 }
 
 /// The path of a request target in origin or absolute form (RFC 9112 §3.2), without its query.
@@ -346,7 +369,8 @@ fn path_of(target: &str) -> &str {
 
 /// The values of all headers of this name, without the white space around them.
 fn values<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
-    let headers = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+    let headers =
+        request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     headers.map(|header| header.value.trim_ascii())
 }
 
@@ -357,7 +381,8 @@ fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
         .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// RFC 6455 §4.2.1: 16 bytes in base64. Its unused bits may be anything: some clients make up the 22 characters.
+/// RFC 6455 §4.2.1: 16 bytes in base64. Its unused bits may be anything: some clients make up the
+/// 22 characters.
 fn is_key(key: &[u8]) -> bool {
     const KEY: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,

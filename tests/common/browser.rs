@@ -22,14 +22,17 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Opens `url` in a window of this size, in pixels. Chromium must be [`installed`](super::installed).
+    /// Opens `url` in a window of this size, in pixels. Chromium must be
+    /// [`installed`](super::installed).
     pub fn open(url: &str, width: u32, height: u32) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let profile = format!("{}/chromium-{}-{number}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let profile =
+            format!("{}/chromium-{}-{number}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
         let profile = PathBuf::from(profile);
         let mut command = Command::new("chromium");
-        // The sandbox takes a user other than root; the rest keeps it from asking for servers of its maker.
+        // The sandbox takes a user other than root; the rest keeps it from asking for servers of
+        // its maker.
         command.args([
             "--headless",
             "--no-sandbox",
@@ -43,16 +46,22 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
         ]);
-        command.arg("--remote-debugging-port=0").arg(format!("--user-data-dir={}", profile.display()));
+        command
+            .arg("--remote-debugging-port=0")
+            .arg(format!("--user-data-dir={}", profile.display()));
         let mut process = command.stderr(Stdio::piped()).spawn().expect("chromium starts");
-        let mut said =
-            BufReader::new(process.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok);
-        let address = said.find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned));
+        let mut said = BufReader::new(process.stderr.take().expect("stderr is piped"))
+            .lines()
+            .map_while(Result::ok);
+        let address =
+            said.find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned));
         let address = address.expect("chromium says where it listens");
         // It goes on talking, and must not wait for a reader.
         std::thread::spawn(move || said.for_each(drop));
-        let host =
-            address.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("ws://HOST/…");
+        let host = address
+            .strip_prefix("ws://")
+            .and_then(|rest| rest.split('/').next())
+            .expect("ws://HOST/…");
         let stream = TcpStream::connect(host).expect("chromium listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let (socket, _) = tungstenite::client(address.as_str(), stream).expect("a WebSocket");
@@ -60,8 +69,7 @@ impl Browser {
         let page = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
         browser.session = Some(browser.call("Target.attachToTarget", attach)["sessionId"].clone());
-        let window =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let window = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         browser.call("Emulation.setDeviceMetricsOverride", window);
         browser.call("Page.navigate", json!({ "url": url }));
         browser
@@ -75,7 +83,9 @@ impl Browser {
         }
         self.socket.send(Message::text(call.to_string())).expect("chromium listens");
         loop {
-            let Message::Text(text) = self.socket.read().expect("chromium answers") else { continue };
+            let Message::Text(text) = self.socket.read().expect("chromium answers") else {
+                continue;
+            };
             let answer: Value = serde_json::from_str(&text).expect("JSON");
             if answer["id"] == self.calls {
                 assert!(answer["error"].is_null(), "{method}: {answer}");

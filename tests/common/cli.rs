@@ -1,4 +1,5 @@
-//! The commands for people, `roadcast publish` and `roadcast subscribe`, as child processes; and peers that answer them badly.
+//! The commands for people, `roadcast publish` and `roadcast subscribe`, as child processes; and
+//! peers that answer them badly.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -50,7 +51,11 @@ pub fn http_peer(answer: &'static str) -> String {
 
 /// Nobody listens there: the port was free a moment ago.
 pub fn unused() -> String {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").to_string()
+    TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("an address")
+        .to_string()
 }
 
 /// A `roadcast subscribe` that has joined.
@@ -89,7 +94,8 @@ impl Subscriber {
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is not 0");
+        let pid =
+            rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is not 0");
         rustix::process::kill_process(pid, signal).expect("it can be signalled");
     }
 

@@ -41,14 +41,19 @@ impl Client {
     }
 
     /// Connects and upgrades with an `Origin`.
-    pub fn connect_from(address: SocketAddr, path: &str, origin: Option<&str>) -> Result<Self, Refusal> {
+    pub fn connect_from(
+        address: SocketAddr,
+        path: &str,
+        origin: Option<&str>,
+    ) -> Result<Self, Refusal> {
         Self::over(TcpStream::connect(address).expect("the server listens"), path, origin)
     }
 
-    /// Connects with a receive buffer in the kernel of about `bytes`, so that a reader that stops is felt soon.
+    /// Connects with a receive buffer in the kernel of about `bytes`, so that a reader that stops
+    /// is felt soon.
     pub fn connect_narrow(address: SocketAddr, bytes: usize) -> Self {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a small receive buffer");
         socket.connect(&address.into()).expect("the server listens");
         Self::over(socket.into(), "/ws", None).expect("the server takes a client")
@@ -58,11 +63,13 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
         let address = stream.peer_addr().expect("a connected socket");
-        let mut request = format!("ws://{address}{path}").into_client_request().expect("a valid URL");
+        let mut request =
+            format!("ws://{address}{path}").into_client_request().expect("a valid URL");
         if let Some(origin) = origin {
             request.headers_mut().insert("Origin", origin.parse().expect("a header value"));
         }
-        // A frame is read with as few system calls as possible, but never past what the test wants to read.
+        // A frame is read with as few system calls as possible, but never past what the test wants
+        // to read.
         let config = WebSocketConfig::default().read_buffer_size(4096);
         match tungstenite::client::client_with_config(request, stream, Some(config)) {
             Ok((socket, _)) => Ok(Self { socket }),
@@ -132,7 +139,9 @@ impl Client {
                 Err(Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed) => {
                     return Err(Received::End);
                 }
-                Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
+                Err(Error::Protocol(
+                    tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+                )) => {
                     return Err(Received::End);
                 }
                 Err(error) => panic!("the server breaks the WebSocket protocol: {error}"),
@@ -176,7 +185,8 @@ impl Client {
 /// A publication or reply from its JSON.
 fn understood(message: Message) -> Received {
     let Message::Text(text) = message else { panic!("not a text frame: {message:?}") };
-    let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    let value: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
     let topic = value["topic"].as_str().unwrap_or_else(|| panic!("no topic in {text}")).to_owned();
     match &value["payload"] {
         Value::String(payload) => Received::Message(topic, payload.clone()),

@@ -1,4 +1,5 @@
-//! A control group of the memory controller, version 1: a limit that the kernel holds the server to.
+//! A control group of the memory controller, version 1: a limit that the kernel holds the server
+//! to.
 //!
 //! Needs root and `/sys/fs/cgroup/memory`; a test that finds these missing is skipped.
 
@@ -15,8 +16,10 @@ impl Group {
     pub fn create(settings: &[(&str, u64)]) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let group = Self(format!("/sys/fs/cgroup/memory/roadcast-{}-{number}", std::process::id()).into());
-        let set = |(name, value): &(&str, u64)| std::fs::write(group.0.join(name), value.to_string());
+        let group =
+            Self(format!("/sys/fs/cgroup/memory/roadcast-{}-{number}", std::process::id()).into());
+        let set =
+            |(name, value): &(&str, u64)| std::fs::write(group.0.join(name), value.to_string());
         match std::fs::create_dir(&group.0).and_then(|()| settings.iter().try_for_each(set)) {
             Ok(()) => Some(group),
             Err(error) => {
@@ -50,7 +53,9 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // Its last process may be gone a moment later than its parent has seen.
-            eventually("an empty control group", || !self.0.exists() || std::fs::remove_dir(&self.0).is_ok());
+            eventually("an empty control group", || {
+                !self.0.exists() || std::fs::remove_dir(&self.0).is_ok()
+            });
         } else {
             let _ = std::fs::remove_dir(&self.0);
         }

@@ -24,7 +24,9 @@ pub struct Namespace {
 fn ip(arguments: &str) -> Result<(), String> {
     match Command::new("ip").args(arguments.split_whitespace()).output() {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("`ip {arguments}`: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(output) => {
+            Err(format!("`ip {arguments}`: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        }
         Err(error) => Err(format!("`ip {arguments}`: {error} (iproute2 is needed)")),
     }
 }
@@ -39,7 +41,8 @@ impl Namespace {
         let namespace = Self {
             name: format!("roadcast-{process}-{number}"),
             outside: format!("rc{process:x}n{number}"),
-            // A network of its own for each test of each process; 198.18.0.0/15 is set aside for tests (RFC 2544).
+            // A network of its own for each test of each process; 198.18.0.0/15 is set aside for
+            // tests (RFC 2544).
             host: Ipv4Addr::new(198, 18 | high & 1, low, 4 * number + 1),
         };
         match namespace.connect() {
@@ -57,7 +60,9 @@ impl Namespace {
         let Self { name, outside, host } = self;
         let [a, b, c, d] = host.octets();
         ip(&format!("netns add {name}"))?;
-        ip(&format!("link add {outside} mtu 1500 type veth peer name inside mtu 1500 netns {name}"))?;
+        ip(&format!(
+            "link add {outside} mtu 1500 type veth peer name inside mtu 1500 netns {name}"
+        ))?;
         ip(&format!("addr add {host}/30 dev {outside}"))?;
         ip(&format!("link set {outside} up"))?;
         ip(&format!("-n {name} addr add {a}.{b}.{c}.{}/30 dev inside", d + 1))?;
@@ -83,11 +88,13 @@ impl Namespace {
         Server::spawn(command)
     }
 
-    /// Runs `connect` inside: a socket belongs to the namespace in which it was made, whoever uses it later.
+    /// Runs `connect` inside: a socket belongs to the namespace in which it was made, whoever uses
+    /// it later.
     pub fn inside<T: Send>(&self, connect: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                let name = File::open(format!("/run/netns/{}", self.name)).expect("the namespace has a name");
+                let name = File::open(format!("/run/netns/{}", self.name))
+                    .expect("the namespace has a name");
                 // Of this thread alone, which ends here.
                 move_into_link_name_space(name.as_fd(), Some(LinkNameSpaceType::Network))
                     .expect("root may enter");
@@ -97,13 +104,14 @@ impl Namespace {
         })
     }
 
-    /// From now on nothing leaves the namespace towards the server: no acknowledgement, no reset, no goodbye. What the
-    /// server sends still comes in.
+    /// From now on nothing leaves the namespace towards the server: no acknowledgement, no reset,
+    /// no goodbye. What the server sends still comes in.
     pub fn fall_silent(&self) {
         ip(&format!("-n {} route add blackhole {}/32", self.name, self.host)).expect("a blackhole");
     }
 
-    /// TCP sockets on our side of the pair, in whatever state, that the kernel still keeps for a client inside.
+    /// TCP sockets on our side of the pair, in whatever state, that the kernel still keeps for a
+    /// client inside.
     pub fn sockets_kept(&self, server: &Server) -> usize {
         let table = std::fs::read_to_string("/proc/net/tcp").expect("proc(5)");
         // An address is its bytes as a number of this machine's order, in hexadecimal.

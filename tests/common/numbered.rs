@@ -32,11 +32,13 @@ impl Numbered {
 
     /// Publishes those of a range, a few in flight, and expects ok for each.
     pub fn publish(self, server: &Server, range: std::ops::Range<usize>) {
-        server.publisher().publish_all(16, range.map(|number| ("news".to_owned(), self.payload(number))));
+        server
+            .publisher()
+            .publish_all(16, range.map(|number| ("news".to_owned(), self.payload(number))));
     }
 
-    /// Publishes those of a range, `batch` at a time, each of which all of `readers` read before the next: then none of
-    /// them is ever behind by more than a batch, however slow the machine.
+    /// Publishes those of a range, `batch` at a time, each of which all of `readers` read before
+    /// the next: then none of them is ever behind by more than a batch, however slow the machine.
     pub fn publish_in_step(
         self,
         server: &Server,

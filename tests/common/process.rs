@@ -1,4 +1,5 @@
-//! The server's process seen from outside: descriptors, memory, threads; and one of its threads held still.
+//! The server's process seen from outside: descriptors, memory, threads; and one of its threads
+//! held still.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -42,9 +43,13 @@ impl Server {
     }
 
     fn status_kib(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("proc(5)");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("proc(5)");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect(field);
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number of kB")
+        line.split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number of kB")
     }
 
     /// Whether the process has a thread of this name.
@@ -58,7 +63,8 @@ impl Server {
     }
 
     fn find_thread(&self, name: &str) -> Option<Thread> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
         for task in tasks.map_while(Result::ok) {
             let named = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             if named.trim() == name {
@@ -86,7 +92,8 @@ impl Thread {
         Duration::from_nanos(nanoseconds.expect("nanoseconds"))
     }
 
-    /// Holds it still, wherever it is, and nothing else of the process. None, and the test is skipped, where that is denied.
+    /// Holds it still, wherever it is, and nothing else of the process. None, and the test is
+    /// skipped, where that is denied.
     pub fn stop(self) -> Option<Stopped> {
         let id = Pid::from_raw(self.id);
         if let Err(error) = ptrace::seize(id, ptrace::Options::empty()) {
@@ -99,7 +106,8 @@ impl Thread {
     }
 }
 
-/// A thread that stands still until this is dropped. The kernel knows the thread that stopped it: no other may resume it.
+/// A thread that stands still until this is dropped. The kernel knows the thread that stopped it:
+/// no other may resume it.
 pub struct Stopped {
     id: Pid,
     /// Since when.
@@ -110,7 +118,8 @@ pub struct Stopped {
 impl Drop for Stopped {
     fn drop(&mut self) {
         if ptrace::detach(self.id, None).is_err() {
-            // It has been killed meanwhile; its process is gone for good once its tracer has seen its end.
+            // It has been killed meanwhile; its process is gone for good once its tracer has seen
+            // its end.
             let _ = waitpid(self.id, Some(WaitPidFlag::__WALL));
         }
     }

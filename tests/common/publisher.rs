@@ -63,8 +63,9 @@ impl Publisher {
             stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
             Box::new(stream)
         } else {
-            let host =
-                address.strip_prefix("tcp://").unwrap_or_else(|| panic!("tcp:// or unix:// in {address}"));
+            let host = address
+                .strip_prefix("tcp://")
+                .unwrap_or_else(|| panic!("tcp:// or unix:// in {address}"));
             let stream = TcpStream::connect(host).expect("the server listens");
             stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
             stream.set_nodelay(true).expect("no delay");
@@ -115,8 +116,13 @@ impl Publisher {
         assert!(answer.is_ok(), "{answer:?} {}", String::from_utf8_lossy(&answer.body));
     }
 
-    /// Publishes all of `calls` (topic, payload), with up to `window` calls in flight, and expects ok for each.
-    pub fn publish_all(&mut self, window: usize, calls: impl IntoIterator<Item = (String, Vec<u8>)>) {
+    /// Publishes all of `calls` (topic, payload), with up to `window` calls in flight, and expects
+    /// ok for each.
+    pub fn publish_all(
+        &mut self,
+        window: usize,
+        calls: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) {
         let mut open: HashMap<u32, ()> = HashMap::new();
         let settle = |publisher: &mut Self, open: &mut HashMap<u32, ()>| {
             let answer = publisher.answer().expect("the server answers");
@@ -128,7 +134,10 @@ impl Publisher {
                 settle(self, &mut open);
             }
             let body = messages(&[(&[&topic], &payload)]);
-            open.insert(self.call("broadcast.Publish", PROTO, &body).expect("the server reads"), ());
+            open.insert(
+                self.call("broadcast.Publish", PROTO, &body).expect("the server reads"),
+                (),
+            );
         }
         while !open.is_empty() {
             settle(self, &mut open);

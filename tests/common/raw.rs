@@ -24,7 +24,10 @@ impl HttpAnswer {
     /// Value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        lines
+            .into_iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 }
 
@@ -143,7 +146,8 @@ impl RawClient {
         assert_eq!(answer.header("sec-websocket-accept"), Some(ACCEPT), "{}", answer.head);
     }
 
-    /// Sends bytes as they are. What the server does not want to read any more is no failure of the test.
+    /// Sends bytes as they are. What the server does not want to read any more is no failure of the
+    /// test.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
@@ -181,7 +185,11 @@ impl RawClient {
         loop {
             match self.frame() {
                 Some((0x88, payload)) => {
-                    assert_eq!(payload.get(..2), Some(&code.to_be_bytes()[..]), "close code after {what}");
+                    assert_eq!(
+                        payload.get(..2),
+                        Some(&code.to_be_bytes()[..]),
+                        "close code after {what}"
+                    );
                     break;
                 }
                 // What came before the offence is answered first.

@@ -28,12 +28,14 @@ fn isolated(mut command: Command) -> Command {
     command
 }
 
-/// A command that runs the binary under test in an empty directory, without configuration from the environment.
+/// A command that runs the binary under test in an empty directory, without configuration from the
+/// environment.
 pub fn roadcast() -> Command {
     isolated(Command::new(binary()))
 }
 
-/// As [`roadcast`], in the place of a shell that has run `before`: limits, descriptors, a control group.
+/// As [`roadcast`], in the place of a shell that has run `before`: limits, descriptors, a control
+/// group.
 pub fn roadcast_after(before: &str) -> Command {
     let mut command = isolated(Command::new("bash"));
     command.args(["-c", &format!("set -e\n{before}\nexec \"$0\" \"$@\"")]).arg(binary());
@@ -117,7 +119,9 @@ impl Server {
         });
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let (sender, lines) = mpsc::channel();
-        thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
 
         let mut printed = Vec::new();
         while printed.last().is_none_or(|line| line != "ready") {
@@ -139,8 +143,10 @@ impl Server {
                 .unwrap_or_else(|| panic!("`{name}` in {printed:#?}"))
         };
         let url = fact("clients");
-        let address =
-            url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("ws://ADDRESS/PATH");
+        let address = url
+            .strip_prefix("ws://")
+            .and_then(|rest| rest.split('/').next())
+            .expect("ws://ADDRESS/PATH");
         let clients = address.parse().unwrap_or_else(|_| panic!("an address in `{url}`"));
         let publish = fact("publishers").to_owned();
         Self { child, clients, publish, printed, lines: Mutex::new(lines), log }
@@ -158,10 +164,13 @@ impl Server {
 
     /// Where an endpoint listens (`metrics` or `status`), as printed.
     pub fn endpoint(&self, name: &str) -> SocketAddr {
-        let line = self.printed.iter().find(|line| line.starts_with(name)).expect("the endpoint is on");
+        let line =
+            self.printed.iter().find(|line| line.starts_with(name)).expect("the endpoint is on");
         let url = line.split_whitespace().nth(1).expect("a URL");
-        let address =
-            url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).expect("http://ADDRESS/");
+        let address = url
+            .strip_prefix("http://")
+            .and_then(|rest| rest.split('/').next())
+            .expect("http://ADDRESS/");
         address.parse().expect("an address")
     }
 
@@ -177,14 +186,16 @@ impl Server {
 
     /// Sends a signal by number.
     pub fn signal(&self, signal: i32) {
-        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is not 0");
+        let pid =
+            rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is not 0");
         let signal = rustix::process::Signal::from_named_raw(signal).expect("a signal's number");
         rustix::process::kill_process(pid, signal).expect("the server can be signalled");
     }
 
     /// Threads of the process, those of the kernel on its behalf included.
     pub fn threads(&self) -> usize {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process runs");
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process runs");
         tasks.count()
     }
 
@@ -209,7 +220,8 @@ impl Server {
         self.child.wait().expect("the server is our child")
     }
 
-    /// What shard `shard` has counted, as SIGUSR1 has it written to the log: for when nothing can connect to ask.
+    /// What shard `shard` has counted, as SIGUSR1 has it written to the log: for when nothing can
+    /// connect to ask.
     pub fn counts(&self, shard: usize) -> HashMap<String, u64> {
         const SIGUSR1: i32 = 10;
         let words = format!("counts by now, shard {shard}: ");
@@ -221,11 +233,14 @@ impl Server {
             let log = self.log();
             // A line is whole once its end is there.
             if said(&log) > before
-                && let Some((line, _)) = log.rsplit(&words).next().and_then(|rest| rest.split_once('\n'))
+                && let Some((line, _)) =
+                    log.rsplit(&words).next().and_then(|rest| rest.split_once('\n'))
             {
                 // In `logs.mode: production` the line is JSON, and ends with that.
-                let counts =
-                    line.trim_end_matches("\"}").split_whitespace().filter_map(|pair| pair.split_once('='));
+                let counts = line
+                    .trim_end_matches("\"}")
+                    .split_whitespace()
+                    .filter_map(|pair| pair.split_once('='));
                 return counts
                     .map(|(name, count)| (name.to_owned(), count.parse().expect("a count")))
                     .collect();
@@ -242,7 +257,8 @@ impl Server {
 }
 
 impl Server {
-    /// The `count` lines of its log that hold `words`, waited for: the log is read behind what it is about.
+    /// The `count` lines of its log that hold `words`, waited for: the log is read behind what it
+    /// is about.
     #[track_caller]
     pub fn says(&self, words: &str, count: usize) -> String {
         let deadline = Instant::now() + PATIENCE;

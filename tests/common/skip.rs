@@ -1,15 +1,17 @@
 //! Tests that cannot run on this machine: they say so, and are gathered by `scripts/test`.
 //!
-//! Such a test calls [`skip`] (or [`installed`], which does) and returns. Libtest then counts it as passed and drops what
-//! it printed, so the reason goes past libtest: to standard error as it is, and as a line to the file that `ROADCAST_SKIPPED`
-//! names. With `CI=true` nothing may be skipped, and such a test fails.
+//! Such a test calls [`skip`] (or [`installed`], which does) and returns. Libtest then counts it as
+//! passed and drops what it printed, so the reason goes past libtest: to standard error as it is,
+//! and as a line to the file that `ROADCAST_SKIPPED` names. With `CI=true` nothing may be skipped,
+//! and such a test fails.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
-/// Says that the test of this thread does not run, and why: what is missing here, and what to do about it.
+/// Says that the test of this thread does not run, and why: what is missing here, and what to do
+/// about it.
 pub fn skip(why: impl Display) {
     let line = format!("{}: {why}", test());
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
@@ -28,7 +30,8 @@ fn test() -> String {
     format!("{}::{}", env!("CARGO_CRATE_NAME"), std::thread::current().name().unwrap_or("a thread"))
 }
 
-/// Whether `program` is in the path; if not, the test is skipped. `scripts/test` has the list from which CI installs.
+/// Whether `program` is in the path; if not, the test is skipped. `scripts/test` has the list from
+/// which CI installs.
 pub fn installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&paths).any(|directory| {

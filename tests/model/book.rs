@@ -1,7 +1,9 @@
-//! What must hold over all shards: which of them wants which topic by the hub's word, and each topic's one order.
+//! What must hold over all shards: which of them wants which topic by the hub's word, and each
+//! topic's one order.
 //!
-//! The book sees what travels on the lanes, at their ends: questions when a shard asks them, entries when a shard takes them.
-//! When nobody wants a topic any more its order ends; who wants it next begins a new *epoch*, at sequence 1.
+//! The book sees what travels on the lanes, at their ends: questions when a shard asks them,
+//! entries when a shard takes them. When nobody wants a topic any more its order ends; who wants it
+//! next begins a new *epoch*, at sequence 1.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -36,7 +38,8 @@ impl Message {
         let [_, _, _, _, topic, _, _, _, _, broker, publisher, number, ..] = fields[..] else {
             panic!("{start}")
         };
-        let message = Self { publisher: publisher.parse().unwrap(), number: number.parse().unwrap() };
+        let message =
+            Self { publisher: publisher.parse().unwrap(), number: number.parse().unwrap() };
         ((broker.parse().unwrap(), topic.to_owned()), message)
     }
 }
@@ -154,7 +157,10 @@ impl Book {
                 }
                 assert!(wanted.insert(shard), "{key:?} is asked for once");
                 let name = Name { key, epoch: epochs.len(), next: None };
-                assert!(self.names.insert((shard, topic), name).is_none(), "one name for one topic");
+                assert!(
+                    self.names.insert((shard, topic), name).is_none(),
+                    "one name for one topic"
+                );
             }
             Up::Uninterest { topic } => {
                 let name = self.names.get(&(shard, topic)).expect("only what is held is given up");
@@ -183,7 +189,8 @@ impl Book {
             }
             Down::Publish { topic, sequence, frame } => {
                 self.publications += 1;
-                let name = self.names.get_mut(&(shard, *topic)).expect("a topic that the shard wants");
+                let name =
+                    self.names.get_mut(&(shard, *topic)).expect("a topic that the shard wants");
                 let due = name.next.expect("the answer comes before the first publication");
                 assert_eq!(due, *sequence, "{:?}: a gap in the lane of shard {shard}", name.key);
                 name.next = Some(sequence + 1);
@@ -206,7 +213,8 @@ impl Book {
         let (named, message) = Message::of(text);
         assert_eq!(named, key, "a publication of another topic");
         let payload = message.payload(key.0, self.payloads[&message]);
-        let expected = [br#"{"topic":""#, key.1.as_bytes(), br#"","payload":""#, &payload, br#""}"#].concat();
+        let expected =
+            [br#"{"topic":""#, key.1.as_bytes(), br#"","payload":""#, &payload, br#""}"#].concat();
         assert!(text == expected && parts.end == frame.len(), "{message:?} as it was published");
         epoch.taken.insert(position.1, (message, frame.clone()));
         let before = self.places.insert((key, message), position);
@@ -223,8 +231,8 @@ impl Book {
         self.epochs.get(key)?.get(epoch - 1)?.taken.get(&sequence)
     }
 
-    /// Whether who has read `@join` at `then` may hear this as the first of a topic: nothing that came behind the reply
-    /// has been passed over.
+    /// Whether who has read `@join` at `then` may hear this as the first of a topic: nothing that
+    /// came behind the reply has been passed over.
     pub fn may_begin(&self, key: &Key, (epoch, sequence): Position, then: u64) -> bool {
         let epoch = &self.epochs[key][epoch - 1];
         match sequence {
@@ -255,7 +263,8 @@ impl Book {
         self.wanted.len()
     }
 
-    /// Each topic is in one order, in which the hub was given its publications; so those of one publisher are in theirs.
+    /// Each topic is in one order, in which the hub was given its publications; so those of one
+    /// publisher are in theirs.
     pub fn check_order(&self) {
         for (key, epochs) in &self.epochs {
             let (mut offered, mut numbers) = (0, HashMap::new());

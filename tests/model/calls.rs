@@ -11,8 +11,12 @@ use super::world::World;
 impl World {
     /// Publishers come, call and go.
     pub fn publish(&mut self) {
-        let here =
-            self.hub.publishers.iter().filter(|publisher| publisher.pipe.borrow().closed.is_none()).count();
+        let here = self
+            .hub
+            .publishers
+            .iter()
+            .filter(|publisher| publisher.pipe.borrow().closed.is_none())
+            .count();
         if here < self.publishers && self.rng.random_bool(0.2) {
             let manner = match self.rng.random_range(0..12) {
                 0 => Manner::Violates,
@@ -28,7 +32,10 @@ impl World {
                 self.call(place);
             }
             let publisher = &mut self.hub.publishers[place];
-            if publisher.manner != Manner::Steady && !publisher.said_all && self.rng.random_bool(0.02) {
+            if publisher.manner != Manner::Steady
+                && !publisher.said_all
+                && self.rng.random_bool(0.02)
+            {
                 publisher.say_goodbye();
             }
         }
@@ -132,9 +139,19 @@ impl World {
             payload: vec![b'x'; bytes],
         };
         let (method, codec, body, error) = match self.rng.random_range(0..7) {
-            0 => ("broadcast.Shout", codec, whole(&parts, codec), "rpc: can't find method broadcast.Shout"),
+            0 => (
+                "broadcast.Shout",
+                codec,
+                whole(&parts, codec),
+                "rpc: can't find method broadcast.Shout",
+            ),
             1 => ("kv.Publish", codec, whole(&parts, codec), "rpc: can't find service kv.Publish"),
-            2 => (method, Codec::Gob, whole(&parts, codec), "served are PROTO, JSON, MSGPACK and RAW"),
+            2 => (
+                method,
+                Codec::Gob,
+                whole(&parts, codec),
+                "served are PROTO, JSON, MSGPACK and RAW",
+            ),
             3 => (method, codec, b"\x0a\xff\xff".to_vec(), "rpc: can't decode "),
             4 => {
                 parts.push(part("", "t0", self.limits.publication_bytes));
@@ -151,6 +168,13 @@ impl World {
             _ => ("Publish", codec, whole(&parts, codec), "ill-formed: Publish"),
         };
         let book = &self.hub.book;
-        self.hub.publishers[place].call(method, codec, &body, Due::Error(error), book, publications);
+        self.hub.publishers[place].call(
+            method,
+            codec,
+            &body,
+            Due::Error(error),
+            book,
+            publications,
+        );
     }
 }

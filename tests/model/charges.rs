@@ -35,7 +35,11 @@ fn a_join_past_a_bound_in_bytes_is_refused_as_a_whole() {
     rig.join(id, &[&a, &c, &b]);
     rig.answer();
     rig.sweep();
-    assert_eq!(rig.texts(id), [wire::reply("@join", &[&a, &c, &b])], "what it has already costs nothing");
+    assert_eq!(
+        rig.texts(id),
+        [wire::reply("@join", &[&a, &c, &b])],
+        "what it has already costs nothing"
+    );
 
     let [e, f, g] = [b'e', b'f', b'g'].map(name);
     let other = rig.member(&[&d, &e, &f]);
@@ -45,7 +49,11 @@ fn a_join_past_a_bound_in_bytes_is_refused_as_a_whole() {
     assert_eq!(rig.texts(third), [wire::reply("#join", &[&g])], "over the shard's");
     rig.join(third, &[&a]);
     rig.sweep();
-    assert_eq!(rig.texts(third), [wire::reply("@join", &[&a])], "a topic that there is costs little");
+    assert_eq!(
+        rig.texts(third),
+        [wire::reply("@join", &[&a])],
+        "a topic that there is costs little"
+    );
     rig.leave(other, &[&d, &e]);
     rig.answer();
     rig.join(third, &[&g]);
@@ -58,8 +66,11 @@ fn a_join_past_a_bound_in_bytes_is_refused_as_a_whole() {
 /// Clients that come and go while the hub does not answer leave their place among those who wait.
 #[test]
 fn joins_that_wait_for_an_answer_are_bounded_however_many_clients_come_and_go() {
-    let limits =
-        Limits { subscriptions_bytes_per_connection: 10_000, subscriptions_bytes: 10_000, ..quiet() };
+    let limits = Limits {
+        subscriptions_bytes_per_connection: 10_000,
+        subscriptions_bytes: 10_000,
+        ..quiet()
+    };
     let mut rig = Rig::new(limits);
     let mut waited = 0;
     let refused = loop {

@@ -1,4 +1,5 @@
-//! One client: what it sends, how it reads, and whether what it reads is what the contract promises.
+//! One client: what it sends, how it reads, and whether what it reads is what the contract
+//! promises.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -131,9 +132,13 @@ impl Client {
         }
     }
 
-    /// Whether it takes and reads everything at once: it must never be closed for what it did not do.
+    /// Whether it takes and reads everything at once: it must never be closed for what it did not
+    /// do.
     pub fn is_steady(&self) -> bool {
-        self.capacity == usize::MAX && self.reads == usize::MAX && self.short == 0.0 && self.answers_pings
+        self.capacity == usize::MAX
+            && self.reads == usize::MAX
+            && self.short == 0.0
+            && self.answers_pings
     }
 
     pub fn is_upgraded(&self) -> bool {
@@ -188,13 +193,26 @@ impl Client {
             && let Some(frame) = wire::front(rest)
         {
             assert_eq!(self.ended, None, "a frame behind the last: {frame:?}");
-            self.frame(frame.opcode, &rest[frame.payload..frame.end], &rest[..frame.end], book, limits);
+            self.frame(
+                frame.opcode,
+                &rest[frame.payload..frame.end],
+                &rest[..frame.end],
+                book,
+                limits,
+            );
             rest = &rest[frame.end..];
         }
         self.stream = rest.to_vec();
     }
 
-    fn frame(&mut self, opcode: Opcode, payload: &[u8], frame: &[u8], book: &Book, limits: &Limits) {
+    fn frame(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        frame: &[u8],
+        book: &Book,
+        limits: &Limits,
+    ) {
         match opcode {
             Opcode::Ping if self.answers_pings && self.goodbye.is_none() => {
                 self.send(&wire::masked(Opcode::Pong, payload));
@@ -202,7 +220,11 @@ impl Client {
             Opcode::Ping => {}
             Opcode::Pong => {
                 let pong = u32::from_be_bytes(payload.try_into().expect("the payload of a ping"));
-                assert!(pong > self.pongs && pong <= self.pings, "pong {pong} behind {}", self.pongs);
+                assert!(
+                    pong > self.pongs && pong <= self.pings,
+                    "pong {pong} behind {}",
+                    self.pongs
+                );
                 self.pongs = pong;
             }
             Opcode::Close => self.closed(payload, book),
@@ -212,8 +234,12 @@ impl Client {
                 };
                 assert!(sent == opcode && bytes == payload, "the message as it was sent");
             }
-            Opcode::Text if payload.starts_with(b"{\"topic\":\"@") => self.reply(payload, book, limits),
-            Opcode::Text if payload.starts_with(b"{\"topic\":\"#") => self.reply(payload, book, limits),
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"@") => {
+                self.reply(payload, book, limits)
+            }
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"#") => {
+                self.reply(payload, book, limits)
+            }
             Opcode::Text => self.publication(payload, frame, book),
             Opcode::Binary | Opcode::Continuation => panic!("{opcode:?} from the server"),
         }
@@ -225,7 +251,9 @@ impl Client {
         match (code, self.goodbye) {
             (Some(1001), _) if book.goodbyes => {}
             (Some(1013), _) if !self.is_steady() => {}
-            (code, Some(Goodbye::Close(sent))) if code == sent => assert!(answered, "{:?}", self.expected),
+            (code, Some(Goodbye::Close(sent))) if code == sent => {
+                assert!(answered, "{:?}", self.expected)
+            }
             (Some(code), Some(Goodbye::Violation(due))) if code == due => {
                 assert!(answered, "{:?}", self.expected)
             }
@@ -236,7 +264,9 @@ impl Client {
 
     fn reply(&mut self, payload: &[u8], book: &Book, limits: &Limits) {
         let text = std::str::from_utf8(payload).expect("JSON");
-        let Some(Expected::Reply(command)) = self.expected.pop_front() else { panic!("unasked: {text}") };
+        let Some(Expected::Reply(command)) = self.expected.pop_front() else {
+            panic!("unasked: {text}")
+        };
         let broker = match command.broker.as_str() {
             "bus" => 1,
             // One that there is not means the default one.
@@ -245,7 +275,8 @@ impl Client {
         let (done, refused) = if command.join { ("@join", "#join") } else { ("@leave", "#leave") };
         let is = |topic| text == wire::reply(topic, &command.topics);
         assert!(is(done) || is(refused), "{text} to {command:?}");
-        let mut keys: Vec<Key> = command.topics.iter().map(|topic| (broker, topic.clone())).collect();
+        let mut keys: Vec<Key> =
+            command.topics.iter().map(|topic| (broker, topic.clone())).collect();
         if !command.join {
             assert!(is(done), "{text}");
             self.subscriptions.retain(|key, _| !keys.contains(key));
@@ -259,8 +290,10 @@ impl Client {
         keys.retain(|(_, topic)| !topic.is_empty());
         let too_long = command.topics.iter().any(|topic| topic.len() > limits.topic_bytes);
         let room = limits.topics_per_connection - self.subscriptions.len();
-        let bytes = limits.subscriptions_bytes_per_connection - self.topics().map(cost).sum::<usize>();
-        let shard_has_room = limits.topics == usize::MAX && limits.subscriptions_bytes == usize::MAX;
+        let bytes =
+            limits.subscriptions_bytes_per_connection - self.topics().map(cost).sum::<usize>();
+        let shard_has_room =
+            limits.topics == usize::MAX && limits.subscriptions_bytes == usize::MAX;
         if too_long || keys.len() > room || keys.iter().map(cost).sum::<usize>() > bytes {
             assert!(is(refused), "over a limit: {text}");
         } else if asked <= room && asked_bytes <= bytes && shard_has_room && !book.drained {
@@ -276,8 +309,13 @@ impl Client {
 
     fn publication(&mut self, payload: &[u8], frame: &[u8], book: &Book) {
         let (key, message) = Message::of(payload);
-        let Some(place) = book.place(&key, message) else { panic!("{key:?} {message:?} from nowhere") };
-        assert!(book.at(&key, place).unwrap().1[..] == *frame, "{key:?} {message:?} as it was published");
+        let Some(place) = book.place(&key, message) else {
+            panic!("{key:?} {message:?} from nowhere")
+        };
+        assert!(
+            book.at(&key, place).unwrap().1[..] == *frame,
+            "{key:?} {message:?} as it was published"
+        );
         self.publications += 1;
         let may_skip = book.skips(&key) && !self.is_steady();
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
@@ -286,11 +324,16 @@ impl Client {
         let behind = self.behind.entry(key.clone()).or_default();
         match subscription.next {
             Some(next) if may_skip => {
-                assert!(place.0 == next.0 && place >= next, "{key:?} {place:?}: {next:?} or a later one");
+                assert!(
+                    place.0 == next.0 && place >= next,
+                    "{key:?} {place:?}: {next:?} or a later one"
+                );
                 self.missed += place.1 - next.1;
             }
             Some(next) => assert_eq!(place, next, "{key:?}: the next one"),
-            None if may_skip => assert!(place >= *behind, "{key:?} {place:?}: not before {behind:?}"),
+            None if may_skip => {
+                assert!(place >= *behind, "{key:?} {place:?}: not before {behind:?}")
+            }
             None => assert!(
                 place >= *behind && book.may_begin(&key, place, subscription.since),
                 "{key:?} {place:?}: the first since @join, not before {behind:?}",
@@ -305,7 +348,8 @@ impl Client {
         assert!(self.stream.is_empty() && self.kernel.is_empty(), "half a frame: {self:?}");
         for (key, subscription) in &self.subscriptions {
             let end = book.end(self.host, key);
-            // Also where older ones were skipped the newest comes, unless the server shuts down first or keeps too many.
+            // Also where older ones were skipped the newest comes, unless the server shuts down
+            // first or keeps too many.
             if (self.ended.is_some() || newest_dropped) && book.skips(key) && !self.is_steady() {
                 assert!(subscription.next.is_none_or(|next| next <= end));
                 continue;
@@ -326,7 +370,8 @@ impl Client {
         }
     }
 
-    /// The server has ended its direction and all has been read: the last was a whole Close, or an HTTP answer.
+    /// The server has ended its direction and all has been read: the last was a whole Close, or an
+    /// HTTP answer.
     pub fn check_finished(&self) {
         assert!(self.ended.is_some(), "finished without a last word: {self:?}");
         assert!(self.stream.is_empty() || self.ended == Some(Ended::Refused));

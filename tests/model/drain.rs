@@ -22,7 +22,8 @@ fn rig(limits: Limits) -> Rig {
 /// Those of `ids` that have read a Close by now, in their order.
 fn told(rig: &mut Rig, ids: &[ConnId]) -> Vec<ConnId> {
     rig.sweep();
-    let told = |rig: &mut Rig, id| wire::frames(&rig.taken(id)).iter().any(|(of, _)| *of == Opcode::Close);
+    let told =
+        |rig: &mut Rig, id| wire::frames(&rig.taken(id)).iter().any(|(of, _)| *of == Opcode::Close);
     ids.iter().copied().filter(|id| told(rig, *id)).collect()
 }
 
@@ -72,7 +73,8 @@ fn the_grace_begins_when_the_drain_is_over() {
     assert!(rig.tasks().contains(&Task::Terminate { id, abort: true }));
 }
 
-/// When everyone has gone before, nothing is waited for, and what is left of the time is not added to the grace.
+/// When everyone has gone before, nothing is waited for, and what is left of the time is not added
+/// to the grace.
 #[test]
 fn the_drain_is_over_when_everyone_has_gone() {
     let mut rig = rig(Limits { head_timeout: Duration::from_secs(600), ..quiet() });
@@ -157,7 +159,10 @@ fn those_who_have_not_been_told_are_served_and_nobody_is_let_in() {
         rig.bytes(id, &wire::upgrade_request("/ws"));
         rig.sweep();
         let answer = String::from_utf8(rig.taken(id)).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 8\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 8\r\n"),
+            "{answer}"
+        );
     }
     assert_eq!(rig.counters.refused_shutdown.value(), 2);
     assert!(!rig.tasks().contains(&Task::StopAccepting), "newcomers are answered until it is over");
@@ -167,8 +172,11 @@ fn those_who_have_not_been_told_are_served_and_nobody_is_let_in() {
 
 #[test]
 fn newcomers_may_meet_a_closed_port_instead() {
-    let mut rig =
-        Rig::with_settings(Settings { drain: DRAIN, drain_accept: false, ..rig::settings(quiet()) });
+    let mut rig = Rig::with_settings(Settings {
+        drain: DRAIN,
+        drain_accept: false,
+        ..rig::settings(quiet())
+    });
     rig.connect();
     rig.tasks();
     rig.shard.shutdown_began(rig.now);
@@ -186,13 +194,15 @@ fn whoever_is_told_has_been_sent_all_that_was_published_before() {
     ids.iter().for_each(|&id| drop(rig.taken(id)));
     rig.shard.shutdown_began(rig.now);
     // Not swept yet when everyone is due.
-    let frames = [rig.publish("foo", b"one"), rig.publish("bar", b"two"), rig.publish("foo", b"three")];
+    let frames =
+        [rig.publish("foo", b"one"), rig.publish("bar", b"two"), rig.publish("foo", b"three")];
     rig.pass(DRAIN);
     assert!(rig.shard.has_drained());
     rig.shard.writable(ids[0]);
     rig.sweep();
     let sorted = |frames: Vec<(Opcode, Vec<u8>)>| {
-        let mut frames: Vec<_> = frames.into_iter().map(|(of, bytes)| (of == Opcode::Close, bytes)).collect();
+        let mut frames: Vec<_> =
+            frames.into_iter().map(|(of, bytes)| (of == Opcode::Close, bytes)).collect();
         frames.sort();
         frames
     };
@@ -221,13 +231,15 @@ fn one_whose_outbox_is_full_is_told_at_the_end() {
     assert_eq!(rig.balance().dropped(Dropped::Shutdown), 0);
 }
 
-/// Publications, short sends, laggards and parked ones at any moment: the books are checked with each step.
+/// Publications, short sends, laggards and parked ones at any moment: the books are checked with
+/// each step.
 #[test]
 fn random_traffic_keeps_its_promises_while_everyone_is_told() {
     for seed in 0..30 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let close_timeout = Duration::from_secs(100);
-        let limits = Limits { publication_bytes: 1_000, outbox_bytes: 3_000, close_timeout, ..quiet() };
+        let limits =
+            Limits { publication_bytes: 1_000, outbox_bytes: 3_000, close_timeout, ..quiet() };
         let policies = match seed % 2 {
             0 => Default::default(),
             _ => roadcast::policy::Policies {
@@ -235,7 +247,8 @@ fn random_traffic_keeps_its_promises_while_everyone_is_told() {
                 disconnect: Vec::new(),
             },
         };
-        let mut rig = Rig::with_settings(Settings { drain: DRAIN, policies, ..rig::settings(limits) });
+        let mut rig =
+            Rig::with_settings(Settings { drain: DRAIN, policies, ..rig::settings(limits) });
         let ids: Vec<ConnId> = (0..20).map(|_| rig.member(&["a", "b"])).collect();
         ids.iter().for_each(|&id| drop(rig.taken(id)));
         rig.shard.shutdown_began(rig.now);

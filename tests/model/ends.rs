@@ -117,22 +117,29 @@ fn a_goodbye_that_does_not_leave_is_not_said_to_be_a_handshake_that_did_not_end(
     assert_eq!(rig.tasks(), []);
     rig.pass(Duration::from_secs(2));
     let tasks = rig.tasks();
-    let [Task::Report(_, Report { reason: Reason::TooSlow(why), .. }), Task::Terminate { abort: true, .. }] =
-        tasks[..]
+    let [
+        Task::Report(_, Report { reason: Reason::TooSlow(why), .. }),
+        Task::Terminate { abort: true, .. },
+    ] = tasks[..]
     else {
         panic!("{tasks:?}")
     };
-    assert!(why.contains("did not leave") && why.contains("roadcast.limits.laggard_timeout"), "{why}");
+    assert!(
+        why.contains("did not leave") && why.contains("roadcast.limits.laggard_timeout"),
+        "{why}"
+    );
 }
 
-/// Both have said goodbye: what is missing is the end of the connection, which is no closing handshake.
+/// Both have said goodbye: what is missing is the end of the connection, which is no closing
+/// handshake.
 #[test]
 fn who_has_said_goodbye_and_keeps_its_socket_is_ended_without_a_word() {
     let close = wire::masked(Opcode::Close, b"\x03\xE9");
     let frames = |frames: &[&[u8]]| frames.concat();
     let ping = wire::masked(Opcode::Ping, b"?");
     let text = wire::masked(Opcode::Text, br#"{"command":"join","topics":["late"]}"#);
-    // In one piece, behind other frames, in pieces within a message that had begun before our goodbye.
+    // In one piece, behind other frames, in pieces within a message that had begun before our
+    // goodbye.
     for (before, behind) in [
         (&[][..], close.clone()),
         (&[][..], frames(&[&text, &ping, &close])),
@@ -336,7 +343,11 @@ fn the_grace_counts_from_the_signal_and_needs_no_entry_of_the_lane() {
     rig.pass(Duration::from_secs(10));
     rig.take(Down::StopAccepting);
     rig.pass(Duration::from_millis(9_999));
-    assert_eq!(rig.tasks(), [Task::StopAccepting], "an entry that comes late does not begin it anew");
+    assert_eq!(
+        rig.tasks(),
+        [Task::StopAccepting],
+        "an entry that comes late does not begin it anew"
+    );
     rig.pass(Duration::from_millis(1));
     assert_eq!(rig.tasks(), [Task::Terminate { id, abort: true }]);
     rig.shard.released(id);

@@ -43,7 +43,8 @@ fn past_their_sum_the_oldest_unfinished_request_is_given_up_and_newcomers_are_se
     let reason = Reason::Refused(Refusal::Request(Fault::GivenUp));
     let once = Report { reason, about: About::Sent(String::new()), unsaid: Unsaid(0) };
     assert_eq!(said, [once], "said once");
-    let counted = rig.counters.refusals.each().find(|(code, _)| *code == "503").map(|(_, count)| count);
+    let counted =
+        rig.counters.refusals.each().find(|(code, _)| *code == "503").map(|(_, count)| count);
     assert_eq!(counted, Some(given_up as u64));
     // The oldest have gone; those that are left, and whoever comes, may finish.
     for id in &slow[given_up..] {
@@ -89,7 +90,8 @@ fn a_probe_is_told_whether_connections_are_taken() {
     assert_eq!(rig.counters.refused_shutdown.value(), 0, "a probe is no client");
 }
 
-/// Goal: whatever comes, finishes, ends or is too slow in whatever order, nothing is kept of a request that has ended.
+/// Goal: whatever comes, finishes, ends or is too slow in whatever order, nothing is kept of a
+/// request that has ended.
 #[test]
 fn nothing_is_left_of_requests_that_have_ended() {
     for seed in 0..30 {

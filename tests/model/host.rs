@@ -1,4 +1,5 @@
-//! The event loop around one shard, with fake sockets: one turn at a time, everything that may vary drawn from the seed.
+//! The event loop around one shard, with fake sockets: one turn at a time, everything that may vary
+//! drawn from the seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +100,10 @@ impl Host {
     pub fn accept(&mut self, client: usize) -> Option<ConnId> {
         self.stirred = true;
         let id = self.shard.accepted()?;
-        assert!(self.sockets.iter().all(|socket| socket.id.index != id.index), "a slot holds one connection");
+        assert!(
+            self.sockets.iter().all(|socket| socket.id.index != id.index),
+            "a slot holds one connection"
+        );
         self.sockets.push(Socket {
             id,
             client,
@@ -126,7 +130,13 @@ impl Host {
     }
 
     /// One turn of the loop, if it is awake or there is a reason to wake up.
-    pub fn turn(&mut self, now: Duration, clients: &mut [Client], book: &mut Book, rng: &mut SmallRng) {
+    pub fn turn(
+        &mut self,
+        now: Duration,
+        clients: &mut [Client],
+        book: &mut Book,
+        rng: &mut SmallRng,
+    ) {
         if !self.is_awake(now, clients) {
             return;
         }
@@ -147,7 +157,10 @@ impl Host {
         self.carry_out_tasks(now, clients);
         self.ask(book, rng);
         self.send_batch(clients, rng);
-        assert!(self.shard.wants_entries() || self.shard.has_work(), "a full log that nobody will sweep");
+        assert!(
+            self.shard.wants_entries() || self.shard.has_work(),
+            "a full log that nobody will sweep"
+        );
         // What a laggard brings on itself shows in the tasks before its socket has room again.
         self.collect_tasks();
         self.complete(clients, rng);
@@ -191,7 +204,8 @@ impl Host {
         if self.sleep == Sleep::Asleep {
             self.look_at_wake();
             let due = self.shard.next_deadline().is_some_and(|at| at <= now);
-            if !(self.woken || due || std::mem::take(&mut self.stirred) || self.is_stirred(clients)) {
+            if !(self.woken || due || std::mem::take(&mut self.stirred) || self.is_stirred(clients))
+            {
                 return false;
             }
             self.sleep = Sleep::Awake;
@@ -217,7 +231,8 @@ impl Host {
 
     /// A loop that sleeps has been woken for what is in its lane.
     pub fn check_woken(&mut self) {
-        if self.sleep == Sleep::Asleep && !self.lanes.down.is_empty() && self.shard.wants_entries() {
+        if self.sleep == Sleep::Asleep && !self.lanes.down.is_empty() && self.shard.wants_entries()
+        {
             self.look_at_wake();
             assert!(self.woken, "shard {} sleeps, and its lane is not empty", self.place);
         }
@@ -239,17 +254,27 @@ impl Host {
             self.shard.batch().map(|(place, id, bytes)| (place, id, bytes.to_vec())).collect();
         assert!(sends == batch.len() && sends <= BATCH_SENDS);
         for (at, (place, id, bytes)) in batch.iter().enumerate() {
-            assert!(batch[..at].iter().all(|(_, other, _)| other != id), "{id:?} is in one batch twice");
-            let socket = self.sockets.iter_mut().find(|socket| socket.id == *id).expect("it has a socket");
+            assert!(
+                batch[..at].iter().all(|(_, other, _)| other != id),
+                "{id:?} is in one batch twice"
+            );
+            let socket =
+                self.sockets.iter_mut().find(|socket| socket.id == *id).expect("it has a socket");
             let client = &mut clients[socket.client];
-            assert!(!bytes.is_empty() && !socket.refused && socket.closing.is_none() && !client.finished);
+            assert!(
+                !bytes.is_empty()
+                    && !socket.refused
+                    && socket.closing.is_none()
+                    && !client.finished
+            );
             let room = client.capacity - client.kernel.len();
             let result = match client.goodbye {
                 Some(Goodbye::Reset) => [-libc::EPIPE, -libc::ECONNRESET][rng.random_range(0..2)],
                 _ if room == 0 => -libc::EAGAIN,
                 _ if rng.random_bool(client.short) => {
                     // Now and then the kernel has no memory, or only a byte.
-                    let sent = [0, 1, bytes.len() / 2, bytes.len() - 1][rng.random_range(0..4)].min(room);
+                    let sent =
+                        [0, 1, bytes.len() / 2, bytes.len() - 1][rng.random_range(0..4)].min(room);
                     if sent == 0 && rng.random() { -libc::ENOBUFS } else { sent as i32 }
                 }
                 _ => room.min(bytes.len()) as i32,
@@ -261,7 +286,10 @@ impl Host {
             }
         }
         let still = self.shard.batch().map(|(_, id, bytes)| (id, bytes));
-        assert!(still.eq(batch.iter().map(|(_, id, bytes)| (*id, &bytes[..]))), "the batch keeps still");
+        assert!(
+            still.eq(batch.iter().map(|(_, id, bytes)| (*id, &bytes[..]))),
+            "the batch keeps still"
+        );
         if sends > 0 {
             self.shard.settle();
         }
@@ -270,7 +298,8 @@ impl Host {
     fn collect_tasks(&mut self) {
         while let Some(task) = self.shard.next_task() {
             if let Task::Report(id, Report { reason: Reason::Overflow { .. }, .. }) = task {
-                let socket = self.sockets.iter().find(|socket| socket.id == id).expect("it has a socket");
+                let socket =
+                    self.sockets.iter().find(|socket| socket.id == id).expect("it has a socket");
                 assert!(socket.refused, "{id:?} has been closed though its socket took everything");
             }
             self.tasks.push(task);
@@ -300,14 +329,23 @@ impl Host {
             let client = &mut clients[socket.client];
             match task {
                 Task::Receive(_) => {
-                    assert!(!std::mem::replace(&mut socket.receiving, true), "{id:?} receives already");
+                    assert!(
+                        !std::mem::replace(&mut socket.receiving, true),
+                        "{id:?} receives already"
+                    );
                 }
                 Task::PauseReceive(_) => {
-                    assert!(std::mem::replace(&mut socket.receiving, false), "{id:?} is paused already");
+                    assert!(
+                        std::mem::replace(&mut socket.receiving, false),
+                        "{id:?} is paused already"
+                    );
                     socket.on_their_way = 2;
                 }
                 Task::WatchWritable(_) => {
-                    assert!(!std::mem::replace(&mut socket.watching, true), "{id:?} is watched already");
+                    assert!(
+                        !std::mem::replace(&mut socket.watching, true),
+                        "{id:?} is watched already"
+                    );
                 }
                 Task::Measure(_) => {
                     let outstanding = client.kernel.len();
@@ -318,16 +356,25 @@ impl Host {
                     // In the middle of a frame no Close can be said.
                     client.given_up |= abort && overflown == Some(id) && !client.is_steady();
                     let aborted = self.abort_at.is_some_and(|at| at <= now);
-                    let awaited = client.finished || client.goodbye.is_some() || client.given_up || aborted;
-                    assert!(awaited || !client.is_upgraded(), "{client:?} is terminated for nothing");
+                    let awaited =
+                        client.finished || client.goodbye.is_some() || client.given_up || aborted;
+                    assert!(
+                        awaited || !client.is_upgraded(),
+                        "{client:?} is terminated for nothing"
+                    );
                     socket.closing = Some(2);
                 }
-                Task::Report(_, Report { reason: Reason::TooSlow(_) | Reason::PongMissing, .. }) => {
+                Task::Report(
+                    _,
+                    Report { reason: Reason::TooSlow(_) | Reason::PongMissing, .. },
+                ) => {
                     let steady = client.is_steady() && !client.finished;
                     assert!(!steady, "{client:?} is given up for nothing: {task:?} at {now:?}");
                     client.given_up = true;
                 }
-                Task::Report(_, Report { reason: Reason::Overflow { .. }, .. }) => overflown = Some(id),
+                Task::Report(_, Report { reason: Reason::Overflow { .. }, .. }) => {
+                    overflown = Some(id)
+                }
                 Task::Report(..) | Task::StopAccepting => {}
             }
         }

@@ -198,7 +198,8 @@ impl Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let restless: Vec<_> = self.publishers.iter().filter(|publisher| !publisher.is_quiet()).collect();
+        let restless: Vec<_> =
+            self.publishers.iter().filter(|publisher| !publisher.is_quiet()).collect();
         f.debug_struct("Hub")
             .field("asleep", &(self.asleep, self.woken))
             .field("busy", &self.core.is_busy())

@@ -81,7 +81,10 @@ fn who_joins_a_topic_that_is_being_given_up_waits_for_its_second_answer() {
     rig.join(second, &["foo"]);
     rig.ask();
     let question = rig.questions.remove(0);
-    assert!(matches!(question, Up::Uninterest { .. }) && rig.questions.is_empty(), "one question at a time");
+    assert!(
+        matches!(question, Up::Uninterest { .. }) && rig.questions.is_empty(),
+        "one question at a time"
+    );
     rig.publish("foo", b"to nobody");
     let answer = rig.answer_to(question);
     rig.take(answer);
@@ -92,7 +95,10 @@ fn who_joins_a_topic_that_is_being_given_up_waits_for_its_second_answer() {
     rig.answer();
     rig.publish("foo", b"to all");
     rig.sweep();
-    assert_eq!(rig.texts(second), [wire::reply("@join", &["foo"]), wire::publication("foo", "to all")]);
+    assert_eq!(
+        rig.texts(second),
+        [wire::reply("@join", &["foo"]), wire::publication("foo", "to all")]
+    );
 }
 
 #[test]
@@ -206,7 +212,10 @@ fn a_broker_that_there_is_not_means_the_default_one_and_is_reported_once_a_conne
     };
     for (id, expected) in [(first, vec![Task::Report(first, reported(0))]), (second, vec![])] {
         for (name, topic) in [("join", "foo"), ("join", "bar"), ("leave", "bar")] {
-            rig.bytes(id, &wire::masked(Opcode::Text, wire::command(name, "redis", &[topic]).as_bytes()));
+            rig.bytes(
+                id,
+                &wire::masked(Opcode::Text, wire::command(name, "redis", &[topic]).as_bytes()),
+            );
             rig.answer();
         }
         rig.publish("foo", b"x");
@@ -224,7 +233,10 @@ fn a_broker_that_there_is_not_means_the_default_one_and_is_reported_once_a_conne
 fn the_same_name_at_two_brokers_is_two_topics() {
     let mut rig = Rig::new(quiet());
     let (here, there) = (rig.connect(), rig.connect());
-    rig.bytes(there, &wire::masked(Opcode::Text, wire::command("join", "bus", &["foo"]).as_bytes()));
+    rig.bytes(
+        there,
+        &wire::masked(Opcode::Text, wire::command("join", "bus", &["foo"]).as_bytes()),
+    );
     rig.answer();
     rig.join(here, &["foo"]);
     rig.answer();
@@ -255,7 +267,9 @@ fn an_entry_for_a_freed_topic_reaches_nobody() {
     let id = rig.connect();
     rig.join(id, &["foo"]);
     rig.ask();
-    let Some(Up::Interest { topic: old, .. }) = rig.questions.first() else { panic!("a first subscriber") };
+    let Some(Up::Interest { topic: old, .. }) = rig.questions.first() else {
+        panic!("a first subscriber")
+    };
     let old = *old;
     rig.answer();
     rig.leave(id, &["foo"]);
@@ -264,7 +278,11 @@ fn an_entry_for_a_freed_topic_reaches_nobody() {
     rig.answer();
     rig.sweep();
     rig.taken(id);
-    rig.take(Down::Publish { topic: old, sequence: 1, frame: rig.publish_to_nobody("foo", b"x").into() });
+    rig.take(Down::Publish {
+        topic: old,
+        sequence: 1,
+        frame: rig.publish_to_nobody("foo", b"x").into(),
+    });
     rig.take(Down::Uninterested { topic: old });
     rig.publish("bar", b"y");
     rig.sweep();

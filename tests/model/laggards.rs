@@ -59,7 +59,8 @@ fn a_laggard_waits_alone_and_is_normal_again_once_its_outbox_is_empty() {
     assert_eq!(rig.texts(other).len(), 3);
 }
 
-/// Wherever the frame under way stands, it is finished, what waits behind it is dropped, and a Close follows.
+/// Wherever the frame under way stands, it is finished, what waits behind it is dropped, and a
+/// Close follows.
 #[test]
 fn overflow_finishes_the_frame_under_way_then_closes_1013() {
     let limits = || Limits { publication_bytes: 1_000, outbox_bytes: 2_500, ..quiet() };
@@ -90,7 +91,8 @@ fn overflow_finishes_the_frame_under_way_then_closes_1013() {
 
 #[test]
 fn a_full_sum_of_outboxes_closes_the_laggard_that_wants_more() {
-    let limits = Limits { publication_bytes: 1_000, outbox_bytes: 2_000, outboxes_bytes: 2_500, ..quiet() };
+    let limits =
+        Limits { publication_bytes: 1_000, outbox_bytes: 2_000, outboxes_bytes: 2_500, ..quiet() };
     let mut rig = Rig::new(limits);
     let (one, two) = (rig.member(&["a"]), rig.member(&["b"]));
     rig.make_laggard(one, "a", 1);
@@ -121,7 +123,8 @@ fn one_pong_waits_for_a_laggard_and_it_is_the_last() {
     assert_eq!(rig.taken(id), [frame, frame_of(Opcode::Pong, b"4")].concat());
 }
 
-/// A socket that takes a byte now and then is given up once a whole timeout was not enough for what waited at its start.
+/// A socket that takes a byte now and then is given up once a whole timeout was not enough for what
+/// waited at its start.
 #[test]
 fn a_laggard_that_trickles_meets_its_deadline() {
     let timeout = Duration::from_secs(10);
@@ -164,8 +167,11 @@ fn a_laggard_whose_backlog_leaves_in_time_may_lag_on() {
 
 #[test]
 fn a_laggard_gets_its_time_to_take_what_stands_before_its_close() {
-    let limits =
-        Limits { laggard_timeout: Duration::from_secs(10), close_timeout: Duration::from_secs(1), ..quiet() };
+    let limits = Limits {
+        laggard_timeout: Duration::from_secs(10),
+        close_timeout: Duration::from_secs(1),
+        ..quiet()
+    };
     let mut rig = Rig::new(limits);
     let id = rig.member(&["foo"]);
     let frame = rig.make_laggard(id, "foo", 2);
@@ -177,7 +183,8 @@ fn a_laggard_gets_its_time_to_take_what_stands_before_its_close() {
     assert_eq!(rig.taken(id), [frame, frame_of(Opcode::Close, b"\x03\xE8")].concat());
 }
 
-/// Without memory for sockets the kernel says "room" at once, and takes nothing: asking again at once would never end.
+/// Without memory for sockets the kernel says "room" at once, and takes nothing: asking again at
+/// once would never end.
 #[test]
 fn a_socket_that_promises_room_and_takes_nothing_rests_before_it_is_watched_again() {
     let mut rig = Rig::new(quiet());
@@ -213,8 +220,12 @@ fn a_socket_that_promises_room_and_takes_nothing_rests_before_it_is_watched_agai
 /// What the kernel refuses moves to outboxes too, so their sum is looked at there as well.
 #[test]
 fn a_publication_that_everyone_refuses_keeps_the_sum_of_outboxes() {
-    let limits =
-        Limits { publication_bytes: 1 << 20, outbox_bytes: 2 << 20, outboxes_bytes: 4 << 20, ..quiet() };
+    let limits = Limits {
+        publication_bytes: 1 << 20,
+        outbox_bytes: 2 << 20,
+        outboxes_bytes: 4 << 20,
+        ..quiet()
+    };
     for taken in [Taken::Errno(libc::EAGAIN), Taken::Bytes(1000)] {
         let mut rig = Rig::new(limits.clone());
         let ids: Vec<_> = (0..100).map(|_| rig.member(&["foo"])).collect();

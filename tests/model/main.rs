@@ -1,18 +1,22 @@
 //! The pure core against a model.
 //!
-//! A shard does no I/O, so a test can be its event loop: it decides what each socket takes, when the hub answers and what
-//! time it is. The files named for a part of the behaviour drive one shard by hand.
+//! A shard does no I/O, so a test can be its event loop: it decides what each socket takes, when
+//! the hub answers and what time it is. The files named for a part of the behaviour drive one shard
+//! by hand.
 //!
-//! `seeds` is the simulation of the whole server less the kernel: shards and hub as they are, on their lanes, among clients and
-//! publishers, on one thread under a seed.
+//! `seeds` is the simulation of the whole server less the kernel: shards and hub as they are, on
+//! their lanes, among clients and publishers, on one thread under a seed.
 //!
 //! ```text
-//! seeds        many seeds, and what each must have met
-//! world        one server's life: who does what, and when
-//! host         a shard's event loop, with fake sockets        hub, tasks     the hub's runtime, one poll at a time
-//! client, talk what clients say and read, judged              publisher, calls, bodies   what publishers call and are answered
-//! wire         both directions of a client's stream           pipe           a publisher's socket
-//! book         each topic's one order, and who wants it
+//! seeds          many seeds, and what each must have met
+//! world          one server's life: who does what, and when
+//! host           a shard's event loop, with fake sockets
+//! hub, tasks     the hub's runtime, one poll at a time
+//! client, talk   what clients say and read, judged
+//! publisher, calls, bodies   what publishers call and are answered
+//! wire           both directions of a client's stream
+//! pipe           a publisher's socket
+//! book           each topic's one order, and who wants it
 //! ```
 
 #[path = "../fuzz/checks/bodies.rs"]

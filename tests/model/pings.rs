@@ -152,7 +152,8 @@ fn a_ping_behind_what_a_slow_reader_has_not_read_kills_nobody_who_reads_on() {
     rig.tasks();
     let mut deadlines = 0;
     for second in 0..120u64 {
-        // It reads 1,000 bytes a second of 500,000 that the kernel holds; the pings are behind them.
+        // It reads 1,000 bytes a second of 500,000 that the kernel holds; the pings are behind
+        // them.
         rig.measures = (second * 1000, 500_000);
         rig.pass(Duration::from_secs(1));
         rig.sweep();
@@ -164,7 +165,8 @@ fn a_ping_behind_what_a_slow_reader_has_not_read_kills_nobody_who_reads_on() {
     ended_for_its_silence(&mut rig, id);
 }
 
-/// Its kernel takes all that comes, it reads now and then: the pong comes late, and is never far behind the messages.
+/// Its kernel takes all that comes, it reads now and then: the pong comes late, and is never far
+/// behind the messages.
 #[test]
 fn messages_that_its_kernel_acknowledges_are_a_sign_of_life_although_the_pong_is_late() {
     let mut rig = Rig::new(limits());

@@ -1,4 +1,5 @@
-//! The socket between a publisher and the hub: it delivers in pieces, takes answers as far as it has room, and breaks.
+//! The socket between a publisher and the hub: it delivers in pieces, takes answers as far as it
+//! has room, and breaks.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -116,7 +117,11 @@ impl Pipe {
 pub struct Socket(pub Rc<RefCell<Pipe>>);
 
 impl Caller for Socket {
-    async fn write_answers(&self, answers: Vec<u8>, timeout: Duration) -> (io::Result<()>, Vec<u8>) {
+    async fn write_answers(
+        &self,
+        answers: Vec<u8>,
+        timeout: Duration,
+    ) -> (io::Result<()>, Vec<u8>) {
         let (mut written, mut deadline) = (0, self.0.borrow().now + timeout);
         let result = poll_fn(|context| {
             self.0.borrow_mut().write(&answers, &mut written, &mut deadline, timeout, context)

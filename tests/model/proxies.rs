@@ -16,14 +16,18 @@ use super::wire;
 
 const PROXY: &str = "10.0.0.1";
 
-/// A shard whose proxies, 10.0.0.0/8, speak the PROXY protocol; each client may have one connection.
+/// A shard whose proxies, 10.0.0.0/8, speak the PROXY protocol; each client may have one
+/// connection.
 fn rig(limits: Limits) -> (Rig, Arc<SourceLimits>) {
     let sources = Arc::new(SourceLimits::new(1, 0).unwrap());
     let mut rig = Rig::new(limits.clone());
     let settings = settings(limits);
     let proxies = Proxies { protocol: true, ..settings.proxies.clone() };
-    let shard =
-        Shard::new(Arc::new(Settings { proxies, ..settings }), rig.counters.clone(), rig.budget.clone());
+    let shard = Shard::new(
+        Arc::new(Settings { proxies, ..settings }),
+        rig.counters.clone(),
+        rig.budget.clone(),
+    );
     rig.shard = shard.with_source_limits(Some(sources.clone()));
     (rig, sources)
 }
@@ -35,8 +39,11 @@ fn from(rig: &mut Rig, peer: &str) -> ConnId {
 fn header(version: u8, client: u8) -> Vec<u8> {
     match version {
         1 => format!("PROXY TCP4 192.0.2.{client} 10.0.0.1 1 2\r\n").into_bytes(),
-        _ => [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02"[..], &[client, 10, 0, 0, 1, 0, 1, 0, 2]]
-            .concat(),
+        _ => [
+            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02"[..],
+            &[client, 10, 0, 0, 1, 0, 1, 0, 2],
+        ]
+        .concat(),
     }
 }
 
@@ -47,18 +54,21 @@ fn status(rig: &mut Rig, id: ConnId) -> Option<u16> {
     text.split(' ').nth(1).map(|status| status.parse().unwrap())
 }
 
-/// Goal: however header, request and first command are cut, the client that the header names is the one that counts, and the
-/// command is served.
+/// Goal: however header, request and first command are cut, the client that the header names is the
+/// one that counts, and the command is served.
 #[test]
 fn a_header_counts_for_its_client_however_it_is_cut() {
     for seed in 0..300 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let (mut rig, sources) = rig(quiet());
-        let join =
-            wire::masked(roadcast::ws::frame::Opcode::Text, wire::command("join", "", &["a"]).as_bytes());
+        let join = wire::masked(
+            roadcast::ws::frame::Opcode::Text,
+            wire::command("join", "", &["a"]).as_bytes(),
+        );
         for (client, expected) in [(1, 101), (1, 429), (2, 101)] {
             let version = rng.random_range(1..3);
-            let bytes = [header(version, client), wire::upgrade_request("/ws"), join.clone()].concat();
+            let bytes =
+                [header(version, client), wire::upgrade_request("/ws"), join.clone()].concat();
             let id = from(&mut rig, PROXY);
             let mut rest = &bytes[..];
             while !rest.is_empty() {

@@ -1,4 +1,5 @@
-//! One publisher: the calls that it makes, and whether the answers, and what becomes of its publications, are as promised.
+//! One publisher: the calls that it makes, and whether the answers, and what becomes of its
+//! publications, are as promised.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -166,7 +167,9 @@ impl Publisher {
         }
         let stream = std::mem::take(&mut self.stream);
         let mut rest = &stream[..];
-        while let Decoded::Whole { value, bytes } = rpc::decode_answer(rest, 1 << 20).expect("goridge") {
+        while let Decoded::Whole { value, bytes } =
+            rpc::decode_answer(rest, 1 << 20).expect("goridge")
+        {
             self.answered(&value, book, stopping);
             rest = &rest[bytes..];
         }
@@ -202,15 +205,19 @@ impl Publisher {
         }
     }
 
-    /// Nothing is under way in the hub and the lanes: what was answered `ok` has come to everyone who wanted it. Says how many
-    /// publications of `PublishAsync` were lost, which may happen only in shutting down.
+    /// Nothing is under way in the hub and the lanes: what was answered `ok` has come to everyone
+    /// who wanted it. Says how many publications of `PublishAsync` were lost, which may happen only
+    /// in shutting down.
     pub fn check_promises(&mut self, book: &Book) -> u64 {
         let mut lost = 0;
         for Promise { key, message, since, wanted } in self.promises.drain(..) {
             let missing = book.place(&key, message).is_none();
             match wanted {
                 Some(wanted) => {
-                    assert!(!(wanted && missing), "{message:?} to {key:?} was answered ok and is lost")
+                    assert!(
+                        !(wanted && missing),
+                        "{message:?} to {key:?} was answered ok and is lost"
+                    )
                 }
                 None => lost += u64::from(missing && book.is_wanted_since(&key, since)),
             }
@@ -228,8 +235,10 @@ impl Publisher {
     /// Whether nothing of it is under way.
     pub fn is_quiet(&self) -> bool {
         let pipe = self.pipe.borrow();
-        let (ends, never) = (pipe.ended || pipe.reset || self.said_all, self.manner == Manner::NeverReads);
-        let idle = pipe.calls.is_empty() && !pipe.is_full() && !ends && (never || pipe.answers.is_empty());
+        let (ends, never) =
+            (pipe.ended || pipe.reset || self.said_all, self.manner == Manner::NeverReads);
+        let idle =
+            pipe.calls.is_empty() && !pipe.is_full() && !ends && (never || pipe.answers.is_empty());
         idle || (pipe.closed.is_some() && (pipe.reset || never || pipe.answers.is_empty()))
     }
 
@@ -238,7 +247,11 @@ impl Publisher {
         let pipe = self.pipe.borrow();
         let all_read = !pipe.reset && self.manner != Manner::NeverReads;
         if all_read {
-            assert!(self.waiting.is_empty() && self.stream.is_empty(), "unanswered: {:?}", self.waiting);
+            assert!(
+                self.waiting.is_empty() && self.stream.is_empty(),
+                "unanswered: {:?}",
+                self.waiting
+            );
             assert!(self.offers.is_empty(), "not published, and nobody knows: {:?}", self.offers);
         }
         let closed = match self.manner {

@@ -184,7 +184,8 @@ impl Rig {
         self.shard.check_invariants();
     }
 
-    /// Publishes to a topic of the default broker that the shard is interested in. Returns the frame.
+    /// Publishes to a topic of the default broker that the shard is interested in. Returns the
+    /// frame.
     pub fn publish(&mut self, name: &str, payload: &[u8]) -> Vec<u8> {
         let frame = publication::encode(name, payload, usize::MAX).unwrap();
         let (topic, sequence) = self.topics.get_mut(name).expect("somebody wants it");
@@ -261,7 +262,8 @@ impl Rig {
         self.streams.get_mut(&id).map(std::mem::take).unwrap_or_default()
     }
 
-    /// The whole text frames among what the socket has taken since the last call; there must be no others.
+    /// The whole text frames among what the socket has taken since the last call; there must be no
+    /// others.
     pub fn texts(&mut self, id: ConnId) -> Vec<String> {
         let frames = wire::frames(&self.taken(id));
         let text = |(opcode, payload): (Opcode, Vec<u8>)| {
@@ -279,7 +281,8 @@ impl Rig {
         self.shard.check_invariants();
     }
 
-    /// Makes the connection a laggard that owes nothing but the rest of one publication of `topic`. Returns that frame.
+    /// Makes the connection a laggard that owes nothing but the rest of one publication of `topic`.
+    /// Returns that frame.
     pub fn make_laggard(&mut self, id: ConnId, topic: &str, sent: usize) -> Vec<u8> {
         let frame = self.publish(topic, b"the first that did not fit");
         self.sweep_with(|of, _| if of == id { Taken::Bytes(sent) } else { Taken::All });

@@ -1,4 +1,5 @@
-//! The simulation over many seeds, as many at a time as there are cores; each runs on one thread and depends on nothing else.
+//! The simulation over many seeds, as many at a time as there are cores; each runs on one thread
+//! and depends on nothing else.
 //!
 //! `ROADCAST_SEED=n` runs one seed, `ROADCAST_SEEDS=n` that many from 0 on.
 
@@ -55,9 +56,11 @@ fn every_promise_is_kept_under_every_seed() {
     let mut counts = counts.into_inner().unwrap();
     println!("{counts:#?}");
     if seeds.end - seeds.start >= SEEDS {
-        // What the world never brings about would be checked in vain. Gauges are back at 0; RPC connections are taken and given up
-        // by the sockets' own code, which is not here; whoever misses a pong is hardly ever owed anything that has not been
-        // put into its outbox; addresses have a model of their own (`sources`), the bound of `PublishAsync` tests of the hub's.
+        // What the world never brings about would be checked in vain. Gauges are back at 0; RPC
+        // connections are taken and given up by the sockets' own code, which is not here; whoever
+        // misses a pong is hardly ever owed anything that has not been put into its outbox;
+        // addresses have a model of their own (`sources`), the bound of `PublishAsync` tests of the
+        // hub's.
         let elsewhere = [
             "open",
             "topics",

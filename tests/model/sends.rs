@@ -37,13 +37,17 @@ fn two_topics_of_one_connection_share_one_send() {
     assert_eq!(rig.batch(|_, _| Taken::All), [id]);
     let taken = rig.taken(id);
     assert_eq!(taken.len(), sent.len());
-    let texts: Vec<Vec<u8>> = wire::frames(&taken).into_iter().map(|(_, payload)| payload).collect();
+    let texts: Vec<Vec<u8>> =
+        wire::frames(&taken).into_iter().map(|(_, payload)| payload).collect();
     let of = |topic: &str| -> Vec<&Vec<u8>> {
         let start = format!("{{\"topic\":\"{topic}\"");
         texts.iter().filter(|text| text.starts_with(start.as_bytes())).collect()
     };
     assert_eq!((of("a").len(), of("b").len()), (2, 1));
-    assert!(of("a")[0].ends_with(b"\"1\"}") && of("a")[1].ends_with(b"\"3\"}"), "each topic in its order");
+    assert!(
+        of("a")[0].ends_with(b"\"1\"}") && of("a")[1].ends_with(b"\"3\"}"),
+        "each topic in its order"
+    );
 }
 
 #[test]
@@ -53,10 +57,14 @@ fn a_reply_and_a_publication_share_one_send() {
     rig.leave(id, &["bar"]);
     rig.publish("foo", b"x");
     assert_eq!(rig.batch(|_, _| Taken::All), [id]);
-    assert_eq!(rig.texts(id), [wire::reply("@leave", &["bar"]), r#"{"topic":"foo","payload":"x"}"#.into()]);
+    assert_eq!(
+        rig.texts(id),
+        [wire::reply("@leave", &["bar"]), r#"{"topic":"foo","payload":"x"}"#.into()]
+    );
 }
 
-/// Wherever the send stops, and whatever is published meanwhile: nothing is lost and nothing comes twice.
+/// Wherever the send stops, and whatever is published meanwhile: nothing is lost and nothing comes
+/// twice.
 #[test]
 fn a_short_send_moves_exactly_the_rest() {
     let mut rig = Rig::new(quiet());
@@ -89,13 +97,15 @@ fn nothing_passes_an_outbox() {
     assert_eq!(rig.sweep(), 0);
     rig.shard.writable(id);
     rig.sweep();
-    let frames: Vec<Vec<u8>> = wire::frames(&rig.taken(id)).into_iter().map(|(_, text)| text).collect();
+    let frames: Vec<Vec<u8>> =
+        wire::frames(&rig.taken(id)).into_iter().map(|(_, text)| text).collect();
     let reply = wire::reply("@leave", &["foo"]);
     let expected = [&first[2..], reply.as_bytes(), &second[2..]];
     assert_eq!(frames, expected);
 }
 
-/// Replies of more connections than a batch has room for: whoever waits for its turn gets no publication before its reply.
+/// Replies of more connections than a batch has room for: whoever waits for its turn gets no
+/// publication before its reply.
 #[test]
 fn no_publication_passes_an_outbox_that_waits_for_its_turn() {
     let mut rig = Rig::new(quiet());
@@ -125,7 +135,8 @@ fn one_send_carries_64_kib_or_one_larger_frame() {
     assert_eq!(sends, [3 * frame, 2 * frame, large]);
 }
 
-/// Members leave and join while the sweep is at every place of its round: whoever stays gets each publication once.
+/// Members leave and join while the sweep is at every place of its round: whoever stays gets each
+/// publication once.
 #[test]
 fn leaving_in_mid_sweep_skips_nobody() {
     for leaver in (0..80).step_by(3) {

@@ -8,8 +8,10 @@ use super::rig::{Rig, Taken, quiet};
 
 /// Outboxes of a few frames; `ticks.*` skips.
 fn rig() -> Rig {
-    let limits = Limits { publication_bytes: 1_000, outbox_bytes: 3_000, log_bytes: 4_000, ..quiet() };
-    let policies = Policies { skip: vec![Pattern::parse("ticks.*").unwrap()], ..Policies::default() };
+    let limits =
+        Limits { publication_bytes: 1_000, outbox_bytes: 3_000, log_bytes: 4_000, ..quiet() };
+    let policies =
+        Policies { skip: vec![Pattern::parse("ticks.*").unwrap()], ..Policies::default() };
     Rig::with_policies(limits, policies)
 }
 
@@ -57,9 +59,9 @@ fn the_newest_goes_into_an_outbox_that_is_half_empty_before_it_has_drained() {
         rig.sweep();
     }
     rig.shard.writable(id);
-    rig.sweep_with(
-        |_, bytes| if bytes.len() > 1_500 { Taken::Bytes(bytes.len() - 700) } else { Taken::Bytes(0) },
-    );
+    rig.sweep_with(|_, bytes| {
+        if bytes.len() > 1_500 { Taken::Bytes(bytes.len() - 700) } else { Taken::Bytes(0) }
+    });
     let standing = rig.shard.standing();
     assert_eq!((standing.parked_bytes, standing.log_bytes), (0, 0), "it waits in the outbox now");
     rig.tasks();
@@ -133,7 +135,8 @@ fn another_topic_of_the_same_connection_still_disconnects() {
     assert!(rig.tasks().iter().any(|task| matches!(task, Task::Report(..))));
 }
 
-/// A round of more subscribers than a batch has sends: the laggard is parked in the first batch and drains in the second.
+/// A round of more subscribers than a batch has sends: the laggard is parked in the first batch and
+/// drains in the second.
 #[test]
 fn who_has_room_again_in_the_middle_of_a_round_gets_the_newest_all_the_same() {
     let mut rig = rig();

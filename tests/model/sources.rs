@@ -114,7 +114,11 @@ fn the_addresses_of_one_ipv6_subscriber_are_one_source() {
         let id = from(&mut rig, address);
         assert_eq!(status(&mut rig, id, &[]), expected, "{address}");
     }
-    assert_eq!(said(&mut rig), [(Exceeded::Connections, "2001:db8:1:2::/64".to_owned(), 0)], "once a period");
+    assert_eq!(
+        said(&mut rig),
+        [(Exceeded::Connections, "2001:db8:1:2::/64".to_owned(), 0)],
+        "once a period"
+    );
 }
 
 #[test]
@@ -194,7 +198,8 @@ fn a_refused_address_takes_no_place_from_others() {
     let sources = limits(1, NO_LIMIT);
     let mut rig = rig_with(Limits { connections: 3, ..quiet() }, &sources);
     let held = from(&mut rig, "192.0.2.1");
-    let answered = (0..1000).filter(|_| rig.shard.accepted_from(Some(ip("192.0.2.1"))).is_some()).count();
+    let answered =
+        (0..1000).filter(|_| rig.shard.accepted_from(Some(ip("192.0.2.1"))).is_some()).count();
     assert_eq!(answered, OVER_LIMIT_MAX, "few are answered, the others closed at once");
     assert_eq!(rig.counters.refused_address_connections.value(), 1000);
     assert_eq!(rig.budget.open(), 1);
@@ -202,7 +207,10 @@ fn a_refused_address_takes_no_place_from_others() {
         let id = from(&mut rig, other);
         assert_eq!(status(&mut rig, id, &[]), 101, "{other}");
     }
-    assert!(rig.shard.accepted_from(Some(ip("192.0.2.4"))).is_none(), "the limit of all still holds");
+    assert!(
+        rig.shard.accepted_from(Some(ip("192.0.2.4"))).is_none(),
+        "the limit of all still holds"
+    );
     end(&mut rig, held);
     let id = from(&mut rig, "192.0.2.1");
     assert_eq!(status(&mut rig, id, &[]), 101);
@@ -251,8 +259,8 @@ struct Known {
     admitted_ms: Vec<u64>,
 }
 
-/// Goal: under any order of comings and goings over several shards, no source ever passes a limit, and none is refused that
-/// was within it.
+/// Goal: under any order of comings and goings over several shards, no source ever passes a limit,
+/// and none is refused that was within it.
 #[test]
 fn no_source_passes_its_limits_and_none_is_refused_within_them() {
     for seed in 0..40 {
@@ -275,7 +283,8 @@ fn no_source_passes_its_limits_and_none_is_refused_within_them() {
             }
             let name: u8 = rng.random_range(1..4);
             let of = known.entry(name).or_default();
-            let (place, client) = (rng.random_range(0..3), Ipv4Addr::new(192, 0, 2, name).to_string());
+            let (place, client) =
+                (rng.random_range(0..3), Ipv4Addr::new(192, 0, 2, name).to_string());
             let rig = &mut shards[place];
             let line = format!("X-Forwarded-For: {client}");
             let (id, lines) = if rng.random() {
@@ -298,7 +307,10 @@ fn no_source_passes_its_limits_and_none_is_refused_within_them() {
                     continue;
                 }
                 (429, answer) if answer.contains("Retry-After: 10\r\n") => {
-                    assert_eq!(of.open, connections, "seed {seed}: {name} was within its connections");
+                    assert_eq!(
+                        of.open, connections,
+                        "seed {seed}: {name} was within its connections"
+                    );
                 }
                 (429, _) => {
                     assert!(

@@ -66,8 +66,9 @@ impl World {
             _ => "",
         };
         let number = u16::from(broker == "bus");
-        let mut topics: Vec<String> =
-            (0..[1, 1, 1, 2, 4][self.rng.random_range(0..5)]).map(|_| self.random_topic(number)).collect();
+        let mut topics: Vec<String> = (0..[1, 1, 1, 2, 4][self.rng.random_range(0..5)])
+            .map(|_| self.random_topic(number))
+            .collect();
         match self.rng.random_range(0..20) {
             0 => topics.push("t1-with-a-name-that-is-too-long".into()),
             1 => topics.push(String::new()),
@@ -82,7 +83,8 @@ impl World {
         for (number, name) in ["memory", "bus"].into_iter().enumerate() {
             let of_broker = |key: &&(u16, String)| usize::from(key.0) == number;
             let client = &self.clients[place];
-            let topics: Vec<String> = client.topics().filter(of_broker).map(|key| key.1.clone()).collect();
+            let topics: Vec<String> =
+                client.topics().filter(of_broker).map(|key| key.1.clone()).collect();
             self.command(place, Command { join: false, broker: name.into(), topics });
         }
     }
@@ -121,7 +123,8 @@ impl World {
 
     /// Messages that are no commands are ignored.
     fn speak_nonsense(&mut self, place: usize) {
-        let nonsense = ["{", "[]", "{\"command\":\"headers\"}", "{\"command\":\"dance\"}", "{\"command\":1}"];
+        let nonsense =
+            ["{", "[]", "{\"command\":\"headers\"}", "{\"command\":\"dance\"}", "{\"command\":1}"];
         let message = nonsense[self.rng.random_range(0..nonsense.len())].as_bytes();
         self.message(place, Opcode::Text, message);
         if self.clients[place].echo {
@@ -141,7 +144,9 @@ impl World {
         let client = &mut self.clients[place];
         match goodbye {
             Goodbye::Close(None) => client.send(&wire::masked(Opcode::Close, b"")),
-            Goodbye::Close(Some(code)) => client.send(&wire::masked(Opcode::Close, &code.to_be_bytes())),
+            Goodbye::Close(Some(code)) => {
+                client.send(&wire::masked(Opcode::Close, &code.to_be_bytes()))
+            }
             // Not masked; text that is none; a length over the limit.
             Goodbye::Violation(1002) => client.send(b"\x81\x01x"),
             Goodbye::Violation(1007) => client.send(&wire::masked(Opcode::Text, b"\xFF\xFF")),

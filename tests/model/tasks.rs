@@ -31,8 +31,9 @@ impl Tasks {
 
     /// The tasks that may be polled.
     pub fn woken(&self) -> Vec<usize> {
-        let is_woken =
-            |task: &Option<Task>| task.as_ref().is_some_and(|task| task.woken.0.load(Ordering::Relaxed));
+        let is_woken = |task: &Option<Task>| {
+            task.as_ref().is_some_and(|task| task.woken.0.load(Ordering::Relaxed))
+        };
         (0..self.0.len()).filter(|place| is_woken(&self.0[*place])).collect()
     }
 

@@ -63,8 +63,8 @@ pub struct Frame {
     pub end: usize,
 }
 
-/// The frame at the front of `bytes`, if it has arrived whole. A server's frames are whole messages, unmasked, their
-/// length in the shortest form.
+/// The frame at the front of `bytes`, if it has arrived whole. A server's frames are whole
+/// messages, unmasked, their length in the shortest form.
 pub fn front(bytes: &[u8]) -> Option<Frame> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(first & 0xF0, 0x80, "one whole message, no reserved bits: {first:#x}");

@@ -1,5 +1,6 @@
-//! The whole server less the kernel, under one seed on one thread: a few shards, the hub, the lanes between them, publishers and
-//! clients. Everyone's turns, time, and what each socket takes are drawn from the seed.
+//! The whole server less the kernel, under one seed on one thread: a few shards, the hub, the lanes
+//! between them, publishers and clients. Everyone's turns, time, and what each socket takes are
+//! drawn from the seed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ impl World {
         let limits = random_limits(&mut rng);
         assert_eq!(limits.check(), [], "limits that fit together");
         let mut settings: Settings = rig::settings(limits.clone());
-        let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+        let patterns =
+            |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
         settings.policies = match rng.random_range(0..3) {
             0 => Policies::default(),
             1 => Policies { skip: patterns(&["t0", "t5"]), disconnect: Vec::new() },
@@ -67,7 +69,8 @@ impl World {
         let mut pick = |values: &[f64]| values[rng.random_range(0..values.len())];
         let host = |(place, lanes)| {
             let counters = Arc::new(ShardCounters::default());
-            let shard = Shard::new(settings.clone(), counters.clone(), budget.clone()).reporting_all();
+            let shard =
+                Shard::new(settings.clone(), counters.clone(), budget.clone()).reporting_all();
             let pace = if place == 0 { pick(&[0.1, 0.5, 1.0, 1.0]) } else { 1.0 };
             Host::new(place, shard, counters, lanes, settings.shutdown_grace, pace)
         };
@@ -91,8 +94,8 @@ impl World {
         }
     }
 
-    /// One life of a server, from its start to its end. Returns what has been counted, and a number that two lives share only
-    /// if everything in them was the same.
+    /// One life of a server, from its start to its end. Returns what has been counted, and a number
+    /// that two lives share only if everything in them was the same.
     pub fn live(seed: u64) -> (BTreeMap<String, u64>, u64) {
         let mut world = Self::new(seed);
         for _ in 0..world.rng.random_range(50..300) * 80 / world.crowd.max(80) {
@@ -117,7 +120,8 @@ impl World {
         counts.extend(hub);
         for host in &self.hosts {
             let balance = host.shard.standing().balance;
-            let dropped = Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
+            let dropped =
+                Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
             for (name, count) in host.counters.each().chain(dropped) {
                 *counts.entry(name.to_owned()).or_default() += count;
             }
@@ -142,7 +146,9 @@ impl World {
         for place in 0..self.clients.len() {
             // A crowd is there for its topics.
             let idle = self.rush > 0.5 && self.clients[place].topics().next().is_none();
-            if self.clients[place].is_talking() && self.rng.random_bool(if idle { 0.5 } else { 0.05 }) {
+            if self.clients[place].is_talking()
+                && self.rng.random_bool(if idle { 0.5 } else { 0.05 })
+            {
                 self.say_something(place);
             }
         }
@@ -156,7 +162,8 @@ impl World {
         format!("t{}", self.random_number())
     }
 
-    /// A topic that nobody joins in any other broker, so that who reads a publication to all brokers knows its topic.
+    /// A topic that nobody joins in any other broker, so that who reads a publication to all
+    /// brokers knows its topic.
     pub fn topic_of_one_broker(&mut self, broker: u16) -> String {
         format!("b{}", self.random_number() / 2 * 2 + broker)
     }
@@ -185,10 +192,12 @@ impl World {
         self.hub.book.tick();
         for client in &mut self.clients {
             client.read(self.rng.random_range(0..=client.reads), &self.hub.book, &self.limits);
-            if (client.finished || client.ended == Some(Ended::Refused)) && client.kernel.is_empty() {
+            if (client.finished || client.ended == Some(Ended::Refused)) && client.kernel.is_empty()
+            {
                 client.check_finished();
                 // Some wait for the server's deadline.
-                if client.goodbye.is_none_or(|goodbye| goodbye != Goodbye::Reset) && client.capacity != 9_999
+                if client.goodbye.is_none_or(|goodbye| goodbye != Goodbye::Reset)
+                    && client.capacity != 9_999
                 {
                     client.goodbye = Some(Goodbye::End);
                 }
@@ -198,7 +207,8 @@ impl World {
 
     fn is_quiet(&mut self) -> bool {
         let done = |client: &Client| {
-            let idle = client.reads == 0 || (client.kernel.is_empty() && client.outgoing.is_empty());
+            let idle =
+                client.reads == 0 || (client.kernel.is_empty() && client.outgoing.is_empty());
             client.gone || (client.goodbye.is_none() && idle)
         };
         self.hub.is_quiet()
@@ -236,7 +246,8 @@ impl World {
         self.hosts[client.host].counters.newest_dropped.value() > 0
     }
 
-    /// What clients missed in topics that skip has been counted, and what was delivered is what they were sent.
+    /// What clients missed in topics that skip has been counted, and what was delivered is what
+    /// they were sent.
     fn check_gaps(&self) {
         for (place, host) in self.hosts.iter().enumerate() {
             let here = || self.clients.iter().filter(|client| client.host == place);
@@ -252,7 +263,8 @@ impl World {
     fn leave_all_topics(&mut self) {
         for place in 0..self.clients.len() {
             let client = &mut self.clients[place];
-            if client.is_talking() && !client.echo && client.reads > 0 && self.rng.random_bool(0.5) {
+            if client.is_talking() && !client.echo && client.reads > 0 && self.rng.random_bool(0.5)
+            {
                 self.leave_everything(place);
             } else if client.goodbye.is_none() {
                 client.goodbye = Some([Goodbye::End, Goodbye::Reset][self.rng.random_range(0..2)]);
@@ -263,14 +275,19 @@ impl World {
         assert!(self.hub.book.wants_nothing(), "interest that nobody has");
         for host in &self.hosts {
             assert_eq!(host.counters.topics.value(), 0, "topics that nobody has joined");
-            assert_eq!(host.shard.standing().subscriptions_bytes, 0, "all that they cost is given back");
+            assert_eq!(
+                host.shard.standing().subscriptions_bytes,
+                0,
+                "all that they cost is given back"
+            );
         }
     }
 
     /// Everyone who is there is told goodbye one by one, while all goes on.
     fn drain(&mut self) {
         self.hub.book.goodbyes = true;
-        // Up to when each has got everything is between it and its shard: what it has got is without a gap.
+        // Up to when each has got everything is between it and its shard: what it has got is
+        // without a gap.
         self.clients.iter_mut().for_each(|client| client.drained = true);
         let (began, drain) = (self.now, self.drain);
         self.hosts.iter_mut().for_each(|host| host.shutdown_began(began, drain));
@@ -283,7 +300,11 @@ impl World {
         assert!(left.is_empty(), "shards {left:?} have not drained");
         for host in &self.hosts {
             let balance = host.shard.standing().balance;
-            assert_eq!(balance.dropped(Dropped::Shutdown), 0, "told before it was sent what was published");
+            assert_eq!(
+                balance.dropped(Dropped::Shutdown),
+                0,
+                "told before it was sent what was published"
+            );
         }
     }
 
@@ -325,7 +346,8 @@ impl World {
             } else if client.ended == Some(Ended::Close(Some(1001))) {
                 client.check_complete(&self.hub.book, self.newest_dropped(client));
             } else {
-                let left = client.goodbye.is_some() || client.ended.is_some() || !client.is_upgraded();
+                let left =
+                    client.goodbye.is_some() || client.ended.is_some() || !client.is_upgraded();
                 assert!(left || !client.is_steady(), "{client:?} has read no goodbye");
             }
         }

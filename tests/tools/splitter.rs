@@ -1,8 +1,9 @@
-//! A TCP proxy that moves the borders in what clients send: bytes one at a time, random pieces, several sends in one.
-//! What servers send is passed on as it comes. For `scripts/autobahn --split SEED`.
+//! A TCP proxy that moves the borders in what clients send: bytes one at a time, random pieces,
+//! several sends in one. What servers send is passed on as it comes. For `scripts/autobahn --split
+//! SEED`.
 //!
-//! `splitter LISTEN TARGET SEED`; prints `ready` when it accepts. Connections are numbered from 0; a connection's borders
-//! depend on the seed, its number, and on how its bytes arrive.
+//! `splitter LISTEN TARGET SEED`; prints `ready` when it accepts. Connections are numbered from 0;
+//! a connection's borders depend on the seed, its number, and on how its bytes arrive.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,7 +15,8 @@ use rand::{RngExt, SeedableRng};
 
 /// Bytes of a burst that may still go one at a time.
 const BYTEWISE_BYTES_MAX: usize = 1024;
-/// Between two pieces: long enough for a server on the same machine to receive the first one alone, most of the time.
+/// Between two pieces: long enough for a server on the same machine to receive the first one alone,
+/// most of the time.
 const PAUSE: Duration = Duration::from_micros(50);
 /// How long more bytes are waited for that shall go out in one piece.
 const GATHER: Duration = Duration::from_millis(2);
@@ -36,7 +38,8 @@ fn main() -> io::Result<()> {
         server.set_nodelay(true)?;
         let (from_server, to_client) = (server.try_clone()?, client.try_clone()?);
         thread::spawn(move || pass_on(from_server, to_client));
-        let random = StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number));
+        let random =
+            StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number));
         thread::spawn(move || split(client, server, random));
     }
     Ok(())
@@ -61,7 +64,8 @@ fn split(mut from: TcpStream, mut to: TcpStream, mut random: StdRng) {
         }
     }
     let _ = to.shutdown(Shutdown::Write);
-    // The server's end comes through the other thread; a client that is gone must not keep it waiting.
+    // The server's end comes through the other thread; a client that is gone must not keep it
+    // waiting.
     let _ = from.shutdown(Shutdown::Read);
 }
 

@@ -33,7 +33,8 @@ pub fn run(
         let before = server.meter().map(|meter| meter.read()).transpose()?;
         fleet.grow(connections, window)?;
         let wall = start.elapsed().as_secs_f64();
-        record.generator_busy = record.generator_busy.max((thread_cpu() - busy).as_secs_f64() / wall);
+        record.generator_busy =
+            record.generator_busy.max((thread_cpu() - busy).as_secs_f64() / wall);
         let mut round = Round::new();
         round.insert(Metric::ConnectionsPerSecond, connections as f64 / wall);
         if let (Some(before), Some(meter)) = (before, server.meter()) {

@@ -20,7 +20,8 @@ const WINDOW: usize = 128;
 /// Clients that come and go, in turn.
 const CHURNING: usize = 64;
 
-/// Publications under way that an open loop follows: of a server that does not keep up for a long while.
+/// Publications under way that an open loop follows: of a server that does not keep up for a long
+/// while.
 const OPEN_WINDOW: usize = 1 << 18;
 
 pub fn run(
@@ -44,7 +45,9 @@ pub fn run(
     };
     let mut entries = Vec::new();
     for contender in contenders {
-        if work.slow_percent > 0.0 && matches!(contender.server.kind, Kind::Floor | Kind::FloorPlain) {
+        if work.slow_percent > 0.0
+            && matches!(contender.server.kind, Kind::Floor | Kind::FloorPlain)
+        {
             missing.push(format!("{}: it blocks on a slow reader", contender.record.label));
             continue;
         }
@@ -62,18 +65,29 @@ pub fn run(
         }
     }
     type Clients = (Fleet, Option<Churn>);
-    case.rounds(entries, missing, progress, |server, (fleet, churn): &mut Clients, record, length| {
-        let beside = churn.as_mut().map(|churn| churn as &mut dyn Beside);
-        let slice = fleet.slice(work.pace, length, server.meter(), beside)?;
-        book(record, &slice);
-        let mut round = round(&slice);
-        if churn.is_some() {
-            round.insert(Metric::ActionsPerSecond, slice.actions as f64 / slice.wall.as_secs_f64());
-        }
-        record.rounds.push(round);
-        ensure!(!slice.saturated, "it does not keep up: a slice had not arrived 20 s after its end");
-        Ok(())
-    })
+    case.rounds(
+        entries,
+        missing,
+        progress,
+        |server, (fleet, churn): &mut Clients, record, length| {
+            let beside = churn.as_mut().map(|churn| churn as &mut dyn Beside);
+            let slice = fleet.slice(work.pace, length, server.meter(), beside)?;
+            book(record, &slice);
+            let mut round = round(&slice);
+            if churn.is_some() {
+                round.insert(
+                    Metric::ActionsPerSecond,
+                    slice.actions as f64 / slice.wall.as_secs_f64(),
+                );
+            }
+            record.rounds.push(round);
+            ensure!(
+                !slice.saturated,
+                "it does not keep up: a slice had not arrived 20 s after its end"
+            );
+            Ok(())
+        },
+    )
 }
 
 /// The clients that come and go beside the fleet, if the workload has any.

@@ -1,4 +1,5 @@
-//! Connections that have joined and wait: what each costs in memory, of the server and of the kernel.
+//! Connections that have joined and wait: what each costs in memory, of the server and of the
+//! kernel.
 
 use std::fs;
 

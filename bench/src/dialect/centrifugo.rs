@@ -74,7 +74,9 @@ impl Dialect for Centrifugo {
         let (mut read, mut answers) = (0, 0);
         while let frame::Head::Frame(frame) = frame::head(&bytes[read..]) {
             for line in frame.payload.split(|&byte| byte == b'\n') {
-                if memchr::memmem::find(line, br#""error""#).is_some() || frame.opcode == frame::CLOSE {
+                if memchr::memmem::find(line, br#""error""#).is_some()
+                    || frame.opcode == frame::CLOSE
+                {
                     bail!("a publish was answered: {}", String::from_utf8_lossy(line));
                 }
                 answers += u64::from(memchr::memmem::find(line, br#""publish""#).is_some());

@@ -1,4 +1,5 @@
-//! Roadcast and RoadRunner: JSON commands on the WebSocket, `broadcast.Publish` in protobuf by goridge RPC.
+//! Roadcast and RoadRunner: JSON commands on the WebSocket, `broadcast.Publish` in protobuf by
+//! goridge RPC.
 
 use anyhow::{Result, bail};
 
@@ -35,7 +36,8 @@ impl Goridge {
     }
 }
 
-/// Appends the header of a call or answer of `payload` bytes, of which `method` are the method's name.
+/// Appends the header of a call or answer of `payload` bytes, of which `method` are the method's
+/// name.
 pub fn encode_header(out: &mut Vec<u8>, call: u32, method: usize, payload: usize) {
     let start = out.len();
     out.extend_from_slice(&[VERSION_AND_WORDS, FLAG_PROTO]);
@@ -47,7 +49,8 @@ pub fn encode_header(out: &mut Vec<u8>, call: u32, method: usize, payload: usize
     out.extend_from_slice(&(method as u32).to_le_bytes());
 }
 
-/// Bytes of the goridge frame at the head of `bytes`, and its flags; `None` while its header is not whole.
+/// Bytes of the goridge frame at the head of `bytes`, and its flags; `None` while its header is not
+/// whole.
 pub fn measure(bytes: &[u8]) -> Option<(usize, u8)> {
     let header: &[u8; 12] = bytes.first_chunk()?;
     let words = usize::from(header[0] & 0x0F);
@@ -120,7 +123,8 @@ impl Dialect for Goridge {
     fn publish(&mut self, topic: &Topic, payload: &[u8], out: &mut Vec<u8>) {
         const COMMAND: &[u8] = b"publish";
         self.call = self.call.wrapping_add(1);
-        let message = field_len(COMMAND.len()) + field_len(topic.name.len()) + field_len(payload.len());
+        let message =
+            field_len(COMMAND.len()) + field_len(topic.name.len()) + field_len(payload.len());
         let method = self.method();
         encode_header(out, self.call, method.len(), method.len() + field_len(message));
         out.extend_from_slice(method);
@@ -170,7 +174,11 @@ mod tests {
     fn a_publish_is_what_the_php_client_sends() {
         // The first frame of a recorded session, with its own call number.
         let mut out = Vec::new();
-        Goridge::default().publish(&Topic { index: 0, name: "foo".into() }, b"hello, PHP", &mut out);
+        Goridge::default().publish(
+            &Topic { index: 0, name: "foo".into() },
+            b"hello, PHP",
+            &mut out,
+        );
         let (len, flags) = measure(&out).unwrap();
         assert_eq!((len, flags), (out.len(), FLAG_PROTO));
         assert_eq!(&out[HEADER_BYTES..HEADER_BYTES + METHOD.len()], METHOD);
@@ -200,7 +208,9 @@ mod tests {
     fn a_call_that_found_no_room_is_told_apart_from_other_errors() {
         let mut dialect = Goridge::asynchronous();
         let mut calls = Vec::new();
-        (0..3).for_each(|_| dialect.publish(&Topic { index: 0, name: "foo".into() }, b"x", &mut calls));
+        (0..3).for_each(|_| {
+            dialect.publish(&Topic { index: 0, name: "foo".into() }, b"x", &mut calls)
+        });
         let answer = |call, text: &[u8]| {
             let mut bytes = Vec::new();
             encode_header(&mut bytes, call, 0, text.len());
@@ -208,7 +218,9 @@ mod tests {
             bytes.extend_from_slice(text);
             bytes
         };
-        assert!(dialect.read_answers(&answer(2, b"over roadcast.limits.rpc_async_bytes (1)")).is_ok());
+        assert!(
+            dialect.read_answers(&answer(2, b"over roadcast.limits.rpc_async_bytes (1)")).is_ok()
+        );
         assert_eq!((dialect.take_refused(), dialect.take_refused()), (vec![1], vec![]));
         assert!(dialect.read_answers(&answer(3, b"roadcast is shutting down")).is_err());
     }

@@ -1,5 +1,5 @@
-//! The smallest language that does the work: `J` and a topic joins, `P`, a topic, a line feed and a payload publishes.
-//! Spoken by the native uWebSockets peer, and its joins by the floor.
+//! The smallest language that does the work: `J` and a topic joins, `P`, a topic, a line feed and a
+//! payload publishes. Spoken by the native uWebSockets peer, and its joins by the floor.
 
 use anyhow::Result;
 

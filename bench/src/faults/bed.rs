@@ -102,8 +102,13 @@ impl Bed {
         let clock = Clock::start();
         let dialect = if setup.asynchronous { Goridge::asynchronous() } else { Goridge::default() };
         let plan = setup.plan.clone();
-        let mut fleet =
-            Fleet::new(Box::new(dialect), server.clients, Some(server.publishes), plan.clone(), clock)?;
+        let mut fleet = Fleet::new(
+            Box::new(dialect),
+            server.clients,
+            Some(server.publishes),
+            plan.clone(),
+            clock,
+        )?;
         fleet.grow(setup.subscribers, WINDOW)?;
         Ok(Self {
             label: label.to_owned(),
@@ -136,7 +141,8 @@ impl Bed {
         let pid = self.server.pid().context("the server under test is ours")?;
         // First: the endpoint closes the connection of the scrape a moment after it.
         let (rss, descriptors) = (rss_bytes(pid)?, descriptors(pid)?);
-        let scrape = Scrape::of(self.metrics).with_context(|| format!("metrics of {}", self.label))?;
+        let scrape =
+            Scrape::of(self.metrics).with_context(|| format!("metrics of {}", self.label))?;
         self.scrapes += 1;
         self.unbalanced += usize::from(!scrape.balance().holds());
         let holding = Holding { rss, descriptors, scrape };
@@ -178,9 +184,9 @@ impl Bed {
         }
     }
 
-    /// Checks what must hold in every run, once all but the healthy have gone: they got everything, in order; every
-    /// delivery is accounted for in each scrape; descriptors, connections and topics are what they were, and so is memory,
-    /// but for [`KEPT`].
+    /// Checks what must hold in every run, once all but the healthy have gone: they got everything,
+    /// in order; every delivery is accounted for in each scrape; descriptors, connections and
+    /// topics are what they were, and so is memory, but for [`KEPT`].
     pub fn check(&mut self, checks: &mut Checks) -> Result<()> {
         let before = self.before.clone().context("remembered before")?;
         let open = before.scrape.sum("connections_open", "");

@@ -82,6 +82,8 @@ mod tests {
         checks.add("that", "2", false);
         assert!(!checks.held());
         let table = checks.table(1);
-        assert!(table.contains("other: more") && table.contains("NOT held") && !table.contains("this"));
+        assert!(
+            table.contains("other: more") && table.contains("NOT held") && !table.contains("this")
+        );
     }
 }

@@ -45,7 +45,8 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// Drives the sides in turn, another first in each round. `seen` is told what a side's server holds after its slice.
+    /// Drives the sides in turn, another first in each round. `seen` is told what a side's server
+    /// holds after its slice.
     pub fn run(
         self,
         sides: &mut [Side],
@@ -75,7 +76,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// Runs one slice without anybody beside on each side, to warm up, and remembers what each server holds then.
+    /// Runs one slice without anybody beside on each side, to warm up, and remembers what each
+    /// server holds then.
     pub fn warm_up(self, sides: &mut [Side], progress: &Progress) -> Result<()> {
         for side in sides {
             progress.step(0, self.rounds, &side.bed.label);
@@ -90,10 +92,15 @@ impl Rounds {
 /// Checks that the p99 of healthy subscribers is within so many percent of that without the fault.
 pub fn check_p99(checks: &mut Checks, calm: &Side, faulty: &Side, percent: u32) {
     let ratios = faulty.p99.iter().zip(&calm.p99).map(|(faulty, calm)| faulty / calm);
-    let middle = |values: &[f64]| Spread::of(values.iter().copied()).map_or(0.0, |spread| spread.median);
+    let middle =
+        |values: &[f64]| Spread::of(values.iter().copied()).map_or(0.0, |spread| spread.median);
     let Some(ratio) = Spread::of(ratios) else { return };
     let busy = calm.generator_busy.max(faulty.generator_busy);
-    let limit = if busy > crate::figures::GENERATOR_LIMIT { ", the generator may be the limit" } else { "" };
+    let limit = if busy > crate::figures::GENERATOR_LIMIT {
+        ", the generator may be the limit"
+    } else {
+        ""
+    };
     checks.add(
         format!("p99 of the healthy within {percent} % of a run without"),
         format!(

@@ -1,7 +1,9 @@
-//! Small input that could cost much: what it costs may not grow with what it does not name, and nobody waits for it.
+//! Small input that could cost much: what it costs may not grow with what it does not name, and
+//! nobody waits for it.
 //!
-//! Costs are compared within one server, in turn: the same commands on a connection with many topics and with one, the
-//! same publications with many waiting and with few. Waits are those of a publisher and a joining client beside.
+//! Costs are compared within one server, in turn: the same commands on a connection with many
+//! topics and with one, the same publications with many waiting and with few. Waits are those of a
+//! publisher and a joining client beside.
 
 mod clients;
 
@@ -22,9 +24,11 @@ const FAULT: &str = "costly-input";
 const MANY_TOPICS: usize = 10_000;
 /// Commands in one write.
 const COMMANDS: usize = 100;
-/// Times more that the same may cost where it could cost much. One figure of a few would do; this one is for noise.
+/// Times more that the same may cost where it could cost much. One figure of a few would do; this
+/// one is for noise.
 const TIMES: f64 = 2.0;
-/// How long anybody else may wait for what is put to the server, beside what they wait anyway: a few turns of the hub.
+/// How long anybody else may wait for what is put to the server, beside what they wait anyway: a
+/// few turns of the hub.
 const WAIT: Duration = Duration::from_millis(50);
 /// Publications that wait, where many do.
 const MANY_WAITING: u32 = 110_000;
@@ -47,7 +51,12 @@ pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     let mut body = vec![0x0A];
     push_varint(&mut body, message.len());
     body.extend_from_slice(&message);
-    call(ground, checks, "a message that names one topic 1,000,000 times, with a payload of 700 KB", &body)
+    call(
+        ground,
+        checks,
+        "a message that names one topic 1,000,000 times, with a payload of 700 KB",
+        &body,
+    )
 }
 
 fn start(ground: &Ground<'_>) -> Result<Server> {
@@ -83,7 +92,8 @@ fn memberships(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     other.commands([command("join", "other's")])?;
     few.commands([command("join", "many-0")])?;
     for start in (0..MANY_TOPICS).step_by(COMMANDS) {
-        let topics: Vec<_> = (start..start + COMMANDS).map(|number| format!("\"many-{number}\"")).collect();
+        let topics: Vec<_> =
+            (start..start + COMMANDS).map(|number| format!("\"many-{number}\"")).collect();
         many.commands([format!(r#"{{"command":"join","topics":[{}]}}"#, topics.join(","))])?;
     }
     for (name, topic) in [("leave", "other's"), ("join", "many-0")] {
@@ -101,7 +111,8 @@ fn memberships(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     Ok(())
 }
 
-/// A client sends thousands of joins at once, each of which waits for the hub with all the others behind it.
+/// A client sends thousands of joins at once, each of which waits for the hub with all the others
+/// behind it.
 fn held_input(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     const JOINS: usize = 9_000;
     let from = checks.all().len();
@@ -115,7 +126,9 @@ fn held_input(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
         ground.progress.step(round + 1, ground.rounds, "joins");
         let mut calm = Client::connect(server.clients)?;
         times.0 += cpu(&server, || {
-            (0..JOINS).step_by(10).try_for_each(|start| calm.commands(joins(2 * round, start..start + 10)))
+            (0..JOINS)
+                .step_by(10)
+                .try_for_each(|start| calm.commands(joins(2 * round, start..start + 10)))
         })?;
         drop(calm);
         let mut eager = Client::connect(server.clients)?;
@@ -127,7 +140,8 @@ fn held_input(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     Ok(())
 }
 
-/// Asynchronous publishers are so far ahead of delivery that very many publications wait for room in a lane.
+/// Asynchronous publishers are so far ahead of delivery that very many publications wait for room
+/// in a lane.
 fn waiting_publications(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     let from = checks.all().len();
     checks.begin(
@@ -144,12 +158,15 @@ fn waiting_publications(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> 
     let mut times = (0.0, 0.0);
     let mut published = (0, 0);
     for round in 0..ground.rounds {
-        for (window, time, count) in
-            [(FEW_WAITING, &mut times.0, &mut published.0), (MANY_WAITING, &mut times.1, &mut published.1)]
-        {
+        for (window, time, count) in [
+            (FEW_WAITING, &mut times.0, &mut published.0),
+            (MANY_WAITING, &mut times.1, &mut published.1),
+        ] {
             ground.progress.step(round + 1, ground.rounds, &format!("{window} waiting"));
-            let slice = bed.fleet.slice(Pace::InFlight(window), ground.slice, bed.server.meter(), None)?;
-            *time += slice.cpu.context("the server under test is ours")?.total().as_secs_f64() * 1e6;
+            let slice =
+                bed.fleet.slice(Pace::InFlight(window), ground.slice, bed.server.meter(), None)?;
+            *time +=
+                slice.cpu.context("the server under test is ours")?.total().as_secs_f64() * 1e6;
             *count += slice.answered - slice.refused;
             bed.book(&slice)?;
         }
@@ -191,9 +208,10 @@ fn call(ground: &Ground<'_>, checks: &mut Checks, name: &str, body: &[u8]) -> Re
     let probe = Probe::begin(server.clients, server.publishes)?;
     let cpu = cpu(&server, || caller.call(&frame))?;
     let during = probe.end()?;
-    for (who, calm, during) in
-        [("a publisher", calm.publish, during.publish), ("a joining client", calm.join, during.join)]
-    {
+    for (who, calm, during) in [
+        ("a publisher", calm.publish, during.publish),
+        ("a joining client", calm.join, during.join),
+    ] {
         checks.add(
             format!("{who} waits no more than {} ms longer", WAIT.as_millis()),
             format!("{:.1} → {:.1} ms at most", ms(calm), ms(during)),

@@ -1,7 +1,7 @@
 //! A crowd of clients that mean harm: what each sends is a habit, and how each ended is counted.
 //!
-//! They live in the generator's thread, so what they do is bought wholesale: many commands in one write, no client
-//! looked at that has nothing to say.
+//! They live in the generator's thread, so what they do is bought wholesale: many commands in one
+//! write, no client looked at that has nothing to say.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -245,7 +245,8 @@ impl Crowd {
     }
 
     fn event(&mut self, place: usize, flags: epoll::EventFlags) {
-        let Some(client) = self.clients.get_mut(place).filter(|client| client.socket.is_some()) else {
+        let Some(client) = self.clients.get_mut(place).filter(|client| client.socket.is_some())
+        else {
             return;
         };
         if flags.contains(epoll::EventFlags::OUT) {
@@ -285,7 +286,8 @@ impl Crowd {
     }
 }
 
-/// The address that the client at a place comes from, where all addresses of the loopback device are ours.
+/// The address that the client at a place comes from, where all addresses of the loopback device
+/// are ours.
 fn source(place: usize) -> IpAddr {
     IpAddr::from([127, 0, 1, 1 + (place % 16) as u8])
 }
@@ -307,7 +309,8 @@ impl Client {
         let mut at = 0;
         if !self.open {
             let Some(head) = memchr::memmem::find(&self.input, b"\r\n\r\n") else { return };
-            let status = self.input.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+            let status =
+                self.input.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
             if status != Some(101) {
                 self.end = status.map(End::Status);
                 return;
@@ -354,7 +357,8 @@ impl Beside for Crowd {
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ends: Vec<_> = self.ends.iter().map(|(end, count)| format!("{count} × {end}")).collect();
+        let ends: Vec<_> =
+            self.ends.iter().map(|(end, count)| format!("{count} × {end}")).collect();
         write!(out, "{} connected", self.connects)?;
         if !ends.is_empty() {
             write!(out, ", ended: {}", ends.join(", "))?;

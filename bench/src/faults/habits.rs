@@ -44,7 +44,15 @@ pub fn giant_heads(connects: f64) -> Habit {
     let mut opening = b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Giant: ".to_vec();
     opening.resize(33 * 1024, b'a');
     opening.extend_from_slice(b"\r\n\r\n");
-    Habit { name: "giant heads", clients: 64, connects, upgrade: false, opening, drip: None, again: true }
+    Habit {
+        name: "giant heads",
+        clients: 64,
+        connects,
+        upgrade: false,
+        opening,
+        drip: None,
+        again: true,
+    }
 }
 
 /// A frame that claims one byte more than a message may have, and a piece of it.
@@ -52,10 +60,19 @@ pub fn giant_frames(connects: f64) -> Habit {
     let mut opening = vec![0x82, 0xFF];
     opening.extend_from_slice(&(64 * 1024 + 1u64).to_be_bytes());
     opening.extend_from_slice(&[0; 4 + 1024]);
-    Habit { name: "giant frames", clients: 64, connects, upgrade: true, opening, drip: None, again: true }
+    Habit {
+        name: "giant frames",
+        clients: 64,
+        connects,
+        upgrade: true,
+        opening,
+        drip: None,
+        again: true,
+    }
 }
 
-/// A frame of as many bytes as a message may have, of which 60,000 come at once and the rest a byte every second.
+/// A frame of as many bytes as a message may have, of which 60,000 come at once and the rest a byte
+/// every second.
 pub fn slow_frames(clients: usize) -> Habit {
     let mut opening = vec![0x82, 0xFF];
     opening.extend_from_slice(&(64 * 1024u64).to_be_bytes());
@@ -92,7 +109,8 @@ pub const FLOOD_WRITE: u64 = 100;
 /// 10,000 tiny commands a second from each client.
 pub fn command_flood(clients: usize) -> Habit {
     fn commands(_: usize, _: u64, out: &mut Vec<u8>) {
-        (0..FLOOD_WRITE).for_each(|_| frame::encode_masked(out, frame::TEXT, br#"{"command":"headers"}"#));
+        (0..FLOOD_WRITE)
+            .for_each(|_| frame::encode_masked(out, frame::TEXT, br#"{"command":"headers"}"#));
     }
     flood("command floods", clients, commands)
 }
@@ -106,7 +124,8 @@ pub fn join_flood(clients: usize) -> Habit {
         for number in 0..JOIN_WRITE {
             let topic = sent * JOIN_WRITE + number;
             for command in ["join", "leave"] {
-                let text = format!(r#"{{"command":"{command}","topics":["flood-{client}-{topic}"]}}"#);
+                let text =
+                    format!(r#"{{"command":"{command}","topics":["flood-{client}-{topic}"]}}"#);
                 frame::encode_masked(out, frame::TEXT, text.as_bytes());
             }
         }
@@ -125,8 +144,9 @@ pub fn many_topics() -> Habit {
         if sent * TOPICS_A_JOIN >= TOPICS {
             return;
         }
-        let topics: Vec<_> =
-            (0..TOPICS_A_JOIN).map(|number| format!("\"many-{}\"", sent * TOPICS_A_JOIN + number)).collect();
+        let topics: Vec<_> = (0..TOPICS_A_JOIN)
+            .map(|number| format!("\"many-{}\"", sent * TOPICS_A_JOIN + number))
+            .collect();
         let text = format!(r#"{{"command":"join","topics":[{}]}}"#, topics.join(","));
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
     }

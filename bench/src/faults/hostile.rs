@@ -1,5 +1,5 @@
-//! Hostile input and floods: offenders are refused or closed with the right code, memory stays bounded, and everybody else
-//! goes on.
+//! Hostile input and floods: offenders are refused or closed with the right code, memory stays
+//! bounded, and everybody else goes on.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -69,10 +69,13 @@ fn against_with(
     verdict: impl Fn(&mut Checks, &After<'_>),
 ) -> Result<()> {
     let (name, from) = (habit.name, checks.all().len());
-    let done = format!("{name} beside {} subscribers, {RATE} publish/s of {PAYLOAD} B", setup.subscribers);
+    let done =
+        format!("{name} beside {} subscribers, {RATE} publish/s of {PAYLOAD} B", setup.subscribers);
     checks.begin(fault, done);
-    let mut sides =
-        [Side::new(Bed::new("calm", ground.place, setup)?), Side::new(Bed::new(name, ground.place, setup)?)];
+    let mut sides = [
+        Side::new(Bed::new("calm", ground.place, setup)?),
+        Side::new(Bed::new(name, ground.place, setup)?),
+    ];
     let rounds = Rounds { rounds: ground.rounds, slice: ground.slice, rate: RATE };
     rounds.warm_up(&mut sides, ground.progress)?;
     let crowd = Rc::new(RefCell::new(Crowd::new(habit, sides[1].bed.server.clients)?));
@@ -145,7 +148,8 @@ pub fn input(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
 pub fn half_open(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) as usize;
     let count = HALF_OPEN.min(limit.saturating_sub(OTHER_DESCRIPTORS));
-    // Half of the time is this server's: so many slices of it until all of them are there, and as many again.
+    // Half of the time is this server's: so many slices of it until all of them are there, and as
+    // many again.
     let slices = 14.0 / ground.slice.as_secs_f64();
     let ground = Ground { rounds: ground.rounds.max(2 * slices as usize), ..*ground };
     let habit = habits::half_open(count, count as f64 / 13.0);
@@ -197,7 +201,10 @@ pub fn floods(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
                 seen.refused,
                 after.topics
             ),
-            seen.ends.is_empty() && after.crowd.open() == CLIENTS && seen.joined > 0 && seen.refused == 0,
+            seen.ends.is_empty()
+                && after.crowd.open() == CLIENTS
+                && seen.joined > 0
+                && seen.refused == 0,
         );
     })?;
     against(ground, checks, (fault, habits::many_topics()), 32, |checks, after| {

@@ -1,5 +1,5 @@
-//! Publishers faster than delivery: `Publish` answers slow down and lose nothing, `PublishAsync` is refused past its bound,
-//! and memory stays within its bounds.
+//! Publishers faster than delivery: `Publish` answers slow down and lose nothing, `PublishAsync` is
+//! refused past its bound, and memory stays within its bounds.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::fleet::drive::{Pace, Slice};
 
 const SUBSCRIBERS: usize = 200;
 const PUBLISHERS: u32 = 4;
-/// Large, so that the server has more to do than the generator: readers that are slower than it would be slow readers.
+/// Large, so that the server has more to do than the generator: readers that are slower than it
+/// would be slow readers.
 const PAYLOAD: usize = 16 * 1024;
 /// Calls under way of all publishers: more than a lane and a log hold.
 const CALLS: u32 = 2048;
@@ -22,8 +23,8 @@ const CALLS: u32 = 2048;
 const CALM: f64 = 200.0;
 /// Calls of `PublishAsync` a second: more than can be delivered.
 const ASYNC: f64 = 8000.0;
-/// `log_bytes` twice over (a log moves when it grows), `lane_bytes`, `rpc_async_bytes`, and of each publisher what is read and
-/// answered: all defaults. 32 MiB for the allocator, and for laggards.
+/// `log_bytes` twice over (a log moves when it grows), `lane_bytes`, `rpc_async_bytes`, and of each
+/// publisher what is read and answered: all defaults. 32 MiB for the allocator, and for laggards.
 const RSS: u64 = (2 * 16 + 8 + 2 * PUBLISHERS as u64 + 32) << 20;
 
 pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
@@ -116,7 +117,13 @@ impl Totals {
         }
     }
 
-    fn check(&self, checks: &mut Checks, calm: &Slice, bed: &mut Bed, asynchronous: bool) -> Result<()> {
+    fn check(
+        &self,
+        checks: &mut Checks,
+        calm: &Slice,
+        bed: &mut Bed,
+        asynchronous: bool,
+    ) -> Result<()> {
         let now = bed.look()?;
         let ok = self.answered - self.refused;
         checks.add(
@@ -134,7 +141,11 @@ impl Totals {
             during.value_at_percentile(50.0) > calm.answer_latency.value_at_percentile(50.0)
         });
         checks.add(
-            if asynchronous { "PublishAsync is answered all the same" } else { "Publish answers slow down" },
+            if asynchronous {
+                "PublishAsync is answered all the same"
+            } else {
+                "Publish answers slow down"
+            },
             format!("before {}; during {during}", answers(&calm.answer_latency)),
             asynchronous || slower,
         );

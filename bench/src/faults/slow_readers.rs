@@ -1,5 +1,5 @@
-//! Slow but alive: readers at a tenth of the rate, readers that pause 2 s of 10, and readers at a tenth of the rate in a
-//! topic that skips.
+//! Slow but alive: readers at a tenth of the rate, readers that pause 2 s of 10, and readers at a
+//! tenth of the rate in a topic that skips.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -28,7 +28,8 @@ const MESSAGE_BYTES: f64 = (PAYLOAD + 33) as f64;
 
 pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     let slowly = Reading::Slowly(RATE * MESSAGE_BYTES / 10.0);
-    let pauses = Reading::WithPauses { period: Duration::from_secs(10), pause: Duration::from_secs(2) };
+    let pauses =
+        Reading::WithPauses { period: Duration::from_secs(10), pause: Duration::from_secs(2) };
     let setup = Setup::new(SUBSCRIBERS, PAYLOAD);
 
     let from = checks.all().len();
@@ -57,7 +58,9 @@ pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
     finish(ground, checks, &mut bed, p99, from)?;
 
     let from = checks.all().len();
-    let done = format!("{SLOW} readers at a tenth of the rate in a topic that skips, beside {SUBSCRIBERS}");
+    let done = format!(
+        "{SLOW} readers at a tenth of the rate in a topic that skips, beside {SUBSCRIBERS}"
+    );
     checks.begin("slow-readers", done);
     let mut bed = Bed::new("skipping", ground.place, &setup.with("overflow.skip", TOPICS))?;
     let (p99, outcomes) = drive(ground, &mut bed, &[slowly])?;
@@ -68,8 +71,15 @@ pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
         let others = crate::fleet::tally::Faults { lost: 0, ..slow.faults };
         checks.add(
             "they stay, the newest survives, gaps only and all of them counted",
-            format!("{slow}; {} messages, gaps of {gaps}, dropped as skipped {skipped}", slow.messages),
-            slow.open == SLOW && slow.complete == SLOW && others.none() && gaps == skipped && gaps > 0,
+            format!(
+                "{slow}; {} messages, gaps of {gaps}, dropped as skipped {skipped}",
+                slow.messages
+            ),
+            slow.open == SLOW
+                && slow.complete == SLOW
+                && others.none()
+                && gaps == skipped
+                && gaps > 0,
         );
     }
     finish(ground, checks, &mut bed, p99, from)
@@ -88,7 +98,8 @@ fn drive(ground: &Ground<'_>, bed: &mut Bed, readings: &[Reading]) -> Result<(f6
     let mut latency: Option<Histogram<u64>> = None;
     for number in 1..=SLICES {
         ground.progress.step(number, SLICES, &bed.label);
-        let slice = bed.fleet.slice(Pace::Rate(RATE), SLICE, None, Some(&mut beside as &mut dyn Beside))?;
+        let slice =
+            bed.fleet.slice(Pace::Rate(RATE), SLICE, None, Some(&mut beside as &mut dyn Beside))?;
         bed.book(&slice)?;
         match &mut latency {
             // The bounds are the same, so it cannot fail.
@@ -97,12 +108,19 @@ fn drive(ground: &Ground<'_>, bed: &mut Bed, readings: &[Reading]) -> Result<(f6
         }
     }
     let p99 = latency.map_or(0.0, |latency| ms(latency.value_at_percentile(99.0)));
-    let outcomes = all.iter().map(|of| of.borrow_mut().catch_up(&bed.fleet, Duration::from_secs(2)));
+    let outcomes =
+        all.iter().map(|of| of.borrow_mut().catch_up(&bed.fleet, Duration::from_secs(2)));
     Ok((p99, outcomes.collect::<Result<_>>()?))
     // The readers end here.
 }
 
-fn finish(ground: &Ground<'_>, checks: &mut Checks, bed: &mut Bed, p99: f64, from: usize) -> Result<()> {
+fn finish(
+    ground: &Ground<'_>,
+    checks: &mut Checks,
+    bed: &mut Bed,
+    p99: f64,
+    from: usize,
+) -> Result<()> {
     checks.add("p99 of the healthy", format!("{p99:.2} ms"), true);
     bed.check(checks)?;
     ground.print(checks, from);

@@ -1,5 +1,5 @@
-//! 1 % and 10 % of the subscribers stop reading: the others do not notice, each laggard is closed by its bound, and its
-//! memory comes back.
+//! 1 % and 10 % of the subscribers stop reading: the others do not notice, each laggard is closed
+//! by its bound, and its memory comes back.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,12 +20,14 @@ const PAYLOAD: usize = 256;
 const RATE: f64 = 1000.0;
 /// Half of the default, so that all of them are over it within the rounds.
 const OUTBOX: &str = "1MiB";
-/// From the last round to the end of the last laggard: `laggard_timeout`, `close_timeout` and a tick.
+/// From the last round to the end of the last laggard: `laggard_timeout`, `close_timeout` and a
+/// tick.
 const END: Duration = Duration::from_secs(40);
 
 pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
-    let setup =
-        |stopped: usize| Setup::new(SUBSCRIBERS - stopped, PAYLOAD).with("limits.outbox_bytes", OUTBOX);
+    let setup = |stopped: usize| {
+        Setup::new(SUBSCRIBERS - stopped, PAYLOAD).with("limits.outbox_bytes", OUTBOX)
+    };
     let stopped = [0, SUBSCRIBERS / 100, SUBSCRIBERS / 10];
     let labels = ["none stop", "1 % stop", "10 % stop"];
     let mut sides = Vec::new();

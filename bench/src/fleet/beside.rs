@@ -1,4 +1,5 @@
-//! Clients beside a fleet, in the same thread: whoever comes and goes, does not keep up, or means harm.
+//! Clients beside a fleet, in the same thread: whoever comes and goes, does not keep up, or means
+//! harm.
 
 use std::cell::RefCell;
 use std::rc::Rc;

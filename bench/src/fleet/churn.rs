@@ -1,4 +1,5 @@
-//! Clients that come and go beside a fleet: one leaves, joins again, is reset, and another takes its place.
+//! Clients that come and go beside a fleet: one leaves, joins again, is reset, and another takes
+//! its place.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,8 @@ pub struct Churn {
 }
 
 impl Churn {
-    /// Lets the subscribers of `fleet` come and go: `rate` joins, leaves and resets a second in all.
+    /// Lets the subscribers of `fleet` come and go: `rate` joins, leaves and resets a second in
+    /// all.
     pub fn new(fleet: Fleet, rate: f64) -> Self {
         let interval = Duration::from_secs_f64(1.0 / rate.max(1.0));
         Self { fleet, interval, next: Instant::now(), place: 0, actions: 0 }

@@ -1,4 +1,5 @@
-//! Driving a fleet for one slice of time: by what has arrived (closed loop) or by the clock (open loop).
+//! Driving a fleet for one slice of time: by what has arrived (closed loop) or by the clock (open
+//! loop).
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,8 @@ impl Fleet {
         self.drain(&mut run)?;
 
         let wall = start.elapsed();
-        let busy = if self.plan.spin { wall.saturating_sub(self.idle) } else { thread_cpu() - busy };
+        let busy =
+            if self.plan.spin { wall.saturating_sub(self.idle) } else { thread_cpu() - busy };
         let cpu = match (meter, cpu) {
             (Some(meter), Some(before)) => Some(meter.read()?.since(before)),
             _ => None,
@@ -154,7 +156,13 @@ impl Fleet {
         }
     }
 
-    fn open_loop(&mut self, rate: f64, start: Instant, length: Duration, run: &mut Run<'_>) -> Result<()> {
+    fn open_loop(
+        &mut self,
+        rate: f64,
+        start: Instant,
+        length: Duration,
+        run: &mut Run<'_>,
+    ) -> Result<()> {
         let total = (rate * length.as_secs_f64()) as u64;
         let due = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
         let deadline = start + length * 2 + DRAIN;
@@ -170,7 +178,11 @@ impl Fleet {
             }
             self.flush()?;
             let next = due(run.published).saturating_duration_since(Instant::now());
-            self.turn(if run.published < total { next.min(run.patience()) } else { Duration::ZERO })?;
+            self.turn(if run.published < total {
+                next.min(run.patience())
+            } else {
+                Duration::ZERO
+            })?;
             run.beside_turn(Instant::now())?;
         }
         Ok(())

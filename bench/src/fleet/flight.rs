@@ -37,8 +37,8 @@ impl Flight {
         publication as usize & (self.slots.len() - 1)
     }
 
-    /// Takes the next number for a publication that lacks `deliveries`; `None` while its place is taken by one that
-    /// is still under way.
+    /// Takes the next number for a publication that lacks `deliveries`; `None` while its place is
+    /// taken by one that is still under way.
     pub fn depart(&mut self, topic: u32, deliveries: u32) -> Option<u32> {
         let (publication, place) = (self.next, self.place(self.next));
         if self.slots[place].lacks > 0 {
@@ -63,7 +63,8 @@ impl Flight {
         if slot.lacks == 0 { Delivery::Completed } else { Delivery::Counted }
     }
 
-    /// Takes a publication back that was refused. Some of it may have been delivered all the same: that is unknown then.
+    /// Takes a publication back that was refused. Some of it may have been delivered all the same:
+    /// that is unknown then.
     pub fn cancel(&mut self, publication: u32) {
         let place = self.place(publication);
         let slot = &mut self.slots[place];

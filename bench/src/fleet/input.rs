@@ -13,7 +13,11 @@ use crate::stamp::MARK;
 
 impl Fleet {
     /// Deals with an event of the subscriber at `place`.
-    pub(super) fn subscriber_event(&mut self, place: usize, flags: epoll::EventFlags) -> Result<()> {
+    pub(super) fn subscriber_event(
+        &mut self,
+        place: usize,
+        flags: epoll::EventFlags,
+    ) -> Result<()> {
         let Some(subscriber) = self.subscribers.get_mut(place) else { return Ok(()) };
         if subscriber.stage == Stage::Connecting && flags.contains(epoll::EventFlags::OUT) {
             subscriber.stage = Stage::Upgrading;
@@ -33,8 +37,8 @@ impl Fleet {
         }
     }
 
-    /// Reads once, at most so many bytes, and deals with them. Says how many came, 0 if none or the end, and how many
-    /// could have.
+    /// Reads once, at most so many bytes, and deals with them. Says how many came, 0 if none or the
+    /// end, and how many could have.
     pub(super) fn receive(&mut self, place: usize, bytes_max: usize) -> Result<(usize, usize)> {
         let subscriber = &mut self.subscribers[place];
         let Some(socket) = &subscriber.socket else { return Ok((0, 0)) };
@@ -50,7 +54,9 @@ impl Fleet {
                 self.input(place, kept + received)?;
                 return Ok((received, room));
             }
-            Err(Errno::AGAIN) => self.subscribers[place].partial.extend_from_slice(&self.scratch[..kept]),
+            Err(Errno::AGAIN) => {
+                self.subscribers[place].partial.extend_from_slice(&self.scratch[..kept])
+            }
             Ok(_) | Err(_) => self.ended(place)?,
         }
         Ok((0, room))
@@ -138,8 +144,11 @@ impl Fleet {
                             subscriber.stage = Stage::Left;
                             self.audience[subscriber.topic as usize] -= 1;
                         }
-                        // Before its join is answered, and after its leave is, a subscriber gets nothing.
-                        (Stage::Joining | Stage::Left, None) if stamped => tally.faults.damaged += 1,
+                        // Before its join is answered, and after its leave is, a subscriber gets
+                        // nothing.
+                        (Stage::Joining | Stage::Left, None) if stamped => {
+                            tally.faults.damaged += 1
+                        }
                         _ => {}
                     }
                     if stamped && matches!(subscriber.stage, Stage::Ready | Stage::Leaving) {

@@ -25,8 +25,14 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Connects, shakes hands and greets, waiting for each; then has `epoll` watch the socket under `token`.
-    pub fn connect(server: SocketAddr, dialect: &dyn Dialect, epoll: &OwnedFd, token: u64) -> Result<Self> {
+    /// Connects, shakes hands and greets, waiting for each; then has `epoll` watch the socket under
+    /// `token`.
+    pub fn connect(
+        server: SocketAddr,
+        dialect: &dyn Dialect,
+        epoll: &OwnedFd,
+        token: u64,
+    ) -> Result<Self> {
         let socket = begin_connect(server)?;
         let mut publisher = Self {
             socket,
@@ -54,8 +60,10 @@ impl Publisher {
                 publisher.wait(PollFlags::IN)?;
             }
         }
-        let interest =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let interest = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
         epoll::add(epoll, &publisher.socket, epoll::EventData::new_u64(token), interest)?;
         Ok(publisher)
     }
@@ -79,7 +87,8 @@ impl Publisher {
         self.due.push_back(due);
     }
 
-    /// When the oldest call was due that has not been answered. Answers come in the order of the calls.
+    /// When the oldest call was due that has not been answered. Answers come in the order of the
+    /// calls.
     pub fn answered(&mut self) -> Option<u32> {
         self.due.pop_front()
     }

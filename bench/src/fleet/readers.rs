@@ -1,7 +1,8 @@
-//! Subscribers that do not keep up: they never read, read slowly, or pause. What they do get must be in order and
-//! without a gap, unless their topic skips.
+//! Subscribers that do not keep up: they never read, read slowly, or pause. What they do get must
+//! be in order and without a gap, unless their topic skips.
 //!
-//! They are a fleet of their own beside the one that is measured, off its epoll, and read only when it is their time.
+//! They are a fleet of their own beside the one that is measured, off its epoll, and read only when
+//! it is their time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ pub struct Outcome {
 }
 
 impl Readers {
-    /// Has the subscribers of `fleet` read like this, which expect everything that `main` publishes from now on.
+    /// Has the subscribers of `fleet` read like this, which expect everything that `main` publishes
+    /// from now on.
     pub fn new(mut fleet: Fleet, reading: Reading, main: &Fleet) -> Result<Self> {
         for subscriber in &mut fleet.subscribers {
             if let Some(socket) = &subscriber.socket {
@@ -102,8 +104,8 @@ impl Readers {
         Ok(any)
     }
 
-    /// Reads everything that is still to come: until all have ended or have all that `main` has published, or nothing
-    /// has come for `patience`.
+    /// Reads everything that is still to come: until all have ended or have all that `main` has
+    /// published, or nothing has come for `patience`.
     pub fn catch_up(&mut self, main: &Fleet, patience: Duration) -> Result<Outcome> {
         let mut progress = Instant::now();
         loop {

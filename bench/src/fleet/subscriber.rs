@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, send, socket_with, sockopt,
+    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, send, socket_with,
+    sockopt,
 };
 
 use crate::order::Order;
@@ -49,7 +50,8 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Begins to connect, and has `epoll` watch the socket for everything, once an edge, under `token`.
+    /// Begins to connect, and has `epoll` watch the socket for everything, once an edge, under
+    /// `token`.
     pub fn connect(
         server: SocketAddr,
         epoll: &OwnedFd,
@@ -58,8 +60,10 @@ impl Subscriber {
         order: Order,
     ) -> Result<Self> {
         let socket = begin_connect(server)?;
-        let interest =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let interest = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
         epoll::add(epoll, &socket, epoll::EventData::new_u64(token), interest)?;
         let (partial, close) = (Vec::new(), None);
         Ok(Self { socket: Some(socket), stage: Stage::Connecting, topic, order, partial, close })
@@ -75,7 +79,8 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Ends the connection: with a reset, which leaves no port behind in TIME_WAIT, or in good order.
+    /// Ends the connection: with a reset, which leaves no port behind in TIME_WAIT, or in good
+    /// order.
     pub fn close(&mut self, reset: bool) {
         if let Some(socket) = self.socket.take()
             && reset
@@ -92,15 +97,17 @@ pub fn begin_connect(server: SocketAddr) -> Result<OwnedFd> {
     begin_connect_from(None, server)
 }
 
-/// The same from an address of one's own: of many connections from one address to another the kernel looks long for a
-/// port that is free.
+/// The same from an address of one's own: of many connections from one address to another the
+/// kernel looks long for a port that is free.
 pub fn begin_connect_from(source: Option<IpAddr>, server: SocketAddr) -> Result<OwnedFd> {
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP)).context("a socket")?;
+    let socket =
+        socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP)).context("a socket")?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     if let Some(source) = source {
-        bind(&socket, &SocketAddr::new(source, 0)).with_context(|| format!("a port of {source}"))?;
+        bind(&socket, &SocketAddr::new(source, 0))
+            .with_context(|| format!("a port of {source}"))?;
     }
     match connect(&socket, &server) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
@@ -117,7 +124,8 @@ pub fn upgrade_request(path: &str, server: SocketAddr) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Bytes of the answer to an upgrade at the head of `bytes`; `None` while it is not whole. Any but 101 is an error.
+/// Bytes of the answer to an upgrade at the head of `bytes`; `None` while it is not whole. Any but
+/// 101 is an error.
 pub fn upgrade_answer(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     if !bytes.starts_with(b"HTTP/1.1 101") {

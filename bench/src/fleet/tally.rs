@@ -82,7 +82,8 @@ impl Default for Tally {
 pub struct Expected {
     /// Bytes of every payload.
     pub payload: usize,
-    /// Whether every publication is known from its departure; else only the order tells what was lost.
+    /// Whether every publication is known from its departure; else only the order tells what was
+    /// lost.
     pub departures: bool,
 }
 
@@ -127,7 +128,14 @@ impl Tally {
     }
 
     #[inline]
-    fn book(&mut self, stamp: Stamp, topic: u32, order: &mut Order, flight: &mut Flight, expected: Expected) {
+    fn book(
+        &mut self,
+        stamp: Stamp,
+        topic: u32,
+        order: &mut Order,
+        flight: &mut Flight,
+        expected: Expected,
+    ) {
         match order.arrive(stamp.sequence) {
             Arrival::InOrder => {}
             Arrival::Ahead(skipped) => {

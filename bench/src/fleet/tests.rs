@@ -1,4 +1,5 @@
-//! A fleet and a real server, the floor, on loopback: what is published arrives, everywhere and once.
+//! A fleet and a real server, the floor, on loopback: what is published arrives, everywhere and
+//! once.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -18,14 +19,24 @@ impl Rig {
     fn new(batch: bool) -> Self {
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (clients, publishes) = (listen(), listen());
-        let rig = Self { clients: clients.local_addr().unwrap(), publishes: publishes.local_addr().unwrap() };
+        let rig = Self {
+            clients: clients.local_addr().unwrap(),
+            publishes: publishes.local_addr().unwrap(),
+        };
         std::thread::spawn(move || crate::yardstick::floor::serve(clients, publishes, batch));
         rig
     }
 
     fn fleet(&self, topics: u32, payload: usize, publishers: u32) -> Fleet {
         let plan = Plan { topics, payload, window: 256, spin: false, publishers };
-        Fleet::new(Box::<Floor>::default(), self.clients, Some(self.publishes), plan, Clock::start()).unwrap()
+        Fleet::new(
+            Box::<Floor>::default(),
+            self.clients,
+            Some(self.publishes),
+            plan,
+            Clock::start(),
+        )
+        .unwrap()
     }
 }
 

@@ -27,7 +27,8 @@ impl Setting {
     /// What this machine is.
     pub fn here(server_cores: &[usize], generator_core: usize) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let model =
+            cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             command: std::env::args().collect::<Vec<_>>().join(" "),

@@ -26,7 +26,8 @@ pub fn all(results: &[Results], directory: &Path) -> Result<Vec<PathBuf>> {
             }
             let path = directory.join(format!("{}-{name}.svg", results.case));
             let title = format!("{}, {}", results.case, results.question);
-            chart(&path, &title, axes, curves).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            chart(&path, &title, axes, curves)
+                .map_err(|error| anyhow!("{}: {error}", path.display()))?;
             made.push(path);
             Ok(())
         };
@@ -93,7 +94,9 @@ fn latencies(results: &Results) -> Curves {
 fn costs(results: &Results) -> Curves {
     let mut curves = Curves::new();
     for row in &results.rows {
-        let (Some((name, subscribers)), Some(cost)) = (&row.point, row.figure(Metric::CpuPerDelivery)) else {
+        let (Some((name, subscribers)), Some(cost)) =
+            (&row.point, row.figure(Metric::CpuPerDelivery))
+        else {
             continue;
         };
         let point = ((*subscribers as f64).log10(), cost.value.median);
@@ -179,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_plot_names_its_curves() {
-        let directory = std::env::temp_dir().join(format!("roadcast-bench-plot.{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("roadcast-bench-plot.{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("plot.svg");
         let curves = vec![("roadcast".to_owned(), vec![(2.0, 4.0), (3.0, 4.1)])];

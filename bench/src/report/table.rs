@@ -8,8 +8,11 @@ use crate::stats::Spread;
 
 /// The table of a case, with what a reader must know below it.
 pub fn table(results: &Results) -> String {
-    let mut metrics: Vec<Metric> =
-        results.rows.iter().flat_map(|row| row.figures.iter().map(|figure| figure.metric)).collect();
+    let mut metrics: Vec<Metric> = results
+        .rows
+        .iter()
+        .flat_map(|row| row.figures.iter().map(|figure| figure.metric))
+        .collect();
     metrics.sort();
     metrics.dedup();
     let mut table = Table::new();
@@ -28,7 +31,8 @@ pub fn table(results: &Results) -> String {
         let mut cells = vec![Cell::new(&row.server)];
         for metric in &metrics {
             let figure = row.figure(*metric);
-            cells.push(right(figure.map_or_else(String::new, |figure| number(figure.value.median))));
+            cells
+                .push(right(figure.map_or_else(String::new, |figure| number(figure.value.median))));
             if compares(*metric, base) {
                 cells.push(right(figure.and_then(ratio).unwrap_or_default()));
             }
@@ -37,8 +41,10 @@ pub fn table(results: &Results) -> String {
         cells.push(Cell::new(checked(row)));
         table.add_row(cells);
     }
-    let base =
-        results.base.as_ref().map_or_else(String::new, |base| format!(", × = ratio to {base} [quartiles]"));
+    let base = results
+        .base
+        .as_ref()
+        .map_or_else(String::new, |base| format!(", × = ratio to {base} [quartiles]"));
     let mut text = format!(
         "\n{}: {}\nmedians of {} rounds of {} s{base}\n{table}\n",
         results.case, results.question, results.rounds, results.slice_seconds
@@ -89,7 +95,8 @@ fn checked(row: &Row) -> String {
         ("damaged", faults.damaged),
         ("closed", faults.closed),
     ];
-    let told = kinds.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}"));
+    let told =
+        kinds.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}"));
     told.collect::<Vec<_>>().join(", ")
 }
 
@@ -119,8 +126,14 @@ pub fn verdict(all: &[Results]) -> String {
             deliveries += row.deliveries;
             faults.add(row.faults);
         }
-        let counts =
-            [deliveries, faults.lost, faults.doubled, faults.reordered, faults.damaged, faults.closed];
+        let counts = [
+            deliveries,
+            faults.lost,
+            faults.doubled,
+            faults.reordered,
+            faults.damaged,
+            faults.closed,
+        ];
         let cells = counts.iter().map(|count| right(count.to_string()));
         table.add_row(std::iter::once(Cell::new(label)).chain(cells));
     }

@@ -88,11 +88,18 @@ impl Guest {
             Kind::Stopped => Self::readers(bed, "stop reading", draw(1, 60), Reading::Never),
             Kind::Slow => {
                 let bytes = draw(1, 40) as f64 * 1000.0;
-                Self::readers(bed, &format!("read {bytes} B/s"), draw(1, 40), Reading::Slowly(bytes))
+                Self::readers(
+                    bed,
+                    &format!("read {bytes} B/s"),
+                    draw(1, 40),
+                    Reading::Slowly(bytes),
+                )
             }
             Kind::Pausing => {
-                let pauses =
-                    Reading::WithPauses { period: Duration::from_secs(5), pause: Duration::from_secs(1) };
+                let pauses = Reading::WithPauses {
+                    period: Duration::from_secs(5),
+                    pause: Duration::from_secs(1),
+                };
                 Self::readers(bed, "pause 1 s of 5", draw(1, 40), pauses)
             }
             Kind::Churn => {
@@ -122,7 +129,10 @@ impl Guest {
 
     fn readers(bed: &Bed, what: &str, count: usize, reading: Reading) -> Result<Self> {
         let readers = Readers::new(bed.beside(count)?, reading, &bed.fleet)?;
-        Ok(Self { name: format!("{count} {what}"), who: Who::Readers(Rc::new(RefCell::new(readers))) })
+        Ok(Self {
+            name: format!("{count} {what}"),
+            who: Who::Readers(Rc::new(RefCell::new(readers))),
+        })
     }
 
     fn crowd(bed: &Bed, habit: Habit) -> Result<Self> {
@@ -162,7 +172,8 @@ impl Guest {
     }
 }
 
-/// Stops the process of the server for a while, in each four seconds, and at most to the end of the slice.
+/// Stops the process of the server for a while, in each four seconds, and at most to the end of the
+/// slice.
 struct Stall {
     pid: Pid,
     length: Duration,

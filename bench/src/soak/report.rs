@@ -109,14 +109,19 @@ impl Report {
             format!("{} joins, leaves and resets: {:?}", self.actions, self.churn),
             self.churn.none(),
         );
-        let ends: Vec<_> = self.ends.iter().map(|(end, count)| format!("{count} × {end}")).collect();
+        let ends: Vec<_> =
+            self.ends.iter().map(|(end, count)| format!("{count} × {end}")).collect();
         checks.add(
             "offenders end as they deserve",
             format!("{} connected; {}", self.connects, ends.join(", ")),
             self.ends.keys().all(|end| ENDS.contains(end)),
         );
         let noisy = self.episodes.iter().filter(|episode| episode.quiet.is_none()).count();
-        checks.add("after each episode the server holds nothing of it", format!("{noisy} not"), noisy == 0);
+        checks.add(
+            "after each episode the server holds nothing of it",
+            format!("{noisy} not"),
+            noisy == 0,
+        );
         let lost = last.scrape.sum("publications_lost_after_ok_total", "");
         checks.add("nothing answered ok is lost", format!("{lost}"), lost == 0);
     }
@@ -140,7 +145,8 @@ impl Report {
             });
             counts.collect::<Vec<_>>().join(", ")
         };
-        let reasons = ["overflow", "skipped", "left", "closed", "gone", "too_slow", "silent", "shutdown"];
+        let reasons =
+            ["overflow", "skipped", "left", "closed", "gone", "too_slow", "silent", "shutdown"];
         let _ = writeln!(
             text,
             "\nDropped: {}\nCloses: {}\nRefused: {}\nLane stalls {}, log stalls {}, laggards {}, accept rests {}, CQ overflows {}\n",
@@ -158,10 +164,14 @@ impl Report {
             "| s | deliveries | p99 ms | quiet after s | RSS MiB | faults |\n|---:|---:|---:|---:|---:|---|"
         );
         for episode in &self.episodes {
-            let quiet =
-                episode.quiet.map_or("never".to_owned(), |quiet| format!("{:.1}", quiet.as_secs_f64()));
-            let wrong =
-                if episode.wrong.none() { String::new() } else { format!(" **{:?}**", episode.wrong) };
+            let quiet = episode
+                .quiet
+                .map_or("never".to_owned(), |quiet| format!("{:.1}", quiet.as_secs_f64()));
+            let wrong = if episode.wrong.none() {
+                String::new()
+            } else {
+                format!(" **{:?}**", episode.wrong)
+            };
             let _ = writeln!(
                 text,
                 "| {} | {} | {:.1} | {quiet} | {:.1} | {}{wrong} |",

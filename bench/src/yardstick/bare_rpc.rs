@@ -1,4 +1,5 @@
-//! The bare RPC loop: reads goridge frames, answers each with a ready-made reply, publishes nothing.
+//! The bare RPC loop: reads goridge frames, answers each with a ready-made reply, publishes
+//! nothing.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,8 @@
-//! The floor: a loop of plain blocking `write()` calls that copies a ready frame to each socket of a topic.
+//! The floor: a loop of plain blocking `write()` calls that copies a ready frame to each socket of
+//! a topic.
 //!
-//! It does nothing else that a server does: it checks no handshake, knows no slow reader, answers no publisher.
+//! It does nothing else that a server does: it checks no handshake, knows no slow reader, answers
+//! no publisher.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -27,7 +29,8 @@ struct Client {
 }
 
 struct Floor {
-    /// Whether the frames of one read leave in one write a socket; else each frame in a write of its own.
+    /// Whether the frames of one read leave in one write a socket; else each frame in a write of
+    /// its own.
     batch: bool,
     epoll: std::os::fd::OwnedFd,
     clients: HashMap<u64, Client>,
@@ -93,7 +96,8 @@ impl Floor {
             stream.set_nodelay(true)?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
             epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(self.named), flags)?;
-            let client = Client { stream: Rc::new(stream), input: Vec::new(), upgraded: false, topic: None };
+            let client =
+                Client { stream: Rc::new(stream), input: Vec::new(), upgraded: false, topic: None };
             self.clients.insert(self.named, client);
             self.named += 1;
         }
@@ -161,8 +165,11 @@ impl Floor {
         let mut at = 0;
         while let Some(head) = self.publishes[at..self.filled].first_chunk::<8>() {
             let [a, b, c, d, e, f, g, h] = *head;
-            let (len, topic) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]));
-            let Some(frame) = self.publishes[..self.filled].get(at + 8..at + 8 + len) else { break };
+            let (len, topic) =
+                (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]));
+            let Some(frame) = self.publishes[..self.filled].get(at + 8..at + 8 + len) else {
+                break;
+            };
             if self.batch {
                 let place = *place.entry(topic).or_insert_with(|| {
                     batches.push((topic, Vec::new()));

@@ -80,7 +80,8 @@ mod tests {
         let odd: Vec<u32> = (0..100).map(|n| 2 * n + 1).collect();
         let said = said(5, 0, &odd);
         assert!(
-            said.contains("line 1, line 3,") && said.contains("line 15, 92 more behind those got no answer"),
+            said.contains("line 1, line 3,")
+                && said.contains("line 15, 92 more behind those got no answer"),
             "{said}"
         );
     }

@@ -2,7 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Stdin};
 
-/// Bytes of one line. The default bound of a goridge frame is 16 MiB; no server takes more without being told to.
+/// Bytes of one line. The default bound of a goridge frame is 16 MiB; no server takes more without
+/// being told to.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Where messages come from.

@@ -24,8 +24,8 @@ pub struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    /// Reads answers until every call has one and no more are made. `refused` says of a call that it was not taken, and
-    /// why; it may end everything.
+    /// Reads answers until every call has one and no more are made. `refused` says of a call that
+    /// it was not taken, and why; it may end everything.
     pub fn run(
         &mut self,
         mut refused: impl FnMut(u32, Refused) -> Result<(), PublishError>,
@@ -51,7 +51,8 @@ impl Settling<'_> {
                 return ended;
             }
             let (call, outcome) = answers.next(&mut self.reading)?;
-            // The window is refilled between the answers, so the number may still be on its way here.
+            // The window is refilled between the answers, so the number may still be on its way
+            // here.
             while !self.account.open.remove(&call) {
                 let Ok(opened) = self.in_flight.try_recv() else {
                     let what = format!("it answers a call {call} that was not made");
@@ -135,7 +136,10 @@ impl Answers<'_> {
                 }
                 Ok(Decoded::Partial { .. }) => {}
                 Err(violation) => {
-                    return Err(PublishError::Stranger(self.address.to_owned(), violation.to_string()));
+                    return Err(PublishError::Stranger(
+                        self.address.to_owned(),
+                        violation.to_string(),
+                    ));
                 }
             }
             let mut chunk = [0; 4096];

@@ -22,8 +22,8 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// How long to wait after a connection that had joined for `joined`: between half and all of what has been doubled each
-    /// time, by `random`.
+    /// How long to wait after a connection that had joined for `joined`: between half and all of
+    /// what has been doubled each time, by `random`.
     pub fn wait(&mut self, joined: Duration, random: u32) -> Duration {
         if joined >= GOOD {
             self.next = FIRST;
@@ -48,7 +48,8 @@ mod tests {
     #[test]
     fn waiting_is_doubled_up_to_a_bound_and_begins_anew_after_a_good_connection() {
         let mut backoff = Backoff::new();
-        let longest: Vec<u128> = (0..9).map(|_| backoff.wait(SHORT, u32::MAX).as_millis()).collect();
+        let longest: Vec<u128> =
+            (0..9).map(|_| backoff.wait(SHORT, u32::MAX).as_millis()).collect();
         assert_eq!(longest, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
         assert_eq!(backoff.wait(GOOD, u32::MAX).as_millis(), 500);
         assert_eq!(backoff.wait(SHORT, u32::MAX).as_millis(), 1000);

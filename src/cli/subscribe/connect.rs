@@ -14,16 +14,19 @@ use super::super::dial;
 use super::ANSWER_TIMEOUT;
 use super::words::{SubscribeError, ended, refused};
 
-/// Without a word from the other side: its kernel is asked then, and again each `PROBE_INTERVAL`, `PROBES` times in all. Whoever
-/// waits for messages sends nothing, and would never notice a dead link. Guesses: shorter than what a person waits before
-/// looking, long for a network that is only slow.
+/// Without a word from the other side: its kernel is asked then, and again each `PROBE_INTERVAL`,
+/// `PROBES` times in all. Whoever waits for messages sends nothing, and would never notice a dead
+/// link. Guesses: shorter than what a person waits before looking, long for a network that is only
+/// slow.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
-/// All of it. Also the longest that a pong under way stays without an acknowledgement: meanwhile nothing is asked.
+/// All of it. Also the longest that a pong under way stays without an acknowledgement: meanwhile
+/// nothing is asked.
 const LOST_AFTER: Duration = Duration::from_secs(60);
-const _: () =
-    assert!(LOST_AFTER.as_secs() == PROBE_AFTER.as_secs() + PROBES as u64 * PROBE_INTERVAL.as_secs());
+const _: () = assert!(
+    LOST_AFTER.as_secs() == PROBE_AFTER.as_secs() + PROBES as u64 * PROBE_INTERVAL.as_secs()
+);
 
 /// Connects to a server and upgrades. Waits for both.
 pub fn connect(url: &str, origin: Option<&str>) -> Result<WebSocket<TcpStream>, SubscribeError> {
@@ -34,7 +37,8 @@ pub fn connect(url: &str, origin: Option<&str>) -> Result<WebSocket<TcpStream>, 
         Some("wss" | "https") => return Err(SubscribeError::Tls(url.to_owned())),
         _ => return Err(bad()),
     }
-    let origin = origin.map(|origin| header(origin).ok_or_else(|| SubscribeError::Origin(origin.to_owned())));
+    let origin = origin
+        .map(|origin| header(origin).ok_or_else(|| SubscribeError::Origin(origin.to_owned())));
     let origin = origin.transpose()?;
     let stream = dial::tcp(uri.host().ok_or_else(bad)?, uri.port_u16().unwrap_or(80), url)?;
     watch(&stream).map_err(|error| SubscribeError::Lost(error.to_string()))?;
@@ -65,8 +69,10 @@ fn header(text: &str) -> Option<HeaderValue> {
 fn watch(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let socket = SockRef::from(stream);
-    let probes =
-        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_INTERVAL)
+        .with_retries(PROBES);
     socket.set_tcp_keepalive(&probes)?;
     socket.set_tcp_user_timeout(Some(LOST_AFTER))
 }
@@ -83,7 +89,8 @@ mod tests {
     fn the_kernel_is_told_to_look_for_a_server_that_says_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-        let server = thread::spawn(move || tungstenite::accept(listener.accept().unwrap().0).unwrap());
+        let server =
+            thread::spawn(move || tungstenite::accept(listener.accept().unwrap().0).unwrap());
         let socket = connect(&url, None).unwrap();
         let kernel = SockRef::from(socket.get_ref());
         assert!(kernel.keepalive().unwrap());

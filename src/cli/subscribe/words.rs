@@ -29,7 +29,9 @@ pub enum SubscribeError {
         "--origin: `{0}` is no value of a header: it takes ASCII alone. Write the host in punycode (xn--…)"
     )]
     Origin(String),
-    #[error("`{0}`: wss (TLS) is not supported by this command yet. Connect to the server itself with ws://")]
+    #[error(
+        "`{0}`: wss (TLS) is not supported by this command yet. Connect to the server itself with ws://"
+    )]
     Tls(String),
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -75,16 +77,22 @@ impl SubscribeError {
     }
 }
 
-/// An answer that refuses the upgrade: what it says itself where it knows more than its status does, and how long to wait.
+/// An answer that refuses the upgrade: what it says itself where it knows more than its status
+/// does, and how long to wait.
 pub fn refused(url: &str, answer: &Response<Option<Vec<u8>>>) -> SubscribeError {
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
     let status = answer.status().as_u16();
     let plain = header(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
-    let body = answer.body().as_deref().filter(|_| plain && matches!(status, 429 | 503)).unwrap_or_default();
+    let body = answer
+        .body()
+        .as_deref()
+        .filter(|_| plain && matches!(status, 429 | 503))
+        .unwrap_or_default();
     let said = String::from_utf8_lossy(&body[..body.len().min(SAID_BYTES)]);
     let said = said.lines().next().unwrap_or_default().trim().trim_end_matches('.');
     let why = if said.is_empty() { refusal(status).into() } else { escape::line(said) };
-    let seconds = header(header::RETRY_AFTER).and_then(|value| value.trim().parse().ok()).unwrap_or(0);
+    let seconds =
+        header(header::RETRY_AFTER).and_then(|value| value.trim().parse().ok()).unwrap_or(0);
     let retry_after = Duration::from_secs(seconds).min(RETRY_AFTER_MAX);
     SubscribeError::Refused(url.to_owned(), status, why.into_owned(), retry_after)
 }
@@ -109,7 +117,9 @@ fn refusal(status: u16) -> &'static str {
         403 => {
             "the server's websockets.allowed_origin does not allow this origin; --origin sends another one"
         }
-        404 => "the server takes WebSocket connections at another path (websockets.path, by default /ws)",
+        404 => {
+            "the server takes WebSocket connections at another path (websockets.path, by default /ws)"
+        }
         429 => "this address has too many connections, or makes them too fast",
         503 => "the server is full (roadcast.limits.connections) or shutting down",
         200..=299 => "there is a web server, but it does not speak WebSocket here",
@@ -149,7 +159,8 @@ fn goodbye(frame: Option<&CloseFrame>) -> String {
         _ => "unknown reason",
     };
     // What the server says of its own end is worth more than what the code says of any.
-    let said = if frame.reason.is_empty() { meaning.into() } else { escape::line(frame.reason.as_str()) };
+    let said =
+        if frame.reason.is_empty() { meaning.into() } else { escape::line(frame.reason.as_str()) };
     let hint = if code == 1009 {
         "; a join with so many topics is over roadcast.limits.message_bytes: join fewer at once, or raise it"
     } else {
@@ -183,9 +194,11 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        let refused = |status| SubscribeError::Refused(String::new(), status, String::new(), Duration::ZERO);
-        let closed =
-            |code: u16| SubscribeError::Closed(Some(CloseFrame { code: code.into(), reason: "".into() }));
+        let refused =
+            |status| SubscribeError::Refused(String::new(), status, String::new(), Duration::ZERO);
+        let closed = |code: u16| {
+            SubscribeError::Closed(Some(CloseFrame { code: code.into(), reason: "".into() }))
+        };
         for passing in [
             refused(503),
             refused(429),
@@ -197,7 +210,9 @@ mod tests {
         ] {
             assert!(passing.may_pass(), "{passing:?}");
         }
-        for lasting in [refused(403), refused(404), closed(1009), SubscribeError::Url(String::new())] {
+        for lasting in
+            [refused(403), refused(404), closed(1009), SubscribeError::Url(String::new())]
+        {
             assert!(!lasting.may_pass(), "{lasting:?}");
         }
     }

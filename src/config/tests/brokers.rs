@@ -12,7 +12,10 @@ fn the_default_broker_is_named_or_unambiguous() {
     assert_eq!(default(&format!("{two}websockets: {{ broker: b }}")), "b");
     assert_eq!(default(&format!("{two}websockets: {{ broker: B }}")), "b");
     assert_eq!(default("broadcast: { a: { driver: memory } }"), "a");
-    assert_eq!(default("broadcast: { a: { driver: memory }, default: { driver: memory } }"), "default");
+    assert_eq!(
+        default("broadcast: { a: { driver: memory }, default: { driver: memory } }"),
+        "default"
+    );
     assert_eq!(default("websockets: { broker: default }"), "default");
     assert_eq!(default("websockets: { pubsubs: [\"memory\"] }"), "memory");
     let error = load(two).unwrap_err();
@@ -21,7 +24,10 @@ fn the_default_broker_is_named_or_unambiguous() {
         ".rr.yaml:1:17: websockets.broker: must say which broker is meant by default; known: a, b; for example -o websockets.broker=a"
     );
     let error = load(&format!("{two}websockets: {{ broker: c }}")).unwrap_err();
-    assert_eq!(error, ".rr.yaml:2:23: websockets.broker: \"c\" names no entry of `broadcast`; known: a, b");
+    assert_eq!(
+        error,
+        ".rr.yaml:2:23: websockets.broker: \"c\" names no entry of `broadcast`; known: a, b"
+    );
 }
 
 #[test]

@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn proxies_are_subnets_or_addresses() {
-    let shown = |file: &str| config(file).proxies.subnets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let shown = |file: &str| {
+        config(file).proxies.subnets.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(
         shown("http: { trusted_subnets: [10.0.0.0/8, 192.0.2.1, \"::1/128\", \"fc00::/7\"] }"),
         ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "fc00::/7"]
@@ -15,7 +17,8 @@ fn proxies_are_subnets_or_addresses() {
         error,
         ".rr.yaml:2:20: http.trusted_subnets: \"10.0.0.0/33\" is no subnet; write 10.0.0.0/8, fc00::/7, or one address"
     );
-    let (config, _) = load_with(&[], &[("RR_HTTP_TRUSTED_SUBNETS", "10.0.0.0/8, ::1")], &[]).unwrap();
+    let (config, _) =
+        load_with(&[], &[("RR_HTTP_TRUSTED_SUBNETS", "10.0.0.0/8, ::1")], &[]).unwrap();
     assert_eq!(config.proxies.subnets.len(), 2);
 }
 
@@ -35,7 +38,8 @@ fn addresses_are_found_in_a_file_that_the_server_would_refuse() {
         assert!(load(&file).is_err(), "{refused}");
         assert_eq!(addresses(&file, &[("RR_ROADCAST_SHARD", "1")], &[]), expected, "{refused}");
     }
-    let own = "roadcast: { http: { address: \"127.0.0.1:9\" }, rpc: { listen: \"tcp://127.0.0.1:7\" } }";
+    let own =
+        "roadcast: { http: { address: \"127.0.0.1:9\" }, rpc: { listen: \"tcp://127.0.0.1:7\" } }";
     assert_eq!(addresses(own, &[], &["websockets.path=/live"]), expected);
     let env = [("RR_HTTP_ADDRESS", "127.0.0.1:9"), ("RR_RPC_LISTEN", "tcp://127.0.0.1:7")];
     assert_eq!(addresses("websockets: { path: /live }", &env, &[]), expected);
@@ -44,7 +48,9 @@ fn addresses_are_found_in_a_file_that_the_server_would_refuse() {
 #[test]
 fn addresses_that_cannot_be_told_are_errors_and_only_those_that_are_needed() {
     let bad = "rpc: { listen: nowhere }\nhttp: { address: \"127.0.0.1:9\" }\n";
-    assert!(addresses(bad, &[], &[]).unwrap_err().starts_with(".rr.yaml:1:16: rpc.listen: \"nowhere\""));
+    assert!(
+        addresses(bad, &[], &[]).unwrap_err().starts_with(".rr.yaml:1:16: rpc.listen: \"nowhere\"")
+    );
     assert!(addresses("http: [", &[], &[]).is_err());
     assert!(addresses("http: 8080", &[], &[]).unwrap_err().contains("http: is a section"));
     assert!(addresses("", &[], &["rpc.listn=x"]).unwrap_err().contains("did you mean rpc.listen?"));
@@ -73,7 +79,11 @@ fn endpoints_are_on_where_their_section_is_or_our_own_key() {
             "127.0.0.1:2 roadcast.metrics.address",
             "",
         ),
-        ("roadcast: { status: { address: 127.0.0.1:3 } }", "", "127.0.0.1:3 roadcast.status.address"),
+        (
+            "roadcast: { status: { address: 127.0.0.1:3 } }",
+            "",
+            "127.0.0.1:3 roadcast.status.address",
+        ),
     ] {
         let config = config(file);
         assert_eq!(
@@ -83,8 +93,11 @@ fn endpoints_are_on_where_their_section_is_or_our_own_key() {
         );
         assert_eq!(config.unavailable_status, 503);
     }
-    let config =
-        load_with(&[], &[("RR_METRICS_ADDRESS", "127.0.0.1:4")], &["status.unavailable_status_code=500"]);
+    let config = load_with(
+        &[],
+        &[("RR_METRICS_ADDRESS", "127.0.0.1:4")],
+        &["status.unavailable_status_code=500"],
+    );
     let config = config.unwrap().0;
     assert_eq!(address(config.metrics), "127.0.0.1:4 metrics.address");
     assert_eq!(
@@ -106,7 +119,8 @@ fn policies_are_lists_of_patterns_and_a_wrong_one_is_told_with_its_place() {
     assert_eq!(["prices", "ticks.a", "ticks.final", "x"].map(skips), [true, true, false, false]);
     let error = load("roadcast:\n  overflow: { skip: ['a*b'] }").unwrap_err();
     assert!(
-        error.starts_with(".rr.yaml:2:21: roadcast.overflow.skip: \"a*b\": a `*` stands at the end"),
+        error
+            .starts_with(".rr.yaml:2:21: roadcast.overflow.skip: \"a*b\": a `*` stands at the end"),
         "{error}"
     );
     assert_eq!(config("roadcast: { overflow: { skip: } }").policies, Policies::default());

@@ -40,14 +40,19 @@ fn overrides_win_over_the_environment_and_that_over_the_file() {
     let (config, notices) = load_with(&file, &[("P", "/q")], &[]).unwrap();
     assert_eq!(config.path, "/q");
     assert!(
-        notices.iter().any(|notice| notice.warning && notice.text.contains("logs.level: ${L} is not set")),
+        notices
+            .iter()
+            .any(|notice| notice.warning && notice.text.contains("logs.level: ${L} is not set")),
         "{notices:?}"
     );
 }
 
 #[test]
 fn variables_override_keys_with_underscores_and_brokers() {
-    let file = [(".rr.yaml", "broadcast: { my-bus: { driver: \"${D}\" } }\nwebsockets: { broker: my-bus }")];
+    let file = [(
+        ".rr.yaml",
+        "broadcast: { my-bus: { driver: \"${D}\" } }\nwebsockets: { broker: my-bus }",
+    )];
     let env = [
         ("RR_WEBSOCKETS_ALLOWED_ORIGIN", "https://a"),
         ("RR_BROADCAST_MY_BUS_DRIVER", "memory"),
@@ -81,7 +86,10 @@ fn a_bad_override_names_where_it_was_given() {
 #[test]
 fn included_files_are_read_and_win() {
     let files = [
-        (".rr.yaml", "version: \"3\"\ninclude: [\"more.yaml\"]\nwebsockets: { path: /a, allowed_origin: x }"),
+        (
+            ".rr.yaml",
+            "version: \"3\"\ninclude: [\"more.yaml\"]\nwebsockets: { path: /a, allowed_origin: x }",
+        ),
         ("more.yaml", "version: \"3\"\nwebsockets: { path: /b }\nserver: { command: php }"),
     ];
     let error = load_with(&files, &[], &[]).unwrap_err();
@@ -135,7 +143,9 @@ fn a_comma_too_many_lets_nobody_in() {
         load_with(&[(".rr.yaml", file)], env, overrides).map(|(config, _)| config.origins)
     };
     let site = Ok(vec!["https://a.site".to_owned()]);
-    for written in ["https://a.site,", ",https://a.site", "https://a.site, ,", "https://a.site,${EXTRA:-}"] {
+    for written in
+        ["https://a.site,", ",https://a.site", "https://a.site, ,", "https://a.site,${EXTRA:-}"]
+    {
         let file = format!("websockets: {{ allowed_origin: \"{written}\" }}");
         let env = [("RR_WEBSOCKETS_ALLOWED_ORIGIN", written)];
         let argument = format!("websockets.allowed_origin={written}");
@@ -154,8 +164,9 @@ fn a_comma_too_many_lets_nobody_in() {
         }
     }
     // Where a list keeps nobody out, an empty one is the default, as in brackets.
-    let proxies =
-        |written: &str| config(&format!("http: {{ trusted_subnets: \"{written}\" }}")).proxies.subnets.len();
+    let proxies = |written: &str| {
+        config(&format!("http: {{ trusted_subnets: \"{written}\" }}")).proxies.subnets.len()
+    };
     assert_eq!([",", "10.0.0.0/8,", ",10.0.0.0/8,::1"].map(proxies), [0, 1, 2]);
 }
 
@@ -186,7 +197,8 @@ fn an_empty_variable_overrides_nothing() {
 fn an_empty_override_of_a_key_that_decides_who_gets_in_is_an_error() {
     for key in ["websockets.allowed_origin", "roadcast.rpc.mode", "rpc.listen", "HTTP.Address"] {
         let error = load_with(&[], &[], &[&format!("{key}=")]).unwrap_err();
-        let expected = format!("-o: {}: is empty, and this key decides who gets in", key.to_lowercase());
+        let expected =
+            format!("-o: {}: is empty, and this key decides who gets in", key.to_lowercase());
         assert!(error.starts_with(&expected), "{error}");
     }
     // Quotes say that it is meant; other keys keep nobody out.

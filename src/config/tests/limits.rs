@@ -57,7 +57,8 @@ fn with_memory(file: &str, mib: u64) -> (Config, String) {
     let directory = Directory::new();
     std::fs::write(directory.0.join(".rr.yaml"), file).unwrap();
     let memory = Memory { bytes: mib << 20, source: "/sys/fs/cgroup/memory.max".to_owned() };
-    let options = LoadOptions { memory: Some(memory), cwd: directory.0.clone(), ..LoadOptions::default() };
+    let options =
+        LoadOptions { memory: Some(memory), cwd: directory.0.clone(), ..LoadOptions::default() };
     let (config, notices) = Config::load(&options).unwrap();
     (config, notices.iter().map(|notice| notice.to_string() + "\n").collect())
 }
@@ -67,7 +68,11 @@ fn limits_that_nobody_set_follow_the_memory_there_is() {
     let two = "roadcast: { shards: 2 }";
     let (config, notices) = with_memory(two, 512);
     let sum = worst_case::sum(&config.limits, 2, false);
-    assert!(sum <= 256 << 20 && config.limits.outboxes_bytes < 64 << 20, "{sum} {:?}", config.limits);
+    assert!(
+        sum <= 256 << 20 && config.limits.outboxes_bytes < 64 << 20,
+        "{sum} {:?}",
+        config.limits
+    );
     assert_eq!(notices, "");
     let told = config.summary().to_string();
     assert!(told.contains(" at worst of 512MiB (/sys/fs/cgroup/memory.max): outboxes "), "{told}");
@@ -91,6 +96,8 @@ fn limits_that_are_set_stand_and_too_much_of_them_is_warned_of() {
     assert_eq!(with_memory(file, 8192).1, "");
     // Shards that no default fits.
     assert!(
-        with_memory("roadcast: { shards: 64 }", 256).1.contains("roadcast.shards: queues and topics hold ")
+        with_memory("roadcast: { shards: 64 }", 256)
+            .1
+            .contains("roadcast.shards: queues and topics hold ")
     );
 }

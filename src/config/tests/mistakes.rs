@@ -19,7 +19,9 @@ fn unknown_keys_are_reported_with_the_nearest_known_one() {
     let text: Vec<_> = notices.iter().map(|notice| notice.text.as_str()).collect();
     assert_eq!(
         text,
-        ["environment variable RR_HTTP_ADRESS: http.adress: no such key; did you mean http.address?"]
+        [
+            "environment variable RR_HTTP_ADRESS: http.adress: no such key; did you mean http.address?"
+        ]
     );
 }
 
@@ -69,7 +71,10 @@ fn an_unset_variable_opens_nothing() {
         assert!(error.contains(&format!("{key}: ${{O}} is not set")), "{file}: {error}");
         let files = [(".rr.yaml", file)];
         assert!(load_with(&files, &[("O", "")], &[]).is_err(), "{file}");
-        assert!(load_with(&files, &[("O", "https://a")], &["roadcast.access=open"]).is_ok(), "{file}");
+        assert!(
+            load_with(&files, &[("O", "https://a")], &["roadcast.access=open"]).is_ok(),
+            "{file}"
+        );
         // What is overridden does no harm.
         let overridden = ["roadcast.access=open".to_owned(), format!("{key}=https://a")];
         let overridden = overridden.each_ref().map(String::as_str);
@@ -104,10 +109,22 @@ fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
             "websockets: { path: ws }",
             ".rr.yaml:1:21: websockets.path: \"ws\" is not a path: it does not start with `/`",
         ),
-        ("logs: { mode: loud }", ".rr.yaml:1:15: logs.mode: \"loud\" is not known; allowed: development"),
-        ("roadcast: { shards: -1 }", ".rr.yaml:1:21: roadcast.shards: \"-1\" is not a whole number"),
-        ("roadcast: { shards: [1] }", ".rr.yaml:1:21: roadcast.shards: holds a list; expected one value"),
-        ("roadcast: { pin: maybe }", ".rr.yaml:1:18: roadcast.pin: \"maybe\" is neither `true` nor `false`"),
+        (
+            "logs: { mode: loud }",
+            ".rr.yaml:1:15: logs.mode: \"loud\" is not known; allowed: development",
+        ),
+        (
+            "roadcast: { shards: -1 }",
+            ".rr.yaml:1:21: roadcast.shards: \"-1\" is not a whole number",
+        ),
+        (
+            "roadcast: { shards: [1] }",
+            ".rr.yaml:1:21: roadcast.shards: holds a list; expected one value",
+        ),
+        (
+            "roadcast: { pin: maybe }",
+            ".rr.yaml:1:18: roadcast.pin: \"maybe\" is neither `true` nor `false`",
+        ),
         (
             "roadcast: { ping_interval: 1w }",
             ".rr.yaml:1:28: roadcast.ping_interval: \"1w\" is not a duration",
@@ -132,7 +149,10 @@ fn a_bad_value_is_told_with_file_line_column_key_value_and_what_is_allowed() {
             "roadcast: { subprotocols: [\"a b\"] }",
             ".rr.yaml:1:27: roadcast.subprotocols: \"a b\" is no name of a subprotocol",
         ),
-        ("roadcast: { echo_path: /ws }", ".rr.yaml:1:24: roadcast.echo_path: /ws is websockets.path as well"),
+        (
+            "roadcast: { echo_path: /ws }",
+            ".rr.yaml:1:24: roadcast.echo_path: /ws is websockets.path as well",
+        ),
         (
             "rpc: { listen: \"tcp://127.0.0.1:8080\" }",
             ".rr.yaml:1:16: rpc.listen: http.address and rpc.listen are the same address (127.0.0.1:8080); give one",
@@ -166,7 +186,8 @@ fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all
     ];
     let redis = "redis: { addrs: [a:1], username: hunter2, password: hunter2, pasword: hunter2, sentinel_password: \"${SECRET}\" }\n\
                  broadcast: { bus: { driver: memory, config: { password: hunter2 } } }\nkv: { hunter: { password: hunter2 } }\n";
-    let (config, notices) = load_with(&[(".rr.yaml", redis)], &env, &["redis.password=hunter2"]).unwrap();
+    let (config, notices) =
+        load_with(&[(".rr.yaml", redis)], &env, &["redis.password=hunter2"]).unwrap();
     let told = format!("{}\n{notices:?}", config.summary());
     assert!(told.contains("redis.pasword: no such key; did you mean redis.password?"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
@@ -206,7 +227,8 @@ fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all
         let error = load_with(&[(".rr.yaml", file)], &env[..2], overrides).unwrap_err();
         assert!(!error.contains("hunter2"), "{file} {overrides:?}: {error}");
     }
-    let error = load_with(&[(".rr.yaml", "http: { address: \"${SECRET}\" }")], &env[..2], &[]).unwrap_err();
+    let error =
+        load_with(&[(".rr.yaml", "http: { address: \"${SECRET}\" }")], &env[..2], &[]).unwrap_err();
     assert_eq!(
         error,
         ".rr.yaml:1:18: http.address: \"${SECRET}\" has no port; write host:port, for example 127.0.0.1:8080 or :8080"
@@ -233,7 +255,8 @@ roadcast:
 fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
     let files = [(".rr.yaml", MISTAKEN), ("bad.yaml", "rpc: [")];
     let env = [("RR_LOGS_ENCODING", "morse"), ("RR_ROADCAST_SHARD", "1")];
-    let told = load_with(&files, &env, &["roadcast.pin=maybe", "rpc.listn=x", "nonsense"]).unwrap_err();
+    let told =
+        load_with(&files, &env, &["roadcast.pin=maybe", "rpc.listn=x", "nonsense"]).unwrap_err();
     let told: Vec<&str> = told.lines().collect();
     let expected = [
         ".rr.yaml:2:18: http.address: \"8080\" is a port without a host",
@@ -264,8 +287,10 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
     // Once the files can be read, also what does not fit together.
     let whole = MISTAKEN.replace("include: [nope.yaml, bad.yaml]", "include: []");
     let told = load(&whole).unwrap_err();
-    for part in ["6:20: server.command: with the section", "11:25: roadcast.limits.lane_bytes: 1MiB is below"]
-    {
+    for part in [
+        "6:20: server.command: with the section",
+        "11:25: roadcast.limits.lane_bytes: 1MiB is below",
+    ] {
         assert!(told.contains(part), "{told}");
     }
     assert!(!told.contains("the rest can be judged"), "{told}");
@@ -287,8 +312,9 @@ fn an_address_or_a_permission_without_its_variable_is_an_error() {
         ("roadcast: { status: { address: \"${NOPE}\" } }", "1:32: roadcast.status.address"),
         ("roadcast: { rpc: { listen: unix:///a, mode: \"${NOPE}\" } }", "1:45: roadcast.rpc.mode"),
     ] {
-        let expected =
-            format!(".rr.yaml:{place}: ${{NOPE}} is not set, or empty, and this key decides who gets in");
+        let expected = format!(
+            ".rr.yaml:{place}: ${{NOPE}} is not set, or empty, and this key decides who gets in"
+        );
         for env in [&[][..], &[("NOPE", "")]] {
             let error = load_with(&[(".rr.yaml", file)], env, &[]).unwrap_err();
             assert!(error.starts_with(&expected) && error.lines().count() == 1, "{file}: {error}");
@@ -299,9 +325,13 @@ fn an_address_or_a_permission_without_its_variable_is_an_error() {
         assert!(error.starts_with(&format!("-o: {key}: ${{NOPE}} is not set")), "{error}");
     }
     // What another key has the place of does no harm.
-    let shadowed = "http: { address: \"${NOPE}:1\" }\nroadcast: { http: { address: \"127.0.0.1:1\" } }";
+    let shadowed =
+        "http: { address: \"${NOPE}:1\" }\nroadcast: { http: { address: \"127.0.0.1:1\" } }";
     assert!(load(shadowed).is_ok());
-    assert_eq!(config("http: { address: \"${NOPE:-127.0.0.1}:1\" }").http.to_string(), "127.0.0.1:1");
+    assert_eq!(
+        config("http: { address: \"${NOPE:-127.0.0.1}:1\" }").http.to_string(),
+        "127.0.0.1:1"
+    );
     assert!(
         addresses("rpc: { listen: \"tcp://${NOPE}:1\" }", &[], &[])
             .unwrap_err()
@@ -331,16 +361,25 @@ fn who_gets_in_is_said_to_be_judged_later_where_an_include_is_missing() {
 #[test]
 fn a_wrong_value_is_an_error_also_where_it_would_decide_nothing() {
     let allowed = "roadcast.access: \"close\" is not known; allowed: open";
-    for file in ["roadcast: { access: close }", "include: [nope.yaml]\nroadcast: { access: close }"] {
+    for file in ["roadcast: { access: close }", "include: [nope.yaml]\nroadcast: { access: close }"]
+    {
         let error = load(file).unwrap_err();
         assert!(error.contains(allowed), "{file}: {error}");
     }
-    assert_eq!(load_with(&[], &[], &["roadcast.access=close"]).unwrap_err(), format!("-o: {allowed}"));
-    // So is one of any key. An address of ours has the place of RoadRunner's, so each is given alone.
+    assert_eq!(
+        load_with(&[], &[], &["roadcast.access=close"]).unwrap_err(),
+        format!("-o: {allowed}")
+    );
+    // So is one of any key. An address of ours has the place of RoadRunner's, so each is given
+    // alone.
     for key in schema::KEYS.iter().filter(|key| !key.path.contains('*')) {
         if key.parse("<no such>").is_err() {
             let told = load_with(&[], &[], &[&format!("{}=<no such>", key.path)]).map(|_| ());
-            assert!(told.clone().is_err_and(|told| told.contains(key.path)), "{}: {told:?}", key.path);
+            assert!(
+                told.clone().is_err_and(|told| told.contains(key.path)),
+                "{}: {told:?}",
+                key.path
+            );
         }
     }
 }
@@ -356,8 +395,14 @@ fn what_is_told_to_be_written_instead_will_do() {
             "rpc: { listen: \"tcp://127.0.0.1\" }",
             "\"tcp://127.0.0.1\" has no port; write tcp://127.0.0.1:6001 or unix",
         ),
-        ("rpc: { listen: \"127.0.0.1:7001\" }", "is not understood; write tcp://127.0.0.1:7001 or unix"),
-        ("roadcast: { rpc: { listen: 7001 } }", "is not understood; write tcp://127.0.0.1:7001 or unix"),
+        (
+            "rpc: { listen: \"127.0.0.1:7001\" }",
+            "is not understood; write tcp://127.0.0.1:7001 or unix",
+        ),
+        (
+            "roadcast: { rpc: { listen: 7001 } }",
+            "is not understood; write tcp://127.0.0.1:7001 or unix",
+        ),
         ("metrics: { address: 9100 }", "write host:port, for example 127.0.0.1:9100 or :9100"),
         ("metrics: { address: localhost }", "write host:port, for example 127.0.0.1:2112 or :2112"),
         ("status: { address: localhost }", "write host:port, for example 127.0.0.1:2114 or :2114"),
@@ -384,6 +429,7 @@ fn what_is_told_to_be_written_instead_will_do() {
     );
     // Not a variable's value.
     let told =
-        load_with(&[(".rr.yaml", "metrics: { address: \"${PIN}\" }")], &[("PIN", "4711")], &[]).unwrap_err();
+        load_with(&[(".rr.yaml", "metrics: { address: \"${PIN}\" }")], &[("PIN", "4711")], &[])
+            .unwrap_err();
     assert!(told.contains("for example 127.0.0.1:2112") && !told.contains("4711"), "{told}");
 }

@@ -1,5 +1,6 @@
-//! Goal: each way to write a setting means what the documentation says, and each mistake is told with its place.
-//! Method: configurations in a directory of the test's own, with an environment of its own.
+//! Goal: each way to write a setting means what the documentation says, and each mistake is told
+//! with its place. Method: configurations in a directory of the test's own, with an environment of
+//! its own.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,8 +20,11 @@ struct Directory(PathBuf);
 impl Directory {
     fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let unique =
-            format!("roadcast-config-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "roadcast-config-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(unique);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -31,7 +35,10 @@ impl Directory {
         LoadOptions {
             path: None,
             overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
-            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            env: env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             cwd: self.0.clone(),
             ..LoadOptions::default()
         }
@@ -78,7 +85,11 @@ fn names(config: &Config) -> Vec<&str> {
     config.brokers.iter().map(|broker| broker.name.as_str()).collect()
 }
 
-fn addresses(file: &str, env: &[(&str, &str)], overrides: &[&str]) -> Result<(String, String), String> {
+fn addresses(
+    file: &str,
+    env: &[(&str, &str)],
+    overrides: &[&str],
+) -> Result<(String, String), String> {
     let directory = Directory::new();
     std::fs::write(directory.0.join(".rr.yaml"), file).unwrap();
     let options = directory.options(env, overrides);

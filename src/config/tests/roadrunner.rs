@@ -31,11 +31,23 @@ roadcast:   { access: open }
 fn a_roadrunner_file_is_read_as_it_is() {
     let config = config(ROADRUNNER);
     assert_eq!(config.file.as_deref(), Some(Path::new(".rr.yaml")));
-    assert_eq!((config.http.to_string().as_str(), config.http_key), ("127.0.0.1:8081", "http.address"));
-    assert_eq!((config.rpc.to_string().as_str(), config.rpc_key), ("tcp://127.0.0.1:6002", "rpc.listen"));
-    assert_eq!((config.path.as_str(), config.origins.join(",").as_str()), ("/live", "https://*my.site"));
+    assert_eq!(
+        (config.http.to_string().as_str(), config.http_key),
+        ("127.0.0.1:8081", "http.address")
+    );
+    assert_eq!(
+        (config.rpc.to_string().as_str(), config.rpc_key),
+        ("tcp://127.0.0.1:6002", "rpc.listen")
+    );
+    assert_eq!(
+        (config.path.as_str(), config.origins.join(",").as_str()),
+        ("/live", "https://*my.site")
+    );
     assert_eq!((names(&config), config.default_broker), (vec!["main", "other"], 0));
-    assert_eq!(config.logs, LogConfig { mode: Mode::Production, level: Level::Error, encoding: None });
+    assert_eq!(
+        config.logs,
+        LogConfig { mode: Mode::Production, level: Level::Error, encoding: None }
+    );
 }
 
 #[test]
@@ -59,7 +71,10 @@ fn workers_that_would_have_guarded_access_are_not_skipped_in_silence() {
     let guarded = "server: { command: php worker.php }\nwebsockets: {}\n";
     let error = load(guarded).unwrap_err();
     assert!(error.starts_with(".rr.yaml:1:20: server.command: "), "{error}");
-    assert!(error.contains("does not run workers yet") && error.contains("roadcast.access: open"), "{error}");
+    assert!(
+        error.contains("does not run workers yet") && error.contains("roadcast.access: open"),
+        "{error}"
+    );
     assert!(load(&format!("{guarded}roadcast: {{ access: open }}")).is_ok());
     assert!(load("server: { command: php worker.php }\nhttp: {}\n").is_ok());
     assert!(load("server: { command: \"\" }\nwebsockets: {}\n").is_ok());
@@ -68,7 +83,9 @@ fn workers_that_would_have_guarded_access_are_not_skipped_in_silence() {
     let server = [(".rr.yaml", "server: { command: php worker.php }")];
     assert!(load_with(&server, &[("RR_WEBSOCKETS_PATH", "/x")], &[]).is_err());
     assert!(load_with(&server, &[], &["WebSockets.path=/x"]).is_err());
-    assert!(load_with(&[(".rr.yaml", "WebSockets:\n")], &[("RR_SERVER_COMMAND", "php")], &[]).is_err());
+    assert!(
+        load_with(&[(".rr.yaml", "WebSockets:\n")], &[("RR_SERVER_COMMAND", "php")], &[]).is_err()
+    );
     assert!(load("server: { command: a }\nwebsockets: {}\nroadcast: { access: closed }").is_err());
 }
 

@@ -1,8 +1,9 @@
 //! A text as libyaml's port takes it without coming to harm.
 //!
-//! The port ends the process where libyaml reads on, in three places: at the end of a text without a last line break, within a
-//! block scalar or behind a backslash; and at a comma that follows a tag in a flow collection, which go-yaml refuses. The first
-//! two are cured by a line break, the last is looked for.
+//! The port ends the process where libyaml reads on, in three places: at the end of a text without
+//! a last line break, within a block scalar or behind a backslash; and at a comma that follows a
+//! tag in a flow collection, which go-yaml refuses. The first two are cured by a line break, the
+//! last is looked for.
 
 use libyaml_safer::{Scanner, TokenData};
 
@@ -50,8 +51,8 @@ fn printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Refuses a comma that follows a tag directly. A `!` may also be part of a text, so the scanner is asked, with a blank before
-/// every such comma: tags that end there are the ones.
+/// Refuses a comma that follows a tag directly. A `!` may also be part of a text, so the scanner is
+/// asked, with a blank before every such comma: tags that end there are the ones.
 fn no_comma_behind_tag(text: &str) -> Result<(), SyntaxError> {
     let mut apart = String::with_capacity(text.len());
     // Where blanks were put in, and what they stand before in `text`.
@@ -73,12 +74,15 @@ fn no_comma_behind_tag(text: &str) -> Result<(), SyntaxError> {
     let mut scanner = Scanner::new();
     scanner.set_input(apart.as_bytes());
     loop {
-        // What is wrong here is wrong in the text as well. The scanner looks ahead, so tags may lie between.
+        // What is wrong here is wrong in the text as well. The scanner looks ahead, so tags may lie
+        // between.
         let token = Scanner::scan(&mut scanner).map_err(|error| super::unreadable(&error))?;
         match token.data {
             TokenData::StreamEnd => return Ok(()),
             TokenData::Tag { .. } => {
-                if let Some((_, at)) = blanks.iter().find(|(blank, _)| *blank == token.end_mark.index) {
+                if let Some((_, at)) =
+                    blanks.iter().find(|(blank, _)| *blank == token.end_mark.index)
+                {
                     return Err(error(
                         text,
                         *at,
@@ -94,7 +98,7 @@ fn no_comma_behind_tag(text: &str) -> Result<(), SyntaxError> {
 fn error(text: &str, at: usize, message: &str) -> SyntaxError {
     let before = &text[..at];
     let start = before.rfind(['\n', '\r']).map_or(0, |end| end + 1);
-    let line =
-        1 + before.matches('\n').count() + before.matches('\r').count() - before.matches("\r\n").count();
+    let line = 1 + before.matches('\n').count() + before.matches('\r').count()
+        - before.matches("\r\n").count();
     SyntaxError { line, column: 1 + before[start..].chars().count(), message: message.to_owned() }
 }

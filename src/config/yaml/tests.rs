@@ -41,7 +41,8 @@ fn a_key_given_twice_is_an_error_at_the_second() {
 fn aliases_and_merge_keys_are_resolved() {
     let root = root("base: &b { a: 1, b: 2 }\nuse: { <<: *b, a: 3 }\n");
     let used = pairs(&pairs(&root)[1].1);
-    let shown: Vec<_> = used.iter().map(|(key, value)| (key.text.as_str(), value.data.clone())).collect();
+    let shown: Vec<_> =
+        used.iter().map(|(key, value)| (key.text.as_str(), value.data.clone())).collect();
     assert_eq!(shown, [("a", Data::Scalar("3".into())), ("b", Data::Scalar("2".into()))]);
 }
 
@@ -119,8 +120,7 @@ fn an_error_has_the_place_where_it_is() {
 
 #[test]
 fn a_text_that_ends_anywhere_is_read_or_refused() {
-    let text =
-        "a: !<x,y> |2-\n   b\nc: [!d , \"e\\\n f\", 'g'] # !h, i\nj: &k >+\n l\n\nm: {n: *k, ? o : p}\n";
+    let text = "a: !<x,y> |2-\n   b\nc: [!d , \"e\\\n f\", 'g'] # !h, i\nj: &k >+\n l\n\nm: {n: *k, ? o : p}\n";
     assert!(parse(text).is_ok());
     for (end, _) in text.char_indices() {
         let _ = parse(&text[..end]);

@@ -1,5 +1,5 @@
-//! What has to be known of a call before anything of it is published: whether it can be read, whether all of it may be
-//! published, and whether its account has room for what may have to wait.
+//! What has to be known of a call before anything of it is published: whether it can be read,
+//! whether all of it may be published, and whether its account has room for what may have to wait.
 
 use super::{Caller, Calls, LOOK_WORK, TURN_WORK};
 use crate::hub::room::WAITING_BYTES;
@@ -22,7 +22,8 @@ impl<C: Caller> Calls<C> {
         publish: Publish,
         request: &Request<'_>,
     ) -> Result<(), PublishError> {
-        let measure = publish.asynchronous && self.hub.sequencer.room.borrow_mut().accounts().bytes() > 0;
+        let measure =
+            publish.asynchronous && self.hub.sequencer.room.borrow_mut().accounts().bytes() > 0;
         if !measure && !self.hub.must_check(publish.layout, request) {
             return Ok(());
         }
@@ -65,8 +66,8 @@ impl<C: Caller> Calls<C> {
         Ok(checking.request())
     }
 
-    /// Finds what can be wrong with a request without publishing half of it first. To `measure` it is to say with how many bytes
-    /// it would wait, if all of it had to.
+    /// Finds what can be wrong with a request without publishing half of it first. To `measure` it
+    /// is to say with how many bytes it would wait, if all of it had to.
     async fn check(
         &mut self,
         publish: Publish,

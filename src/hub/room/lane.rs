@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use crate::lane::Sender;
 use crate::mesh::Down;
 
-/// Bytes pushed after which a shard is woken although the hub goes on. Waking it for the first entry cost 1.12 times as much per
-/// publish of a pipelined caller where both share a core: the shard went to sleep again after each few.
+/// Bytes pushed after which a shard is woken although the hub goes on. Waking it for the first
+/// entry cost 1.12 times as much per publish of a pipelined caller where both share a core: the
+/// shard went to sleep again after each few.
 const EARLY_WAKE_BYTES: u64 = 64 * 1024;
 
 /// Room for answers that is kept while there are none.
@@ -41,7 +42,8 @@ impl Lane {
         match self.held {
             None => self.down.has_room(cost),
             Some(held) => {
-                self.down.free_entries() >= 2 && self.down.queued_cost() + held + cost <= self.cost_max
+                self.down.free_entries() >= 2
+                    && self.down.queued_cost() + held + cost <= self.cost_max
             }
         }
     }

@@ -34,14 +34,17 @@ fn is_pushed(offer: &mut Offer) -> bool {
 }
 
 fn publish(room: &mut Room, name: &str, frame: Arc<[u8]>) -> Offer {
-    room.wanted(BROKER, name).map_or(Offer::Pushed, |topic| room.publish(topic, frame, Patience::Caller))
+    room.wanted(BROKER, name)
+        .map_or(Offer::Pushed, |topic| room.publish(topic, frame, Patience::Caller))
 }
 
 /// Everything in a lane, as text.
 fn take(end: &mut ShardEnd) -> Vec<String> {
     std::iter::from_fn(|| end.down.pop())
         .map(|entry| match entry {
-            Down::Publish { topic, sequence, frame } => format!("{}#{sequence}:{}", topic.index, frame.len()),
+            Down::Publish { topic, sequence, frame } => {
+                format!("{}#{sequence}:{}", topic.index, frame.len())
+            }
             Down::Interested { topic, sequence } => format!("+{}#{sequence}", topic.index),
             Down::Uninterested { topic } => format!("-{}", topic.index),
             Down::StopAccepting => "stop".into(),
@@ -78,7 +81,10 @@ fn a_publication_reaches_all_shards_or_none() {
     assert_eq!(take(&mut shards[1]), ["+0#0", "+1#0", "1#1:8"]);
     assert!(room.advance());
     assert!(is_pushed(&mut waits));
-    assert_eq!((take(&mut shards[0]), take(&mut shards[1])), (vec!["0#1:3".into()], vec!["0#1:3".into()]));
+    assert_eq!(
+        (take(&mut shards[0]), take(&mut shards[1])),
+        (vec!["0#1:3".into()], vec!["0#1:3".into()])
+    );
 }
 
 #[test]
@@ -120,7 +126,8 @@ fn who_waits_for_a_lane_is_not_overtaken_there() {
     assert_eq!(take(&mut shards[0]), ["0#2:7", "0#3:1"]);
 }
 
-/// Two lanes that are never free at the same moment by themselves: the oldest keeps the room that it has found.
+/// Two lanes that are never free at the same moment by themselves: the oldest keeps the room that
+/// it has found.
 #[test]
 fn the_oldest_is_not_starved_by_streams_to_each_of_its_lanes() {
     let (mut room, mut shards) = room(2, 16, 10);
@@ -132,7 +139,10 @@ fn the_oldest_is_not_starved_by_streams_to_each_of_its_lanes() {
     let mut both = publish(&mut room, "both", frame(6));
     take(&mut shards[0]);
     room.advance();
-    assert!(is_pushed(&mut publish(&mut room, "zero", frame(4))), "it leaves the six of ten that are kept");
+    assert!(
+        is_pushed(&mut publish(&mut room, "zero", frame(4))),
+        "it leaves the six of ten that are kept"
+    );
     assert!(!is_pushed(&mut publish(&mut room, "zero", frame(1))));
     take(&mut shards[1]);
     room.advance();
@@ -190,7 +200,11 @@ fn interest_that_changes_during_the_wait_is_what_counts() {
     take(&mut shards[0]);
     room.advance();
     assert!(is_pushed(&mut second));
-    assert_eq!(take(&mut shards[1]), ["+0#1", "0#2:2"], "the newcomer was told the sequence before it");
+    assert_eq!(
+        take(&mut shards[1]),
+        ["+0#1", "0#2:2"],
+        "the newcomer was told the sequence before it"
+    );
 
     publish(&mut room, "foo", frame(8));
     let mut third = publish(&mut room, "foo", frame(5));
@@ -234,13 +248,15 @@ fn a_shard_that_is_gone_stops_nobody() {
     assert!(room.is_abandoned());
 }
 
-/// Random interest, publications, and shards that take now and then, against what each shard must see.
+/// Random interest, publications, and shards that take now and then, against what each shard must
+/// see.
 #[test]
 fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
     for seed in 0..200 {
         let mut random = StdRng::seed_from_u64(seed);
         let shards = random.random_range(1..=4);
-        let (mut room, mut ends) = room(shards, random.random_range(1..6), random.random_range(1..30));
+        let (mut room, mut ends) =
+            room(shards, random.random_range(1..6), random.random_range(1..30));
         let names = ["a", "b", "c"];
         // Per shard and topic: wants it (and the question is answered), and the sequence seen last.
         let mut wants = vec![[false; 3]; shards];
@@ -248,28 +264,30 @@ fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
         let mut seen: HashMap<(usize, usize), Option<u64>> = HashMap::new();
         let mut waiting: Vec<Offer> = Vec::new();
         let mut received = vec![0u64; shards];
-        let mut settle = |room: &mut Room, shard: usize, end: &mut ShardEnd, asked: &mut [[bool; 3]]| {
-            let Some(entry) = end.down.pop() else { return false };
-            match entry {
-                Down::Interested { topic, sequence } => {
-                    seen.insert((shard, topic.index as usize), Some(sequence));
-                    asked[shard][topic.index as usize] = false;
+        let mut settle =
+            |room: &mut Room, shard: usize, end: &mut ShardEnd, asked: &mut [[bool; 3]]| {
+                let Some(entry) = end.down.pop() else { return false };
+                match entry {
+                    Down::Interested { topic, sequence } => {
+                        seen.insert((shard, topic.index as usize), Some(sequence));
+                        asked[shard][topic.index as usize] = false;
+                    }
+                    Down::Uninterested { topic } => {
+                        seen.insert((shard, topic.index as usize), None);
+                        asked[shard][topic.index as usize] = false;
+                    }
+                    Down::Publish { topic, sequence, .. } => {
+                        let last =
+                            seen.get_mut(&(shard, topic.index as usize)).unwrap().as_mut().unwrap();
+                        assert_eq!(sequence, *last + 1, "seed {seed}: gapless");
+                        *last = sequence;
+                        received[shard] += 1;
+                    }
+                    entry => panic!("{entry:?}"),
                 }
-                Down::Uninterested { topic } => {
-                    seen.insert((shard, topic.index as usize), None);
-                    asked[shard][topic.index as usize] = false;
-                }
-                Down::Publish { topic, sequence, .. } => {
-                    let last = seen.get_mut(&(shard, topic.index as usize)).unwrap().as_mut().unwrap();
-                    assert_eq!(sequence, *last + 1, "seed {seed}: gapless");
-                    *last = sequence;
-                    received[shard] += 1;
-                }
-                entry => panic!("{entry:?}"),
-            }
-            room.want_room();
-            true
-        };
+                room.want_room();
+                true
+            };
         for _ in 0..400 {
             let (shard, topic) = (random.random_range(0..shards), random.random_range(0..3));
             match random.random_range(0..10) {
@@ -284,7 +302,8 @@ fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
                     }
                 }
                 0..6 => {
-                    let mut offer = publish(&mut room, names[topic], frame(random.random_range(1..12)));
+                    let mut offer =
+                        publish(&mut room, names[topic], frame(random.random_range(1..12)));
                     if !is_pushed(&mut offer) {
                         waiting.push(offer);
                     }
@@ -308,9 +327,14 @@ fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
             }
         }
         assert!(waiting.iter_mut().all(is_pushed), "seed {seed}: nothing waits for empty lanes");
-        assert_eq!(received.iter().sum::<u64>(), room.counters.publications_pushed.value(), "seed {seed}");
+        assert_eq!(
+            received.iter().sum::<u64>(),
+            room.counters.publications_pushed.value(),
+            "seed {seed}"
+        );
         for topic in 0..3 {
-            let last: Vec<_> = (0..shards).filter_map(|s| seen.get(&(s, topic)).copied().flatten()).collect();
+            let last: Vec<_> =
+                (0..shards).filter_map(|s| seen.get(&(s, topic)).copied().flatten()).collect();
             assert!(
                 last.windows(2).all(|two| two[0] == two[1]),
                 "seed {seed}: all shards end alike {last:?}"
@@ -319,7 +343,8 @@ fn every_shard_sees_each_topic_gapless_from_its_answer_on() {
     }
 }
 
-/// A full lane, and many that wait for it, of as many topics: a look at it costs the same as if one waited.
+/// A full lane, and many that wait for it, of as many topics: a look at it costs the same as if one
+/// waited.
 #[test]
 fn what_cannot_move_is_not_looked_at() {
     let (mut room, mut shards) = room(2, 1000, 100);
@@ -373,9 +398,8 @@ fn what_is_left_waiting_is_on_its_account_until_it_goes_or_nobody_wants_it() {
     assert_eq!(room.accounts().bytes(), 0, "its caller waits");
     for name in ["foo", "bar", "bar"] {
         let topic = room.wanted(BROKER, name).unwrap();
-        assert!(
-            matches!(room.publish(topic, frame(4), patience), Offer::Left(bytes) if bytes == 4 + WAITING_BYTES)
-        );
+        let offer = room.publish(topic, frame(4), patience);
+        assert!(matches!(offer, Offer::Left(bytes) if bytes == 4 + WAITING_BYTES));
     }
     assert_eq!(room.accounts().bytes(), 3 * (4 + WAITING_BYTES));
     room.uninterested(0, id(1));

@@ -1,4 +1,5 @@
-//! `PublishAsync` at a full lane: answered at once, in order, within its bound, and never lost behind an ok.
+//! `PublishAsync` at a full lane: answered at once, in order, within its bound, and never lost
+//! behind an ok.
 
 use super::*;
 
@@ -15,14 +16,19 @@ fn calls_are_answered_while_others_wait_and_publish_in_order() {
     let mut stream = hub.connect();
     for number in 0..50 {
         // Several publications each, with an empty topic among them.
-        stream.write_all(&publish_async(number, &["foo", "", "foo"], number.to_string().as_bytes())).unwrap();
+        stream
+            .write_all(&publish_async(number, &["foo", "", "foo"], number.to_string().as_bytes()))
+            .unwrap();
         assert_eq!(answer(&mut stream), (number, Ok(true)), "nobody takes from the lane");
     }
     stream.write_all(&publish(50, &["foo"], b"50")).unwrap();
     for sequence in 1..=100 {
         let (_, seen, text) = hub.published(0);
         assert_eq!(seen, sequence);
-        assert!(text.contains(&format!(r#""payload":"{}""#, (sequence - 1) / 2)), "{sequence}: {text}");
+        assert!(
+            text.contains(&format!(r#""payload":"{}""#, (sequence - 1) / 2)),
+            "{sequence}: {text}"
+        );
     }
     assert!(hub.published(0).2.contains(r#""payload":"50""#), "a Publish goes behind them");
     assert_eq!(answer(&mut stream), (50, Ok(true)));
@@ -38,7 +44,9 @@ fn a_call_over_the_bound_is_refused_as_a_whole_and_counted() {
     let mut stream = hub.connect();
     let (mut taken, mut refused) = (Vec::new(), 0);
     for number in 0..40 {
-        stream.write_all(&publish_async(number, &["foo"], format!("{number:100}").as_bytes())).unwrap();
+        stream
+            .write_all(&publish_async(number, &["foo"], format!("{number:100}").as_bytes()))
+            .unwrap();
         match answer(&mut stream) {
             (_, Ok(true)) => taken.push(number),
             (_, Err(error)) => {
@@ -71,7 +79,8 @@ fn what_was_answered_ok_is_published_although_its_caller_has_gone_whose_place_is
     let mut hub = start(2, Limits { lane_entries: 1, rpc_connections: 1, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     hub.interest(1, 0, BUS, "bar");
-    // One at a time, as there is room for one connection; far more than places, while the lane of one shard stands still.
+    // One at a time, as there is room for one connection; far more than places, while the lane of
+    // one shard stands still.
     for number in 0..1024 {
         let mut stream = hub.connect();
         stream.write_all(&publish_async(number, &["foo"], number.to_string().as_bytes())).unwrap();

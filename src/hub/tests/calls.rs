@@ -13,7 +13,10 @@ fn vectors() -> Vec<(Vec<u8>, Vec<u8>)> {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .filter(|vector| !vector["name"].as_str().unwrap().starts_with("answer"))
         .map(|vector| {
-            (bytes(vector["request"].as_str().unwrap()), bytes(vector["response"].as_str().unwrap()))
+            (
+                bytes(vector["request"].as_str().unwrap()),
+                bytes(vector["response"].as_str().unwrap()),
+            )
         })
         .collect()
 }
@@ -131,7 +134,8 @@ fn every_bad_call_is_told_why_and_the_connection_lives() {
     }
 }
 
-/// `Broadcast::isAvailable()` of the PHP package asks this, with the JSON codec and the argument `true`.
+/// `Broadcast::isAvailable()` of the PHP package asks this, with the JSON codec and the argument
+/// `true`.
 #[test]
 fn the_list_of_services_is_answered_in_the_codec_of_the_call() {
     let hub = start(1, Limits::default());
@@ -167,9 +171,12 @@ fn what_is_not_goridge_closes_the_connection_behind_the_answers_that_are_due() {
     let good = publish(1, &["a"], b"x");
     let mut checksum = good.clone();
     checksum[6] ^= 1;
-    let mut frames = vec![b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0x12; 12], vec![0x1e; 12], checksum];
+    let mut frames =
+        vec![b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0x12; 12], vec![0x1e; 12], checksum];
     frames.push(publish(1, &["a"], &[0; 1024]));
-    for (options, name) in [(&[][..], "no"), (&[1], "one"), (&[1, 2, 3], "three"), (&[1, 100], "method")] {
+    for (options, name) in
+        [(&[][..], "no"), (&[1], "one"), (&[1, 2, 3], "three"), (&[1, 100], "method")]
+    {
         let mut out = Vec::new();
         rpc::encode_frame(&mut out, rpc::flag::PROTO, options, &[name.as_bytes()]);
         frames.push(out);
@@ -198,7 +205,8 @@ fn the_service_decides_the_layout_and_the_brokers() {
     let websockets = |broker: &str| {
         use prost::Message as _;
         let (broker, topics, payload) = (broker.into(), vec!["foo".into()], b"w".into());
-        let message = rpc::proto::websockets::Message { broker, topics, payload, ..Default::default() };
+        let message =
+            rpc::proto::websockets::Message { broker, topics, payload, ..Default::default() };
         rpc::proto::websockets::Request { messages: vec![message] }.encode_to_vec()
     };
     ask("broadcast.Publish", Codec::Proto, &rpc::publish_body(["foo"], b"b"));
@@ -235,7 +243,9 @@ fn empty_requests_and_topics_are_ok_and_a_topic_named_twice_gets_it_twice() {
     let mut hub = start(1, Limits::default());
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
-    for body in [vec![], rpc::publish_body([], b"nobody"), rpc::publish_body(["", "foo", "", "foo"], b"x")] {
+    for body in
+        [vec![], rpc::publish_body([], b"nobody"), rpc::publish_body(["", "foo", "", "foo"], b"x")]
+    {
         stream.write_all(&call(1, "broadcast.Publish", Codec::Proto, &body)).unwrap();
         assert_eq!(answer(&mut stream), (1, Ok(true)));
     }
@@ -254,7 +264,11 @@ fn pipelined_calls_are_answered_and_published_in_order() {
     let count = 3000;
     let mut calls = Vec::new();
     for number in 0..count {
-        calls.extend(publish(number, &[["a", "b", "c"][number as usize % 3]], number.to_string().as_bytes()));
+        calls.extend(publish(
+            number,
+            &[["a", "b", "c"][number as usize % 3]],
+            number.to_string().as_bytes(),
+        ));
     }
     let mut writing = stream.try_clone().unwrap();
     let writer = std::thread::spawn(move || writing.write_all(&calls).unwrap());

@@ -52,7 +52,9 @@ fn many_waiting_publishers_all_go_when_the_shard_takes() {
     hub.interest(1, 0, BUS, "foo");
     let mut streams: Vec<_> = (0..20).map(|_| hub.connect()).collect();
     for stream in &mut streams {
-        stream.write_all(&[publish(1, &["foo"], b"x"), publish(2, &["foo"], b"x")].concat()).unwrap();
+        stream
+            .write_all(&[publish(1, &["foo"], b"x"), publish(2, &["foo"], b"x")].concat())
+            .unwrap();
     }
     for sequence in 1..=40 {
         assert_eq!(hub.published(0).1, sequence);
@@ -63,8 +65,8 @@ fn many_waiting_publishers_all_go_when_the_shard_takes() {
     }
 }
 
-/// A shard joins and leaves while publishers go on: between its two answers the sequence has no gap, and what was
-/// answered ok meanwhile is in it.
+/// A shard joins and leaves while publishers go on: between its two answers the sequence has no
+/// gap, and what was answered ok meanwhile is in it.
 #[test]
 fn interest_and_publishing_race_without_a_gap() {
     const CALLS: u32 = 3000;

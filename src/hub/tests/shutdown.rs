@@ -23,15 +23,20 @@ fn calls_get_errors_and_the_lanes_their_last_entry() {
         assert!(matches!(hub.next(shard), Down::Drain));
     }
     for method in ["broadcast.Publish", "broadcast.PublishAsync", "nonsense"] {
-        stream.write_all(&call(2, method, Codec::Proto, &rpc::publish_body(["foo"], b"x"))).unwrap();
+        stream
+            .write_all(&call(2, method, Codec::Proto, &rpc::publish_body(["foo"], b"x")))
+            .unwrap();
         assert_eq!(answer(&mut stream), refused(2));
     }
-    // A shard that is still closing its connections gives its topics up; that goes nowhere any more.
+    // A shard that is still closing its connections gives its topics up; that goes nowhere any
+    // more.
     let topic = TopicId { index: 0, generation: 0 };
     hub.shards[0].up.push(0, Up::Uninterest { topic }).unwrap();
     hub.shards[0].up.wake();
     let up = &hub.shards[0].up;
-    eventually("the up lane drained", || (up.queued_cost() == 0 && up.free_entries() > 0).then_some(()));
+    eventually("the up lane drained", || {
+        (up.queued_cost() == 0 && up.free_entries() > 0).then_some(())
+    });
     assert!(hub.shards.iter().all(|shard| shard.down.is_empty()));
     hub.stop();
     assert!(is_closed(&mut stream));
@@ -86,7 +91,8 @@ fn a_publisher_that_waits_for_room_is_finished_if_room_comes() {
     assert_eq!((answer(&mut stream), answer(&mut stream)), ((1, Ok(true)), (1, Ok(true))));
 }
 
-/// Publishers at full speed while the hub goes down: every ok is a publication in the lane, and no other is there.
+/// Publishers at full speed while the hub goes down: every ok is a publication in the lane, and no
+/// other is there.
 #[test]
 fn under_load_every_ok_is_in_the_lane() {
     let mut hub = start(1, Limits { lane_entries: 64, ..Limits::default() });

@@ -1,4 +1,5 @@
-//! Work is divided by its size: the hub without its runtime, whose caller counts how often others have had their turn.
+//! Work is divided by its size: the hub without its runtime, whose caller counts how often others
+//! have had their turn.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,7 +20,10 @@ impl Caller for Turns {
     async fn give_way(&self) {
         self.0.set(self.0.get() + 1);
         let mut given = false;
-        poll_fn(|_| if std::mem::replace(&mut given, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(
+            |_| if std::mem::replace(&mut given, true) { Poll::Ready(()) } else { Poll::Pending },
+        )
+        .await;
     }
 }
 
@@ -76,18 +80,22 @@ fn message(fields: &[u8]) -> Vec<u8> {
     [&key, fields].concat()
 }
 
-/// Reading a body takes a turn for each 256 KiB. Whoever then looks for messages and topics goes over it again.
+/// Reading a body takes a turn for each 256 KiB. Whoever then looks for messages and topics goes
+/// over it again.
 #[test]
 fn bytes_that_mean_nothing_take_turns_however_often_they_are_gone_over() {
     // A field that nobody knows: a number, and bytes.
     for nothing in [b"\x28\x00", b"\x2a\x00"] {
         let nothing = nothing.repeat(1 << 20);
-        // Between empty topics, in either layout: what is outside of a message's topics is gone over only once.
-        let between = |nothing: &[u8]| message(&[b"\x12\x00\x1a\x00", nothing, b"\x12\x00\x1a\x00"].concat());
+        // Between empty topics, in either layout: what is outside of a message's topics is gone
+        // over only once.
+        let between =
+            |nothing: &[u8]| message(&[b"\x12\x00\x1a\x00", nothing, b"\x12\x00\x1a\x00"].concat());
         let small = between(&nothing[..16_000]);
         for body in [nothing.clone(), between(&nothing), small.repeat(128)] {
             let reading = body.len() >> 18;
-            // Once for messages, or for topics, where nothing can be refused; twice where all is checked before.
+            // Once for messages, or for topics, where nothing can be refused; twice where all is
+            // checked before.
             for (method, walks) in [("broadcast.Publish", 1), ("websockets.Publish", 2)] {
                 let count = turns(Limits::default(), &call(1, method, Codec::Proto, &body));
                 let least = reading * (1 + walks);
@@ -137,7 +145,10 @@ fn an_account_is_asked_for_what_it_is_then_charged() {
     let calls = call(1, "broadcast.PublishAsync", Codec::Proto, &body);
     let mut connection = core.calls(Turns::default());
     let mut taking = pin!(connection.take(&calls));
-    assert!(taking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "its caller waits");
+    assert!(
+        taking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+        "its caller waits"
+    );
     let bytes = core.hub.sequencer.room.borrow_mut().accounts().bytes();
     assert!((9_000..=BYTES_MAX).contains(&bytes), "{bytes} bytes wait");
 }

@@ -52,13 +52,15 @@ fn missing(lost: u64) -> String {
     format!("{lost} lost\n")
 }
 
-/// An outlet whose writer stands still, with one line under way; what opens it, and what it has written.
+/// An outlet whose writer stands still, with one line under way; what opens it, and what it has
+/// written.
 fn stalled(bytes_max: usize) -> (Outlet, mpsc::Sender<()>, Sink) {
     let (waits, waiting) = mpsc::channel();
     let (open, opened) = mpsc::channel();
     let sink = Sink::default();
     let outlet =
-        Outlet::start("log", bytes_max, Shut { waits, opened, sink: sink.clone() }, missing).unwrap();
+        Outlet::start("log", bytes_max, Shut { waits, opened, sink: sink.clone() }, missing)
+            .unwrap();
     outlet.push("first\n".to_owned());
     waiting.recv_timeout(PATIENCE).expect("the writer is at work");
     (outlet, open, sink)

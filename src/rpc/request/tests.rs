@@ -65,7 +65,8 @@ fn example(random: &mut StdRng) -> (Layout, Vec<u8>) {
     (layout, body)
 }
 
-/// Whatever the bytes, this reader and the generated one agree, on the content and on what is no request.
+/// Whatever the bytes, this reader and the generated one agree, on the content and on what is no
+/// request.
 #[test]
 fn reading_in_place_agrees_with_the_generated_types() {
     let seed = 0x0b0d;
@@ -101,7 +102,10 @@ fn no_bytes_are_an_empty_request() {
 
 #[test]
 fn a_length_beyond_the_body_is_refused() {
-    assert_eq!(read(Layout::Broadcast, &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(WireError::Truncated(1)));
+    assert_eq!(
+        read(Layout::Broadcast, &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+        Err(WireError::Truncated(1))
+    );
 }
 
 #[test]
@@ -195,7 +199,10 @@ fn a_group_is_skipped_within_its_bound_and_refused_past_it() {
     let group = |bytes: usize| [&[0x2b][..], &[0x30, 0].repeat(bytes / 2), &[0x2c]].concat();
     for behind in [&b""[..], b"\x0a\x00"] {
         let body = [group(GROUP_BYTES_MAX - 100), behind.to_vec()].concat();
-        assert_eq!(read(Layout::Broadcast, &body).map(|messages| messages.len()), Ok(behind.len() / 2));
+        assert_eq!(
+            read(Layout::Broadcast, &body).map(|messages| messages.len()),
+            Ok(behind.len() / 2)
+        );
     }
     assert_eq!(read(Layout::Broadcast, &group(GROUP_BYTES_MAX)), Err(WireError::Group(5)));
     assert!(matches!(read(Layout::Broadcast, &group(1000)[..900]), Err(WireError::Wire(_))));

@@ -32,21 +32,24 @@ fn message(broker: &str, payload: &[u8], topics: &[&str]) -> (String, Vec<u8>, V
 
 #[test]
 fn json_is_read_as_go_writes_it() {
-    let body =
-        r#"{"messages":[{"command":"","topics":["foo","bär"],"payload":"aGVsbG8="},{"topics":["b"]}]}"#;
+    let body = r#"{"messages":[{"command":"","topics":["foo","bär"],"payload":"aGVsbG8="},{"topics":["b"]}]}"#;
     let expected = vec![message("", b"hello", &["foo", "bär"]), message("", b"", &["b"])];
     assert_eq!(from_json(Layout::Broadcast, body), Ok(expected));
-    let body = r#"{"messages":[{"command":"","broker":"bus","topics":["foo"],"payload":"aGVsbG8="}]}"#;
+    let body =
+        r#"{"messages":[{"command":"","broker":"bus","topics":["foo"],"payload":"aGVsbG8="}]}"#;
     assert_eq!(from_json(Layout::Websockets, body), Ok(vec![message("bus", b"hello", &["foo"])]));
     assert_eq!(from_json(Layout::Broadcast, body), Ok(vec![message("", b"hello", &["foo"])]));
 }
 
 #[test]
 fn empty_null_and_missing_are_empty() {
-    for body in ["", "null", "{}", r#"{"messages":null}"#, r#"{"messages":[null,{},{"topics":null}]}"#] {
+    for body in
+        ["", "null", "{}", r#"{"messages":null}"#, r#"{"messages":[null,{},{"topics":null}]}"#]
+    {
         assert_eq!(from_json(Layout::Broadcast, body), Ok(vec![]), "{body}");
     }
-    let body = r#"{"messages":[{"topics":["a",null],"payload":null,"broker":null,"command":null}]}"#;
+    let body =
+        r#"{"messages":[{"topics":["a",null],"payload":null,"broker":null,"command":null}]}"#;
     assert_eq!(from_json(Layout::Websockets, body), Ok(vec![message("", b"", &["a", ""])]));
     for body in [&b""[..], b"\xc0", b"\x80", b"\x81\xa8Messages\xc0"] {
         assert_eq!(from_msgpack(Layout::Broadcast, body), Ok(vec![]), "{body:x?}");
@@ -63,8 +66,11 @@ fn keys_match_in_any_case_and_the_last_of_equal_ones_counts() {
 #[test]
 fn base64_is_taken_as_go_takes_it() {
     let payload = |text: &str| {
-        from_json(Layout::Broadcast, &json!({"messages":[{"topics":["a"],"payload":text}]}).to_string())
-            .map(|messages| messages[0].1.clone())
+        from_json(
+            Layout::Broadcast,
+            &json!({"messages":[{"topics":["a"],"payload":text}]}).to_string(),
+        )
+        .map(|messages| messages[0].1.clone())
     };
     assert_eq!(payload("aGVs\r\nbG8=\n"), Ok(b"hello".to_vec()));
     assert_eq!(payload("aGVsbG9="), Ok(b"hello".to_vec()), "bits behind the last byte");
@@ -110,9 +116,12 @@ fn msgpack_takes_both_spellings_and_bytes_or_text() {
 
 #[test]
 fn claimed_lengths_and_nesting_cost_nothing() {
-    for claim in
-        [b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"]
-    {
+    for claim in [
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+    ] {
         for prefix in [
             &b""[..],
             b"\x81\xa8Messages",
@@ -152,9 +161,11 @@ fn json_agrees_with_a_plain_reading_of_it() {
         let mut expected = Vec::new();
         let mut messages = Vec::new();
         for _ in 0..random.random_range(0..4) {
-            let topics: Vec<String> =
-                (0..random.random_range(1..4)).map(|_| format!("t\u{1}é{}", random.random::<u8>())).collect();
-            let payload: Vec<u8> = (0..random.random_range(0..300)).map(|_| random.random()).collect();
+            let topics: Vec<String> = (0..random.random_range(1..4))
+                .map(|_| format!("t\u{1}é{}", random.random::<u8>()))
+                .collect();
+            let payload: Vec<u8> =
+                (0..random.random_range(0..300)).map(|_| random.random()).collect();
             messages.push(json!({"payload": BASE64.encode(&payload), "topics": topics}));
             expected.push((String::new(), payload, topics));
         }
@@ -178,6 +189,7 @@ fn garbage_never_panics() {
         let layout = if random.random() { Layout::Broadcast } else { Layout::Websockets };
         // What is taken at all is well-formed.
         let _ = json(layout, &body).map(|out| read(layout, out));
-        let _ = msgpack(layout, &body).map(|out| Request::new(layout, Codec::Msgpack, Cow::Owned(out)));
+        let _ =
+            msgpack(layout, &body).map(|out| Request::new(layout, Codec::Msgpack, Cow::Owned(out)));
     }
 }

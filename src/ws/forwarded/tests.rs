@@ -68,8 +68,14 @@ fn where_one_header_names_no_client_the_next_one_is_read() {
         assert_eq!(found(&[forwarded, real]).as_deref(), Some("192.0.2.1"), "{forwarded}");
     }
     // Nor does the next one: what the first one said last stands.
-    assert_eq!(found(&["X-Forwarded-For: 10.1.1.1", "X-Real-IP: 10.2.2.2"]).as_deref(), Some("10.1.1.1"));
-    assert_eq!(found(&["X-Forwarded-For: 10.1.1.1", "X-Real-IP: unknown"]).as_deref(), Some("10.1.1.1"));
+    assert_eq!(
+        found(&["X-Forwarded-For: 10.1.1.1", "X-Real-IP: 10.2.2.2"]).as_deref(),
+        Some("10.1.1.1")
+    );
+    assert_eq!(
+        found(&["X-Forwarded-For: 10.1.1.1", "X-Real-IP: unknown"]).as_deref(),
+        Some("10.1.1.1")
+    );
 }
 
 #[test]
@@ -97,13 +103,17 @@ fn what_is_no_address_names_nobody() {
         assert_eq!(found(lines), None, "{lines:?}");
     }
     let default = headers(&["X-Forwarded-For"]);
-    assert_eq!(client(b"GET / HTTP/1.1\r\nX-Forwarded-For: \xff\xfe\r\n\r\n", &default, |_| false), None);
+    assert_eq!(
+        client(b"GET / HTTP/1.1\r\nX-Forwarded-For: \xff\xfe\r\n\r\n", &default, |_| false),
+        None
+    );
     assert_eq!(client(b"\x16\x03\x01", &default, |_| false), None);
 }
 
 #[test]
 fn headers_are_read_in_the_order_in_which_they_are_named() {
-    let lines = ["CF-Connecting-IP: 192.0.2.2", "X-Forwarded-For: 192.0.2.1", "true-client-ip: 192.0.2.3"];
+    let lines =
+        ["CF-Connecting-IP: 192.0.2.2", "X-Forwarded-For: 192.0.2.1", "true-client-ip: 192.0.2.3"];
     for (names, expected) in [
         (&["cf-connecting-ip"][..], Some("192.0.2.2")),
         (&["True-Client-IP", "X-Forwarded-For"], Some("192.0.2.3")),
@@ -128,7 +138,10 @@ fn forwarded_names_the_last_one_that_is_no_trusted_proxys() {
         (&["Forwarded: for=\"[2001:db8:cafe::17]:4711\""], Some("2001:db8:cafe::17")),
         (&["Forwarded: for=\"[2001:db8::1]\";host=\"a,b;c\""], Some("2001:db8::1")),
         (&["Forwarded: for=203.0.113.9, for=192.0.2.1, for=10.0.0.7"], Some("192.0.2.1")),
-        (&["Forwarded: for=203.0.113.9", "Forwarded: for=192.0.2.1;by=\"_a\\\"b\""], Some("192.0.2.1")),
+        (
+            &["Forwarded: for=203.0.113.9", "Forwarded: for=192.0.2.1;by=\"_a\\\"b\""],
+            Some("192.0.2.1"),
+        ),
         (&["Forwarded: for=10.1.1.1, for=10.0.0.7"], Some("10.1.1.1")),
         (&["Forwarded: for=\"\\1\\9\\2.0.2.1\""], Some("192.0.2.1")),
         (&["Forwarded: for=unknown"], None),
@@ -175,15 +188,20 @@ fn nothing_that_a_client_sends_changes_whom_the_proxy_names() {
     ];
     for seed in 0..5_000 {
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
-        let forged: String =
-            (0..rng.random_range(0..8)).map(|_| PIECES[rng.random_range(0..PIECES.len())]).collect();
+        let forged: String = (0..rng.random_range(0..8))
+            .map(|_| PIECES[rng.random_range(0..PIECES.len())])
+            .collect();
         let (name, own) = added[rng.random_range(0..added.len())];
         let expected = if own.contains("2001") { "2001:db8::1" } else { "192.0.2.1" };
         let one_line = [format!("{name}: {forged}, {own}")];
         let two_lines = [format!("{name}: {forged}"), format!("{name}: {own}")];
         for lines in [&one_line[..], &two_lines[..]] {
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            assert_eq!(found_by(&[name], &lines).as_deref(), Some(expected), "seed {seed}: {lines:?}");
+            assert_eq!(
+                found_by(&[name], &lines).as_deref(),
+                Some(expected),
+                "seed {seed}: {lines:?}"
+            );
         }
     }
 }

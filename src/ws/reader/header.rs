@@ -21,8 +21,9 @@ const RESERVED: u8 = 0x70;
 const MASK: u8 = 0x80;
 
 impl Header {
-    /// The header at the start of `bytes` and its length; `None` while it is not complete. Each rule fails on the
-    /// first byte that breaks it. `message_bytes` is what has arrived of the message under way, if one is.
+    /// The header at the start of `bytes` and its length; `None` while it is not complete. Each
+    /// rule fails on the first byte that breaks it. `message_bytes` is what has arrived of the
+    /// message under way, if one is.
     pub(super) fn parse(
         bytes: &[u8],
         message_bytes: Option<usize>,
@@ -41,7 +42,9 @@ impl Header {
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(Violation::protocol("new message within a fragmented one"));
             }
-            _ if opcode.is_control() && !fin => return Err(Violation::protocol("fragmented control frame")),
+            _ if opcode.is_control() && !fin => {
+                return Err(Violation::protocol("fragmented control frame"));
+            }
             _ => {}
         }
 

@@ -1,5 +1,5 @@
-//! Each stream of frames is read in every split: whole, cut in two at every byte, one byte at a time. The events must
-//! be the same. Random streams are compared with what they were made of.
+//! Each stream of frames is read in every split: whole, cut in two at every byte, one byte at a
+//! time. The events must be the same. Random streams are compared with what they were made of.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -23,7 +23,10 @@ enum Seen {
 use Seen::{Binary, Close, Fails, Ping, Pong, Text};
 
 /// Feeds `chunks`, one read each, and stops where a connection would.
-fn read_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limits: ReaderLimits) -> (Vec<Seen>, Reader) {
+fn read_chunks<'c>(
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+    limits: ReaderLimits,
+) -> (Vec<Seen>, Reader) {
     let mut reader = Reader::default();
     let mut seen = Vec::new();
     for chunk in chunks {
@@ -92,7 +95,11 @@ fn an_idle_connection_costs_eight_bytes() {
         .chain((1..stream.len()).map(|end| (vec![&stream[..end]], true)))
     {
         let (_, reader) = read_chunks(chunks, LIMITS);
-        assert_eq!(reader.partial.is_some(), held, "state is held exactly while something is under way");
+        assert_eq!(
+            reader.partial.is_some(),
+            held,
+            "state is held exactly while something is under way"
+        );
     }
 }
 
@@ -155,8 +162,14 @@ fn each_broken_rule_fails_with_its_code_in_any_split() {
         (unmasked, protocol("frame is not masked")),
         (masked(0x80, b"a"), protocol("nothing to continue")),
         (masked(0x00, b"a"), protocol("nothing to continue")),
-        ([masked(0x01, b"a"), masked(0x81, b"b")].concat(), protocol("new message within a fragmented one")),
-        ([masked(0x02, b"a"), masked(0x02, b"b")].concat(), protocol("new message within a fragmented one")),
+        (
+            [masked(0x01, b"a"), masked(0x81, b"b")].concat(),
+            protocol("new message within a fragmented one"),
+        ),
+        (
+            [masked(0x02, b"a"), masked(0x02, b"b")].concat(),
+            protocol("new message within a fragmented one"),
+        ),
         (masked(0x09, b""), protocol("fragmented control frame")),
         (masked(0x08, b""), protocol("fragmented control frame")),
         (masked(0x89, &[0; 126]), protocol("control frame too long")),
@@ -180,7 +193,10 @@ fn each_broken_rule_fails_with_its_code_in_any_split() {
         (masked(0x81, b"\xED\xA0\x80"), not_utf8.clone()),
         ([masked(0x01, b"\xE2"), masked(0x80, b"a")].concat(), not_utf8.clone()),
         ([masked(0x01, b"a\xE2"), masked(0x80, b"")].concat(), not_utf8.clone()),
-        ([masked(0x01, b"\xF4"), masked(0x00, b""), masked(0x00, b"\x90")].concat(), not_utf8.clone()),
+        (
+            [masked(0x01, b"\xF4"), masked(0x00, b""), masked(0x00, b"\x90")].concat(),
+            not_utf8.clone(),
+        ),
     ];
     for (stream, expected) in table {
         assert_eq!(read_every_way(stream, LIMITS), std::slice::from_ref(expected), "{stream:x?}");
@@ -231,14 +247,26 @@ fn memory_follows_the_bytes_that_have_arrived() {
     let (_, reader) = read_chunks(claimed[..99_999].chunks(7), limits);
     assert!(reader.partial.unwrap().bytes.capacity() <= 100_000, "never past the bound");
 
-    let empty: Vec<u8> =
-        std::iter::once(masked(0x01, b"")).chain(vec![masked(0x00, b""); 10_000]).flatten().collect();
+    let empty: Vec<u8> = std::iter::once(masked(0x01, b""))
+        .chain(vec![masked(0x00, b""); 10_000])
+        .flatten()
+        .collect();
     let (seen, reader) = read_chunks([&empty[..]], LIMITS);
-    assert_eq!((seen, reader.partial.unwrap().bytes.capacity()), (vec![], 0), "empty fragments hold nothing");
+    assert_eq!(
+        (seen, reader.partial.unwrap().bytes.capacity()),
+        (vec![], 0),
+        "empty fragments hold nothing"
+    );
 }
 
 /// A frame as an independent encoder writes it.
-fn tungstenite_frame(rng: &mut StdRng, out: &mut Vec<u8>, opcode: OpCode, fin: bool, payload: &[u8]) {
+fn tungstenite_frame(
+    rng: &mut StdRng,
+    out: &mut Vec<u8>,
+    opcode: OpCode,
+    fin: bool,
+    payload: &[u8],
+) {
     let mut frame = match opcode {
         OpCode::Data(_) => Frame::message(payload.to_vec(), opcode, fin),
         OpCode::Control(Control::Ping) => Frame::ping(payload.to_vec()),

@@ -1,7 +1,7 @@
 //! UTF-8 checked in pieces, across the borders of fragments and of input.
 
-/// Says whether text that arrives in pieces can still become valid UTF-8 (RFC 6455 §8.1). It keeps no more than the
-/// beginning of one character.
+/// Says whether text that arrives in pieces can still become valid UTF-8 (RFC 6455 §8.1). It keeps
+/// no more than the beginning of one character.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
     /// A character that a piece ended within: `begun[..begun_len]`, one to three bytes.
@@ -44,16 +44,18 @@ impl Utf8 {
 mod tests {
     use super::*;
 
-    /// Every sequence of up to four of the bytes where the rules of Unicode's table 3-7 change, in every split.
+    /// Every sequence of up to four of the bytes where the rules of Unicode's table 3-7 change, in
+    /// every split.
     #[test]
     fn pieces_are_judged_as_the_whole_is_and_refused_at_the_first_impossible_byte() {
         let edges = [
-            0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED,
-            0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF,
+            0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1,
+            0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF,
         ];
         let mut texts: Vec<Vec<u8>> = vec![vec![]];
         for length in 0..4 {
-            let longest: Vec<_> = texts.iter().filter(|text| text.len() == length).cloned().collect();
+            let longest: Vec<_> =
+                texts.iter().filter(|text| text.len() == length).cloned().collect();
             // A text that can become nothing valid needs no longer ones.
             for text in longest.iter().filter(|text| possible(text)) {
                 texts.extend(edges.iter().map(|&byte| [text.as_slice(), &[byte]].concat()));
@@ -65,7 +67,11 @@ mod tests {
                 let mut utf8 = Utf8::default();
                 let accepted = utf8.accept(&text[..split]) && utf8.accept(&text[split..]);
                 assert_eq!(accepted, possible(text), "{text:x?} split at {split}");
-                assert_eq!(accepted && utf8.is_complete(), std::str::from_utf8(text).is_ok(), "{text:x?}");
+                assert_eq!(
+                    accepted && utf8.is_complete(),
+                    std::str::from_utf8(text).is_ok(),
+                    "{text:x?}"
+                );
             }
             let mut utf8 = Utf8::default();
             assert_eq!(

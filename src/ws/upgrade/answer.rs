@@ -7,7 +7,8 @@ use super::{Answer, Bounds, Fault, METHODS};
 /// The 101 that begins a WebSocket (RFC 6455 §4.2.2), with the subprotocol that is agreed.
 pub(super) fn switching_protocols(key: &[u8], subprotocol: Option<&str>) -> Vec<u8> {
     let accept = derive_accept_key(key);
-    let agreed = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
+    let agreed =
+        subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n{agreed}\r\n"
@@ -20,8 +21,8 @@ pub(super) fn healthy(head_only: bool) -> Vec<u8> {
     response(200, "Connection: close\r\nCache-Control: no-store\r\n", "ok", head_only)
 }
 
-/// A response that ends the connection; `text` says what is wrong and what to do. `head_only`: the request was HEAD,
-/// whose response has no content (RFC 9110 §9.3.2).
+/// A response that ends the connection; `text` says what is wrong and what to do. `head_only`: the
+/// request was HEAD, whose response has no content (RFC 9110 §9.3.2).
 pub(super) fn refuse(fault: Fault, text: &str, head_only: bool) -> Answer {
     with(fault, "Connection: close\r\n", text, head_only)
 }
@@ -42,7 +43,8 @@ pub(super) fn not_http(fault: Fault) -> Answer {
     refuse(fault, text, false)
 }
 
-/// RFC 9110 §15.5.6: 405 names the methods that are allowed; §9.1: a method that is not known is answered with 501.
+/// RFC 9110 §15.5.6: 405 names the methods that are allowed; §9.1: a method that is not known is
+/// answered with 501.
 pub(super) fn refuse_method(method: &str, allowed: &str) -> Answer {
     if !METHODS.contains(&method) {
         let text = "There is no such method. Their names are in capitals: GET.";
@@ -56,10 +58,11 @@ pub(super) fn refuse_method(method: &str, allowed: &str) -> Answer {
     with(Fault::Method, &headers, text, method == "HEAD")
 }
 
-/// RFC 9110 §15.5.22, RFC 6455 §4.4: 426 names the protocol and the version to come back with. `Upgrade` is listed in
-/// `Connection` as RFC 9110 §7.8 asks for.
+/// RFC 9110 §15.5.22, RFC 6455 §4.4: 426 names the protocol and the version to come back with.
+/// `Upgrade` is listed in `Connection` as RFC 9110 §7.8 asks for.
 pub(super) fn refuse_without_upgrade(fault: Fault, text: &str) -> Answer {
-    let headers = "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    let headers =
+        "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     with(fault, headers, text, false)
 }
 
@@ -75,7 +78,8 @@ pub(super) fn too_many_bytes(bounds: Bounds) -> Answer {
 
 /// The 431 for a head of too many headers.
 pub(super) fn too_many_headers(bounds: Bounds) -> Answer {
-    let text = format!("The request has more than {} headers (roadcast.limits.headers).", bounds.headers);
+    let text =
+        format!("The request has more than {} headers (roadcast.limits.headers).", bounds.headers);
     refuse(Fault::Headers, &text, false)
 }
 
@@ -106,7 +110,8 @@ pub fn shutting_down(retry_after_s: u64) -> Vec<u8> {
     response(503, &headers, "This server is shutting down. Try again later.", false)
 }
 
-/// The 429 for a source address that has too many connections, or handshakes a second (RFC 6585 §4).
+/// The 429 for a source address that has too many connections, or handshakes a second (RFC 6585
+/// §4).
 pub fn too_many_requests(retry_after_s: u32) -> Vec<u8> {
     let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
     response(429, &headers, "Too many connections from this address. Try again later.", false)

@@ -79,14 +79,18 @@ impl Fault {
     /// The reason in words, with the key where there is one.
     pub fn why(self) -> &'static str {
         match self {
-            Self::Tls => "TLS, which is not served here: clients connect by ws://, or a proxy ends TLS",
+            Self::Tls => {
+                "TLS, which is not served here: clients connect by ws://, or a proxy ends TLS"
+            }
             Self::ProxyHeader => {
                 "a PROXY protocol header, which is expected from http.trusted_subnets alone, with roadcast.proxy_protocol"
             }
             Self::NoProxyHeader => {
                 "no PROXY protocol header, which roadcast.proxy_protocol expects from all of http.trusted_subnets"
             }
-            Self::MalformedProxyHeader => "a malformed PROXY protocol header, or one over 4096 bytes",
+            Self::MalformedProxyHeader => {
+                "a malformed PROXY protocol header, or one over 4096 bytes"
+            }
             Self::NotHttp => "no HTTP",
             Self::Malformed => "malformed HTTP",
             Self::Http10 => {
@@ -96,7 +100,9 @@ impl Fault {
             Self::HeadBytes => "roadcast.limits.head_bytes",
             Self::Headers => "roadcast.limits.headers",
             Self::Late => "roadcast.limits.head_timeout",
-            Self::GivenUp => "the oldest of unfinished requests that held over roadcast.limits.heads_bytes",
+            Self::GivenUp => {
+                "the oldest of unfinished requests that held over roadcast.limits.heads_bytes"
+            }
             Self::Path => "nothing is served at this path",
             Self::Origin => "websockets.allowed_origin",
             Self::Origins => "more than one Origin header",

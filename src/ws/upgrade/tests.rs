@@ -1,4 +1,5 @@
-//! Each request of the table is judged whole, with WebSocket bytes behind it, and as its bytes trickle in.
+//! Each request of the table is judged whole, with WebSocket bytes behind it, and as its bytes
+//! trickle in.
 
 use super::*;
 
@@ -47,7 +48,9 @@ fn judge_every_way(request: &str, rules: &Rules) -> Answer {
         }
     }
     let with_more = [request, b"\x81\x80\r\n\r\n"].concat();
-    let Head::Complete { head_len, answer } = parse(&with_more, 0, rules) else { panic!("incomplete") };
+    let Head::Complete { head_len, answer } = parse(&with_more, 0, rules) else {
+        panic!("incomplete")
+    };
     assert_eq!(
         Head::Complete { head_len, answer: answer.clone() },
         whole,
@@ -169,7 +172,10 @@ fn each_path_leads_to_its_endpoint() {
     assert_eq!(endpoint("/echo", &rules()), Some(Endpoint::Echo));
     assert_eq!(endpoint("/echo", &Rules { echo_path: None, ..rules() }), None);
     assert_eq!(endpoint("/", &Rules { path: "/".into(), ..rules() }), Some(Endpoint::Client));
-    assert_eq!(endpoint("ws://host?x", &Rules { path: "/".into(), ..rules() }), Some(Endpoint::Client));
+    assert_eq!(
+        endpoint("ws://host?x", &Rules { path: "/".into(), ..rules() }),
+        Some(Endpoint::Client)
+    );
 }
 
 #[test]
@@ -194,11 +200,16 @@ fn the_first_offer_that_is_listed_is_agreed() {
     let agreed = |lines: &[&str], rules: &Rules| -> Vec<String> {
         let headers: Vec<String> =
             lines.iter().map(|line| format!("Sec-WebSocket-Protocol: {line}\r\n")).collect();
-        let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY].into_iter().chain(headers.iter().map(String::as_str));
+        let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY]
+            .into_iter()
+            .chain(headers.iter().map(String::as_str));
         let request = request("GET /ws HTTP/1.1", &all.collect::<Vec<_>>());
-        let Answer::Upgrade { response, .. } = judge_every_way(&request, rules) else { panic!("{request}") };
+        let Answer::Upgrade { response, .. } = judge_every_way(&request, rules) else {
+            panic!("{request}")
+        };
         let response = String::from_utf8(response).unwrap();
-        let lines = response.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+        let lines =
+            response.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
         lines.map(str::to_owned).collect()
     };
     let none = Vec::<String>::new();
@@ -219,7 +230,11 @@ fn a_probe_is_answered_at_its_path() {
         ("HEAD /up HTTP/1.1", 200, ""),
         ("POST /up HTTP/1.1", 405, "This is served for GET and HEAD.\n"),
         ("get /up HTTP/1.1", 501, "There is no such method. Their names are in capitals: GET.\n"),
-        ("GET /up/ HTTP/1.1", 404, "Nothing is served at this path. Check the path of the WebSocket URL.\n"),
+        (
+            "GET /up/ HTTP/1.1",
+            404,
+            "Nothing is served at this path. Check the path of the WebSocket URL.\n",
+        ),
     ] {
         let answer = judge_every_way(&request(line, &[]), &rules());
         let (Answer::Healthy { response } | Answer::Refuse { response, .. }) = &answer else {
@@ -237,10 +252,11 @@ fn a_probe_is_answered_at_its_path() {
 #[test]
 fn every_refusal_is_a_whole_response_that_says_what_to_do() {
     let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY];
-    let refusal = |line: &str, headers: &[&str]| match judge_every_way(&request(line, headers), &rules()) {
-        Answer::Refuse { response, .. } => response,
-        other => panic!("{other:?}"),
-    };
+    let refusal =
+        |line: &str, headers: &[&str]| match judge_every_way(&request(line, headers), &rules()) {
+            Answer::Refuse { response, .. } => response,
+            other => panic!("{other:?}"),
+        };
     let responses = [
         (404, refusal("GET /other HTTP/1.1", &all)),
         (403, refusal("GET /ws HTTP/1.1", &[HOST])),
@@ -278,7 +294,8 @@ fn every_refusal_is_a_whole_response_that_says_what_to_do() {
 #[test]
 fn a_head_past_its_bounds_is_refused_with_431() {
     let padded = |head_len: usize| {
-        let bare = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, "Cookie: \r\n"]);
+        let bare =
+            request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, "Cookie: \r\n"]);
         bare.replace("Cookie: ", &format!("Cookie: {}", "c".repeat(head_len - bare.len())))
     };
     for (bytes, headers) in [(32 * 1024, 200), (1024, 16), (512, 1000)] {
@@ -307,7 +324,8 @@ fn a_head_past_its_bounds_is_refused_with_431() {
         let rules = Rules { bounds: Bounds { headers: most, ..Bounds::default() }, ..rules() };
         let with = |count| {
             let more = "X: y\r\n".repeat(count - 6);
-            let request = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &more]);
+            let request =
+                request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &more]);
             match parse(request.as_bytes(), 0, &rules) {
                 Head::Complete { answer, .. } => status(&answer),
                 Head::Incomplete => panic!("incomplete"),
@@ -334,7 +352,8 @@ fn what_cannot_become_http_is_refused_at_its_first_bytes() {
         (b"\r\n\0", Fault::NotHttp),
         (lines.as_bytes(), Fault::NotHttp),
     ] {
-        let Head::Complete { answer: Answer::Refuse { fault, response }, .. } = parse(bytes, 0, &rules())
+        let Head::Complete { answer: Answer::Refuse { fault, response }, .. } =
+            parse(bytes, 0, &rules())
         else {
             panic!("{bytes:x?} is not refused")
         };
@@ -368,7 +387,9 @@ fn the_log_is_told_why_and_about_what() {
         (request("get /ws HTTP/1.1", &all), Fault::UnknownMethod, "get"),
         (request("GET /ws HTTP/1.1", &[ORIGIN, UPGRADE]), Fault::Host, ""),
     ] {
-        let Answer::Refuse { fault, .. } = judge_every_way(&request, &rules()) else { panic!("{request}") };
+        let Answer::Refuse { fault, .. } = judge_every_way(&request, &rules()) else {
+            panic!("{request}")
+        };
         assert_eq!((fault, &*at_fault(request.as_bytes(), fault)), (expected, about), "{request}");
     }
 }
@@ -378,7 +399,8 @@ fn random_bytes_never_panic() {
     use rand::{RngExt, SeedableRng};
     for seed in 0..2_000 {
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
-        let mut bytes = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY]).into_bytes();
+        let mut bytes =
+            request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY]).into_bytes();
         for _ in 0..rng.random_range(1..6) {
             let at = rng.random_range(0..bytes.len());
             match rng.random_range(0..3) {
@@ -409,10 +431,14 @@ fn a_431_names_the_bound_that_was_passed() {
     let line = format!("GET /{} HTTP/1.1", "x".repeat(1000));
     let long = text(&request(&line, &[]));
     assert!(
-        long.contains("1000 bytes, its first line included") && long.contains("roadcast.limits.head_bytes"),
+        long.contains("1000 bytes, its first line included")
+            && long.contains("roadcast.limits.head_bytes"),
         "{long}"
     );
     let many = text(&request("GET / HTTP/1.1", &["a:b\r\n"; 21]));
-    assert!(many.contains("more than 20 headers") && many.contains("roadcast.limits.headers"), "{many}");
+    assert!(
+        many.contains("more than 20 headers") && many.contains("roadcast.limits.headers"),
+        "{many}"
+    );
     assert!(!many.contains("bytes") && !long.contains("roadcast.limits.headers"), "{many}{long}");
 }

@@ -1,4 +1,5 @@
-//! The bodies of publish calls, in every codec. The simulation's publishers (`tests/model`) encode theirs with it, too.
+//! The bodies of publish calls, in every codec. The simulation's publishers (`tests/model`) encode
+//! theirs with it, too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,5 @@
-//! Commands: read as serde_json, under the same rules, reads them, where it reads all that a client may send.
+//! Commands: read as serde_json, under the same rules, reads them, where it reads all that a client
+//! may send.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,7 +27,8 @@ fn compare(bytes: &[u8]) {
     };
     match model(bytes) {
         Ok(model) => assert_eq!(ours, model, "{}", String::from_utf8_lossy(bytes)),
-        // What ours takes: numbers of any size in a field that it skips, half a surrogate pair, more depth.
+        // What ours takes: numbers of any size in a field that it skips, half a surrogate pair,
+        // more depth.
         Err(error)
             if ["number out of range", "hex escape", "recursion limit"]
                 .iter()
@@ -36,7 +38,11 @@ fn compare(bytes: &[u8]) {
 }
 
 fn named(name: &str, broker: &str, topics: Option<Topics<'_>>) -> Outcome {
-    Some((name.into(), broker.into(), topics.map(|topics| topics.into_iter().map(Cow::into_owned).collect())))
+    Some((
+        name.into(),
+        broker.into(),
+        topics.map(|topics| topics.into_iter().map(Cow::into_owned).collect()),
+    ))
 }
 
 fn model(message: &[u8]) -> Result<Outcome, serde_json::Error> {

@@ -1,4 +1,5 @@
-//! The configuration: any text, any variables, any overrides are read or refused, within bounds, always alike.
+//! The configuration: any text, any variables, any overrides are read or refused, within bounds,
+//! always alike.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,11 +9,13 @@ use roadcast::config::schema::{KEYS, Kind, Status, Value};
 use roadcast::config::settings::Settings;
 use roadcast::config::yaml::{self, Data, Node};
 
-/// The file; behind its first NUL, lines with arguments of `-o`; those that begin with `$` are variables.
+/// The file; behind its first NUL, lines with arguments of `-o`; those that begin with `$` are
+/// variables.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (file, lines) = text.split_once('\0').unwrap_or((text, ""));
-    let (variables, overrides): (Vec<_>, Vec<_>) = lines.lines().partition(|line| line.starts_with('$'));
+    let (variables, overrides): (Vec<_>, Vec<_>) =
+        lines.lines().partition(|line| line.starts_with('$'));
     let env: Environment = variables
         .iter()
         .filter_map(|line| line[1..].split_once('='))

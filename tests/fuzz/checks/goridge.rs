@@ -1,4 +1,5 @@
-//! goridge frames: every prefix of a frame asks for more or says what is wrong, and the end says the same.
+//! goridge frames: every prefix of a frame asks for more or says what is wrong, and the end says
+//! the same.
 
 use roadcast::rpc::{self, Decoded, FRAME_BYTES_MIN, Violation};
 

@@ -18,9 +18,10 @@ pub fn check(bytes: &[u8]) {
         subprotocols: vec!["chat".into()],
         bounds: Bounds::default(),
     };
-    let headers =
-        ["X-Forwarded-For", "Forwarded", "X-Real-IP"].map(|name| ClientHeader::parse(name).expect("a name"));
-    // Whom a proxy names: nobody or an address, whatever the head; the nearest one is trusted, or the first that is not.
+    let headers = ["X-Forwarded-For", "Forwarded", "X-Real-IP"]
+        .map(|name| ClientHeader::parse(name).expect("a name"));
+    // Whom a proxy names: nobody or an address, whatever the head; the nearest one is trusted, or
+    // the first that is not.
     let nearest = forwarded::client(bytes, &headers, |_| false);
     let farthest = forwarded::client(bytes, &headers, |_| true);
     assert_eq!(nearest.is_some(), farthest.is_some(), "{nearest:?} {farthest:?}");

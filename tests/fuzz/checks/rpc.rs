@@ -1,4 +1,5 @@
-//! Bodies of calls: PROTO as the generated types read it; a request that one codec carries, every codec carries.
+//! Bodies of calls: PROTO as the generated types read it; a request that one codec carries, every
+//! codec carries.
 
 use prost::Message as _;
 use roadcast::rpc::proto::{broadcast, websockets};
@@ -10,7 +11,8 @@ use super::bodies::{self, Part};
 pub fn check(bytes: &[u8]) {
     let Some((&first, body)) = bytes.split_first() else { return };
     let layout = if first & 1 != 0 { Layout::Broadcast } else { Layout::Websockets };
-    let codec = [Codec::Proto, Codec::Json, Codec::Msgpack, Codec::Raw][usize::from(first >> 1 & 3)];
+    let codec =
+        [Codec::Proto, Codec::Json, Codec::Msgpack, Codec::Raw][usize::from(first >> 1 & 3)];
     let ours = read(layout, codec, body);
     if matches!(codec, Codec::Proto | Codec::Raw) {
         assert_eq!(ours, read_by_prost(layout, body), "as the generated types read it");
@@ -25,7 +27,12 @@ pub fn check(bytes: &[u8]) {
     messages.retain(|part| !part.topics.is_empty());
     for codec in [Codec::Proto, Codec::Json, Codec::Msgpack] {
         let body = bodies::encode(layout, codec, &messages);
-        assert_eq!(read(layout, codec, &body).as_ref(), Some(&messages), "carried by {}", codec.name());
+        assert_eq!(
+            read(layout, codec, &body).as_ref(),
+            Some(&messages),
+            "carried by {}",
+            codec.name()
+        );
     }
 }
 
@@ -50,14 +57,20 @@ fn read_by_prost(layout: Layout, body: &[u8]) -> Option<Vec<Part>> {
     Some(match layout {
         Layout::Broadcast => {
             let request = broadcast::Request::decode(body).ok()?;
-            let part =
-                |m: broadcast::Message| Part { broker: String::new(), topics: m.topics, payload: m.payload };
+            let part = |m: broadcast::Message| Part {
+                broker: String::new(),
+                topics: m.topics,
+                payload: m.payload,
+            };
             request.messages.into_iter().map(part).collect()
         }
         Layout::Websockets => {
             let request = websockets::Request::decode(body).ok()?;
-            let part =
-                |m: websockets::Message| Part { broker: m.broker, topics: m.topics, payload: m.payload };
+            let part = |m: websockets::Message| Part {
+                broker: m.broker,
+                topics: m.topics,
+                payload: m.payload,
+            };
             request.messages.into_iter().map(part).collect()
         }
     })

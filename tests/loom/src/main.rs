@@ -1,6 +1,7 @@
-//! Goal: no wake-up of `src/lane.rs` is ever lost, whatever the interleaving and whatever stores a load may miss.
-//! Method: that file itself, compiled against loom's atomics. Both ends sleep whenever they can; a lost wake-up is a
-//! deadlock, which loom reports with the path that leads there.
+//! Goal: no wake-up of `src/lane.rs` is ever lost, whatever the interleaving and whatever stores a
+//! load may miss. Method: that file itself, compiled against loom's atomics. Both ends sleep
+//! whenever they can; a lost wake-up is a deadlock, which loom reports with the path that leads
+//! there.
 
 #[allow(dead_code)]
 #[path = "../../../src/lane.rs"]
@@ -59,7 +60,8 @@ fn explore(name: &str, preemptions: Option<usize>, model: impl Fn() + Sync + Sen
         model();
     });
     let runs = runs.load(std::sync::atomic::Ordering::Relaxed);
-    let bound = preemptions.map_or("all".to_owned(), |bound| format!("at most {bound} preemptions"));
+    let bound =
+        preemptions.map_or("all".to_owned(), |bound| format!("at most {bound} preemptions"));
     println!("{name}: {runs} interleavings ({bound}) in {:.1} s", begun.elapsed().as_secs_f64());
 }
 
@@ -172,7 +174,11 @@ fn main() {
     explore("a producer that met a full lane is woken (cost)", None, || {
         a_producer_that_met_a_full_lane_is_woken(4, 1)
     });
-    explore("a consumer learns that its producer has gone", None, a_consumer_learns_that_its_producer_has_gone);
+    explore(
+        "a consumer learns that its producer has gone",
+        None,
+        a_consumer_learns_that_its_producer_has_gone,
+    );
     explore("two sleepers go on", Some(4), || two_sleepers_go_on(2));
     explore("two sleepers go on for longer", Some(3), || two_sleepers_go_on(3));
     explore("two producers wake one consumer", Some(3), two_producers_wake_one_consumer);

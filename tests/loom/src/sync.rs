@@ -9,7 +9,8 @@ use loom::sync::{Condvar, Mutex};
 pub use loom::sync::Arc;
 pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-/// An eventfd: a counter that a thread can wait for. As with the real one, a write that is read synchronises.
+/// An eventfd: a counter that a thread can wait for. As with the real one, a write that is read
+/// synchronises.
 #[derive(Debug)]
 pub struct Event {
     count: Mutex<u64>,
@@ -45,8 +46,9 @@ impl AsFd for Event {
     }
 }
 
-/// The queue with the loads and stores of rtrb, in rtrb's orderings: head and tail count on without end. The slots are
-/// locks, which are taken only for entries that are there, so that they order nothing that the counters do not.
+/// The queue with the loads and stores of rtrb, in rtrb's orderings: head and tail count on without
+/// end. The slots are locks, which are taken only for entries that are there, so that they order
+/// nothing that the counters do not.
 #[derive(Debug)]
 struct Queue<T> {
     head: AtomicUsize,

@@ -68,7 +68,10 @@ impl Client {
         thread::scope(|scope| {
             let written = scope.spawn(move || writing.write_all(&out));
             self.replies(count)?;
-            written.join().map_err(|_| anyhow!("the writing thread failed"))?.context("sending commands")
+            written
+                .join()
+                .map_err(|_| anyhow!("the writing thread failed"))?
+                .context("sending commands")
         })
     }
 
@@ -160,7 +163,11 @@ impl Probe {
     pub fn begin(clients: SocketAddr, publishes: SocketAddr) -> Result<Self> {
         let (mut client, mut caller) = (Client::connect(clients)?, Caller::connect(publishes)?);
         let mut publish = Vec::new();
-        Goridge::default().publish(&Topic { index: 0, name: "probe".into() }, b"probe", &mut publish);
+        Goridge::default().publish(
+            &Topic { index: 0, name: "probe".into() },
+            b"probe",
+            &mut publish,
+        );
         client.commands([command("join", "probe")])?;
         caller.call(&publish)?;
         let stop = Arc::new(AtomicBool::new(false));
