@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::pulse::Pulse;
 // What `tests/loom` puts models in the place of: this file is compiled there as it stands.
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, Consumer, Event, Ordering, Producer, PushError, fence, queue,
+    Arc, AtomicBool, AtomicU64, Consumer, EventFd, Ordering, Producer, PushError, fence, queue,
 };
 
 /// How a thread that sleeps in its own event loop is woken by others: an eventfd that its loop
@@ -34,7 +34,7 @@ use crate::sync::{
 #[derive(Debug)]
 pub struct Wake {
     asleep: AtomicBool,
-    event: Event,
+    event: EventFd,
     /// Beats when the sleeper is called, rests once it has answered.
     call: Pulse,
 }
@@ -44,7 +44,7 @@ impl Wake {
     pub fn new() -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             asleep: AtomicBool::new(false),
-            event: Event::new()?,
+            event: EventFd::new()?,
             call: Pulse::default(),
         }))
     }
@@ -77,7 +77,7 @@ impl Wake {
     }
 
     /// What the sleeping thread waits for.
-    pub(crate) fn event(&self) -> &Event {
+    pub(crate) fn event(&self) -> &EventFd {
         &self.event
     }
 

@@ -15,12 +15,12 @@ pub(crate) fn queue<T>(entries: usize) -> (Producer<T>, Consumer<T>) {
     rtrb::RingBuffer::new(entries)
 }
 
-/// A signal that the event loop of a thread watches: readable from [`Event::signal`] to
-/// [`Event::clear`].
+/// A signal that the event loop of a thread watches: readable from [`EventFd::signal`] to
+/// [`EventFd::clear`].
 #[derive(Debug)]
-pub(crate) struct Event(OwnedFd);
+pub(crate) struct EventFd(OwnedFd);
 
-impl Event {
+impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
@@ -37,7 +37,7 @@ impl Event {
     }
 }
 
-impl AsFd for Event {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 /// See the module.
 pub struct Threads {
     standing: Vec<(String, JoinHandle<()>)>,
-    said: Sender<Event>,
-    heard: Receiver<Event>,
+    said: Sender<Note>,
+    heard: Receiver<Note>,
 }
 
-enum Event {
+enum Note {
     /// Shutting down began then.
     Begun(Instant),
     /// The thread of that name ends, in whatever way.
@@ -22,13 +22,13 @@ enum Event {
 
 /// Says that shutting down has begun; for another thread.
 #[derive(Clone)]
-pub struct Beginning(Sender<Event>);
+pub struct Beginning(Sender<Note>);
 
 impl Beginning {
     /// Shutting down began then: the watchdog's time runs.
     pub fn say(&self, at: Instant) {
         // Whoever would hear it waits for threads no more.
-        let _ = self.0.send(Event::Begun(at));
+        let _ = self.0.send(Note::Begun(at));
     }
 }
 
@@ -42,11 +42,11 @@ pub enum Fault {
 }
 
 /// Tells of a thread's end also when it panics.
-struct Last(String, Sender<Event>);
+struct Last(String, Sender<Note>);
 
 impl Drop for Last {
     fn drop(&mut self) {
-        let _ = self.1.send(Event::Ended(std::mem::take(&mut self.0)));
+        let _ = self.1.send(Note::Ended(std::mem::take(&mut self.0)));
     }
 }
 
@@ -79,13 +79,13 @@ impl Threads {
     pub fn join(mut self, patience: Duration, now: impl Fn() -> Instant) -> Result<(), Fault> {
         let mut end_at: Option<Instant> = None;
         while !self.standing.is_empty() {
-            let event = match end_at {
+            let note = match end_at {
                 None => self.heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => self.heard.recv_timeout(at.saturating_duration_since(now())),
             };
-            match event {
-                Ok(Event::Begun(at)) => end_at = end_at.or(Some(at + patience)),
-                Ok(Event::Ended(ended)) => {
+            match note {
+                Ok(Note::Begun(at)) => end_at = end_at.or(Some(at + patience)),
+                Ok(Note::Ended(ended)) => {
                     let Some(place) = self.standing.iter().position(|(name, _)| *name == ended)
                     else {
                         continue;

@@ -37,7 +37,7 @@ use super::room::Patience;
 use super::sequencer::{PublishError, Stage};
 use super::stream::Peer;
 use crate::publication::Payload;
-use crate::rpc::{self, Call, Decoded, Method, Publish, Request, Violation};
+use crate::rpc::{self, Call, Decoded, FrameError, Method, Publish, Request};
 
 /// Answers are written at the latest when this many bytes are due.
 const ANSWERS_BYTES: usize = 256 * 1024;
@@ -109,7 +109,7 @@ impl<C: Caller> Calls<C> {
     /// Works through all whole calls of what has been read, and writes their answers. Says how many
     /// bytes they were, and how many the next one needs; an error when answers can be written no
     /// more.
-    pub async fn take(&mut self, input: &[u8]) -> io::Result<(usize, Result<usize, Violation>)> {
+    pub async fn take(&mut self, input: &[u8]) -> io::Result<(usize, Result<usize, FrameError>)> {
         let hub = self.hub.clone();
         let _in_flight = hub.sequencer.in_flight();
         let refused = hub.sequencer.stage.get() > Stage::Serving;
@@ -120,7 +120,7 @@ impl<C: Caller> Calls<C> {
 
     /// Works through all whole calls of a buffer; says how many bytes they were, and how many the
     /// next one needs.
-    async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, Violation>) {
+    async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, FrameError>) {
         let mut consumed = 0;
         loop {
             match rpc::decode(&input[consumed..], self.hub.sequencer.limits.rpc_frame_bytes) {

@@ -20,7 +20,7 @@ use super::calls::{Caller, Calls};
 use super::input::{Input, Spare};
 use super::publish::Hub;
 use super::stream::{Accepting, Peer, Stream};
-use crate::rpc::Violation;
+use crate::rpc::FrameError;
 
 /// How long accepting pauses when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -114,7 +114,7 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
 enum End {
     /// The peer has said all, or the server closes.
     Closed,
-    Violation(Violation),
+    Violation(FrameError),
     Broken(io::Error),
 }
 

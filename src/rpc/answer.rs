@@ -1,7 +1,7 @@
 //! Answers, and the caller's side: calls out, answers in.
 
 use super::call::{Call, ECHO_BYTES_MAX, Layout};
-use super::frame::{self, Decoded, Violation, flag};
+use super::frame::{self, Decoded, FrameError, flag};
 use super::request::MESSAGES;
 use super::rewrite::field;
 use super::{Codec, proto, shortened};
@@ -93,7 +93,7 @@ pub struct Answer<'a> {
 pub fn decode_answer(
     buffer: &[u8],
     frame_bytes_max: usize,
-) -> Result<Decoded<Answer<'_>>, Violation> {
+) -> Result<Decoded<Answer<'_>>, FrameError> {
     let (frame, bytes) = match frame::decode(buffer, frame_bytes_max)? {
         Decoded::Whole { value, bytes } => (value, bytes),
         Decoded::Partial { bytes } => return Ok(Decoded::Partial { bytes }),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::frame::{self, Decoded, Violation};
+use super::frame::{self, Decoded, FrameError};
 use super::request::{Checking, Request};
 use super::{Codec, rewrite, shortened};
 
@@ -24,17 +24,17 @@ pub struct Call<'a> {
 }
 
 /// Decodes the call at the beginning of a buffer.
-pub fn decode(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Call<'_>>, Violation> {
+pub fn decode(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Call<'_>>, FrameError> {
     let (frame, bytes) = match frame::decode(buffer, frame_bytes_max)? {
         Decoded::Whole { value, bytes } => (value, bytes),
         Decoded::Partial { bytes } => return Ok(Decoded::Partial { bytes }),
     };
     let mut options = frame.options();
     let (2, Some(sequence), Some(claimed)) = (options.len(), options.next(), options.next()) else {
-        return Err(Violation::Options(frame.options().len()));
+        return Err(FrameError::Options(frame.options().len()));
     };
     let Some((method, body)) = frame.payload.split_at_checked(claimed as usize) else {
-        return Err(Violation::MethodLength { claimed, payload: frame.payload.len() });
+        return Err(FrameError::MethodLength { claimed, payload: frame.payload.len() });
     };
     let value = Call { sequence, method, codec: Codec::of(frame.flags), body };
     Ok(Decoded::Whole { value, bytes })
@@ -287,12 +287,12 @@ mod tests {
         for options in [&[][..], &[1], &[1, 2, 3]] {
             bytes.clear();
             encode_frame(&mut bytes, flag::PROTO, options, &[b"abc"]);
-            assert_eq!(decode(&bytes, 1024), Err(Violation::Options(options.len())));
+            assert_eq!(decode(&bytes, 1024), Err(FrameError::Options(options.len())));
         }
         for claimed in [4, u32::MAX] {
             bytes.clear();
             encode_frame(&mut bytes, flag::PROTO, &[1, claimed], &[b"abc"]);
-            assert_eq!(decode(&bytes, 1024), Err(Violation::MethodLength { claimed, payload: 3 }));
+            assert_eq!(decode(&bytes, 1024), Err(FrameError::MethodLength { claimed, payload: 3 }));
         }
     }
 }

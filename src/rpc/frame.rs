@@ -72,7 +72,7 @@ pub enum Decoded<T> {
 /// Bytes that cannot be taken for goridge, or break its bounds. The stream cannot be
 /// resynchronised: close it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub enum FrameError {
     /// Not version 1; most likely another protocol.
     #[error("goridge version {0}, expected {VERSION}")]
     Version(u8),
@@ -109,7 +109,7 @@ pub enum Violation {
     },
 }
 
-impl Violation {
+impl FrameError {
     /// Its kind in a word.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -126,15 +126,15 @@ impl Violation {
 }
 
 /// Decodes the frame at the beginning of a buffer; what is wrong is said as soon as it can be seen.
-pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Violation> {
+pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, FrameError> {
     let words = match buffer.first() {
         None => return Ok(Decoded::Partial { bytes: FRAME_BYTES_MIN }),
-        Some(first) if first.is_ascii_uppercase() => return Err(Violation::Http),
-        Some(first) if first >> 4 != VERSION => return Err(Violation::Version(first >> 4)),
+        Some(first) if first.is_ascii_uppercase() => return Err(FrameError::Http),
+        Some(first) if first >> 4 != VERSION => return Err(FrameError::Version(first >> 4)),
         Some(first) => usize::from(first & 0x0f),
     };
     if !(WORDS_MIN..=WORDS_MAX).contains(&words) {
-        return Err(Violation::HeaderWords(words));
+        return Err(FrameError::HeaderWords(words));
     }
     let Some((header, _)) = buffer.split_first_chunk::<FRAME_BYTES_MIN>() else {
         return Ok(Decoded::Partial { bytes: FRAME_BYTES_MIN });
@@ -143,11 +143,11 @@ pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Vio
     if crc32fast::hash(&header[..6]) != u32::from_le_bytes([c0, c1, c2, c3]) {
         // The record of a handshake, of any version of TLS.
         let tls = buffer.starts_with(&[0x16, 3]);
-        return Err(if tls { Violation::Tls } else { Violation::Checksum });
+        return Err(if tls { FrameError::Tls } else { FrameError::Checksum });
     }
     let bytes = (4 * words).saturating_add(u32::from_le_bytes([l0, l1, l2, l3]) as usize);
     if bytes > bytes_max {
-        return Err(Violation::TooLong { bytes, bytes_max });
+        return Err(FrameError::TooLong { bytes, bytes_max });
     }
     let (Some(options), Some(payload)) =
         (buffer.get(FRAME_BYTES_MIN..4 * words), buffer.get(4 * words..bytes))
@@ -235,19 +235,19 @@ mod tests {
 
     #[test]
     fn another_protocol_or_version_is_refused_at_its_first_byte() {
-        assert_eq!(decode(b"G", 1024), Err(Violation::Http));
+        assert_eq!(decode(b"G", 1024), Err(FrameError::Http));
         assert_eq!(
             decode(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00", 1024),
-            Err(Violation::Tls)
+            Err(FrameError::Tls)
         );
-        assert_eq!(decode(&[0x40], 1024), Err(Violation::Version(4)));
-        assert_eq!(decode(&[0x25], 1024), Err(Violation::Version(2)));
+        assert_eq!(decode(&[0x40], 1024), Err(FrameError::Version(4)));
+        assert_eq!(decode(&[0x25], 1024), Err(FrameError::Version(2)));
     }
 
     #[test]
     fn a_header_has_3_to_13_words() {
         for words in [0, 1, 2, 14, 15] {
-            assert_eq!(decode(&[0x10 | words], 1024), Err(Violation::HeaderWords(words.into())));
+            assert_eq!(decode(&[0x10 | words], 1024), Err(FrameError::HeaderWords(words.into())));
         }
         let ten = frame(&[0; 10], b"x");
         let Ok(Decoded::Whole { value, .. }) = decode(&ten, 1024) else {
@@ -271,11 +271,11 @@ mod tests {
         assert!(matches!(decode(&header(0x13, 88), 100), Ok(Decoded::Partial { bytes: 100 })));
         assert_eq!(
             decode(&header(0x13, 89), 100),
-            Err(Violation::TooLong { bytes: 101, bytes_max: 100 })
+            Err(FrameError::TooLong { bytes: 101, bytes_max: 100 })
         );
         assert_eq!(
             decode(&header(0x1d, u32::MAX), 100),
-            Err(Violation::TooLong { bytes: 52 + u32::MAX as usize, bytes_max: 100 })
+            Err(FrameError::TooLong { bytes: 52 + u32::MAX as usize, bytes_max: 100 })
         );
     }
 

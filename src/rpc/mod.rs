@@ -30,7 +30,7 @@ pub use answer::{
 };
 pub use call::{Call, CallError, Layout, Method, Publish, decode};
 pub use frame::{
-    Decoded, FRAME_BYTES_MIN, Frame, Violation, decode as decode_frame, encode as encode_frame,
+    Decoded, FRAME_BYTES_MIN, Frame, FrameError, decode as decode_frame, encode as encode_frame,
     flag,
 };
 pub use request::{Checking, Message, Request, Step, Topics};

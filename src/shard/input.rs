@@ -9,7 +9,7 @@ use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::{Refusal, Shard, Task};
 use crate::ws::frame::{self, Opcode};
-use crate::ws::reader::{Event, ReaderLimits};
+use crate::ws::reader::{Incoming, ReaderLimits};
 use crate::ws::upgrade::{self, Answer, Endpoint, Fault, Head};
 
 /// Replies in an outbox beyond which their causes are not served any more. Two of the largest
@@ -184,13 +184,15 @@ impl Shard {
                     served = bytes.len();
                     break;
                 }
-                Ok(Some(Event::Text(message))) => self.message(id, endpoint, Opcode::Text, message),
-                Ok(Some(Event::Binary(message))) => {
+                Ok(Some(Incoming::Text(message))) => {
+                    self.message(id, endpoint, Opcode::Text, message)
+                }
+                Ok(Some(Incoming::Binary(message))) => {
                     self.message(id, endpoint, Opcode::Binary, message)
                 }
-                Ok(Some(Event::Ping(payload))) => self.pong(id, payload),
-                Ok(Some(Event::Pong)) => {}
-                Ok(Some(Event::Close(code))) => {
+                Ok(Some(Incoming::Ping(payload))) => self.pong(id, payload),
+                Ok(Some(Incoming::Pong)) => {}
+                Ok(Some(Incoming::Close(code))) => {
                     self.answer_close(id, code);
                     return bytes.len();
                 }
@@ -223,7 +225,7 @@ impl Shard {
             match outcome {
                 Ok(None) => break,
                 // Behind what cannot be understood no Close is found.
-                Ok(Some(Event::Close(_))) | Err(_) => {
+                Ok(Some(Incoming::Close(_))) | Err(_) => {
                     if let Phase::Closing { answered, .. } = &mut connection.phase {
                         *answered = true;
                     }

@@ -35,7 +35,7 @@ pub struct ReaderLimits {
 
 /// What a client has sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum Incoming<'a> {
     /// A whole text message, valid UTF-8. Mutable, so that it can be parsed in place.
     Text(&'a mut [u8]),
     /// A whole binary message.
@@ -84,7 +84,7 @@ struct Partial {
     /// The frame whose payload is arriving, and how much of it has arrived.
     frame: Option<(Header, usize)>,
     /// The message whose fragments are arriving.
-    message: Option<Message>,
+    message: Option<Fragments>,
     /// Unmasked bytes of that message; of the one handed out last until the next call of
     /// [`Reader::read`].
     bytes: Vec<u8>,
@@ -93,7 +93,7 @@ struct Partial {
 }
 
 #[derive(Debug)]
-struct Message {
+struct Fragments {
     opcode: Opcode,
     utf8: Utf8,
 }
@@ -114,17 +114,17 @@ enum Progress {
 }
 
 impl Reader {
-    /// Reads on, up to the next event. Returns how many bytes of `input` are consumed and what they
-    /// have led to.
+    /// Reads on, up to the next that is whole. Returns how many bytes of `input` are consumed and
+    /// what they have led to.
     ///
     /// Call it again with the rest of the input until it returns `Ok(None)`: then all input is
-    /// consumed. That last call also frees what the event before it held. `input` is unmasked in
-    /// place. After a violation or a [`Event::Close`] it is not to be called again.
+    /// consumed. That last call also frees what the one before it handed out. `input` is unmasked
+    /// in place. After a violation or an [`Incoming::Close`] it is not to be called again.
     pub fn read<'a>(
         &'a mut self,
         input: &'a mut [u8],
         limits: ReaderLimits,
-    ) -> (usize, Result<Option<Event<'a>>, Violation>) {
+    ) -> (usize, Result<Option<Incoming<'a>>, Violation>) {
         self.release();
         let mut consumed = 0;
         let (opcode, place) = loop {
@@ -153,18 +153,18 @@ impl Reader {
             (Place::Control(length), Some(partial)) => &mut partial.control[..length],
             (Place::Message | Place::Control(_), None) => &mut [],
         };
-        let event = match opcode {
-            Opcode::Text => Event::Text(payload),
-            Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong,
+        let incoming = match opcode {
+            Opcode::Text => Incoming::Text(payload),
+            Opcode::Ping => Incoming::Ping(payload),
+            Opcode::Pong => Incoming::Pong,
             Opcode::Close => match parse_close(payload) {
-                Ok(code) => Event::Close(code),
+                Ok(code) => Incoming::Close(code),
                 Err(violation) => return (consumed, Err(violation)),
             },
             // A continuation is never found: it completes the message that another opcode began.
-            Opcode::Binary | Opcode::Continuation => Event::Binary(payload),
+            Opcode::Binary | Opcode::Continuation => Incoming::Binary(payload),
         };
-        (consumed, Ok(Some(event)))
+        (consumed, Ok(Some(incoming)))
     }
 
     /// Drops the state once nothing is under way.
@@ -205,7 +205,7 @@ impl Reader {
         }
         let partial = self.partial.get_or_insert_default();
         if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
-            partial.message = Some(Message { opcode: header.opcode, utf8: Utf8::default() });
+            partial.message = Some(Fragments { opcode: header.opcode, utf8: Utf8::default() });
         }
         partial.frame = Some((header, 0));
         Ok((used, Progress::Continues))

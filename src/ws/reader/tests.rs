@@ -1,5 +1,5 @@
 //! Each stream of frames is read in every split: whole, cut in two at every byte, one byte at a
-//! time. The events must be the same. Random streams are compared with what they were made of.
+//! time. What comes out must be the same. Random streams are compared with what they were made of.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -10,7 +10,7 @@ use super::*;
 
 const LIMITS: ReaderLimits = ReaderLimits { message_bytes_max: 1 << 17 };
 
-/// An event that outlives the input, or how the stream has failed.
+/// Something that outlives the input, or how the stream has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Text(Vec<u8>),
@@ -33,15 +33,15 @@ fn read_chunks<'c>(
         let mut chunk = chunk.to_vec();
         let mut at = 0;
         loop {
-            let (consumed, event) = reader.read(&mut chunk[at..], limits);
+            let (consumed, incoming) = reader.read(&mut chunk[at..], limits);
             at += consumed;
-            seen.push(match event {
+            seen.push(match incoming {
                 Ok(None) => break,
-                Ok(Some(Event::Text(text))) => Text(text.to_vec()),
-                Ok(Some(Event::Binary(bytes))) => Binary(bytes.to_vec()),
-                Ok(Some(Event::Ping(payload))) => Ping(payload.to_vec()),
-                Ok(Some(Event::Pong)) => Pong,
-                Ok(Some(Event::Close(code))) => Close(code.map(|code| code.0)),
+                Ok(Some(Incoming::Text(text))) => Text(text.to_vec()),
+                Ok(Some(Incoming::Binary(bytes))) => Binary(bytes.to_vec()),
+                Ok(Some(Incoming::Ping(payload))) => Ping(payload.to_vec()),
+                Ok(Some(Incoming::Pong)) => Pong,
+                Ok(Some(Incoming::Close(code))) => Close(code.map(|code| code.0)),
                 Err(violation) => Fails(violation.code.0, violation.reason),
             });
             if matches!(seen.last(), Some(Close(_) | Fails(..))) {

@@ -1,7 +1,7 @@
 //! goridge frames: every prefix of a frame asks for more or says what is wrong, and the end says
 //! the same.
 
-use roadcast::rpc::{self, Decoded, FRAME_BYTES_MIN, Violation};
+use roadcast::rpc::{self, Decoded, FRAME_BYTES_MIN, FrameError};
 
 /// More than the corpora's frames have, less than many claim.
 const BYTES_MAX: usize = 4096;
@@ -47,7 +47,7 @@ fn frame(bytes: &[u8]) -> Option<usize> {
 
 fn prefixes<'a, T: PartialEq + std::fmt::Debug>(
     bytes: &'a [u8],
-    decode: impl Fn(&'a [u8]) -> Result<Decoded<T>, Violation>,
+    decode: impl Fn(&'a [u8]) -> Result<Decoded<T>, FrameError>,
 ) {
     let whole = decode(bytes);
     // A header tells what is to be told; behind it, the last bytes do.

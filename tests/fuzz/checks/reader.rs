@@ -1,7 +1,7 @@
 //! WebSocket frames: what they mean does not depend on how they arrive, and keeps the bounds.
 
 use roadcast::ws::close::CloseCode;
-use roadcast::ws::reader::{Event, Reader, ReaderLimits, Violation};
+use roadcast::ws::reader::{Incoming, Reader, ReaderLimits, Violation};
 
 use super::pieces;
 
@@ -50,14 +50,14 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: ReaderLimits) -> Vec
                     assert_eq!(at + consumed, piece.len(), "all input is used up");
                     break;
                 }
-                Ok(Some(event)) => {
-                    assert!(consumed > 0, "every event takes something");
-                    seen.push(match event {
-                        Event::Text(message) => Seen::Text(message.to_vec()),
-                        Event::Binary(message) => Seen::Binary(message.to_vec()),
-                        Event::Ping(payload) => Seen::Ping(payload.to_vec()),
-                        Event::Pong => Seen::Pong,
-                        Event::Close(code) => {
+                Ok(Some(incoming)) => {
+                    assert!(consumed > 0, "whatever comes takes something");
+                    seen.push(match incoming {
+                        Incoming::Text(message) => Seen::Text(message.to_vec()),
+                        Incoming::Binary(message) => Seen::Binary(message.to_vec()),
+                        Incoming::Ping(payload) => Seen::Ping(payload.to_vec()),
+                        Incoming::Pong => Seen::Pong,
+                        Incoming::Close(code) => {
                             seen.push(Seen::Close(code));
                             return seen;
                         }

@@ -12,12 +12,12 @@ pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 /// An eventfd: a counter that a thread can wait for. As with the real one, a write that is read
 /// synchronises.
 #[derive(Debug)]
-pub struct Event {
+pub struct EventFd {
     count: Mutex<u64>,
     written: Condvar,
 }
 
-impl Event {
+impl EventFd {
     pub fn new() -> io::Result<Self> {
         Ok(Self { count: Mutex::new(0), written: Condvar::new() })
     }
@@ -40,9 +40,9 @@ impl Event {
     }
 }
 
-impl AsFd for Event {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        unreachable!("the models wait by `Event::wait`")
+        unreachable!("the models wait by `EventFd::wait`")
     }
 }
 
