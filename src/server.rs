@@ -18,7 +18,7 @@ use sd_notify::NotifyState;
 use counters::Counters;
 use signals::Begun;
 
-use crate::admin::{self, Endpoint, Progress, ShardSources, Sources};
+use crate::admin::{self, AdminEndpoint, Progress, ShardTelemetry, Telemetry};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
@@ -28,7 +28,7 @@ use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
 use crate::ring::EventLoop;
-use crate::shard::{ConnectionBudget, Page, Settings, Shard};
+use crate::shard::{ConnectionBudget, Page, Shard, ShardConfig};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
 use crate::threads::{Fault, Threads};
@@ -58,15 +58,16 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
         RpcListen::Tcp(_) => None,
     };
     let admin = admin_listeners(config)?;
-    let bound = |endpoint: fn(&Endpoint) -> bool| {
+    let bound = |endpoint: fn(&AdminEndpoint) -> bool| {
         let listener = admin.iter().find(|(_, of)| endpoint(of));
         listener.map(|(listener, _)| listener.local_addr()).transpose()
     };
     let summary = Summary {
         config,
-        metrics: bound(|of| *of == Endpoint::Metrics)
+        metrics: bound(|of| *of == AdminEndpoint::Metrics)
             .map_err(refused("the address for metrics"))?,
-        status: bound(|of| *of != Endpoint::Metrics).map_err(refused("the address for health"))?,
+        status: bound(|of| *of != AdminEndpoint::Metrics)
+            .map_err(refused("the address for health"))?,
         http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
         rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
     };
@@ -77,7 +78,7 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
         signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
-        start_admin(admin, sources(config, &counters, &hub_end, &progress, log))?;
+        start_admin(admin, telemetry(config, &counters, &hub_end, &progress, log))?;
     }
     ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
     let settings = Arc::new(shard_settings(config, &summary));
@@ -170,8 +171,8 @@ fn bound_rpc(config: &Config, rpc: &RpcListener) -> io::Result<RpcListen> {
     })
 }
 
-fn shard_settings(config: &Config, summary: &Summary<'_>) -> Settings {
-    Settings {
+fn shard_settings(config: &Config, summary: &Summary<'_>) -> ShardConfig {
+    ShardConfig {
         limits: config.limits.clone(),
         policies: config.policies.clone(),
         rules: Rules {
@@ -204,7 +205,7 @@ fn default_broker(config: &Config) -> BrokerId {
 fn start_shards(
     threads: &mut Threads,
     config: &Config,
-    settings: &Arc<Settings>,
+    settings: &Arc<ShardConfig>,
     counters: &Counters,
     listeners: Vec<TcpListener>,
     ends: Vec<ShardEnd>,
@@ -285,29 +286,29 @@ fn start_hub(
     start.map_err(refused("an io_uring for the hub"))
 }
 
-fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, Endpoint)>, StartError> {
-    let status = Endpoint::Status { unavailable: config.unavailable_status };
-    let wanted = [(config.metrics, Endpoint::Metrics), (config.status, status)];
+fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>, StartError> {
+    let status = AdminEndpoint::Status { unavailable: config.unavailable_status };
+    let wanted = [(config.metrics, AdminEndpoint::Metrics), (config.status, status)];
     let wanted = wanted.into_iter().filter_map(|(named, endpoint)| Some((named?, endpoint)));
     wanted.map(|((address, key), of)| Ok((preflight::admin_listener(address, key)?, of))).collect()
 }
 
-fn sources(
+fn telemetry(
     config: &Config,
     counters: &Counters,
     hub: &HubEnd,
     progress: &Arc<Progress>,
     log: &Outlet,
-) -> Arc<Sources> {
+) -> Arc<Telemetry> {
     let shards = counters.shards.iter().zip(&counters.loops).zip(&hub.down).enumerate();
-    let shards = shards.map(|(index, ((counts, around), lane))| ShardSources {
+    let shards = shards.map(|(index, ((counts, around), lane))| ShardTelemetry {
         name: index.to_string(),
         counts: counts.clone(),
         around: around.clone(),
         lane: lane.depth(),
         wake: lane.consumer(),
     });
-    Arc::new(Sources {
+    Arc::new(Telemetry {
         progress: progress.clone(),
         log: log.losses().clone(),
         hub: counters.hub.clone(),
@@ -319,11 +320,11 @@ fn sources(
 
 /// Starts the thread of the admin endpoints, which ends with the process.
 fn start_admin(
-    listeners: Vec<(TcpListener, Endpoint)>,
-    sources: Arc<Sources>,
+    listeners: Vec<(TcpListener, AdminEndpoint)>,
+    telemetry: Arc<Telemetry>,
 ) -> Result<(), StartError> {
     let run = move || {
-        if let Err(error) = admin::run(listeners, &sources) {
+        if let Err(error) = admin::run(listeners, &telemetry) {
             // Without it nobody is served worse.
             tracing::error!(%error, "metrics and health are not served");
         }

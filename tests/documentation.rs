@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use roadcast::admin::{ShardSources, Sources};
+use roadcast::admin::{ShardTelemetry, Telemetry};
 use roadcast::config::schema;
 use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
@@ -74,7 +74,7 @@ fn the_documentation_holds_the_table_of_keys() {
 fn scrape() -> String {
     let wake = || Wake::new().unwrap();
     let (lane, _end) = lane::<()>(1, 1, wake(), wake());
-    let shard = ShardSources {
+    let shard = ShardTelemetry {
         name: "0".into(),
         counts: Arc::default(),
         around: Arc::default(),
@@ -82,7 +82,7 @@ fn scrape() -> String {
         wake: lane.consumer(),
     };
     let hub = Arc::new(HubCounters::new(1));
-    let sources = Arc::new(Sources {
+    let telemetry = Arc::new(Telemetry {
         progress: Arc::default(),
         log: Arc::default(),
         hub,
@@ -90,7 +90,7 @@ fn scrape() -> String {
         brokers: vec!["default".into()],
         shards: vec![shard],
     });
-    sources.text()
+    telemetry.text()
 }
 
 /// Each name that a scrape has is explained, and nothing else is.

@@ -13,7 +13,7 @@ use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
 use roadcast::policy::Policies;
 use roadcast::ring::EventLoop;
-use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
+use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::proxies::Proxies;
 use roadcast::ws::upgrade::Rules;
 use tungstenite::{Message, WebSocket};
@@ -37,7 +37,7 @@ impl TestShard {
         let address = listener.local_addr().unwrap();
         let counters = Arc::new(ShardCounters::default());
         let budget = Arc::new(ConnectionBudget::new(20_000));
-        let settings = Arc::new(Settings {
+        let settings = Arc::new(ShardConfig {
             limits: Arc::new(limits),
             policies: Policies::default(),
             rules: Rules {

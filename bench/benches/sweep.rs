@@ -13,7 +13,7 @@ use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
-use roadcast::shard::{ConnectionBudget, Settings, Shard, ShardCounters};
+use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::proxies::Proxies;
 use roadcast::ws::upgrade::Rules;
 
@@ -34,7 +34,7 @@ impl Core {
     /// `subscribers` connections, spread over `topics` topics.
     fn new(subscribers: usize, topics: usize) -> Self {
         let limits = Limits { ping_interval: Duration::ZERO, ..Limits::default() };
-        let settings = Settings {
+        let settings = ShardConfig {
             limits: Arc::new(limits),
             rules: Rules { path: "/ws".into(), ..Rules::default() },
             proxies: Proxies::default(),

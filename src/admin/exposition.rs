@@ -10,7 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::sources::{ShardSources, Sources};
+use super::telemetry::{ShardTelemetry, Telemetry};
 use crate::hub::HubCounters;
 use crate::metrics::Counter;
 use crate::ring::LoopCounters;
@@ -177,11 +177,11 @@ impl Writer<'_> {
 }
 
 /// The label set of one shard.
-fn of(shard: &ShardSources) -> [(&'static str, &str); 1] {
+fn of(shard: &ShardTelemetry) -> [(&'static str, &str); 1] {
     [("shard", shard.name.as_str())]
 }
 
-impl Collector for Sources {
+impl Collector for Telemetry {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Writer(encoder);
         self.encode_process(out)?;
@@ -206,7 +206,7 @@ impl Collector for Sources {
     }
 }
 
-impl Sources {
+impl Telemetry {
     fn encode_process(&self, out: &mut Writer<'_>) -> fmt::Result {
         let now = Instant::now();
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
@@ -321,7 +321,7 @@ impl Sources {
         let topics = shards().map(|shard| (of(shard), shard.counts.topics.value()));
         out.gauge("topics", "Topics with a subscriber", topics)?;
         let by = |counted: &'static [Counted<ShardCounters>]| {
-            move |shard: &ShardSources| -> Vec<(&'static str, u64)> {
+            move |shard: &ShardTelemetry| -> Vec<(&'static str, u64)> {
                 counted
                     .iter()
                     .map(|(name, _, counter)| (*name, counter(&shard.counts).value()))
@@ -329,7 +329,7 @@ impl Sources {
             }
         };
         let labelled =
-            |label: &'static str, counts: &dyn Fn(&ShardSources) -> Vec<(&'static str, u64)>| {
+            |label: &'static str, counts: &dyn Fn(&ShardTelemetry) -> Vec<(&'static str, u64)>| {
                 let samples = shards().flat_map(|shard| {
                     let counts = counts(shard).into_iter();
                     counts.map(move |(name, count)| {

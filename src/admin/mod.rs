@@ -8,7 +8,7 @@
 mod exposition;
 mod format;
 mod places;
-mod sources;
+mod telemetry;
 
 use std::convert::Infallible;
 use std::io;
@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use crate::log_rate::LogRate;
 use format::Format;
 use places::{CONNECTION_TIME, Places, Spoken};
-pub use sources::{Progress, STALLED, STUCK, ShardSources, Sources};
+pub use telemetry::{Progress, STALLED, STUCK, ShardTelemetry, Telemetry};
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -40,7 +40,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum AdminEndpoint {
     /// The metrics, on every path, as in RoadRunner.
     Metrics,
     /// `/health` and `/ready`.
@@ -52,7 +52,10 @@ pub enum Endpoint {
 
 /// Serves the listeners on the calling thread for as long as the process lives. Fails where no
 /// runtime can be had.
-pub fn run(listeners: Vec<(TcpListener, Endpoint)>, sources: &Arc<Sources>) -> io::Result<()> {
+pub fn run(
+    listeners: Vec<(TcpListener, AdminEndpoint)>,
+    telemetry: &Arc<Telemetry>,
+) -> io::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
@@ -60,21 +63,25 @@ pub fn run(listeners: Vec<(TcpListener, Endpoint)>, sources: &Arc<Sources>) -> i
         for (listener, endpoint) in listeners {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            endpoints.spawn(accept(listener, endpoint, sources.clone()));
+            endpoints.spawn(accept(listener, endpoint, telemetry.clone()));
         }
         while endpoints.join_next().await.is_some() {}
         Ok(())
     })
 }
 
-async fn accept(listener: tokio::net::TcpListener, endpoint: Endpoint, sources: Arc<Sources>) {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    endpoint: AdminEndpoint,
+    telemetry: Arc<Telemetry>,
+) {
     let mut places = Places::default();
     let (started, mut said) = (Instant::now(), LogRate::default());
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let sources = sources.clone();
-                places.serve(|spoken| serve(stream, endpoint, sources, spoken)).await;
+                let telemetry = telemetry.clone();
+                places.serve(|spoken| serve(stream, endpoint, telemetry, spoken)).await;
             }
             Err(error) => {
                 if let Some(unsaid) = said.admit((), started.elapsed()) {
@@ -86,10 +93,15 @@ async fn accept(listener: tokio::net::TcpListener, endpoint: Endpoint, sources: 
     }
 }
 
-async fn serve(stream: TcpStream, endpoint: Endpoint, sources: Arc<Sources>, spoken: Spoken) {
+async fn serve(
+    stream: TcpStream,
+    endpoint: AdminEndpoint,
+    telemetry: Arc<Telemetry>,
+    spoken: Spoken,
+) {
     let service = service_fn(|request: Request<Incoming>| {
         spoken.set();
-        let answer = answer(&request, endpoint, &sources);
+        let answer = answer(&request, endpoint, &telemetry);
         async { Ok::<_, Infallible>(answer) }
     });
     let mut http = http1::Builder::new();
@@ -101,8 +113,8 @@ async fn serve(stream: TcpStream, endpoint: Endpoint, sources: Arc<Sources>, spo
 
 fn answer(
     request: &Request<Incoming>,
-    endpoint: Endpoint,
-    sources: &Arc<Sources>,
+    endpoint: AdminEndpoint,
+    telemetry: &Arc<Telemetry>,
 ) -> Response<Full<Bytes>> {
     let method = request.method();
     if method != Method::GET && method != Method::HEAD {
@@ -113,17 +125,17 @@ fn answer(
         return response;
     }
     let (verdict, unavailable) = match (endpoint, request.uri().path()) {
-        (Endpoint::Metrics, _) => {
+        (AdminEndpoint::Metrics, _) => {
             let format = Format::of(request.headers());
-            return response(StatusCode::OK, format.media(), format.write(sources.text()));
+            return response(StatusCode::OK, format.media(), format.write(telemetry.text()));
         }
-        (Endpoint::Status { unavailable }, "/health") => {
-            (sources.is_alive(Instant::now()), unavailable)
+        (AdminEndpoint::Status { unavailable }, "/health") => {
+            (telemetry.is_alive(Instant::now()), unavailable)
         }
-        (Endpoint::Status { unavailable }, "/ready") => {
-            (sources.is_ready(Instant::now()), unavailable)
+        (AdminEndpoint::Status { unavailable }, "/ready") => {
+            (telemetry.is_ready(Instant::now()), unavailable)
         }
-        (Endpoint::Status { .. }, _) => {
+        (AdminEndpoint::Status { .. }, _) => {
             return response(
                 StatusCode::NOT_FOUND,
                 PLAIN,

@@ -41,7 +41,7 @@ impl Progress {
 
 /// One shard.
 #[derive(Debug)]
-pub struct ShardSources {
+pub struct ShardTelemetry {
     /// Its number, as a label.
     pub name: String,
     /// What it counts.
@@ -56,7 +56,7 @@ pub struct ShardSources {
 
 /// Everything that the endpoints tell of.
 #[derive(Debug)]
-pub struct Sources {
+pub struct Telemetry {
     /// How far the server has come.
     pub progress: Arc<Progress>,
     /// Lines of the log that are missing from it.
@@ -68,10 +68,10 @@ pub struct Sources {
     /// The configured brokers, in the order of their ids.
     pub brokers: Vec<String>,
     /// All shards.
-    pub shards: Vec<ShardSources>,
+    pub shards: Vec<ShardTelemetry>,
 }
 
-impl Sources {
+impl Telemetry {
     /// Whether clients should come here; if not, why.
     pub fn is_ready(&self, now: Instant) -> Result<(), String> {
         match self.progress.0.load(Ordering::Relaxed) {
@@ -128,12 +128,12 @@ mod tests {
     use super::*;
     use crate::lane::lane;
 
-    fn sources(shards: usize) -> Arc<Sources> {
+    fn telemetry(shards: usize) -> Arc<Telemetry> {
         let shard = |number: usize| {
             let wake = Wake::new().unwrap();
             let (send, _) = lane::<u32>(4, 10, wake.clone(), Wake::new().unwrap());
             let lane = send.depth();
-            ShardSources {
+            ShardTelemetry {
                 name: number.to_string(),
                 counts: Arc::default(),
                 around: Arc::default(),
@@ -144,7 +144,7 @@ mod tests {
         let shards = (0..shards).map(shard).collect();
         let brokers = vec!["main".to_owned()];
         let (hub, hub_wake) = (Arc::new(HubCounters::new(1)), Wake::new().unwrap());
-        Arc::new(Sources {
+        Arc::new(Telemetry {
             progress: Arc::default(),
             log: Arc::default(),
             hub,
@@ -156,57 +156,57 @@ mod tests {
 
     #[test]
     fn ready_while_serving_only() {
-        let (sources, now) = (sources(2), Instant::now());
-        assert!(sources.is_ready(now).unwrap_err().contains("starting"));
-        sources.progress.serving();
-        assert_eq!(sources.is_ready(now), Ok(()));
-        sources.progress.draining();
-        assert!(sources.is_ready(now).unwrap_err().contains("shutting down"));
-        sources.progress.serving();
-        assert!(sources.is_ready(now).is_err(), "a shutdown that came early is not forgotten");
-        assert_eq!(sources.is_alive(now), Ok(()));
+        let (telemetry, now) = (telemetry(2), Instant::now());
+        assert!(telemetry.is_ready(now).unwrap_err().contains("starting"));
+        telemetry.progress.serving();
+        assert_eq!(telemetry.is_ready(now), Ok(()));
+        telemetry.progress.draining();
+        assert!(telemetry.is_ready(now).unwrap_err().contains("shutting down"));
+        telemetry.progress.serving();
+        assert!(telemetry.is_ready(now).is_err(), "a shutdown that came early is not forgotten");
+        assert_eq!(telemetry.is_alive(now), Ok(()));
     }
 
     #[test]
     fn a_shard_or_hub_in_a_long_turn_is_named() {
-        let (sources, now) = (sources(2), Instant::now());
-        sources.progress.serving();
-        for (name, pulse, _) in sources.threads() {
+        let (telemetry, now) = (telemetry(2), Instant::now());
+        telemetry.progress.serving();
+        for (name, pulse, _) in telemetry.threads() {
             pulse.beat(now);
-            assert_eq!(sources.is_ready(now + STALLED / 2), Ok(()));
-            let why = sources.is_ready(now + 2 * STALLED).unwrap_err();
+            assert_eq!(telemetry.is_ready(now + STALLED / 2), Ok(()));
+            let why = telemetry.is_ready(now + 2 * STALLED).unwrap_err();
             assert!(why.starts_with(&name) && why.contains("2000 ms"), "{why}");
-            assert_eq!(sources.is_alive(now + STUCK / 2), Ok(()));
-            assert!(sources.is_alive(now + 2 * STUCK).is_err());
+            assert_eq!(telemetry.is_alive(now + STUCK / 2), Ok(()));
+            assert!(telemetry.is_alive(now + 2 * STUCK).is_err());
             pulse.rest();
-            assert_eq!(sources.is_ready(now + 2 * STUCK), Ok(()), "whoever sleeps is alive");
+            assert_eq!(telemetry.is_ready(now + 2 * STUCK), Ok(()), "whoever sleeps is alive");
         }
     }
 
     #[test]
     fn a_sleeper_that_does_not_come_when_called_is_named() {
-        let sources = sources(2);
-        sources.progress.serving();
-        for (name, _, wake) in sources.threads() {
+        let telemetry = telemetry(2);
+        telemetry.progress.serving();
+        for (name, _, wake) in telemetry.threads() {
             wake.fall_asleep();
-            assert_eq!(sources.is_ready(Instant::now() + 2 * STUCK), Ok(()), "nobody has called");
+            assert_eq!(telemetry.is_ready(Instant::now() + 2 * STUCK), Ok(()), "nobody has called");
             wake.wake();
-            assert_eq!(sources.is_ready(Instant::now()), Ok(()));
-            let why = sources.is_ready(Instant::now() + 2 * STALLED).unwrap_err();
+            assert_eq!(telemetry.is_ready(Instant::now()), Ok(()));
+            let why = telemetry.is_ready(Instant::now() + 2 * STALLED).unwrap_err();
             assert!(why.starts_with(&name), "{why}");
             wake.stay_awake();
-            assert_eq!(sources.is_ready(Instant::now() + 2 * STUCK), Ok(()));
+            assert_eq!(telemetry.is_ready(Instant::now() + 2 * STUCK), Ok(()));
         }
     }
 
     #[test]
     fn the_text_has_every_shard_and_ends_as_it_should() {
-        let sources = sources(2);
-        sources.shards[1].counts.joins.add(7);
-        sources.shards[1].counts.closes.count(1013);
-        sources.shards[1].counts.closes.count(4999);
-        sources.hub.by_broker[0].add(3);
-        let text = sources.text();
+        let telemetry = telemetry(2);
+        telemetry.shards[1].counts.joins.add(7);
+        telemetry.shards[1].counts.closes.count(1013);
+        telemetry.shards[1].counts.closes.count(4999);
+        telemetry.hub.by_broker[0].add(3);
+        let text = telemetry.text();
         for line in [
             "# TYPE roadcast_joins counter",
             "roadcast_joins_total{shard=\"0\"} 0",

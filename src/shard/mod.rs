@@ -54,7 +54,7 @@ pub use connection::ConnId;
 pub(crate) use connection::Connections;
 pub use counters::ShardCounters;
 pub use report::{About, JoinRefusal, Reason, Refusal, Report};
-pub use settings::{ConnectionBudget, Page, Settings};
+pub use settings::{ConnectionBudget, Page, ShardConfig};
 pub use sweep::BATCH_SENDS;
 
 use admission::Sources;
@@ -100,7 +100,7 @@ pub enum Task {
 /// One core's connections and topics.
 #[derive(Debug)]
 pub struct Shard {
-    settings: Arc<Settings>,
+    settings: Arc<ShardConfig>,
     counters: Arc<ShardCounters>,
     budget: Arc<ConnectionBudget>,
     /// Limits per source address, where there are any.
@@ -150,7 +150,7 @@ pub const OVER_LIMIT_MAX: usize = 64;
 impl Shard {
     /// A shard without connections. `budget` counts the connections of all shards.
     pub fn new(
-        settings: Arc<Settings>,
+        settings: Arc<ShardConfig>,
         counters: Arc<ShardCounters>,
         budget: Arc<ConnectionBudget>,
     ) -> Self {

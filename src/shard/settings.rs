@@ -12,7 +12,7 @@ use crate::ws::upgrade::Rules;
 
 /// What a shard needs to know of the configuration. One value, shared, fixed at start.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ShardConfig {
     /// Bounds.
     pub limits: Arc<Limits>,
     /// What becomes of those who do not keep up.
@@ -36,7 +36,7 @@ pub struct Settings {
     pub shutdown_grace: Duration,
 }
 
-impl Settings {
+impl ShardConfig {
     /// The broker that a command names; an empty name is the default one. `None`: there is none of
     /// this name.
     pub fn broker(&self, name: &str) -> Option<BrokerId> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
-use roadcast::shard::{ConnId, Settings, Shard, Task};
+use roadcast::shard::{ConnId, Shard, ShardConfig, Task};
 use roadcast::source_limits::SourceLimits;
 use roadcast::ws::proxies::Proxies;
 
@@ -24,7 +24,7 @@ fn rig(limits: Limits) -> (Rig, Arc<SourceLimits>) {
     let settings = settings(limits);
     let proxies = Proxies { protocol: true, ..settings.proxies.clone() };
     let shard = Shard::new(
-        Arc::new(Settings { proxies, ..settings }),
+        Arc::new(ShardConfig { proxies, ..settings }),
         rig.counters.clone(),
         rig.budget.clone(),
     );

@@ -10,7 +10,8 @@ use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
 use roadcast::shard::{
-    About, Balance, ConnId, ConnectionBudget, Reason, Report, Settings, Shard, ShardCounters, Task,
+    About, Balance, ConnId, ConnectionBudget, Reason, Report, Shard, ShardConfig, ShardCounters,
+    Task,
 };
 use roadcast::ws::frame::{self, Opcode};
 use roadcast::ws::proxies::Proxies;
@@ -47,8 +48,8 @@ pub struct Rig {
 }
 
 /// The settings of most tests: two brokers, an echo path, no pings.
-pub fn settings(limits: Limits) -> Settings {
-    Settings {
+pub fn settings(limits: Limits) -> ShardConfig {
+    ShardConfig {
         limits: Arc::new(limits),
         policies: Policies::default(),
         rules: Rules {
@@ -78,10 +79,10 @@ impl Rig {
     }
 
     pub fn with_policies(limits: Limits, policies: Policies) -> Self {
-        Self::with_settings(Settings { policies, ..settings(limits) })
+        Self::with_settings(ShardConfig { policies, ..settings(limits) })
     }
 
-    pub fn with_settings(settings: Settings) -> Self {
+    pub fn with_settings(settings: ShardConfig) -> Self {
         let counters = Arc::new(ShardCounters::default());
         let budget = Arc::new(ConnectionBudget::new(match settings.limits.connections {
             0 => usize::MAX,

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use roadcast::limits::Limits;
 use roadcast::mesh;
 use roadcast::policy::{Pattern, Policies};
-use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Settings, Shard, ShardCounters};
+use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Shard, ShardConfig, ShardCounters};
 
 use super::book::Book;
 use super::client::{Client, Ended, Goodbye};
@@ -47,7 +47,7 @@ impl World {
         let mut rng = SmallRng::seed_from_u64(seed);
         let limits = random_limits(&mut rng);
         assert_eq!(limits.check(), [], "limits that fit together");
-        let mut settings: Settings = rig::settings(limits.clone());
+        let mut settings: ShardConfig = rig::settings(limits.clone());
         let patterns =
             |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
         settings.policies = match rng.random_range(0..3) {
