@@ -1,120 +1,107 @@
-//! Every bound of the server that a configuration can set, with its unit and what it costs at
-//! worst.
+//! Every bound of the server that a configuration can set.
+//!
+//! A limit is written once, as a row of the table below: its documentation, its name, its unit with
+//! the least and the most that may be set, and its default; behind `=>`, what is held under it at
+//! worst (`worst_case.rs`). The struct, its defaults, the keys of the configuration, their reading
+//! and their documentation come from there. For example
+//!
+//! ```text
+//! /// One goridge frame. Past it: that RPC connection is closed.
+//! rpc_frame_bytes: Bytes(1 KiB ..= 2 GiB) = 16 MiB;
+//! ```
 //!
 //! Bounds that no one needs to set are named constants beside the code they bind.
 
-use std::time::Duration;
+mod table;
 
-/// The bounds in force. One value, shared by all threads, fixed at start.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    /// Connections in all. Past it an upgrade is answered with 503. 0 = as many as descriptors
-    /// allow.
-    pub connections: usize,
-    /// Connections of one source address at a time (IPv6: of a /64). Past it an upgrade is answered
-    /// with 429. 0 = no limit.
-    pub connections_per_address: usize,
-    /// Handshakes of one source address in a second. Past it an upgrade is answered with 429. 0 =
-    /// no limit.
-    pub handshakes_per_address: usize,
-    /// Bytes of one message from a client, all its fragments together. Past it: close 1009.
-    /// Worst case held: this × connections, while each is in the middle of a message.
-    pub message_bytes: usize,
-    /// Topics one connection may be subscribed to. A join past it is refused (`#join`).
-    pub topics_per_connection: usize,
-    /// Bytes of a topic's name. A join past it is refused (`#join`), a publish is an RPC error.
-    pub topic_bytes: usize,
-    /// Topics with a subscriber, per shard. A join past it is refused (`#join`).
-    pub topics: usize,
-    /// Bytes that topics and those who subscribe to them take, per shard, with what the hub keeps
-    /// of them: tables, names, subscriptions, joins that wait. A join past it is refused (`#join`).
-    pub subscriptions_bytes: usize,
-    /// Of these, bytes of one connection, each of its topics counted as if nobody else had joined
-    /// it. A join past it is refused (`#join`).
-    pub subscriptions_bytes_per_connection: usize,
-    /// Bytes of one publication as encoded for clients. A larger one is an RPC error.
-    pub publication_bytes: usize,
-    /// Bytes queued for one connection that does not keep up. Past it the connection is closed with
-    /// 1013.
-    pub outbox_bytes: usize,
-    /// Bytes of all outboxes of one shard. Past it the laggard that wants more is closed with 1013.
-    pub outboxes_bytes: usize,
-    /// Bytes of the topic logs of one shard. At it the shard takes no more from its lane until
-    /// subscribers have passed.
-    pub log_bytes: usize,
-    /// Publications queued for one shard. At it publishers wait.
-    pub lane_entries: usize,
-    /// Bytes queued for one shard. At it publishers wait.
-    pub lane_bytes: usize,
-    /// Kernel send buffer of a connection (`SO_SNDBUF`); 0 leaves it to the kernel (up to
-    /// `tcp_wmem[2]`).
-    pub socket_send_bytes: usize,
-    /// RPC connections at a time. One more is closed at once, counted and logged.
-    pub rpc_connections: usize,
-    /// Bytes of one goridge frame. Past it the RPC connection is closed.
-    pub rpc_frame_bytes: usize,
-    /// Bytes of publications that wait for room in a lane, answered already by `PublishAsync`, of
-    /// all source addresses; one may hold twice what it leaves free. Past it such a call is an RPC
-    /// error, unless nothing of its address waits.
-    pub rpc_async_bytes: usize,
-    /// How long a goridge frame may take to arrive, and answers to be read, before the RPC
-    /// connection is closed.
-    pub rpc_timeout: Duration,
-    /// Bytes of an upgrade request, and its headers. Past either: 431.
-    pub head_bytes: usize,
-    /// See `head_bytes`.
-    pub headers: usize,
-    /// Bytes of all requests of one shard that have arrived in part. Past it, the oldest is
-    /// answered with 503.
-    pub heads_bytes: usize,
-    /// How long the head of an upgrade request may take.
-    pub head_timeout: Duration,
-    /// How long a closing handshake may take before the connection is terminated.
-    pub close_timeout: Duration,
-    /// How long what is queued for a connection that does not keep up may take to leave.
-    pub laggard_timeout: Duration,
-    /// Between two pings to a connection; zero: none.
-    pub ping_interval: Duration,
-    /// From a ping's departure to the last moment for a sign of life; zero: a missing pong ends
-    /// nothing.
-    pub pong_timeout: Duration,
-}
+pub use self::table::{Field, Held, Kind, Limit, QUEUE_HOLDS, units};
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+use self::table::limits;
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 0,
-            connections_per_address: 0,
-            handshakes_per_address: 0,
-            message_bytes: 64 * KIB,
-            topics_per_connection: 10_000,
-            topic_bytes: 1024,
-            topics: 1_000_000,
-            subscriptions_bytes: 256 * MIB,
-            subscriptions_bytes_per_connection: 8 * MIB,
-            publication_bytes: MIB,
-            outbox_bytes: 2 * MIB,
-            outboxes_bytes: 256 * MIB,
-            log_bytes: 16 * MIB,
-            lane_entries: 4096,
-            lane_bytes: 8 * MIB,
-            socket_send_bytes: 256 * KIB,
-            rpc_connections: 1024,
-            rpc_frame_bytes: 16 * MIB,
-            rpc_async_bytes: 4 * MIB,
-            rpc_timeout: Duration::from_secs(30),
-            head_bytes: 32 * KIB,
-            headers: 200,
-            heads_bytes: 8 * MIB,
-            head_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
-            laggard_timeout: Duration::from_secs(30),
-            ping_interval: Duration::from_secs(25),
-            pong_timeout: Duration::from_secs(8),
-        }
+limits! {
+    /// The bounds in force. One value, shared by all threads, fixed at start.
+    Limits
+
+    in "roadcast." {
+        /// Between two pings to a connection; 0 = none.
+        ping_interval: Duration(0 ..= 24 h) = 25 s;
+        /// From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing.
+        pong_timeout: Duration(0 ..= 24 h) = 8 s;
+    }
+    in "roadcast.limits." {
+        /// Connections in all; 0 = as many as file descriptors allow. Past it: 503.
+        connections: Count(0 ..= 16_000_000) = 0;
+        /// Connections of one client address at a time (IPv6: of a /64); 0 = no limit. Past it:
+        /// 429.
+        connections_per_address: Count(0 ..= 16_000_000) = 0;
+        /// Handshakes of one client address in a second; 0 = no limit. Past it: 429.
+        handshakes_per_address: Count(0 ..= 1_000_000) = 0;
+        /// One message from a client, all fragments together. Past it: close 1009.
+        message_bytes: Bytes(125 ..= 1 GiB) = 64 KiB;
+        /// Topics of one connection. A join past it: `#join`.
+        topics_per_connection: Count(1 ..= 1_000_000) = 10000;
+        /// A topic's name. A join past it: `#join`; a publish: an RPC error.
+        topic_bytes: Bytes(1 ..= 64 KiB) = 1024;
+        /// Topics with a subscriber, per shard. A join past it: `#join`.
+        topics: Count(1 ..= 100_000_000) = 1000000;
+        /// Topics and subscriptions of one shard: names, tables, and what the hub keeps of them; by
+        /// default less where memory is short. A join past it: `#join`.
+        subscriptions_bytes: Bytes(1 KiB ..= 64 GiB) = 256 MiB
+            => Held::in_each_shard("topics and subscriptions")
+                .follows_memory_down_to(|limits| limits.subscriptions_bytes_per_connection);
+        /// Of these, for one connection; by default at most a quarter of them. A join past it:
+        /// `#join`.
+        subscriptions_bytes_per_connection: Bytes(1 KiB ..= 1 GiB) = 8 MiB;
+        /// One publication as encoded for clients. A larger one: an RPC error.
+        publication_bytes: Bytes(1 KiB ..= 1 GiB) = 1 MiB;
+        /// Queued for one connection that does not keep up. Past it: close 1013, or
+        /// `roadcast.overflow`.
+        outbox_bytes: Bytes(1 KiB ..= 1 GiB) = 2 MiB;
+        /// Queued for all such connections of one shard; by default less where memory is short.
+        /// Past it, the one that wants more: close 1013, or `roadcast.overflow`.
+        outboxes_bytes: Bytes(1 KiB ..= 1024 GiB) = 256 MiB
+            => Held::in_each_shard("outboxes").in_queues()
+                .follows_memory_down_to(|limits| limits.outbox_bytes);
+        /// Topic logs of one shard; by default less where memory is short. At it, the shard takes
+        /// no more until subscribers have been served.
+        log_bytes: Bytes(1 KiB ..= 64 GiB) = 16 MiB
+            => Held::in_each_shard("topic logs").in_queues()
+                .follows_memory_down_to(|limits| limits.publication_bytes);
+        /// Publications queued for one shard. At it, publishers wait.
+        lane_entries: Count(16 ..= 1_048_576) = 4096;
+        /// Bytes queued for one shard; by default less where memory is short. At it, publishers
+        /// wait.
+        lane_bytes: Bytes(1 KiB ..= 64 GiB) = 8 MiB
+            => Held::in_each_shard("lanes")
+                .follows_memory_down_to(|limits| limits.outbox_bytes);
+        /// Kernel send buffer of a connection (`SO_SNDBUF`); 0 = the kernel decides (up to
+        /// `tcp_wmem[2]`).
+        socket_send_bytes: Bytes(0 ..= 1 GiB) = 256 KiB;
+        /// RPC connections at a time. One more is closed at once.
+        rpc_connections: Count(1 ..= 1_000_000) = 1024;
+        /// One goridge frame. Past it: that RPC connection is closed.
+        rpc_frame_bytes: Bytes(1 KiB ..= 2 GiB) = 16 MiB;
+        /// `PublishAsync` publications that wait for room, of all publishers. No address gets more
+        /// than two thirds of it. Past it: an RPC error, unless nothing of the address waits.
+        rpc_async_bytes: Bytes(0 ..= 1 GiB) = 4 MiB
+            => Held::once("asynchronous publications");
+        /// For a goridge frame to arrive whole, and for answers to be read.
+        rpc_timeout: Duration(1 ms ..= 24 h) = 30 s;
+        /// The head of an upgrade request, cookies and all. Past it: 431.
+        head_bytes: Bytes(1 KiB ..= 1 MiB) = 32 KiB;
+        /// Headers of an upgrade request. Past it: 431.
+        headers: Count(16 ..= 1000) = 200;
+        /// Upgrade requests of one shard that have arrived in part. Past it the oldest of them is
+        /// answered with 503.
+        heads_bytes: Bytes(1 KiB ..= 1 GiB) = 8 MiB
+            => Held::in_each_shard("unfinished requests").in_queues()
+                .follows_memory_down_to(|limits| limits.head_bytes);
+        /// For the head of an upgrade request to arrive.
+        head_timeout: Duration(1 ms ..= 24 h) = 10 s;
+        /// For a closing handshake, before the connection is terminated.
+        close_timeout: Duration(1 ms ..= 24 h) = 5 s;
+        /// For what is queued for a connection that does not keep up to leave.
+        laggard_timeout: Duration(1 ms ..= 24 h) = 30 s;
     }
 }
 
@@ -174,6 +161,8 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MIB: usize = 1 << 20;
 
     #[test]
     fn the_defaults_fit_together() {

@@ -5,11 +5,8 @@
 //! single client or publisher costs: it hangs on how many there are, which `connections` and
 //! `rpc_connections` bound.
 
-use crate::limits::Limits;
+use crate::limits::{Field, Limit, Limits, QUEUE_HOLDS};
 
-/// What a queue of bytes may hold of memory for each byte queued: it doubles as it grows
-/// (`shard/bytes.rs`).
-const QUEUE_HOLDS: u64 = 2;
 /// Receive buffers of a shard. The constants of this kind are checked against the bounds where
 /// those stand.
 pub(crate) const RECEIVE_BYTES: u64 = 512 * 1024;
@@ -39,48 +36,28 @@ const SUBSCRIBERS_LEAST: usize = 4;
 /// topics.
 const SUBSCRIPTIONS_LEAST: usize = 1024 * 1024;
 
-/// A limit whose default follows the memory there is.
-struct Follows {
-    /// Its key below `roadcast.limits`.
-    key: &'static str,
-    field: fn(&mut Limits) -> &mut usize,
-    /// What the other limits ask of it at least.
-    least: fn(&Limits) -> usize,
-}
-
-/// Whoever bounds memory with a new limit adds a row in [`rows`], and one here if its default is to
-/// follow.
-const FOLLOWING: [Follows; 5] = [
-    Follows { key: "outboxes_bytes", field: |l| &mut l.outboxes_bytes, least: |l| l.outbox_bytes },
-    Follows { key: "log_bytes", field: |l| &mut l.log_bytes, least: |l| l.publication_bytes },
-    Follows { key: "lane_bytes", field: |l| &mut l.lane_bytes, least: |l| l.outbox_bytes },
-    Follows {
-        key: "subscriptions_bytes",
-        field: |l| &mut l.subscriptions_bytes,
-        least: |l| l.subscriptions_bytes_per_connection,
-    },
-    Follows { key: "heads_bytes", field: |l| &mut l.heads_bytes, least: |l| l.head_bytes },
-];
-
-/// All rows. `skips`: whether any topic's policy is to skip.
+/// All rows: those of the limits, and those of constants. `skips`: whether any topic's policy is to
+/// skip.
 pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
     let shards = shards as u64;
-    let all =
-        |bytes: usize, holds: u64| (bytes as u64).saturating_mul(holds).saturating_mul(shards);
-    let parked = if skips { all(limits.log_bytes, QUEUE_HOLDS) } else { 0 };
-    vec![
-        Row { what: "outboxes", bytes: all(limits.outboxes_bytes, QUEUE_HOLDS) },
-        Row { what: "topic logs", bytes: all(limits.log_bytes, QUEUE_HOLDS) },
+    let held = Limits::TABLE.iter().filter_map(|limit| limit.held.map(|held| (limit, held)));
+    let held = held.map(|(limit, held)| {
+        let places = if held.in_each_shard { shards } else { 1 };
+        let bytes = (limit.value)(limits).saturating_mul(held.times).saturating_mul(places);
+        Row { what: held.what, bytes }
+    });
+    let mut rows: Vec<Row> = held.collect();
+    let parked = if skips { (limits.log_bytes as u64).saturating_mul(QUEUE_HOLDS) } else { 0 };
+    rows.extend([
         Row { what: "memory of empty topic logs", bytes: SPARE_LOGS_BYTES * shards },
-        Row { what: "newest publications of topics that skip", bytes: parked },
-        Row { what: "lanes", bytes: all(limits.lane_bytes, 1) },
-        // With what the hub keeps of them (`shard/charge.rs`).
-        Row { what: "topics and subscriptions", bytes: all(limits.subscriptions_bytes, 1) },
-        Row { what: "unfinished requests", bytes: all(limits.heads_bytes, QUEUE_HOLDS) },
+        Row {
+            what: "newest publications of topics that skip",
+            bytes: parked.saturating_mul(shards),
+        },
         Row { what: "receive buffers", bytes: RECEIVE_BYTES * shards },
-        Row { what: "asynchronous publications", bytes: limits.rpc_async_bytes as u64 },
         Row { what: "log lines", bytes: OUTLETS_BYTES },
-    ]
+    ]);
+    rows
 }
 
 /// The sum of all rows.
@@ -88,9 +65,10 @@ pub fn sum(limits: &Limits, shards: usize, skips: bool) -> u64 {
     rows(limits, shards, skips).iter().fold(0, |sum, row| sum.saturating_add(row.bytes))
 }
 
-/// The keys below `roadcast.limits` whose defaults follow memory.
-pub fn following() -> impl Iterator<Item = &'static str> {
-    FOLLOWING.iter().map(|follows| follows.key)
+/// The limits whose defaults follow memory.
+pub fn following() -> impl Iterator<Item = &'static Limit> {
+    let follows = |limit: &&Limit| limit.held.is_some_and(|held| held.least.is_some());
+    Limits::TABLE.iter().filter(follows)
 }
 
 /// What the table may come to where the process may use `memory` bytes. The other half is for what
@@ -100,7 +78,8 @@ pub fn share(memory: u64) -> u64 {
 }
 
 /// Lowers limits that nobody set until the sum fits its share of `memory`, all by the same factor
-/// and none below what others ask of it. One that is below that is raised.
+/// and none below what others ask of it. One that is below that is raised. `given` says by its path
+/// whether somebody set a limit.
 pub fn follow(
     limits: &mut Limits,
     memory: Option<u64>,
@@ -110,15 +89,18 @@ pub fn follow(
 ) {
     let budget = memory.map_or(u64::MAX, share);
     let mut asked = limits.clone();
-    let part_given = given("subscriptions_bytes_per_connection");
+    let part_given = given("roadcast.limits.subscriptions_bytes_per_connection");
     if !part_given {
         asked.subscriptions_bytes_per_connection = SUBSCRIPTIONS_LEAST;
     }
     let scaled = |parts: usize| {
         let mut scaled = limits.clone();
-        for Follows { field, least, .. } in FOLLOWING.iter().filter(|follows| !given(follows.key)) {
-            let (least, value) = (least(&asked), *field(&mut scaled));
-            *field(&mut scaled) = (value / PARTS * parts / ROUND_BYTES * ROUND_BYTES).max(least);
+        for limit in following().filter(|limit| !given(limit.path)) {
+            let least = limit.held.and_then(|held| held.least);
+            if let (Some(least), Field::Number(value)) = (least, (limit.field)(&mut scaled)) {
+                let part = *value / PARTS * parts / ROUND_BYTES * ROUND_BYTES;
+                *value = part.max(least(&asked));
+            }
         }
         if !part_given {
             let part = scaled.subscriptions_bytes / SUBSCRIBERS_LEAST;
@@ -145,7 +127,8 @@ mod tests {
 
     fn followed(memory: u64, shards: usize, given: &[&str]) -> Limits {
         let mut limits = Limits::default();
-        follow(&mut limits, Some(memory), shards, false, |key| given.contains(&key));
+        let given = |path: &str| given.contains(&path.strip_prefix("roadcast.limits.").unwrap());
+        follow(&mut limits, Some(memory), shards, false, given);
         limits
     }
 
@@ -189,14 +172,14 @@ mod tests {
         let (part, whole) = parts(followed(128 * MIB, 2, &["subscriptions_bytes_per_connection"]));
         assert!(part == 8 << 20 && whole >= part, "{part} of {whole}");
         let mut limits = Limits { subscriptions_bytes: 4 << 20, ..Limits::default() };
-        follow(&mut limits, None, 2, false, |key| key == "subscriptions_bytes");
+        follow(&mut limits, None, 2, false, |path| path == "roadcast.limits.subscriptions_bytes");
         assert_eq!(parts(limits), (1 << 20, 4 << 20));
     }
 
     #[test]
     fn a_default_is_raised_to_what_others_ask_of_it() {
         let mut limits = Limits { outbox_bytes: 16 << 20, ..Limits::default() };
-        follow(&mut limits, None, 2, false, |key| key == "outbox_bytes");
+        follow(&mut limits, None, 2, false, |path| path == "roadcast.limits.outbox_bytes");
         assert_eq!(limits.lane_bytes, 16 << 20);
         assert!(limits.check().is_empty());
     }

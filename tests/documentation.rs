@@ -11,6 +11,8 @@ use roadcast::admin::{ShardTelemetry, Telemetry};
 use roadcast::config::schema;
 use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
+use roadcast::limits::Limits;
+use roadcast::worst_case;
 
 /// One line for each that is missing, is too much, or is there twice; empty if none is.
 fn differences<'a>(
@@ -61,13 +63,28 @@ fn the_documentation_holds_the_table_of_keys() {
         let problems = differences(written.lines(), table.lines());
         assert!(
             problems.is_empty() && written == table,
-            "docs/configuration.md, table \"{name}\", is not what the keys in src/config/keys.rs say; \
+            "docs/configuration.md, table \"{name}\", is not what src/config/keys.rs and src/limits.rs say; \
              ROADCAST_UPDATE_DOCS=1 cargo test --test documentation writes it anew{problems}"
         );
     }
     if update {
         std::fs::write(&path, document).unwrap();
     }
+}
+
+/// The page has a row for each part of the memory that is held at worst.
+#[test]
+fn the_documentation_explains_what_is_held_at_worst() {
+    let document = read("docs/configuration.md").expect("the page is there");
+    let (_, table) = document.split_once("| in the sum | at worst |\n|---|---|\n").unwrap();
+    let explained = table.lines().map_while(|line| line.strip_prefix("| "));
+    let explained = explained.map(|row| row.split(" | ").next().unwrap());
+    // Beside the logs, where some topic's policy is to skip; the row of the logs says so.
+    let rows = worst_case::rows(&Limits::default(), 1, false).into_iter().map(|row| row.what);
+    let rows = rows.filter(|what| *what != "newest publications of topics that skip");
+    let rows: Vec<&str> = rows.collect();
+    let problems = differences(explained, rows.iter().copied());
+    assert!(problems.is_empty(), "docs/configuration.md, \"in the sum\"{problems}");
 }
 
 /// A scrape of a server with one shard and one broker, before anything has happened.

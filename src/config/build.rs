@@ -8,7 +8,7 @@ use super::error::Origin;
 use super::reader::Reader;
 use super::schema::Value;
 use super::{Config, RpcListen, brokers, value};
-use crate::limits::Limits;
+use crate::limits::{Field, Limits};
 use crate::logs::{Encoding, Level, LogConfig, Mode};
 use crate::memory::Memory;
 use crate::policy::{Pattern, Policies};
@@ -64,7 +64,7 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse),
     };
     let mut limits = limits(read);
-    let given = |key: &str| read.origin(&format!("roadcast.limits.{key}")) != Origin::Default;
+    let given = |path: &str| read.origin(path) != Origin::Default;
     let bytes = memory.as_ref().map(|memory| memory.bytes);
     worst_case::follow(&mut limits, bytes, shards, policies.skips(), given);
     Config {
@@ -107,37 +107,14 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
 }
 
 fn limits(read: &Reader<'_>) -> Limits {
-    Limits {
-        connections: read.number("roadcast.limits.connections"),
-        connections_per_address: read.number("roadcast.limits.connections_per_address"),
-        handshakes_per_address: read.number("roadcast.limits.handshakes_per_address"),
-        message_bytes: read.number("roadcast.limits.message_bytes"),
-        topics_per_connection: read.number("roadcast.limits.topics_per_connection"),
-        topic_bytes: read.number("roadcast.limits.topic_bytes"),
-        topics: read.number("roadcast.limits.topics"),
-        subscriptions_bytes: read.number("roadcast.limits.subscriptions_bytes"),
-        subscriptions_bytes_per_connection: read
-            .number("roadcast.limits.subscriptions_bytes_per_connection"),
-        publication_bytes: read.number("roadcast.limits.publication_bytes"),
-        outbox_bytes: read.number("roadcast.limits.outbox_bytes"),
-        outboxes_bytes: read.number("roadcast.limits.outboxes_bytes"),
-        log_bytes: read.number("roadcast.limits.log_bytes"),
-        lane_entries: read.number("roadcast.limits.lane_entries"),
-        lane_bytes: read.number("roadcast.limits.lane_bytes"),
-        socket_send_bytes: read.number("roadcast.limits.socket_send_bytes"),
-        rpc_connections: read.number("roadcast.limits.rpc_connections"),
-        rpc_frame_bytes: read.number("roadcast.limits.rpc_frame_bytes"),
-        rpc_async_bytes: read.number("roadcast.limits.rpc_async_bytes"),
-        rpc_timeout: read.duration("roadcast.limits.rpc_timeout"),
-        head_bytes: read.number("roadcast.limits.head_bytes"),
-        headers: read.number("roadcast.limits.headers"),
-        heads_bytes: read.number("roadcast.limits.heads_bytes"),
-        head_timeout: read.duration("roadcast.limits.head_timeout"),
-        close_timeout: read.duration("roadcast.limits.close_timeout"),
-        laggard_timeout: read.duration("roadcast.limits.laggard_timeout"),
-        ping_interval: read.duration("roadcast.ping_interval"),
-        pong_timeout: read.duration("roadcast.pong_timeout"),
+    let mut limits = Limits::default();
+    for limit in Limits::TABLE {
+        match (limit.field)(&mut limits) {
+            Field::Number(number) => *number = read.number(limit.path),
+            Field::Duration(duration) => *duration = read.duration(limit.path),
+        }
     }
+    limits
 }
 
 fn logs(read: &Reader<'_>) -> LogConfig {

@@ -78,15 +78,15 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
     if let Some(memory) = &config.memory
         && sum > worst_case::share(memory.bytes)
     {
-        let mut keys = worst_case::following().map(|key| format!("roadcast.limits.{key}"));
-        let given = keys.find(|key| read.origin(key) != Origin::Default);
+        let mut paths = worst_case::following().map(|limit| limit.path);
+        let given = paths.find(|path| read.origin(path) != Origin::Default);
         let text = format!(
             ": queues and topics hold {} at worst, more than half of the memory that the process may use, {memory}. \
              Lower what is set of {}, or leave it to follow the memory; else lower roadcast.shards or allow more memory",
             show_about(sum),
-            worst_case::following().collect::<Vec<_>>().join(", ")
+            worst_case::following().map(|limit| limit.name).collect::<Vec<_>>().join(", ")
         );
-        warn(given.as_deref().unwrap_or("roadcast.shards"), text);
+        warn(given.unwrap_or("roadcast.shards"), text);
     }
     for key in ["roadcast.proxy_protocol", "http.trusted_headers"] {
         let written =

@@ -132,7 +132,7 @@ mod tests {
         ] {
             assert!(!is_service_link(name, value), "{name}={value}");
         }
-        for key in crate::config::schema::KEYS {
+        for key in crate::config::schema::KEYS.iter() {
             assert!(!is_service_link(&spelled(key.path), "tcp://10.96.0.10:8080"), "{}", key.path);
         }
     }

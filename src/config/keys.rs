@@ -1,6 +1,9 @@
-//! The table of keys.
+//! The table of keys. Those of limits come from the table in `limits.rs`.
+
+use std::sync::LazyLock;
 
 use super::schema::{Key, Kind, Status};
+use crate::limits::{self, Limit, Limits, units};
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
     Key { path, kind, default, status: Status::Used, doc }
@@ -14,15 +17,26 @@ const fn foreign(path: &'static str) -> Key {
     Key { path, kind: Kind::Opaque, default: "", status: Status::Foreign, doc: "" }
 }
 
-pub(super) const KIB: u64 = 1 << 10;
-pub(super) const MIB: u64 = 1 << 20;
-pub(super) const GIB: u64 = 1 << 30;
+const fn limit(of: &Limit) -> Key {
+    let kind = match of.kind {
+        limits::Kind::Count => Kind::Count(of.min, of.max),
+        limits::Kind::Bytes => Kind::Bytes(of.min, of.max),
+        limits::Kind::Duration => Kind::Duration(of.min, of.max),
+    };
+    key(of.path, kind, of.default, of.doc)
+}
+
 /// The longest duration a key takes: a day. Longer ones are mistaken units.
-const DAY: u64 = 24 * 3600 * 1000;
+const DAY: u64 = 24 * units::h;
 
 /// Every key, in the order of the documentation.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let limits = Limits::TABLE.iter().map(limit);
+    USED.iter().copied().chain(limits).chain(UNUSED.iter().copied()).collect()
+});
+
 #[rustfmt::skip]
-pub static KEYS: &[Key] = &[
+const USED: &[Key] = &[
     key("http.address", Kind::Address, "127.0.0.1:8080", "Where clients connect."),
     key("http.trusted_subnets", Kind::Words, "", "Proxies (`10.0.0.0/8`, `::1`) that are believed about for whom they speak: limits per address count their clients."),
     key("http.trusted_headers", Kind::Words, "X-Forwarded-For,X-Real-IP", "The headers by which they say so, in the order in which they are read. Name those alone that your proxy sets or adds to: any other a client can send through it."),
@@ -57,39 +71,13 @@ pub static KEYS: &[Key] = &[
     key("roadcast.rpc.mode", Kind::Mode, "", "Permissions of the file where publishers connect by a Unix socket; empty = the umask decides."),
     key("roadcast.metrics.address", Kind::Address, "", "Wins over `metrics.address`, for a file that RoadRunner reads too; turns metrics on by itself."),
     key("roadcast.status.address", Kind::Address, "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
-    key("roadcast.ping_interval", Kind::Duration(0, DAY), "25s", "Between two pings to a connection; 0 = none."),
-    key("roadcast.pong_timeout", Kind::Duration(0, DAY), "8s", "From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing."),
 
     key("roadcast.overflow.skip", Kind::Words, "", "Topics where a client that does not keep up stays connected and gets the newest message once it has room; older ones are dropped. Names, or beginnings with a `*` behind."),
     key("roadcast.overflow.disconnect", Kind::Words, "", "Exceptions from `roadcast.overflow.skip`. Every topic that is in neither list is treated so: close 1013 past `outbox_bytes`."),
+];
 
-    key("roadcast.limits.connections", Kind::Count(0, 16_000_000), "0", "Connections in all; 0 = as many as file descriptors allow. Past it: 503."),
-    key("roadcast.limits.connections_per_address", Kind::Count(0, 16_000_000), "0", "Connections of one client address at a time (IPv6: of a /64); 0 = no limit. Past it: 429."),
-    key("roadcast.limits.handshakes_per_address", Kind::Count(0, 1_000_000), "0", "Handshakes of one client address in a second; 0 = no limit. Past it: 429."),
-    key("roadcast.limits.message_bytes", Kind::Bytes(125, GIB), "64KiB", "One message from a client, all fragments together. Past it: close 1009."),
-    key("roadcast.limits.topics_per_connection", Kind::Count(1, 1_000_000), "10000", "Topics of one connection. A join past it: `#join`."),
-    key("roadcast.limits.topic_bytes", Kind::Bytes(1, 64 * KIB), "1024", "A topic's name. A join past it: `#join`; a publish: an RPC error."),
-    key("roadcast.limits.topics", Kind::Count(1, 100_000_000), "1000000", "Topics with a subscriber, per shard. A join past it: `#join`."),
-    key("roadcast.limits.subscriptions_bytes", Kind::Bytes(KIB, 64 * GIB), "256MiB", "Topics and subscriptions of one shard: names, tables, and what the hub keeps of them; by default less where memory is short. A join past it: `#join`."),
-    key("roadcast.limits.subscriptions_bytes_per_connection", Kind::Bytes(KIB, GIB), "8MiB", "Of these, for one connection; by default at most a quarter of them. A join past it: `#join`."),
-    key("roadcast.limits.publication_bytes", Kind::Bytes(KIB, GIB), "1MiB", "One publication as encoded for clients. A larger one: an RPC error."),
-    key("roadcast.limits.outbox_bytes", Kind::Bytes(KIB, GIB), "2MiB", "Queued for one connection that does not keep up. Past it: close 1013, or `roadcast.overflow`."),
-    key("roadcast.limits.outboxes_bytes", Kind::Bytes(KIB, 1024 * GIB), "256MiB", "Queued for all such connections of one shard; by default less where memory is short. Past it, the one that wants more: close 1013, or `roadcast.overflow`."),
-    key("roadcast.limits.log_bytes", Kind::Bytes(KIB, 64 * GIB), "16MiB", "Topic logs of one shard; by default less where memory is short. At it, the shard takes no more until subscribers have been served."),
-    key("roadcast.limits.lane_entries", Kind::Count(16, 1 << 20), "4096", "Publications queued for one shard. At it, publishers wait."),
-    key("roadcast.limits.lane_bytes", Kind::Bytes(KIB, 64 * GIB), "8MiB", "Bytes queued for one shard; by default less where memory is short. At it, publishers wait."),
-    key("roadcast.limits.socket_send_bytes", Kind::Bytes(0, GIB), "256KiB", "Kernel send buffer of a connection (`SO_SNDBUF`); 0 = the kernel decides (up to `tcp_wmem[2]`)."),
-    key("roadcast.limits.rpc_connections", Kind::Count(1, 1_000_000), "1024", "RPC connections at a time. One more is closed at once."),
-    key("roadcast.limits.rpc_frame_bytes", Kind::Bytes(KIB, 2 * GIB), "16MiB", "One goridge frame. Past it: that RPC connection is closed."),
-    key("roadcast.limits.rpc_async_bytes", Kind::Bytes(0, GIB), "4MiB", "`PublishAsync` publications that wait for room, of all publishers. No address gets more than two thirds of it. Past it: an RPC error, unless nothing of the address waits."),
-    key("roadcast.limits.rpc_timeout", Kind::Duration(1, DAY), "30s", "For a goridge frame to arrive whole, and for answers to be read."),
-    key("roadcast.limits.head_bytes", Kind::Bytes(KIB, MIB), "32KiB", "The head of an upgrade request, cookies and all. Past it: 431."),
-    key("roadcast.limits.headers", Kind::Count(16, 1000), "200", "Headers of an upgrade request. Past it: 431."),
-    key("roadcast.limits.heads_bytes", Kind::Bytes(KIB, GIB), "8MiB", "Upgrade requests of one shard that have arrived in part. Past it the oldest of them is answered with 503."),
-    key("roadcast.limits.head_timeout", Kind::Duration(1, DAY), "10s", "For the head of an upgrade request to arrive."),
-    key("roadcast.limits.close_timeout", Kind::Duration(1, DAY), "5s", "For a closing handshake, before the connection is terminated."),
-    key("roadcast.limits.laggard_timeout", Kind::Duration(1, DAY), "30s", "For what is queued for a connection that does not keep up to leave."),
-
+#[rustfmt::skip]
+const UNUSED: &[Key] = &[
     later("broadcast.*.config", "Options of a driver; `memory` has none."),
     later("redis.addrs", ""), later("redis.db", ""), later("redis.username", ""), later("redis.password", ""),
     later("redis.master_name", ""), later("redis.sentinel_password", ""), later("redis.max_retries", ""),

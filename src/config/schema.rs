@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 pub use super::keys::KEYS;
-use super::keys::{GIB, KIB, MIB, OTHER_SECTIONS};
+use super::keys::OTHER_SECTIONS;
 use super::value::{self, RpcListen};
+use crate::limits::units::{self, GiB, KiB, MiB};
 
 /// One key, or with [`Status::Later`] and [`Status::Foreign`] all keys below one.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// The path with dots; a `*` segment stands for a name that the operator chooses.
     pub path: &'static str,
@@ -103,7 +104,7 @@ pub enum Found {
 pub fn find(path: &[String]) -> Found {
     let Some(section) = path.first() else { return Found::Section { named: false } };
     let mut found = Found::Elsewhere;
-    for key in KEYS {
+    for key in KEYS.iter() {
         let segments: Vec<&str> = key.path.split('.').collect();
         if segments[0].eq_ignore_ascii_case(section) && matches!(found, Found::Elsewhere) {
             found = Found::Unknown;
@@ -300,23 +301,23 @@ impl Key {
 pub fn show_bytes(bytes: u64) -> String {
     match bytes {
         0 => "0".to_owned(),
-        _ if bytes.is_multiple_of(GIB) => format!("{}GiB", bytes / GIB),
-        _ if bytes.is_multiple_of(MIB) => format!("{}MiB", bytes / MIB),
-        _ if bytes.is_multiple_of(KIB) => format!("{}KiB", bytes / KIB),
+        _ if bytes.is_multiple_of(GiB) => format!("{}GiB", bytes / GiB),
+        _ if bytes.is_multiple_of(MiB) => format!("{}MiB", bytes / MiB),
+        _ if bytes.is_multiple_of(KiB) => format!("{}KiB", bytes / KiB),
         _ => bytes.to_string(),
     }
 }
 
 /// A size in whole MiB, for sums.
 pub fn show_about(bytes: u64) -> String {
-    format!("{}MiB", bytes.div_ceil(MIB))
+    format!("{}MiB", bytes.div_ceil(MiB))
 }
 
 fn show_millis(millis: u64) -> String {
     match millis {
         0 => "0".to_owned(),
-        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
-        _ if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
+        _ if millis.is_multiple_of(units::h) => format!("{}h", millis / units::h),
+        _ if millis.is_multiple_of(units::s) => format!("{}s", millis / units::s),
         _ => format!("{millis}ms"),
     }
 }
@@ -357,7 +358,7 @@ mod tests {
     #[test]
     fn every_default_is_a_value_of_its_key_and_every_path_is_unique() {
         let mut seen = std::collections::BTreeSet::new();
-        for key in KEYS {
+        for key in KEYS.iter() {
             assert!(seen.insert(key.path), "{} twice", key.path);
             if !key.default.is_empty() {
                 key.parse(key.default).unwrap_or_else(|problem| panic!("{}: {problem}", key.path));

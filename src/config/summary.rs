@@ -1,5 +1,6 @@
 //! What runs, for people: printed by `check`, and by `serve` once it listens.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -135,12 +136,13 @@ impl fmt::Display for Summary<'_> {
             limits.lane_entries,
             size(limits.socket_send_bytes)
         )?;
-        let rows = worst_case::rows(limits, config.shards, config.policies.skips());
+        let mut rows = worst_case::rows(limits, config.shards, config.policies.skips());
         let sum = worst_case::sum(limits, config.shards, config.policies.skips());
         let of = config.memory.as_ref().map_or(String::new(), |memory| format!(" of {memory}"));
-        let largest = rows.iter().filter(|row| row.bytes > 0);
+        rows.retain(|row| row.bytes > 0);
+        rows.sort_by_key(|row| Reverse(row.bytes));
         let rows: Vec<_> =
-            largest.map(|row| format!("{} {}", row.what, show_about(row.bytes))).collect();
+            rows.iter().map(|row| format!("{} {}", row.what, show_about(row.bytes))).collect();
         writeln!(f, "memory         {} at worst{of}: {}", show_about(sum), rows.join(", "))?;
         write!(
             f,
