@@ -259,6 +259,7 @@ fn start_hub(
     log: &Outlet,
 ) -> Result<(), StartError> {
     let hub = HubConfig {
+        runtime: hub::Runtime::Uring,
         rpc: Some(rpc),
         brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
         default_broker: default_broker(config),

@@ -1,8 +1,9 @@
-//! The hub: everything that is rare, slow or third-party, on one thread of `tokio-uring`. It
-//! decodes publishes, puts each topic's publications into one order, encodes them once, and hands
-//! them to the interested shards.
+//! The hub: everything that is rare, slow or third-party, on one thread of tokio. It decodes
+//! publishes, puts each topic's publications into one order, encodes them once, and hands them to
+//! the interested shards.
 //!
 //! ```text
+//! runtime    tokio with an io_uring, or alone
 //! stream     RPC listeners and streams, TCP or Unix
 //! socket     one task an RPC connection: reading and writing
 //! input      what has been read and not worked through
@@ -35,6 +36,7 @@ mod input;
 mod interest;
 mod publish;
 mod room;
+mod runtime;
 mod sequencer;
 mod socket;
 mod stream;
@@ -56,6 +58,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 pub use self::calls::{Caller, Calls};
 pub use self::core::Core;
+pub use self::runtime::Runtime;
 use self::sequencer::Sequencer;
 use self::stream::Accepting;
 pub use self::stream::RpcListener;
@@ -125,7 +128,7 @@ impl HubCounters {
         self: &Arc<Self>,
         task: impl Future<Output = T> + 'static,
     ) -> tokio::task::JoinHandle<T> {
-        tokio_uring::spawn(Watched::new(self.clone(), |counters| &counters.pulse, task))
+        tokio::task::spawn_local(Watched::new(self.clone(), |counters| &counters.pulse, task))
     }
 }
 
@@ -139,6 +142,8 @@ pub enum Driver {
 /// What a hub needs to run.
 #[derive(Debug)]
 pub struct HubConfig {
+    /// What its thread runs on.
+    pub runtime: Runtime,
     /// Where publishers connect, bound already; `None` runs without RPC.
     pub rpc: Option<RpcListener>,
     /// The opened brokers by name; the place of each is its [`BrokerId`].
@@ -185,9 +190,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 const DRAINING: Duration = Duration::from_millis(100);
 /// Between two looks at whether they have let go.
 const LETTING_GO: Duration = Duration::from_millis(5);
-/// Entries of the ring: two operations a connection at most, and a full queue is only submitted
-/// earlier.
-const RING_ENTRIES: u32 = 256;
 
 /// Runs the hub on the calling thread until shutting down, which a [`ShutdownHandle`] begins, is
 /// complete. `ready` is called once it listens.
@@ -195,19 +197,18 @@ const RING_ENTRIES: u32 = 256;
 /// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot
 /// be watched.
 pub fn run(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
-    let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))?;
-    runtime.block_on(serve(config, end, ready))
+    config.runtime.run(serve(config, end, ready))?
 }
 
 async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
     let (ending, shards) = (end.ending.clone(), end.down.len());
     let Core { hub, questions } = Core::new(&config, end);
     let (sequencer, counters) = (hub.sequencer.clone(), config.counters);
-    let watch = Watch::new(questions)?;
+    let watch = Watch::new(questions, config.runtime)?;
     let accepting = match config.rpc {
         None => None,
         Some(listener) => {
-            let listener = Accepting::new(listener)?;
+            let listener = Accepting::new(listener, config.runtime)?;
             Some(counters.spawn(socket::accept(hub.clone(), listener)))
         }
     };

@@ -4,9 +4,6 @@
 //! Invariants worth naming:
 //! - **A connection holds what it reads, bounded**: at most a frame and a read, and next to nothing
 //!   while it pauses. Who does not read answers is not read from.
-//! - A task gives way by a turn of the ring (a no-op): the runtime submits operations only when it
-//!   parks, so merely yielding would leave the reads and writes of all other connections
-//!   unsubmitted.
 
 use std::io;
 use std::net::Shutdown;
@@ -128,8 +125,7 @@ impl Caller for Rc<Stream> {
     }
 
     async fn give_way(&self) {
-        // It cannot fail in a way that matters: its turn is all that is wanted of it.
-        let _ = tokio_uring::no_op().await;
+        Stream::give_way(self).await;
     }
 }
 

@@ -1,21 +1,17 @@
 //! RPC listeners and streams, TCP or Unix.
-//!
-//! An operation in flight is never dropped: its bytes would be lost, and the runtime frees the
-//! buffer of a dropped operation too early when it ends. A stream that is given up is shut down
-//! instead, which ends its operations.
 
 use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::time::{Instant, sleep_until};
-use tokio_uring::buf::{BoundedBuf, Slice};
+
+use super::runtime::{Runtime, Socket};
 
 /// A bound listener for RPC.
 #[derive(Debug)]
@@ -45,30 +41,36 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A listener that the runtime watches. Streams are accepted by it, and then read and written by
-/// the ring: a waiting accept can be dropped here, there it could not.
-pub(super) enum Accepting {
+/// A listener that tokio watches, whatever reads and writes its streams: a waiting accept can be
+/// dropped here, on a ring it could not.
+pub(super) struct Accepting {
+    listener: Listener,
+    runtime: Runtime,
+}
+
+enum Listener {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
 
 impl Accepting {
-    pub(super) fn new(listener: RpcListener) -> io::Result<Self> {
-        match listener {
+    pub(super) fn new(listener: RpcListener, runtime: Runtime) -> io::Result<Self> {
+        let listener = match listener {
             RpcListener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                tokio::net::TcpListener::from_std(listener).map(Self::Tcp)
+                Listener::Tcp(tokio::net::TcpListener::from_std(listener)?)
             }
             RpcListener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                tokio::net::UnixListener::from_std(listener).map(Self::Unix)
+                Listener::Unix(tokio::net::UnixListener::from_std(listener)?)
             }
-        }
+        };
+        Ok(Self { listener, runtime })
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.listener {
+            Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 // An idle connection never times out, so only this finds out that its host has
@@ -76,10 +78,12 @@ impl Accepting {
                 socket2::SockRef::from(&stream).set_tcp_keepalive(
                     &socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE),
                 )?;
-                Ok((Stream::tcp(stream.into_std()?)?, Peer::Tcp(address)))
+                let socket = self.runtime.tcp(stream)?;
+                Ok((Stream::new(socket, self.runtime), Peer::Tcp(address)))
             }
-            Self::Unix(listener) => {
-                Ok((Stream::unix(listener.accept().await?.0.into_std()?)?, Peer::Unix))
+            Listener::Unix(listener) => {
+                let socket = self.runtime.unix(listener.accept().await?.0)?;
+                Ok((Stream::new(socket, self.runtime), Peer::Unix))
             }
         }
     }
@@ -88,69 +92,36 @@ impl Accepting {
 /// A read of more bytes than this is of a caller that does not wait for each answer: more is likely
 /// to be there at once.
 const BUSY_BYTES: usize = 1024;
-/// Reads of a busy caller that do without the ring, before another one gives everyone else a turn.
+/// Reads of a busy caller at once, before another one gives everyone else a turn.
 const READS_AT_ONCE: u8 = 8;
 
 /// An accepted RPC connection.
 ///
-/// What can be done at once is done by a plain system call that does not wait; the ring waits for
-/// the rest. Under load, input is there when the last answers have left, and answers find room: a
-/// submission and a wake-up of the runtime saved each. Measured with 256 calls in flight: 0.92 of
-/// the CPU per publish without a subscriber, 0.85 with one.
+/// What can be done at once is done by a plain system call that does not wait; the runtime waits
+/// for the rest. Under load, input is there when the last answers have left, and answers find room:
+/// over a ring a submission and a wake-up of the runtime saved each. Measured there with 256 calls
+/// in flight: 0.92 of the CPU per publish without a subscriber, 0.85 with one.
 pub(super) struct Stream {
-    waiting: Waiting,
-    /// The same socket, for what does not wait. A connection has two descriptors for it.
-    at_once: OwnedFd,
+    socket: Socket,
+    runtime: Runtime,
     /// Reads to try at once.
     eager: Cell<u8>,
 }
 
-/// The socket as the ring holds it.
-enum Waiting {
-    Tcp(tokio_uring::net::TcpStream),
-    Unix(tokio_uring::net::UnixStream),
-}
-
-type Outcome = (io::Result<usize>, Slice<Vec<u8>>);
+type Outcome = (io::Result<usize>, Vec<u8>);
 
 impl Stream {
-    fn tcp(stream: std::net::TcpStream) -> io::Result<Self> {
-        // The ring waits for a socket that blocks, and refuses to for one that does not.
-        stream.set_nonblocking(false)?;
-        let at_once = stream.as_fd().try_clone_to_owned()?;
-        Ok(Self::new(Waiting::Tcp(tokio_uring::net::TcpStream::from_std(stream)), at_once))
-    }
-
-    fn unix(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
-        stream.set_nonblocking(false)?;
-        let at_once = stream.as_fd().try_clone_to_owned()?;
-        Ok(Self::new(Waiting::Unix(tokio_uring::net::UnixStream::from_std(stream)), at_once))
-    }
-
-    fn new(waiting: Waiting, at_once: OwnedFd) -> Self {
-        Self { waiting, at_once, eager: Cell::new(0) }
+    fn new(socket: Socket, runtime: Runtime) -> Self {
+        Self { socket, runtime, eager: Cell::new(0) }
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) {
-        // Gone already is as good as ended now.
-        let _ = match &self.waiting {
-            Waiting::Tcp(stream) => stream.shutdown(how),
-            Waiting::Unix(stream) => stream.shutdown(how),
-        };
+        self.socket.shutdown(how);
     }
 
-    async fn submit_read(&self, buffer: Slice<Vec<u8>>) -> Outcome {
-        match &self.waiting {
-            Waiting::Tcp(stream) => stream.read(buffer).await,
-            Waiting::Unix(stream) => stream.read(buffer).await,
-        }
-    }
-
-    async fn submit_write(&self, buffer: Slice<Vec<u8>>) -> Outcome {
-        match &self.waiting {
-            Waiting::Tcp(stream) => stream.write(buffer).submit().await,
-            Waiting::Unix(stream) => stream.write(buffer).submit().await,
-        }
+    /// Lets all other tasks have a turn.
+    pub(super) async fn give_way(&self) {
+        self.runtime.give_way().await;
     }
 
     /// Ends an operation at its deadline by shutting the stream down.
@@ -181,7 +152,7 @@ impl Stream {
     /// nothing, or an error, which [`Stream::read`] says again.
     pub(super) fn read_at_once(&self, buffer: &mut Vec<u8>) -> Option<usize> {
         self.eager.set(self.eager.get().saturating_sub(1));
-        let read = recv(&self.at_once, spare_capacity(buffer), RecvFlags::DONTWAIT).ok();
+        let read = recv(&self.socket, spare_capacity(buffer), RecvFlags::DONTWAIT).ok();
         if read.is_none() {
             self.eager.set(0);
         }
@@ -195,12 +166,11 @@ impl Stream {
         buffer: Vec<u8>,
         deadline: Option<Instant>,
     ) -> (io::Result<usize>, Vec<u8>) {
-        let length = buffer.len();
-        let (result, slice) = self.until(deadline, self.submit_read(buffer.slice(length..))).await;
+        let (result, buffer) = self.until(deadline, self.socket.read(buffer)).await;
         if self.eager.get() == 0 && result.as_ref().is_ok_and(|bytes| *bytes > BUSY_BYTES) {
             self.eager.set(READS_AT_ONCE);
         }
-        (result, slice.into_inner())
+        (result, buffer)
     }
 
     /// Writes all of a buffer; every bit of progress gets the timeout anew.
@@ -210,13 +180,12 @@ impl Stream {
         timeout: Duration,
     ) -> (io::Result<()>, Vec<u8>) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        // Whatever is wrong, the ring says it again.
-        let mut written = send(&self.at_once, &buffer, flags).unwrap_or(0);
+        // Whatever is wrong, the runtime says it again.
+        let mut written = send(&self.socket, &buffer, flags).unwrap_or(0);
         while written < buffer.len() {
             let deadline = Instant::now() + timeout;
-            let (result, slice) =
-                self.until(Some(deadline), self.submit_write(buffer.slice(written..))).await;
-            buffer = slice.into_inner();
+            let result;
+            (result, buffer) = self.until(Some(deadline), self.socket.write(buffer, written)).await;
             match result {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
                 Ok(bytes) => written += bytes,

@@ -10,6 +10,25 @@ use super::*;
 use crate::mesh::{Down, ShardEnd, TopicId, Up, mesh};
 use crate::rpc::{self, Codec, Decoded};
 
+/// Makes two tests of one function: over each runtime.
+macro_rules! over_both {
+    ($name:ident) => {
+        mod $name {
+            use super::Runtime;
+
+            #[test]
+            fn uring() {
+                super::$name(Runtime::Uring);
+            }
+
+            #[test]
+            fn plain() {
+                super::$name(Runtime::Plain);
+            }
+        }
+    };
+}
+
 mod asynchronous;
 mod calls;
 mod lanes;
@@ -45,13 +64,14 @@ const DEFAULT: BrokerId = BrokerId(1);
 const BUS: BrokerId = BrokerId(0);
 const GRACE: Duration = Duration::from_secs(10);
 
-fn start(shards: usize, limits: Limits) -> Running {
+fn start(runtime: Runtime, shards: usize, limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    start_on(RpcListener::Tcp(listener), address, shards, limits, GRACE)
+    start_on(runtime, RpcListener::Tcp(listener), address, shards, limits, GRACE)
 }
 
 fn start_on(
+    runtime: Runtime,
     rpc: RpcListener,
     address: SocketAddr,
     shards: usize,
@@ -62,6 +82,7 @@ fn start_on(
     let shutdown = ShutdownHandle::new(&end);
     let counters = Arc::new(HubCounters::default());
     let config = HubConfig {
+        runtime,
         rpc: Some(rpc),
         brokers: vec![("bus".into(), Driver::Memory), ("default".into(), Driver::Memory)],
         default_broker: DEFAULT,

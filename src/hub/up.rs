@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::net::unix::pipe;
 
 use super::publish::Hub;
+use super::runtime::Runtime;
 use crate::lane::{Receiver, Wake};
 use crate::mesh::Up;
 
@@ -92,14 +93,15 @@ pub(super) struct Watch {
     questions: Questions,
     /// The eventfd, under the one safe type of tokio that takes any readable descriptor.
     eventfd: pipe::Receiver,
+    runtime: Runtime,
 }
 
 impl Watch {
     /// Fails when the wake-up cannot be watched.
-    pub(super) fn new(questions: Questions) -> io::Result<Self> {
+    pub(super) fn new(questions: Questions, runtime: Runtime) -> io::Result<Self> {
         let eventfd =
             pipe::Receiver::from_owned_fd_unchecked(questions.wake.as_fd().try_clone_to_owned()?)?;
-        Ok(Self { questions, eventfd })
+        Ok(Self { questions, eventfd, runtime })
     }
 
     /// Runs for ever. `woken` is called after each wake-up, and once more after the hub has said
@@ -110,8 +112,7 @@ impl Watch {
             if self.questions.turn(&hub) {
                 // A call that was booked late is answered by this turn.
                 self.questions.stay_awake();
-                // A turn of the ring: see the RPC socket.
-                let _ = tokio_uring::no_op().await;
+                self.runtime.give_way().await;
                 continue;
             }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use roadcast::hub::{Core, Driver, HubConfig, HubCounters};
+use roadcast::hub::{Core, Driver, HubConfig, HubCounters, Runtime};
 use roadcast::lane::{Depth, Wake};
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, HubEnd};
@@ -39,6 +39,7 @@ impl Hub {
         let brokers = vec![("memory".into(), Driver::Memory), ("bus".into(), Driver::Memory)];
         let counters = Arc::new(HubCounters::new(brokers.len()));
         let config = HubConfig {
+            runtime: Runtime::Plain,
             rpc: None,
             brokers,
             default_broker: BrokerId(0),

@@ -9,9 +9,9 @@ fn publish_async(sequence: u32, topics: &[&str], payload: &[u8]) -> Vec<u8> {
     call(sequence, ASYNC, Codec::Proto, &rpc::publish_body(topics.iter().copied(), payload))
 }
 
-#[test]
-fn calls_are_answered_while_others_wait_and_publish_in_order() {
-    let mut hub = start(1, Limits { lane_entries: 1, ..Limits::default() });
+over_both!(calls_are_answered_while_others_wait_and_publish_in_order);
+fn calls_are_answered_while_others_wait_and_publish_in_order(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits { lane_entries: 1, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     for number in 0..50 {
@@ -37,9 +37,10 @@ fn calls_are_answered_while_others_wait_and_publish_in_order() {
     hub.counts("failures_after_ok", 0);
 }
 
-#[test]
-fn a_call_over_the_bound_is_refused_as_a_whole_and_counted() {
-    let mut hub = start(1, Limits { lane_entries: 1, rpc_async_bytes: 8000, ..Limits::default() });
+over_both!(a_call_over_the_bound_is_refused_as_a_whole_and_counted);
+fn a_call_over_the_bound_is_refused_as_a_whole_and_counted(runtime: Runtime) {
+    let mut hub =
+        start(runtime, 1, Limits { lane_entries: 1, rpc_async_bytes: 8000, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     let (mut taken, mut refused) = (Vec::new(), 0);
@@ -74,9 +75,12 @@ fn a_call_over_the_bound_is_refused_as_a_whole_and_counted() {
     assert_eq!(answer(&mut stream), (41, Ok(true)));
 }
 
-#[test]
-fn what_was_answered_ok_is_published_although_its_caller_has_gone_whose_place_is_free() {
-    let mut hub = start(2, Limits { lane_entries: 1, rpc_connections: 1, ..Limits::default() });
+over_both!(what_was_answered_ok_is_published_although_its_caller_has_gone_whose_place_is_free);
+fn what_was_answered_ok_is_published_although_its_caller_has_gone_whose_place_is_free(
+    runtime: Runtime,
+) {
+    let mut hub =
+        start(runtime, 2, Limits { lane_entries: 1, rpc_connections: 1, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     hub.interest(1, 0, BUS, "bar");
     // One at a time, as there is room for one connection; far more than places, while the lane of
@@ -100,11 +104,11 @@ fn what_was_answered_ok_is_published_although_its_caller_has_gone_whose_place_is
     hub.counts("rpc_refused", 0);
 }
 
+over_both!(what_has_gone_makes_room_at_once_however_much_it_was);
 /// The runtime allows a task so many looks at a time; what has gone is not found by looking.
-#[test]
-fn what_has_gone_makes_room_at_once_however_much_it_was() {
+fn what_has_gone_makes_room_at_once_however_much_it_was(runtime: Runtime) {
     let limits = Limits { lane_entries: 1, rpc_async_bytes: 600 * 1024, ..Limits::default() };
-    let mut hub = start(1, limits);
+    let mut hub = start(runtime, 1, limits);
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     for round in 0..3 {
@@ -119,9 +123,10 @@ fn what_has_gone_makes_room_at_once_however_much_it_was() {
     }
 }
 
-#[test]
-fn a_publish_that_waits_takes_nothing_from_those_that_do_not() {
-    let mut hub = start(1, Limits { lane_entries: 1, rpc_async_bytes: 8000, ..Limits::default() });
+over_both!(a_publish_that_waits_takes_nothing_from_those_that_do_not);
+fn a_publish_that_waits_takes_nothing_from_those_that_do_not(runtime: Runtime) {
+    let mut hub =
+        start(runtime, 1, Limits { lane_entries: 1, rpc_async_bytes: 8000, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     let mut waiting: Vec<_> = (0..4).map(|_| hub.connect()).collect();
     for stream in &mut waiting {
@@ -141,14 +146,14 @@ fn a_publish_that_waits_takes_nothing_from_those_that_do_not() {
     }
 }
 
-#[test]
-fn shutting_down_waits_for_them_and_counts_what_it_cannot_wait_for() {
+over_both!(shutting_down_waits_for_them_and_counts_what_it_cannot_wait_for);
+fn shutting_down_waits_for_them_and_counts_what_it_cannot_wait_for(runtime: Runtime) {
     for takes in [true, false] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let limits = Limits { lane_entries: 1, ..Limits::default() };
         let grace = if takes { GRACE } else { Duration::from_millis(200) };
-        let mut hub = start_on(RpcListener::Tcp(listener), address, 1, limits, grace);
+        let mut hub = start_on(runtime, RpcListener::Tcp(listener), address, 1, limits, grace);
         hub.interest(0, 0, BUS, "foo");
         let mut stream = hub.connect();
         for number in 0..10 {

@@ -32,9 +32,9 @@ fn exchange(stream: &mut (impl Read + Write)) {
     }
 }
 
-#[test]
-fn the_recorded_frames_are_answered_byte_for_byte_over_tcp_and_unix() {
-    let mut hub = start(1, Limits::default());
+over_both!(the_recorded_frames_are_answered_byte_for_byte_over_tcp_and_unix);
+fn the_recorded_frames_are_answered_byte_for_byte_over_tcp_and_unix(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits::default());
     hub.interest(0, 5, DEFAULT, "channel-2");
     exchange(&mut hub.connect());
     for (sequence, payload) in [(1, "message"), (2, "another message"), (3, "third message")] {
@@ -45,7 +45,8 @@ fn the_recorded_frames_are_answered_byte_for_byte_over_tcp_and_unix() {
     let path = std::env::temp_dir().join(format!("roadcast-hub-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
-    let hub = start_on(RpcListener::Unix(listener), hub.address, 1, Limits::default(), GRACE);
+    let hub =
+        start_on(runtime, RpcListener::Unix(listener), hub.address, 1, Limits::default(), GRACE);
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(HANG)).unwrap();
     exchange(&mut stream);
@@ -53,9 +54,9 @@ fn the_recorded_frames_are_answered_byte_for_byte_over_tcp_and_unix() {
     drop(hub);
 }
 
-#[test]
-fn calls_may_arrive_byte_by_byte() {
-    let hub = start(1, Limits::default());
+over_both!(calls_may_arrive_byte_by_byte);
+fn calls_may_arrive_byte_by_byte(runtime: Runtime) {
+    let hub = start(runtime, 1, Limits::default());
     let mut stream = hub.connect();
     for byte in [publish(1, &["a"], b"x"), publish(2, &["b"], b"y")].concat() {
         stream.write_all(&[byte]).unwrap();
@@ -63,10 +64,10 @@ fn calls_may_arrive_byte_by_byte() {
     assert_eq!((answer(&mut stream), answer(&mut stream)), ((1, Ok(true)), (2, Ok(true))));
 }
 
-#[test]
-fn every_bad_call_is_told_why_and_the_connection_lives() {
+over_both!(every_bad_call_is_told_why_and_the_connection_lives);
+fn every_bad_call_is_told_why_and_the_connection_lives(runtime: Runtime) {
     let limits = Limits { publication_bytes: 100, topic_bytes: 10, ..Limits::default() };
-    let mut hub = start(1, limits);
+    let mut hub = start(runtime, 1, limits);
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     let proto = |body: &[u8]| call(1, "broadcast.Publish", Codec::Proto, body);
@@ -134,11 +135,11 @@ fn every_bad_call_is_told_why_and_the_connection_lives() {
     }
 }
 
+over_both!(the_list_of_services_is_answered_in_the_codec_of_the_call);
 /// `Broadcast::isAvailable()` of the PHP package asks this, with the JSON codec and the argument
 /// `true`.
-#[test]
-fn the_list_of_services_is_answered_in_the_codec_of_the_call() {
-    let hub = start(1, Limits::default());
+fn the_list_of_services_is_answered_in_the_codec_of_the_call(runtime: Runtime) {
+    let hub = start(runtime, 1, Limits::default());
     let mut stream = hub.connect();
     let mut ask = |codec: Codec, body: &[u8]| {
         stream.write_all(&call(7, "informer.List", codec, body)).unwrap();
@@ -165,9 +166,9 @@ fn the_list_of_services_is_answered_in_the_codec_of_the_call() {
     hub.counts("errors_method", 0);
 }
 
-#[test]
-fn what_is_not_goridge_closes_the_connection_behind_the_answers_that_are_due() {
-    let hub = start(1, Limits { rpc_frame_bytes: 1024, ..Limits::default() });
+over_both!(what_is_not_goridge_closes_the_connection_behind_the_answers_that_are_due);
+fn what_is_not_goridge_closes_the_connection_behind_the_answers_that_are_due(runtime: Runtime) {
+    let hub = start(runtime, 1, Limits { rpc_frame_bytes: 1024, ..Limits::default() });
     let good = publish(1, &["a"], b"x");
     let mut checksum = good.clone();
     checksum[6] ^= 1;
@@ -192,9 +193,9 @@ fn what_is_not_goridge_closes_the_connection_behind_the_answers_that_are_due() {
     hub.counts("rpc_open", 0);
 }
 
-#[test]
-fn the_service_decides_the_layout_and_the_brokers() {
-    let mut hub = start(1, Limits::default());
+over_both!(the_service_decides_the_layout_and_the_brokers);
+fn the_service_decides_the_layout_and_the_brokers(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits::default());
     hub.interest(0, 0, BUS, "foo");
     hub.interest(0, 1, DEFAULT, "foo");
     let mut stream = hub.connect();
@@ -238,9 +239,9 @@ fn answer_ok(stream: &mut TcpStream) {
     stream.read_exact(&mut payload).unwrap();
 }
 
-#[test]
-fn empty_requests_and_topics_are_ok_and_a_topic_named_twice_gets_it_twice() {
-    let mut hub = start(1, Limits::default());
+over_both!(empty_requests_and_topics_are_ok_and_a_topic_named_twice_gets_it_twice);
+fn empty_requests_and_topics_are_ok_and_a_topic_named_twice_gets_it_twice(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits::default());
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     for body in
@@ -254,9 +255,9 @@ fn empty_requests_and_topics_are_ok_and_a_topic_named_twice_gets_it_twice() {
     hub.counts("empty_topics", 2);
 }
 
-#[test]
-fn pipelined_calls_are_answered_and_published_in_order() {
-    let mut hub = start(1, Limits::default());
+over_both!(pipelined_calls_are_answered_and_published_in_order);
+fn pipelined_calls_are_answered_and_published_in_order(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits::default());
     for (index, topic) in ["a", "b", "c"].into_iter().enumerate() {
         hub.interest(0, index as u32, BUS, topic);
     }

@@ -2,9 +2,9 @@
 
 use super::*;
 
-#[test]
-fn a_full_lane_stops_only_its_publisher_and_not_the_answers_before() {
-    let mut hub = start(2, Limits { lane_entries: 2, ..Limits::default() });
+over_both!(a_full_lane_stops_only_its_publisher_and_not_the_answers_before);
+fn a_full_lane_stops_only_its_publisher_and_not_the_answers_before(runtime: Runtime) {
+    let mut hub = start(runtime, 2, Limits { lane_entries: 2, ..Limits::default() });
     hub.interest(0, 0, BUS, "slow");
     hub.interest(1, 0, BUS, "fast");
     let (mut slow, mut fast) = (hub.connect(), hub.connect());
@@ -28,9 +28,9 @@ fn a_full_lane_stops_only_its_publisher_and_not_the_answers_before() {
     assert_eq!(hub.published(1).1, 101);
 }
 
-#[test]
-fn publish_async_is_answered_before_there_is_room() {
-    let mut hub = start(1, Limits { lane_entries: 1, ..Limits::default() });
+over_both!(publish_async_is_answered_before_there_is_room);
+fn publish_async_is_answered_before_there_is_room(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits { lane_entries: 1, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     let body = rpc::publish_body(["foo", "foo", "foo"], b"x");
@@ -44,10 +44,10 @@ fn publish_async_is_answered_before_there_is_room() {
     assert_eq!(answer(&mut stream), (2, Ok(true)));
 }
 
+over_both!(many_waiting_publishers_all_go_when_the_shard_takes);
 /// Publishers that wait for one lane are many, and each takes its turn.
-#[test]
-fn many_waiting_publishers_all_go_when_the_shard_takes() {
-    let mut hub = start(2, Limits { lane_entries: 1, ..Limits::default() });
+fn many_waiting_publishers_all_go_when_the_shard_takes(runtime: Runtime) {
+    let mut hub = start(runtime, 2, Limits { lane_entries: 1, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     hub.interest(1, 0, BUS, "foo");
     let mut streams: Vec<_> = (0..20).map(|_| hub.connect()).collect();
@@ -65,12 +65,12 @@ fn many_waiting_publishers_all_go_when_the_shard_takes() {
     }
 }
 
+over_both!(interest_and_publishing_race_without_a_gap);
 /// A shard joins and leaves while publishers go on: between its two answers the sequence has no
 /// gap, and what was answered ok meanwhile is in it.
-#[test]
-fn interest_and_publishing_race_without_a_gap() {
+fn interest_and_publishing_race_without_a_gap(runtime: Runtime) {
     const CALLS: u32 = 3000;
-    let mut hub = start(2, Limits { lane_entries: 8, ..Limits::default() });
+    let mut hub = start(runtime, 2, Limits { lane_entries: 8, ..Limits::default() });
     // One shard stays, so that the topic keeps its order; the other comes and goes.
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
@@ -121,10 +121,10 @@ fn interest_and_publishing_race_without_a_gap() {
     hub.shards = vec![staying, coming];
 }
 
-#[test]
-fn a_call_of_many_publications_lets_others_have_their_turn() {
+over_both!(a_call_of_many_publications_lets_others_have_their_turn);
+fn a_call_of_many_publications_lets_others_have_their_turn(runtime: Runtime) {
     const MANY: u64 = 200_000;
-    let mut hub = start(1, Limits { lane_entries: 1 << 18, ..Limits::default() });
+    let mut hub = start(runtime, 1, Limits { lane_entries: 1 << 18, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     hub.interest(0, 1, BUS, "bar");
     let mut streams = [hub.connect(), hub.connect()];

@@ -8,9 +8,9 @@ fn refused<T>(sequence: T) -> (T, Result<bool, String>) {
     (sequence, Err(SHUTTING_DOWN.into()))
 }
 
-#[test]
-fn calls_get_errors_and_the_lanes_their_last_entry() {
-    let mut hub = start(2, Limits::default());
+over_both!(calls_get_errors_and_the_lanes_their_last_entry);
+fn calls_get_errors_and_the_lanes_their_last_entry(runtime: Runtime) {
+    let mut hub = start(runtime, 2, Limits::default());
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     stream.write_all(&publish(1, &["foo"], b"x")).unwrap();
@@ -43,13 +43,13 @@ fn calls_get_errors_and_the_lanes_their_last_entry() {
     assert!(TcpStream::connect(hub.address).is_err());
 }
 
-#[test]
-fn a_publisher_that_waits_for_room_gets_an_error_when_the_time_for_it_is_over() {
+over_both!(a_publisher_that_waits_for_room_gets_an_error_when_the_time_for_it_is_over);
+fn a_publisher_that_waits_for_room_gets_an_error_when_the_time_for_it_is_over(runtime: Runtime) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let limits = Limits { lane_entries: 1, ..Limits::default() };
     let grace = Duration::from_millis(200);
-    let mut hub = start_on(RpcListener::Tcp(listener), address, 1, limits, grace);
+    let mut hub = start_on(runtime, RpcListener::Tcp(listener), address, 1, limits, grace);
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     let body = rpc::publish_body(["foo"], b"x");
@@ -68,9 +68,9 @@ fn a_publisher_that_waits_for_room_gets_an_error_when_the_time_for_it_is_over() 
     assert!(hub.shards[0].down.is_empty());
 }
 
-#[test]
-fn a_publisher_that_waits_for_room_is_finished_if_room_comes() {
-    let mut hub = start(1, Limits { lane_entries: 1, ..Limits::default() });
+over_both!(a_publisher_that_waits_for_room_is_finished_if_room_comes);
+fn a_publisher_that_waits_for_room_is_finished_if_room_comes(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits { lane_entries: 1, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     stream.write_all(&publish(1, &["foo"], b"x").repeat(3)).unwrap();
@@ -91,11 +91,11 @@ fn a_publisher_that_waits_for_room_is_finished_if_room_comes() {
     assert_eq!((answer(&mut stream), answer(&mut stream)), ((1, Ok(true)), (1, Ok(true))));
 }
 
+over_both!(under_load_every_ok_is_in_the_lane);
 /// Publishers at full speed while the hub goes down: every ok is a publication in the lane, and no
 /// other is there.
-#[test]
-fn under_load_every_ok_is_in_the_lane() {
-    let mut hub = start(1, Limits { lane_entries: 64, ..Limits::default() });
+fn under_load_every_ok_is_in_the_lane(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits { lane_entries: 64, ..Limits::default() });
     hub.interest(0, 0, BUS, "foo");
     let publishers: Vec<_> = (0..4)
         .map(|_| {

@@ -6,9 +6,9 @@ fn short() -> Limits {
     Limits { rpc_timeout: Duration::from_millis(50), ..Limits::default() }
 }
 
-#[test]
-fn a_frame_that_stops_half_way_times_out_and_an_idle_connection_does_not() {
-    let hub = start(1, short());
+over_both!(a_frame_that_stops_half_way_times_out_and_an_idle_connection_does_not);
+fn a_frame_that_stops_half_way_times_out_and_an_idle_connection_does_not(runtime: Runtime) {
+    let hub = start(runtime, 1, short());
     let mut idle = hub.connect();
     idle.write_all(&publish(1, &["a"], b"x")).unwrap();
     assert_eq!(answer(&mut idle), (1, Ok(true)));
@@ -24,9 +24,9 @@ fn a_frame_that_stops_half_way_times_out_and_an_idle_connection_does_not() {
     assert_eq!(answer(&mut idle), (3, Ok(true)));
 }
 
-#[test]
-fn one_connection_more_than_allowed_is_closed_and_counted() {
-    let hub = start(1, Limits { rpc_connections: 2, ..Limits::default() });
+over_both!(one_connection_more_than_allowed_is_closed_and_counted);
+fn one_connection_more_than_allowed_is_closed_and_counted(runtime: Runtime) {
+    let hub = start(runtime, 1, Limits { rpc_connections: 2, ..Limits::default() });
     let mut streams = vec![hub.connect(), hub.connect()];
     for stream in &mut streams {
         stream.write_all(&publish(1, &["a"], b"x")).unwrap();
@@ -42,9 +42,9 @@ fn one_connection_more_than_allowed_is_closed_and_counted() {
     hub.counts("rpc_accepted", 3);
 }
 
-#[test]
-fn who_does_not_read_answers_is_read_no_more_and_closed() {
-    let hub = start(1, short());
+over_both!(who_does_not_read_answers_is_read_no_more_and_closed);
+fn who_does_not_read_answers_is_read_no_more_and_closed(runtime: Runtime) {
+    let hub = start(runtime, 1, short());
     let mut stream = hub.connect();
     // Each answer repeats its long method name.
     let calls = call(1, &"x".repeat(900), Codec::Proto, b"").repeat(100);
@@ -54,9 +54,9 @@ fn who_does_not_read_answers_is_read_no_more_and_closed() {
     hub.counts("rpc_open", 0);
 }
 
-#[test]
-fn what_was_sent_before_closing_at_once_is_published() {
-    let mut hub = start(1, Limits::default());
+over_both!(what_was_sent_before_closing_at_once_is_published);
+fn what_was_sent_before_closing_at_once_is_published(runtime: Runtime) {
+    let mut hub = start(runtime, 1, Limits::default());
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     for number in 0..200 {
@@ -69,10 +69,10 @@ fn what_was_sent_before_closing_at_once_is_published() {
     hub.counts("rpc_open", 0);
 }
 
-#[test]
-fn a_frame_of_the_largest_size_is_taken() {
+over_both!(a_frame_of_the_largest_size_is_taken);
+fn a_frame_of_the_largest_size_is_taken(runtime: Runtime) {
     let limits = Limits { rpc_frame_bytes: 1 << 20, ..Limits::default() };
-    let mut hub = start(1, limits);
+    let mut hub = start(runtime, 1, limits);
     hub.interest(0, 0, BUS, "foo");
     let mut stream = hub.connect();
     let around = publish(1, &["foo"], &[b'x'; 1 << 19]).len() - (1 << 19);

@@ -32,6 +32,7 @@ fn core(limits: Limits) -> (Core, Vec<ShardEnd>) {
     let limits = Arc::new(limits);
     let (end, shards) = mesh(1, &limits).unwrap();
     let config = HubConfig {
+        runtime: Runtime::Plain,
         rpc: None,
         brokers: vec![("default".into(), Driver::Memory)],
         default_broker: BrokerId(0),
