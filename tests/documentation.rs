@@ -159,6 +159,7 @@ fn is_test(named: &str) -> bool {
     files.into_iter().any(|text| {
         text.contains(&format!("#[test]\nfn {name}("))
             || text.contains(&format!("#[test]\n    fn {name}("))
+            || text.contains(&format!("over_both!({name});"))
     })
 }
 
