@@ -11,7 +11,7 @@ use crate::limits::{Field, Limit, Limits, QUEUE_HOLDS};
 /// those stand.
 pub(crate) const RECEIVE_BYTES: u64 = 512 * 1024;
 /// Memory of empty logs that a shard keeps.
-pub(crate) const SPARE_LOGS_BYTES: u64 = 1024 * 1024;
+pub(crate) const SPARE_LOGS_BYTES: u64 = 1280 * 1024;
 /// What waits to be written to stderr and stdout.
 pub(crate) const OUTLETS_BYTES: u64 = (1024 + 64) * 1024;
 

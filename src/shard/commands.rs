@@ -217,7 +217,7 @@ impl Shard {
         }
         let record = self.topics.unsubscribe(left.topic, left.record, &mut self.connections);
         let topic = self.topics.at(left.topic);
-        let behind = topic.log.frames_behind(record.position);
+        let behind = topic.log.head() - record.position;
         if behind > 0 && !topic.active {
             // A round finds out what the others still wait for.
             self.activate(self.topics.id(left.topic));

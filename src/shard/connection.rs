@@ -8,9 +8,9 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::admission::Admission;
-use super::bytes::ByteQueue;
 use super::memberships::Memberships;
 use super::outbox::Outbox;
+use super::queue::Queue;
 use super::sweep::NO_SLOT;
 use crate::ws::reader::Reader;
 use crate::ws::upgrade::Endpoint;
@@ -71,7 +71,7 @@ pub struct Held {
     pub join: Option<PendingJoin>,
     /// What arrived meanwhile. Served from its front on, so that what waits behind many joins is
     /// copied once.
-    pub input: ByteQueue,
+    pub input: Queue<u8, 4096>,
 }
 
 /// One connection.
@@ -158,9 +158,10 @@ impl Connection {
         matches!(self.phase, Phase::Open(_))
     }
 
-    /// Bytes in its outbox.
-    pub fn outbox_len(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    /// What its outbox holds, as bounds count it.
+    #[inline]
+    pub fn outbox_cost(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.cost())
     }
 }
 

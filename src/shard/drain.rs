@@ -102,10 +102,11 @@ impl Shard {
         let connection = self.connections.peek(id.index);
         let behind = connection.topics.iter().map(|member| {
             let topic = self.topics.peek(member.topic);
-            topic.log.head() - topic.subscribers()[member.record as usize].position
+            let from = topic.subscribers()[member.record as usize].position;
+            topic.log.outbox_cost(from, topic.log.head())
         });
-        let (bytes, limits) = (behind.sum::<u64>() as usize, &self.settings.limits);
-        if connection.outbox_len() + bytes > limits.outbox_bytes
+        let (bytes, limits) = (behind.sum::<usize>(), &self.settings.limits);
+        if connection.outbox_cost() + bytes > limits.outbox_bytes
             || self.outbox_bytes + bytes > limits.outboxes_bytes
         {
             return bytes == 0;

@@ -260,7 +260,7 @@ impl Shard {
 
     fn must_hold(&self, id: ConnId) -> bool {
         let connection = self.connections.peek(id.index);
-        let outbox = connection.outbox_len();
+        let outbox = connection.outbox_cost();
         let sum_passed = self.outbox_bytes > self.settings.limits.outboxes_bytes;
         outbox > REPLIES_BYTES
             || (outbox > 0 && sum_passed)

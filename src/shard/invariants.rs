@@ -18,8 +18,8 @@ impl Shard {
         let mut outbox_bytes = 0;
         for id in self.connections.ids() {
             let connection = self.connections.peek(id.index);
-            outbox_bytes += connection.outbox_len();
-            if connection.outbox_len() > 0 {
+            outbox_bytes += connection.outbox_cost();
+            if connection.outbox_cost() > 0 {
                 let queued = connection.flush_queued && self.flush.contains(&id);
                 assert!(
                     queued || connection.in_batch() || connection.lagging,
@@ -46,7 +46,7 @@ impl Shard {
                 assert_eq!((record.connection, record.place), (id.index, place as u32));
                 let waits = !topic.active && topic.is_behind(membership.record);
                 assert!(
-                    !waits || (connection.parked && connection.outbox_len() > 0),
+                    !waits || (connection.parked && connection.outbox_cost() > 0),
                     "{id:?}: parked for ever"
                 );
             }
@@ -67,13 +67,13 @@ impl Shard {
         let (mut log_bytes, mut parked_bytes) = (0, 0);
         for (index, topic) in self.topics.iter() {
             topic.check_invariants();
-            *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.len();
+            *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.cost();
             assert!(!(topic.parked && topic.active));
             assert!(
-                topic.active || topic.log.len() > 0 || topic.log.is_bare(),
+                topic.active || !topic.log.is_empty() || topic.log.is_bare(),
                 "an empty log with memory"
             );
-            assert!(topic.parked || topic.active || topic.log.len() == 0 || topic.is_unused());
+            assert!(topic.parked || topic.active || topic.log.is_empty() || topic.is_unused());
             assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
             for (record, subscriber) in topic.subscribers().iter().enumerate() {
                 let connection = self.connections.peek(subscriber.connection);
@@ -88,7 +88,7 @@ impl Shard {
     fn in_batch(&self) -> u64 {
         let frames = |slot: &Slot| match slot.source {
             Source::Outbox => 0,
-            Source::Log { topic, from, to } => self.topics.peek(topic).log.count(from, to),
+            Source::Log { from, to, .. } => to - from,
         };
         self.batch.iter().map(frames).sum()
     }

@@ -18,7 +18,6 @@
 
 mod admission;
 mod balance;
-mod bytes;
 pub mod charge;
 mod commands;
 mod connection;
@@ -30,12 +29,14 @@ mod input;
 mod invariants;
 mod keepalive;
 mod kept;
+mod lengths;
 mod log;
 mod memberships;
 mod outbox;
 mod outgoing;
 mod parking;
 mod preface;
+mod queue;
 mod report;
 mod resting;
 mod settings;
@@ -124,12 +125,12 @@ pub struct Shard {
     said: LogRate<Reason>,
     resting: Resting,
     questions: VecDeque<Up>,
-    /// Sum of all outboxes.
+    /// What all outboxes cost.
     outbox_bytes: usize,
     spare_logs: SpareLogs,
-    /// Sum of the logs of active topics.
+    /// What the logs of active topics cost.
     log_bytes: usize,
-    /// Sum of the logs of all others: frames that parked subscribers wait for.
+    /// What the logs of all others cost: frames that parked subscribers wait for.
     parked_bytes: usize,
     balance: Balance,
     stage: Stage,
@@ -234,16 +235,11 @@ impl Shard {
         }
         let owed = topic.len() as u64;
         self.spare_logs.give(&mut topic.log);
-        topic.append(frame);
+        let cost = topic.append(frame);
         self.balance.owed += owed;
         self.balance.queued_logs += owed;
-        let parked = topic.parked;
         // A parked log is counted apart until the topic is active, the new frame with it.
-        if parked {
-            self.parked_bytes += frame.len();
-        } else {
-            self.log_bytes += frame.len();
-        }
+        *(if topic.parked { &mut self.parked_bytes } else { &mut self.log_bytes }) += cost;
         self.activate(id);
     }
 
@@ -261,7 +257,7 @@ impl Shard {
         let Some(topic) = self.topics.live(id) else { return };
         if topic.is_unused() {
             let topic = self.topics.remove(id.index);
-            self.forget_log(topic.log.len(), topic.parked);
+            self.forget_log(topic.log.cost(), topic.parked);
             self.counters.topics.set(self.topics.len() as u64);
         } else {
             topic.interest = Interest::Asking;

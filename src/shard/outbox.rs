@@ -1,32 +1,33 @@
-//! The outbox of one connection: bytes for it alone, in order, with the frame borders known.
+//! The outbox of one connection: bytes for it alone, in order, with the lengths of its frames.
 //!
 //! Private frames (replies, pings, pongs, Close, the upgrade answer) and the publications of a
 //! laggard go here. While an outbox is not empty nothing is sent past it, so no publication
-//! precedes its `@join` and none follows its `@leave`.
+//! precedes its `@join` and none follows its `@leave`. What a frame is made of is no business of
+//! the outbox: an HTTP answer is one, too.
 //!
 //! Invariants:
-//! - from `border` on, the content is whole frames; before it lies the rest of one frame under way,
-//!   or of the HTTP answer. Frames enter at the back, which is always a border;
-//! - each publication that has not left whole lies in one of `runs`, and nothing else does.
+//! - the bytes are the rest of the frame under way, if there is one, and then the whole frames of
+//!   `frames`. Frames enter at the back, which is always a border;
+//! - each publication that has not left whole is the frame under way or one that is marked.
 
-use std::collections::VecDeque;
-
-use super::bytes::ByteQueue;
+use super::lengths::Lengths;
 use super::log::VISIT_BYTES;
-use crate::ws::frame::frame_len;
+use super::queue::Queue;
 
 /// Bytes waiting for one connection. Exists only while there are some.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    bytes: ByteQueue,
-    /// Offset of the first frame border in `bytes`.
-    border: usize,
+    bytes: Queue<u8, 4096>,
+    /// Frames of which nothing has been sent. Publications are marked.
+    frames: Lengths,
+    /// Bytes left of the frame under way.
+    under_way: usize,
+    /// Whether that is a publication.
+    publication_under_way: bool,
     /// Bytes ever taken off the front.
     sent: u64,
     /// `sent` at which the bytes that were waiting when the deadline was set have left.
     laggard_mark: u64,
-    /// Where publications lie, counted as `sent` is; adjacent ranges are one.
-    runs: VecDeque<(u64, u64)>,
     /// Publications that have not left whole.
     publications: u64,
     late_pong: Option<LatePong>,
@@ -41,9 +42,10 @@ struct LatePong {
 }
 
 impl Outbox {
-    /// Bytes waiting.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
+    /// What it holds, as bounds count it: bytes that wait, and the lengths of their frames.
+    #[inline]
+    pub fn cost(&self) -> usize {
+        self.bytes.len() + self.frames.cost()
     }
 
     /// Whether nothing waits.
@@ -51,41 +53,37 @@ impl Outbox {
         self.bytes.is_empty()
     }
 
-    /// The back, for encoders of whole frames. They must only append.
-    pub fn tail(&mut self) -> &mut Vec<u8> {
-        self.bytes.tail()
-    }
-
     /// Publications that have not left whole, the one under way included.
     pub fn publications(&self) -> u64 {
         self.publications
     }
 
-    /// Appends `count` whole publications.
-    pub fn push_publications(&mut self, frames: &[u8], count: u64) {
-        let from = self.sent + self.len() as u64;
-        let to = from + frames.len() as u64;
-        self.bytes.push(frames);
-        self.publications += count;
-        match self.runs.back_mut() {
-            _ if from == to => {}
-            Some(run) if run.1 == from => run.1 = to,
-            _ => self.runs.push_back((from, to)),
+    /// Lets `encode` append one whole frame that is no publication. It must only append.
+    pub fn push_private(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let tail = self.bytes.tail();
+        let before = tail.len();
+        encode(tail);
+        let length = tail.len() - before;
+        if length > 0 {
+            self.frames.push(length, false);
         }
+    }
+
+    /// Appends whole publications of these lengths.
+    pub fn push_publications(&mut self, frames: &[u8], lengths: impl Iterator<Item = usize>) {
+        self.bytes.push(frames);
+        let before = self.frames.len();
+        self.frames.extend(lengths, true);
+        self.publications += (self.frames.len() - before) as u64;
     }
 
     /// Appends the rest of a publication whose front has been sent. The outbox must be empty.
     pub fn push_cut_publication(&mut self, rest: &[u8]) {
         debug_assert!(self.is_empty());
-        self.border = rest.len();
-        self.push_publications(rest, u64::from(!rest.is_empty()));
-    }
-
-    /// Appends an HTTP answer. The outbox must be empty.
-    pub fn push_http(&mut self, answer: &[u8]) {
-        debug_assert!(self.is_empty());
-        self.bytes.push(answer);
-        self.border = answer.len();
+        self.bytes.push(rest);
+        self.under_way = rest.len();
+        self.publication_under_way = !rest.is_empty();
+        self.publications += u64::from(self.publication_under_way);
     }
 
     /// What the next send carries: at most [`VISIT_BYTES`].
@@ -96,54 +94,37 @@ impl Outbox {
 
     /// Takes `n` sent bytes off the front. Returns the publications that have left whole with them.
     pub fn advance(&mut self, n: usize) -> u64 {
-        let mut left = 0;
-        while self.border < n {
-            left += self.publication_ends_at(self.border);
-            self.border += frame_len(&self.bytes.as_slice()[self.border..]);
-        }
-        if self.border == n && n > 0 {
-            left += self.publication_ends_at(n);
-        }
-        self.border -= n;
-        self.sent += n as u64;
         self.bytes.release(n);
-        while self.runs.front().is_some_and(|run| run.1 <= self.sent) {
-            self.runs.pop_front();
+        self.sent += n as u64;
+        let (mut sent, mut left) = (n, 0);
+        while sent > 0 {
+            if self.under_way == 0 {
+                let Some((length, publication)) = self.frames.pop() else { break };
+                (self.under_way, self.publication_under_way) = (length, publication);
+            }
+            let taken = sent.min(self.under_way);
+            sent -= taken;
+            self.under_way -= taken;
+            left += u64::from(self.under_way == 0 && self.publication_under_way);
         }
         self.publications -= left;
         left
     }
 
-    /// 1 when the frame that ends at this border is a publication. 0 is a border that nothing ends
-    /// at.
-    fn publication_ends_at(&mut self, border: usize) -> u64 {
-        let end = self.sent + border as u64;
-        // Borders are asked for from front to back.
-        while border > 0 && self.runs.front().is_some_and(|run| run.1 < end) {
-            self.runs.pop_front();
-        }
-        u64::from(border > 0 && self.runs.front().is_some_and(|run| run.0 < end))
-    }
-
-    /// Drops all frames but the one under way. Returns bytes and publications dropped.
+    /// Drops all frames but the one under way. Returns what they cost and the publications among
+    /// them.
     pub fn drop_waiting(&mut self) -> (usize, u64) {
-        let bytes = self.bytes.len() - self.border;
-        self.bytes.truncate(self.border);
-        let kept = self.publication_ends_at(self.border);
-        let end = self.sent + self.border as u64;
-        self.runs.clear();
-        if kept > 0 {
-            self.runs.push_back((self.sent, end));
-        }
-        let dropped = self.publications - kept;
-        self.publications = kept;
-        (bytes, dropped)
+        let (cost, publications) = (self.cost(), self.publications);
+        self.bytes.truncate(self.under_way);
+        self.frames = Lengths::default();
+        self.publications = u64::from(self.under_way > 0 && self.publication_under_way);
+        (cost - self.cost(), publications - self.publications)
     }
 
     /// Keeps the answer to a ping until what waits now has left, in the place of one that is kept
     /// already.
     pub fn keep_pong(&mut self, payload: &[u8]) {
-        let due = self.late_pong.as_ref().map_or(self.sent + self.len() as u64, |pong| pong.due);
+        let due = self.late_pong.as_ref().map_or_else(|| self.end(), |pong| pong.due);
         self.late_pong = Some(LatePong { payload: payload.into(), due });
     }
 
@@ -157,9 +138,14 @@ impl Outbox {
         self.late_pong.take_if(|pong| pong.due <= self.sent).map(|pong| pong.payload)
     }
 
+    /// `sent` at which all that waits now has left.
+    fn end(&self) -> u64 {
+        self.sent + self.bytes.len() as u64
+    }
+
     /// Marks all that waits now as due to leave by the next deadline.
     pub fn set_laggard_mark(&mut self) {
-        self.laggard_mark = self.sent + self.len() as u64;
+        self.laggard_mark = self.end();
     }
 
     /// Whether what was marked has left.
@@ -170,13 +156,20 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lengths::LENGTH_BYTES;
     use super::*;
-    use crate::ws::frame::{Opcode, encode};
 
+    /// A frame of any framing.
     fn frame(bytes: usize) -> Vec<u8> {
-        let mut frame = Vec::new();
-        encode(&mut frame, Opcode::Text, &vec![b'x'; bytes]);
-        frame
+        vec![b'x'; bytes]
+    }
+
+    fn private(outbox: &mut Outbox, frame: &[u8]) {
+        outbox.push_private(|out| out.extend_from_slice(frame));
+    }
+
+    fn publication(outbox: &mut Outbox, frame: &[u8]) {
+        outbox.push_publications(frame, std::iter::once(frame.len()));
     }
 
     /// Every place where a send may have stopped: what is dropped begins at the next border, and
@@ -185,16 +178,16 @@ mod tests {
     #[test]
     fn dropping_finishes_the_frame_under_way_wherever_it_stands() {
         // Publications but for the second and the last.
-        let frames = [frame(3), frame(200), frame(1), frame(9), frame(0)];
+        let frames = [frame(5), frame(204), frame(3), frame(11), frame(2)];
         let publication = [true, false, true, true, false];
         let all = frames.concat();
         for sent in 0..=all.len() {
             let mut outbox = Outbox::default();
             for (frame, publication) in frames.iter().zip(publication) {
                 if publication {
-                    outbox.push_publications(frame, 1);
+                    self::publication(&mut outbox, frame);
                 } else {
-                    outbox.tail().extend_from_slice(frame);
+                    private(&mut outbox, frame);
                 }
             }
             let left = outbox.advance(sent);
@@ -211,7 +204,10 @@ mod tests {
             }
             let kept = if under_way == 0 { sent } else { under_way };
             assert_eq!(left, expected_left, "after {sent}");
-            assert_eq!(outbox.drop_waiting(), (all.len() - kept, expected_dropped), "after {sent}");
+            let cost = outbox.cost();
+            let (dropped, publications) = outbox.drop_waiting();
+            assert_eq!(publications, expected_dropped, "after {sent}");
+            assert_eq!((outbox.cost(), dropped), (kept - sent, cost - (kept - sent)));
             assert_eq!(outbox.front(), &all[sent..kept]);
             let rest = outbox.publications();
             assert_eq!(left + expected_dropped + rest, 3, "after {sent}");
@@ -222,17 +218,18 @@ mod tests {
 
     #[test]
     fn publications_are_counted_however_they_leave() {
-        let bytes = [frame(3), frame(0), frame(130)].concat();
+        let lengths = [5, 2, 134];
+        let bytes = frame(5 + 2 + 134);
         for step in 1..=bytes.len() {
             let mut outbox = Outbox::default();
             outbox.push_cut_publication(b"rest");
-            outbox.push_publications(&bytes, 3);
+            outbox.push_publications(&bytes, lengths.into_iter());
             let mut left = 0;
             while !outbox.is_empty() {
-                left += outbox.advance(step.min(outbox.len()));
+                left += outbox.advance(step.min(outbox.front().len()));
             }
             assert_eq!(
-                (left, outbox.publications(), outbox.runs.len()),
+                (left, outbox.publications(), outbox.cost()),
                 (4, 0, 0),
                 "{step} bytes a time"
             );
@@ -243,9 +240,9 @@ mod tests {
     fn the_rest_of_a_frame_is_no_border() {
         let mut outbox = Outbox::default();
         outbox.push_cut_publication(b"rest");
-        outbox.push_publications(&frame(5), 1);
+        publication(&mut outbox, &frame(7));
         assert_eq!(outbox.advance(1), 0);
-        assert_eq!(outbox.drop_waiting(), (frame(5).len(), 1));
+        assert_eq!(outbox.drop_waiting(), (7 + LENGTH_BYTES, 1));
         assert_eq!(outbox.front(), b"est");
         assert_eq!(outbox.advance(3), 1);
     }
@@ -253,9 +250,9 @@ mod tests {
     #[test]
     fn the_mark_passes_when_what_waited_then_has_left() {
         let mut outbox = Outbox::default();
-        outbox.tail().extend_from_slice(&frame(8));
+        private(&mut outbox, &frame(10));
         outbox.set_laggard_mark();
-        outbox.tail().extend_from_slice(&frame(8));
+        private(&mut outbox, &frame(10));
         outbox.advance(9);
         assert!(!outbox.laggard_mark_passed());
         outbox.advance(1);

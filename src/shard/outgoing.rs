@@ -7,28 +7,26 @@ use crate::ws::close::{self, CloseCode};
 use crate::ws::reader::Reader;
 
 impl Shard {
-    /// Lets `encode` append whole frames to the connection's outbox, and puts it in line to be
+    /// Lets `encode` append one whole frame to the connection's outbox, and puts it in line to be
     /// sent.
     pub(super) fn send_private(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
         let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
-        let before = outbox.len();
-        encode(outbox.tail());
-        self.outbox_bytes += outbox.len() - before;
+        let before = outbox.cost();
+        outbox.push_private(encode);
+        self.outbox_bytes += outbox.cost() - before;
         self.queue_flush(id);
     }
 
     /// Sends bytes that are no frames: an HTTP answer, before anything else.
     pub(super) fn send_http(&mut self, id: ConnId, answer: &[u8]) {
-        let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
-        outbox.push_http(answer);
-        self.outbox_bytes += answer.len();
-        self.queue_flush(id);
+        debug_assert!(self.connections.peek(id.index).outbox.is_none());
+        self.send_private(id, |out| out.extend_from_slice(answer));
     }
 
     /// Puts a connection that has an outbox in line to be sent.
     pub(super) fn queue_flush(&mut self, id: ConnId) {
         let connection = self.connections.at(id.index);
-        if connection.outbox_len() > 0 && !connection.flush_queued && !connection.lagging {
+        if connection.outbox_cost() > 0 && !connection.flush_queued && !connection.lagging {
             connection.flush_queued = true;
             self.flush.push_back(id);
         }
@@ -139,7 +137,7 @@ impl Shard {
         connection.held = None;
         connection.lagging = false;
         if let Some(outbox) = connection.outbox.take() {
-            self.outbox_bytes -= outbox.len();
+            self.outbox_bytes -= outbox.cost();
             self.balance.drop_from_outboxes(outbox.publications(), dropped);
         }
         connection.keepalive_tick = 0;

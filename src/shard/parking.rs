@@ -21,7 +21,7 @@ impl Shard {
     pub(super) fn park(&mut self, topic: u32, connection: u32) {
         let topic = self.topics.at(topic);
         let keep_newest =
-            self.parked_bytes + topic.log.newest_bytes() <= self.settings.limits.log_bytes;
+            self.parked_bytes + topic.log.newest_cost() <= self.settings.limits.log_bytes;
         let skipped = topic.park(keep_newest);
         self.connections.at(connection).parked |= keep_newest;
         self.counters.newest_dropped.add(u64::from(!keep_newest));
@@ -52,8 +52,8 @@ impl Shard {
         }
         topic.active = true;
         if std::mem::take(&mut topic.parked) {
-            self.parked_bytes -= topic.log.len();
-            self.log_bytes += topic.log.len();
+            self.parked_bytes -= topic.log.cost();
+            self.log_bytes += topic.log.cost();
         }
         self.active.push_back(id);
     }
@@ -71,16 +71,16 @@ impl Shard {
     /// Counts the log of a topic that the sweep is done with apart.
     fn park_log(&mut self, index: u32) {
         let topic = self.topics.at(index);
-        if !topic.active && !topic.parked && topic.log.len() > 0 {
+        if !topic.active && !topic.parked && !topic.log.is_empty() {
             topic.parked = true;
-            self.parked_bytes += topic.log.len();
-            self.log_bytes -= topic.log.len();
+            self.parked_bytes += topic.log.cost();
+            self.log_bytes -= topic.log.cost();
         }
     }
 
     /// A topic is gone with its log.
-    pub(super) fn forget_log(&mut self, bytes: usize, parked: bool) {
-        *(if parked { &mut self.parked_bytes } else { &mut self.log_bytes }) -= bytes;
+    pub(super) fn forget_log(&mut self, cost: usize, parked: bool) {
+        *(if parked { &mut self.parked_bytes } else { &mut self.log_bytes }) -= cost;
     }
 
     /// There is room in the outbox of a parked connection: its topics visit it.

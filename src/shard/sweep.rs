@@ -133,7 +133,7 @@ impl Shard {
             let Some(id) = self.flush.pop_front() else { break };
             let Some(connection) = self.connections.live(id) else { continue };
             connection.flush_queued = false;
-            if connection.outbox_len() == 0 || connection.lagging || connection.in_batch() {
+            if connection.outbox.is_none() || connection.lagging || connection.in_batch() {
                 continue;
             }
             connection.slot = self.batch.len() as u8;
@@ -207,9 +207,12 @@ impl Shard {
             Some(Source::Log { topic, from, to }) => Some((topic, from, to)),
             Some(Source::Outbox) | None => None,
         };
-        let bytes = (to - from + planned.map_or(0, |(_, from, to)| to - from)) as usize;
+        let (mut bytes, policy) = (topic.log.outbox_cost(from, to), topic.overflow);
+        if let Some((topic, from, to)) = planned {
+            bytes += self.topics.peek(topic).log.outbox_cost(from, to);
+        }
         let limits = &self.settings.limits;
-        let passed = if connection.outbox_len() + bytes > limits.outbox_bytes {
+        let passed = if connection.outbox_cost() + bytes > limits.outbox_bytes {
             Some(("roadcast.limits.outbox_bytes", limits.outbox_bytes))
         } else if self.outbox_bytes + bytes > limits.outboxes_bytes {
             Some(("roadcast.limits.outboxes_bytes", limits.outboxes_bytes))
@@ -217,7 +220,7 @@ impl Shard {
             None
         };
         match passed {
-            Some(_) if connection.lagging && topic.overflow == Overflow::Skip => {
+            Some(_) if connection.lagging && policy == Overflow::Skip => {
                 self.park(topic_id.index, record.connection);
                 return Visit::Done;
             }
@@ -227,7 +230,7 @@ impl Shard {
             // Its socket has refused nothing: what it has in line leaves first, and the next round
             // comes again.
             Some(_) => {
-                topic.visited(from);
+                self.topics.at(topic_id.index).visited(from);
                 return Visit::Done;
             }
             None => {}
@@ -244,12 +247,11 @@ impl Shard {
     }
 
     pub(super) fn copy_to_outbox(&mut self, connection: u32, topic: u32, from: u64, to: u64) {
-        let log = &mut self.topics.at(topic).log;
-        let frames = u64::from(log.frames_between(from, to));
+        let log = &self.topics.peek(topic).log;
         let outbox = self.connections.at(connection).outbox.get_or_insert_default();
-        outbox.push_publications(log.slice(from, to), frames);
-        self.outbox_bytes += (to - from) as usize;
-        self.delayed(frames);
+        outbox.push_publications(log.slice(from, to), log.lengths(from, to));
+        self.outbox_bytes += log.outbox_cost(from, to);
+        self.delayed(to - from);
     }
 
     /// Publications have gone from a log to an outbox.
@@ -262,7 +264,7 @@ impl Shard {
     fn settle_slot(&mut self, slot: Slot, taken: &mut Taken) {
         let bytes = match slot.source {
             Source::Outbox => self.bytes_of(&slot).len(),
-            Source::Log { from, to, .. } => (to - from) as usize,
+            Source::Log { topic, from, to } => self.topics.peek(topic).log.bytes_between(from, to),
         };
         let connection = self.connections.at(slot.id.index);
         connection.slot = NO_SLOT;
@@ -275,9 +277,8 @@ impl Shard {
                 0
             }
             _ => {
-                if let Source::Log { topic, from, to } = slot.source {
-                    let frames = u64::from(self.topics.at(topic).log.frames_between(from, to));
-                    self.balance.drop_from_logs(frames, Dropped::Gone);
+                if let Source::Log { from, to, .. } = slot.source {
+                    self.balance.drop_from_logs(to - from, Dropped::Gone);
                 }
                 self.counters.gone.add(u64::from(self.connections.peek(slot.id.index).is_open()));
                 self.terminate(slot.id, Dropped::Gone, false);
@@ -287,8 +288,9 @@ impl Shard {
         taken.bytes += sent as u64;
         match slot.source {
             Source::Outbox => self.settle_outbox(slot.id, bytes, sent),
+            Source::Log { from, to, .. } if sent == bytes => taken.frames += to - from,
             Source::Log { topic, from, to } => {
-                taken.frames += self.settle_log(slot.id, topic, (from, to), sent)
+                taken.frames += self.settle_short(slot.id, topic, (from, to), sent)
             }
         }
     }
@@ -297,13 +299,14 @@ impl Shard {
         let connection = self.connections.at(id.index);
         let denied = std::mem::take(&mut connection.promised) && sent == 0;
         let Some(outbox) = connection.outbox.as_mut() else { return };
+        let cost = outbox.cost();
         let left = outbox.advance(sent);
-        self.outbox_bytes -= sent;
+        self.outbox_bytes -= cost - outbox.cost();
         self.balance.queued_outboxes -= left;
         self.balance.delivered += left;
         let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
         // Half empty: what is parked now goes on for a while before it is parked again.
-        if connection.parked && sent > 0 && outbox.len() <= self.settings.limits.outbox_bytes / 2 {
+        if connection.parked && sent > 0 && outbox.cost() <= self.settings.limits.outbox_bytes / 2 {
             self.unpark(id);
         }
         if sent < bytes {
@@ -321,21 +324,17 @@ impl Shard {
         self.queue_flush(id);
     }
 
-    /// Returns the publications that were sent whole.
-    fn settle_log(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) -> u64 {
-        let log = &mut self.topics.at(topic).log;
-        let frames = u64::from(log.frames_between(from, to));
-        let stopped = from + sent as u64;
-        if stopped == to {
-            return frames;
-        }
-        let border = log.border_behind(from, stopped);
-        let behind = u64::from(log.frames_between(border, to));
-        let unsent = behind + u64::from(border > stopped);
+    /// A send from a log came back short: what it left moves to the outbox. Returns the
+    /// publications that were sent whole.
+    fn settle_short(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) -> u64 {
+        let log = &self.topics.peek(topic).log;
+        let (border, rest) = log.cut(from, sent);
+        let (frames, behind, under_way) = (to - from, to - border, !rest.is_empty());
+        let unsent = behind + u64::from(under_way);
         let bytes_max = self.settings.limits.outboxes_bytes;
-        let fits = |end: u64| self.outbox_bytes + (end - stopped) as usize <= bytes_max;
-        let kept = if fits(to) { to } else { border };
-        if !fits(kept) {
+        let fits = |cost: usize| self.outbox_bytes + cost <= bytes_max;
+        let kept = if fits(rest.len() + log.outbox_cost(border, to)) { to } else { border };
+        if kept == border && !fits(rest.len()) {
             // Not even the frame under way: nothing that it could understand can be said to it.
             self.counters.laggards.add(1);
             self.balance.drop_from_logs(unsent, Dropped::Overflow);
@@ -343,19 +342,17 @@ impl Shard {
             self.terminate(id, Dropped::Overflow, true);
             return frames - unsent;
         }
-        if kept > stopped {
+        if under_way || kept > border {
             let mut outbox = Box::new(Outbox::default());
-            outbox.push_cut_publication(log.slice(stopped, border));
-            if kept > border {
-                outbox.push_publications(log.slice(border, kept), behind);
-            }
+            outbox.push_cut_publication(rest);
+            outbox.push_publications(log.slice(border, kept), log.lengths(border, kept));
             let delayed = outbox.publications();
-            self.outbox_bytes += outbox.len();
+            self.outbox_bytes += outbox.cost();
             self.connections.at(id.index).outbox = Some(outbox);
             self.delayed(delayed);
         }
         if kept < to {
-            self.no_room_behind(id, topic, kept > stopped, behind);
+            self.no_room_behind(id, topic, under_way, behind);
         }
         self.lag(id, false);
         frames - unsent

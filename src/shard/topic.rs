@@ -6,7 +6,7 @@
 //! head (`again`).
 //!
 //! Invariants:
-//! - every position is a frame border between the log's base and its head;
+//! - every position lies between the log's base and its head;
 //! - a record that stands behind the head will be visited, or is *parked* at the newest frame: its
 //!   connection does not keep up, the topic's policy is to skip, and the topic is made active again
 //!   once the connection's outbox has room;
@@ -25,7 +25,7 @@ use crate::policy::Overflow;
 /// A connection within a topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber {
-    /// Log position up to which it has been served.
+    /// Publications of the topic up to which it has been served.
     pub position: u64,
     /// Slot of its connection.
     pub connection: u32,
@@ -114,9 +114,10 @@ impl Topic {
     }
 
     /// Appends a frame; the round under way serves it to the unvisited, the next to the others.
-    pub fn append(&mut self, frame: &[u8]) {
-        self.log.append(frame);
+    /// Returns what it costs.
+    pub fn append(&mut self, frame: &[u8]) -> usize {
         self.again |= self.cursor > 0;
+        self.log.append(frame)
     }
 
     /// Adds a subscriber that stands at the head. Returns where its record is.
@@ -191,7 +192,7 @@ impl Topic {
         record.position = to;
         self.cursor += 1;
         self.visited_floor = self.visited_floor.min(to);
-        self.log.frames_behind(from) - u64::from(keep_newest)
+        to - from
     }
 
     /// What the record at `index` has not been served: from where to where. It stands at the head
@@ -214,33 +215,32 @@ impl Topic {
         std::mem::take(&mut self.again)
     }
 
-    /// Releases what every subscriber has been served. Returns the bytes released. Not while a
-    /// batch is under way.
+    /// Releases what every subscriber has been served. Returns what it has cost. Not while a batch
+    /// is under way.
     pub fn release(&mut self) -> usize {
         let floor = if self.subscribers.is_empty() {
             self.log.head()
         } else {
             self.visited_floor.min(self.unvisited_floor)
         };
-        if floor > self.log.head() - self.log.len() as u64 { self.log.release(floor) } else { 0 }
+        if floor > self.log.base() { self.log.release(floor) } else { 0 }
     }
 
-    /// Deliveries that the log still owes. For tests: takes time proportional to all of them.
+    /// Deliveries that the log still owes. For tests: takes time proportional to the subscribers.
     pub fn queued(&self) -> u64 {
-        self.subscribers.iter().map(|record| self.log.count(record.position, self.log.head())).sum()
+        self.subscribers.iter().map(|record| self.log.head() - record.position).sum()
     }
 
     /// Checks what the module's head promises. For tests.
     pub fn check_invariants(&self) {
         assert!(self.cursor as usize <= self.subscribers.len());
-        let base = self.log.head() - self.log.len() as u64;
         for (index, record) in self.subscribers.iter().enumerate() {
             let floor = if index < self.cursor as usize {
                 self.visited_floor
             } else {
                 self.unvisited_floor
             };
-            assert!(record.position >= floor && record.position >= base);
+            assert!(record.position >= floor && record.position >= self.log.base());
             assert!(record.position <= self.log.head());
             let parked = self.overflow == Overflow::Skip && record.position == self.log.newest();
             assert!(

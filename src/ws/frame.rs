@@ -87,10 +87,9 @@ pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 
 /// Bytes, header included, of the unmasked frame that starts at `bytes[0]`.
 ///
-/// For walking the borders of frames that this server has encoded itself. Panics if `bytes` ends
-/// within the header.
-#[inline]
-pub fn frame_len(bytes: &[u8]) -> usize {
+/// Panics if `bytes` ends within the header.
+#[cfg(test)]
+pub(crate) fn frame_len(bytes: &[u8]) -> usize {
     match bytes[1] & 0x7F {
         126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
         127 => {
