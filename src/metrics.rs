@@ -76,22 +76,69 @@ impl<const N: usize> Snapshot<N> {
     }
 }
 
-/// Declares a struct of [`Counter`]s whose `each` lists them by name; what stands in `also` has a
-/// type of its own.
+/// How a count is shown as a metric. The log shows all of them, by their fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A counter of this name, without prefix and `_total`.
+    Counter(&'static str),
+    /// A number by now, of this name without prefix.
+    Gauge(&'static str),
+    /// A part of the counter of the first name; its label has the second as its value. What the
+    /// whole counts, and the name of the label, stand in `admin/exposition.rs`.
+    Part(&'static str, &'static str),
+    /// In the log alone.
+    LogOnly,
+}
+
+/// One of the counts of a `T`.
+#[derive(Debug)]
+pub struct Count<T: 'static> {
+    /// Its field.
+    pub field: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// How it is shown as a metric.
+    pub shown: Shown,
+    /// Its value by now.
+    pub value: fn(&T) -> u64,
+}
+
+/// Declares a struct of [`Counter`]s. A row is all that is to be written of a count in code: what
+/// it counts, its field, and how it is [`Shown`], such as
+///
+/// ```text
+/// /// Pings sent.
+/// pings: Counter("pings"),
+/// /// Connections terminated for a missing pong.
+/// pongs_missing: Part("connections_ended", "silent"),
+/// ```
+///
+/// What stands in `also` has a type of its own.
 macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }
-        $(also { $($(#[$also_doc:meta])* $also:ident: $type:ty,)* })?) => {
+    ($(#[$meta:meta])* $name:ident { $(
+        $(#[doc = $doc:literal])+
+        $field:ident: $shown:ident $(($($metric:literal),+))?,
+    )* } $(also { $($(#[$also_doc:meta])* $also:ident: $type:ty,)* })?) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         pub struct $name {
-            $($(#[$doc])* pub $field: $crate::metrics::Counter,)*
+            $($(#[doc = $doc])+ pub $field: $crate::metrics::Counter,)*
             $($($(#[$also_doc])* pub $also: $type,)*)?
         }
 
         impl $name {
-            /// Every counter by name, in the order of declaration.
+            /// Every count, in the order of declaration.
+            pub const COUNTS: &[$crate::metrics::Count<Self>] = &[$($crate::metrics::Count {
+                field: stringify!($field),
+                // Each line begins with the blank behind its slashes.
+                help: concat!($($doc),+).trim_ascii_start(),
+                shown: $crate::metrics::Shown::$shown $(($($metric),+))?,
+                value: |counters| counters.$field.value(),
+            },)*];
+
+            /// Every count by its field, in the order of declaration.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-                [$((stringify!($field), self.$field.value()),)*].into_iter()
+                Self::COUNTS.iter().map(|count| (count.field, (count.value)(self)))
             }
         }
     };
@@ -143,6 +190,30 @@ mod tests {
             }
         });
         assert_eq!(snapshot.read(), [200_000; 8]);
+    }
+
+    counters! {
+        /// For the test.
+        Things {
+            /// Things done, over
+            /// two lines.
+            done: Counter("things_done"),
+            /// Things left.
+            left: Part("things", "left"),
+        }
+    }
+
+    #[test]
+    fn a_row_says_field_meaning_and_metric() {
+        let things = Things::default();
+        things.left.add(2);
+        assert_eq!(things.each().collect::<Vec<_>>(), [("done", 0), ("left", 2)]);
+        let [done, left] = Things::COUNTS else { panic!("two rows") };
+        assert_eq!(
+            (done.help, done.shown),
+            ("Things done, over two lines.", Shown::Counter("things_done"))
+        );
+        assert_eq!(left.shown, Shown::Part("things", "left"));
     }
 
     counters_by_code! {

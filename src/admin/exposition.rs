@@ -2,6 +2,9 @@
 //! text format of it. What they mean: docs/metrics.md.
 //!
 //! Labels have few values: shards, configured brokers, fixed sets of codes and reasons.
+//!
+//! A count that is a metric by itself needs no line here: its row in [`crate::metrics::counters`]
+//! says name and meaning. Here stands what is told by labels, and what is no count.
 
 use std::fmt;
 use std::time::Instant;
@@ -12,121 +15,9 @@ use prometheus_client::metrics::MetricType;
 
 use super::telemetry::{ShardTelemetry, Telemetry};
 use crate::hub::HubCounters;
-use crate::metrics::Counter;
+use crate::metrics::{Count, Shown};
 use crate::ring::LoopCounters;
 use crate::shard::{Dropped, ShardCounters, Standing};
-
-/// Name (without prefix and `_total`), what it counts, where it stands.
-type Counted<T> = (&'static str, &'static str, fn(&T) -> &Counter);
-
-const SHARD: &[Counted<ShardCounters>] = &[
-    ("connections_accepted", "Connections accepted", |of| &of.accepted),
-    ("connections_upgraded", "Connections that became WebSockets", |of| &of.upgraded),
-    ("forwarded_missing", "Requests of trusted proxies that named no client address", |of| {
-        &of.forwarded_missing
-    }),
-    (
-        "sources_forgotten",
-        "Source addresses without a connection that were forgotten early",
-        |of| &of.sources_forgotten,
-    ),
-    ("commands", "Commands understood", |of| &of.commands),
-    ("commands_malformed", "Messages that are no command, ignored", |of| &of.malformed),
-    ("joins", "Joins answered with @join", |of| &of.joins),
-    ("joins_refused", "Joins answered with #join", |of| &of.joins_refused),
-    ("leaves", "Leaves answered with @leave", |of| &of.leaves),
-    ("protocol_violations", "Connections closed because they broke the WebSocket protocol", |of| {
-        &of.violations
-    }),
-    ("publications_taken", "Publications taken from the lane", |of| &of.publications),
-    ("deliveries_delayed", "Deliveries that went through an outbox", |of| &of.delayed),
-    ("newest_dropped", "Times that even the newest publication was skipped", |of| {
-        &of.newest_dropped
-    }),
-    ("bytes_sent", "Bytes that the kernel took", |of| &of.bytes_sent),
-    ("bytes_received", "Bytes received", |of| &of.bytes_received),
-    ("input_held_bytes", "Bytes received that waited behind a join or unread replies", |of| {
-        &of.input_held
-    }),
-    ("laggards", "Times a connection began to lag", |of| &of.laggards),
-    ("room_denied", "Times a socket promised room and took nothing: no memory for sockets", |of| {
-        &of.room_denied
-    }),
-    (
-        "overflows",
-        "Connections closed with 1013 because what waited for them passed a bound",
-        |of| &of.overflows,
-    ),
-    ("pings", "Pings sent", |of| &of.pings),
-    ("batches", "Batches of sends planned, empty ones included", |of| &of.batches),
-    ("sends", "Sends asked of the kernel", |of| &of.sends),
-    ("sweep_steps", "Work of the sweep, in looks at a subscriber", |of| &of.sweep_steps),
-    ("sweep_rounds", "Times the sweep has come round all subscribers of a topic", |of| &of.rounds),
-];
-
-const LOOP: &[Counted<LoopCounters>] = &[
-    ("loop_turns", "Turns of a shard's event loop", |of| &of.turns),
-    ("loop_sleeps", "Times a shard's event loop slept", |of| &of.sleeps),
-    ("log_stalls", "Turns in which the lane waited because the logs were full", |of| {
-        &of.log_stalls
-    }),
-    ("cq_overflows", "Times the completion queue of a shard overflowed", |of| &of.cq_overflows),
-    ("receive_buffer_shortages", "Receives that had to wait for a buffer", |of| {
-        &of.buffer_shortages
-    }),
-    ("accept_rests", "Times accepting rested because descriptors or memory had run out", |of| {
-        &of.accept_rests
-    }),
-];
-
-const HUB: &[Counted<HubCounters>] = &[
-    ("rpc_connections_accepted", "RPC connections taken", |of| &of.rpc_accepted),
-    ("rpc_calls", "RPC calls read, whatever became of them", |of| &of.calls),
-    ("publications_pushed", "Publications put into lanes, one for each interested shard", |of| {
-        &of.publications_pushed
-    }),
-    ("lane_stalls", "Publications that met a full lane and waited", |of| &of.publications_waited),
-    ("empty_topics", "Empty topic names in RPC calls, skipped", |of| &of.empty_topics),
-    (
-        "publications_lost_after_ok",
-        "Publications that failed after PublishAsync had been answered",
-        |of| &of.failures_after_ok,
-    ),
-];
-
-/// Why an RPC connection was closed, as a label.
-const RPC_CLOSED: &[Counted<HubCounters>] = &[
-    ("limit", "", |of| &of.rpc_refused),
-    ("violation", "", |of| &of.rpc_violations),
-    ("timeout", "", |of| &of.rpc_timeouts),
-];
-
-/// What kind of error an RPC call was answered with, as a label.
-const RPC_ERRORS: &[Counted<HubCounters>] = &[
-    ("method", "", |of| &of.errors_method),
-    ("codec", "", |of| &of.errors_codec),
-    ("body", "", |of| &of.errors_body),
-    ("broker", "", |of| &of.errors_broker),
-    ("size", "", |of| &of.errors_size),
-    ("async", "", |of| &of.errors_async),
-    ("shutdown", "", |of| &of.errors_shutdown),
-];
-
-/// Why a connection ended without a closing handshake, as a label.
-const ENDED: &[Counted<ShardCounters>] = &[
-    ("gone", "", |of| &of.gone),
-    ("too_slow", "", |of| &of.too_slow),
-    ("silent", "", |of| &of.pongs_missing),
-];
-
-/// Why a connection did not become a WebSocket, as a label; HTTP statuses besides.
-const REFUSED: &[Counted<ShardCounters>] = &[
-    ("limit", "", |of| &of.refused_limit),
-    ("address_connections", "", |of| &of.refused_address_connections),
-    ("address_handshakes", "", |of| &of.refused_address_handshakes),
-    ("shutdown", "", |of| &of.refused_shutdown),
-    ("timeout", "", |of| &of.head_timeouts),
-];
 
 struct Writer<'a>(DescriptorEncoder<'a>);
 
@@ -157,6 +48,17 @@ impl Writer<'_> {
         }
     }
 
+    /// A count, if it is a metric by itself.
+    fn count<'a, T: 'static, L: EncodeLabelSet, S: Iterator<Item = (L, &'a T)>>(
+        &mut self,
+        count: &Count<T>,
+        samples: impl Fn() -> S,
+    ) -> fmt::Result {
+        let Some((name, kind)) = metric(count.shown) else { return Ok(()) };
+        let samples = samples().map(|(labels, of)| (labels, (count.value)(of)));
+        self.family((name, help(count)), kind, samples)
+    }
+
     fn counter<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -176,6 +78,32 @@ impl Writer<'_> {
     }
 }
 
+/// Name and type of a count that is a metric by itself.
+fn metric(shown: Shown) -> Option<(&'static str, MetricType)> {
+    match shown {
+        Shown::Counter(name) => Some((name, MetricType::Counter)),
+        Shown::Gauge(name) => Some((name, MetricType::Gauge)),
+        Shown::Part(..) | Shown::LogOnly => None,
+    }
+}
+
+/// What a count counts; the encoder ends it with a full stop.
+fn help<T>(count: &Count<T>) -> &'static str {
+    count.help.trim_end_matches('.')
+}
+
+/// The parts of a whole, by the values of their label.
+fn parts<T>(
+    counts: &'static [Count<T>],
+    whole: &'static str,
+    of: &T,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    counts.iter().filter_map(move |count| match count.shown {
+        Shown::Part(name, part) if name == whole => Some((part, (count.value)(of))),
+        _ => None,
+    })
+}
+
 /// The label set of one shard.
 fn of(shard: &ShardTelemetry) -> [(&'static str, &str); 1] {
     [("shard", shard.name.as_str())]
@@ -188,19 +116,11 @@ impl Collector for Telemetry {
         self.encode_hub(out)?;
         self.encode_deliveries(out)?;
         self.encode_connections(out)?;
-        for (name, help, counter) in SHARD {
-            out.counter(
-                name,
-                help,
-                self.shards.iter().map(|shard| (of(shard), counter(&shard.counts).value())),
-            )?;
+        for count in ShardCounters::COUNTS {
+            out.count(count, || self.shards.iter().map(|shard| (of(shard), &*shard.counts)))?;
         }
-        for (name, help, counter) in LOOP {
-            out.counter(
-                name,
-                help,
-                self.shards.iter().map(|shard| (of(shard), counter(&shard.around).value())),
-            )?;
+        for count in LoopCounters::COUNTS {
+            out.count(count, || self.shards.iter().map(|shard| (of(shard), &*shard.around)))?;
         }
         Ok(())
     }
@@ -235,23 +155,19 @@ impl Telemetry {
 
     fn encode_hub(&self, out: &mut Writer<'_>) -> fmt::Result {
         let hub = &*self.hub;
-        out.single(
-            ("rpc_connections_open", "RPC connections by now"),
-            MetricType::Gauge,
-            hub.rpc_open.value(),
-        )?;
-        for (name, help, counter) in HUB {
-            out.single((name, help), MetricType::Counter, counter(hub).value())?;
+        for count in HubCounters::COUNTS {
+            if let Some((name, kind)) = metric(count.shown) {
+                out.single((name, help(count)), kind, (count.value)(hub))?;
+            }
         }
-        let by = |label: &'static str, counted: &'static [Counted<HubCounters>]| {
-            counted.iter().map(move |(name, _, counter)| ([(label, *name)], counter(hub).value()))
+        let by = |label: &'static str, whole: &'static str| {
+            parts(HubCounters::COUNTS, whole, hub)
+                .map(move |(part, count)| ([(label, part)], count))
         };
-        out.counter(
-            "rpc_connections_closed",
-            "RPC connections closed by the server",
-            by("reason", RPC_CLOSED),
-        )?;
-        out.counter("rpc_errors", "RPC calls answered with an error", by("kind", RPC_ERRORS))?;
+        let closed = by("reason", "rpc_connections_closed");
+        out.counter("rpc_connections_closed", "RPC connections closed by the server", closed)?;
+        let errors = by("kind", "rpc_errors");
+        out.counter("rpc_errors", "RPC calls answered with an error", errors)?;
         let brokers = self.brokers.iter().zip(&hub.by_broker);
         let published = brokers
             .map(|(name, count)| ([("broker", name.as_str()), ("source", "rpc")], count.value()));
@@ -316,18 +232,6 @@ impl Telemetry {
 
     fn encode_connections(&self, out: &mut Writer<'_>) -> fmt::Result {
         let shards = || self.shards.iter();
-        let open = shards().map(|shard| (of(shard), shard.counts.open.value()));
-        out.gauge("connections_open", "Connections by now", open)?;
-        let topics = shards().map(|shard| (of(shard), shard.counts.topics.value()));
-        out.gauge("topics", "Topics with a subscriber", topics)?;
-        let by = |counted: &'static [Counted<ShardCounters>]| {
-            move |shard: &ShardTelemetry| -> Vec<(&'static str, u64)> {
-                counted
-                    .iter()
-                    .map(|(name, _, counter)| (*name, counter(&shard.counts).value()))
-                    .collect()
-            }
-        };
         let labelled =
             |label: &'static str, counts: &dyn Fn(&ShardTelemetry) -> Vec<(&'static str, u64)>| {
                 let samples = shards().flat_map(|shard| {
@@ -339,10 +243,13 @@ impl Telemetry {
                 samples.collect::<Vec<_>>()
             };
         let refused = labelled("reason", &|shard| {
-            by(REFUSED)(shard).into_iter().chain(shard.counts.refusals.each()).collect()
+            let refused = parts(ShardCounters::COUNTS, "connections_refused", &shard.counts);
+            refused.chain(shard.counts.refusals.each()).collect()
         });
         out.counter("connections_refused", "Connections that did not become WebSockets", refused)?;
-        let ended = labelled("reason", &by(ENDED));
+        let ended = labelled("reason", &|shard| {
+            parts(ShardCounters::COUNTS, "connections_ended", &shard.counts).collect()
+        });
         out.counter(
             "connections_ended",
             "Connections that ended without a closing handshake",

@@ -127,6 +127,7 @@ impl Telemetry {
 mod tests {
     use super::*;
     use crate::lane::lane;
+    use crate::metrics::{Count, Shown};
 
     fn telemetry(shards: usize) -> Arc<Telemetry> {
         let shard = |number: usize| {
@@ -196,6 +197,30 @@ mod tests {
             assert!(why.starts_with(&name), "{why}");
             wake.stay_awake();
             assert_eq!(telemetry.is_ready(Instant::now() + 2 * STUCK), Ok(()));
+        }
+    }
+
+    #[test]
+    fn every_count_is_where_its_row_says() {
+        fn shown<T>(counts: &'static [Count<T>]) -> impl Iterator<Item = (&'static str, Shown)> {
+            counts.iter().map(|count| (count.field, count.shown))
+        }
+        let text = telemetry(1).text();
+        let has = |name: &str, label: &str| {
+            let named = |line: &&str| line.split(['{', ' ']).next() == Some(name);
+            text.lines().filter(named).any(|line| line.contains(label))
+        };
+        let counts = shown(ShardCounters::COUNTS).chain(shown(LoopCounters::COUNTS));
+        for (field, shown) in counts.chain(shown(HubCounters::COUNTS)) {
+            let is_there = match shown {
+                Shown::Counter(name) => has(&format!("roadcast_{name}_total"), ""),
+                Shown::Gauge(name) => has(&format!("roadcast_{name}"), ""),
+                Shown::Part(whole, part) => {
+                    has(&format!("roadcast_{whole}_total"), &format!("=\"{part}\""))
+                }
+                Shown::LogOnly => field == "publications",
+            };
+            assert!(is_there, "{field}: {shown:?}");
         }
     }
 

@@ -74,41 +74,41 @@ counters! {
     /// What the hub counts.
     HubCounters {
         /// RPC connections by now.
-        rpc_open,
+        rpc_open: Gauge("rpc_connections_open"),
         /// RPC connections taken.
-        rpc_accepted,
+        rpc_accepted: Counter("rpc_connections_accepted"),
         /// RPC connections turned away at `rpc_connections`.
-        rpc_refused,
+        rpc_refused: Part("rpc_connections_closed", "limit"),
         /// RPC connections closed because what they sent is not goridge or breaks its bounds.
-        rpc_violations,
+        rpc_violations: Part("rpc_connections_closed", "violation"),
         /// RPC connections closed because a frame, or the reading of answers, took too long.
-        rpc_timeouts,
-        /// Calls read, whatever became of them.
-        calls,
+        rpc_timeouts: Part("rpc_connections_closed", "timeout"),
+        /// RPC calls read, whatever became of them.
+        calls: Counter("rpc_calls"),
         /// Publications asked for: one for each topic and broker.
-        publications,
-        /// Publications put into lanes: one for each interested shard.
-        publications_pushed,
-        /// Publications that met a full lane.
-        publications_waited,
-        /// Empty topic names, skipped.
-        empty_topics,
+        publications: LogOnly,
+        /// Publications put into lanes, one for each interested shard.
+        publications_pushed: Counter("publications_pushed"),
+        /// Publications that met a full lane and waited.
+        publications_waited: Counter("lane_stalls"),
+        /// Empty topic names in RPC calls, skipped.
+        empty_topics: Counter("empty_topics"),
         /// Error answers: no such service or method.
-        errors_method,
+        errors_method: Part("rpc_errors", "method"),
         /// Error answers: a codec that is not served.
-        errors_codec,
+        errors_codec: Part("rpc_errors", "codec"),
         /// Error answers: a body that cannot be decoded.
-        errors_body,
+        errors_body: Part("rpc_errors", "body"),
         /// Error answers: a broker that is not configured.
-        errors_broker,
+        errors_broker: Part("rpc_errors", "broker"),
         /// Error answers: a publication or topic over its limit.
-        errors_size,
+        errors_size: Part("rpc_errors", "size"),
         /// Error answers: an asynchronous call over `rpc_async_bytes`.
-        errors_async,
+        errors_async: Part("rpc_errors", "async"),
         /// Error answers: shutting down.
-        errors_shutdown,
-        /// Publications that failed after `PublishAsync` had been answered.
-        failures_after_ok,
+        errors_shutdown: Part("rpc_errors", "shutdown"),
+        /// Publications that failed after PublishAsync had been answered.
+        failures_after_ok: Counter("publications_lost_after_ok"),
     } also {
         /// Publications asked for over RPC, by broker: its place is its [`BrokerId`].
         by_broker: Box<[Counter]>,

@@ -6,19 +6,18 @@ use crate::pulse::Pulse;
 counters! {
     /// What the loop around a shard counts.
     LoopCounters {
-        /// Turns of the loop.
-        turns,
-        /// Times that it slept.
-        sleeps,
-        /// Turns in which the lane had to wait because the logs were full.
-        log_stalls,
-        /// Times that the completion queue overflowed. Nothing is lost, but multishot operations
-        /// end.
-        cq_overflows,
-        /// Receives that found no provided buffer, and waited for the turn's end.
-        buffer_shortages,
-        /// Times that accepting rested because descriptors, or the kernel's memory, had run out.
-        accept_rests,
+        /// Turns of a shard's event loop.
+        turns: Counter("loop_turns"),
+        /// Times a shard's event loop slept.
+        sleeps: Counter("loop_sleeps"),
+        /// Turns in which the lane waited because the logs were full.
+        log_stalls: Counter("log_stalls"),
+        /// Times the completion queue of a shard overflowed.
+        cq_overflows: Counter("cq_overflows"),
+        /// Receives that had to wait for a buffer.
+        buffer_shortages: Counter("receive_buffer_shortages"),
+        /// Times accepting rested because descriptors or memory had run out.
+        accept_rests: Counter("accept_rests"),
     } also {
         /// Whether the loop is stuck.
         pulse: Pulse,

@@ -17,78 +17,76 @@ counters! {
     /// Counts of one shard since its start; `open` and `topics` are the numbers by now.
     ShardCounters {
         /// Connections by now.
-        open,
-        /// Topics with a subscriber, or about to have one or lose its last, by now.
-        topics,
+        open: Gauge("connections_open"),
+        /// Topics with a subscriber.
+        // Or about to have one, or to lose its last.
+        topics: Gauge("topics"),
         /// Connections accepted.
-        accepted,
+        accepted: Counter("connections_accepted"),
         /// Connections beyond the limit of connections: refused with 503, or closed at once.
-        refused_limit,
+        refused_limit: Part("connections_refused", "limit"),
         /// Connections beyond `connections_per_address`: refused with 429, or closed at once.
-        refused_address_connections,
+        refused_address_connections: Part("connections_refused", "address_connections"),
         /// Connections beyond `handshakes_per_address`: refused with 429, or closed at once.
-        refused_address_handshakes,
-        /// Requests of trusted proxies that named no client: counted for the proxy's own address.
-        forwarded_missing,
-        /// Source addresses without a connection that were forgotten early, since too many had to
-        /// be remembered.
-        sources_forgotten,
+        refused_address_handshakes: Part("connections_refused", "address_handshakes"),
+        /// Requests of trusted proxies that named no client address.
+        forwarded_missing: Counter("forwarded_missing"),
+        /// Source addresses without a connection that were forgotten early.
+        sources_forgotten: Counter("sources_forgotten"),
         /// Upgrade requests refused with 503 because the server shuts down.
-        refused_shutdown,
+        refused_shutdown: Part("connections_refused", "shutdown"),
         /// Requests that took too long.
-        head_timeouts,
-        /// Connections upgraded.
-        upgraded,
+        head_timeouts: Part("connections_refused", "timeout"),
+        /// Connections that became WebSockets.
+        upgraded: Counter("connections_upgraded"),
         /// Commands understood.
-        commands,
-        /// Commands not understood.
-        malformed,
-        /// Joins completed.
-        joins,
-        /// Joins refused.
-        joins_refused,
-        /// Leaves completed.
-        leaves,
-        /// Connections closed because they broke the protocol.
-        violations,
+        commands: Counter("commands"),
+        /// Messages that are no command, ignored.
+        malformed: Counter("commands_malformed"),
+        /// Joins answered with @join.
+        joins: Counter("joins"),
+        /// Joins answered with #join.
+        joins_refused: Counter("joins_refused"),
+        /// Leaves answered with @leave.
+        leaves: Counter("leaves"),
+        /// Connections closed because they broke the WebSocket protocol.
+        violations: Counter("protocol_violations"),
         /// Connections whose client ended or reset them without a closing handshake.
-        gone,
+        gone: Part("connections_ended", "gone"),
         /// Publications taken from the lane.
-        publications,
-        /// Publications put into the outbox of a subscriber.
-        delayed,
-        /// Batches planned, those without a send included.
-        batches,
+        publications: Counter("publications_taken"),
+        /// Deliveries that went through an outbox.
+        delayed: Counter("deliveries_delayed"),
+        /// Batches of sends planned, empty ones included.
+        batches: Counter("batches"),
         /// Sends asked of the kernel.
-        sends,
-        /// Work of the sweep: looks at a subscriber, a copy into an outbox as many as it costs.
-        sweep_steps,
+        sends: Counter("sends"),
+        /// Work of the sweep, in looks at a subscriber.
+        // A copy into an outbox is as many as it costs.
+        sweep_steps: Counter("sweep_steps"),
         /// Times the sweep has come round all subscribers of a topic.
-        rounds,
+        rounds: Counter("sweep_rounds"),
         /// Bytes that the kernel took.
-        bytes_sent,
+        bytes_sent: Counter("bytes_sent"),
         /// Bytes received.
-        bytes_received,
-        /// Bytes received that waited behind a join, or behind replies that their client did not
-        /// read.
-        input_held,
+        bytes_received: Counter("bytes_received"),
+        /// Bytes received that waited behind a join or unread replies.
+        input_held: Counter("input_held_bytes"),
         /// Times a connection began to lag.
-        laggards,
-        /// Times that a socket promised room and took nothing: the kernel's memory for sockets had
-        /// run out.
-        room_denied,
-        /// Connections closed because what waited for them passed a bound.
-        overflows,
-        /// Times that even the newest publication was skipped, since those that parked connections
-        /// wait for filled `log_bytes`.
-        newest_dropped,
+        laggards: Counter("laggards"),
+        /// Times a socket promised room and took nothing: no memory for sockets.
+        room_denied: Counter("room_denied"),
+        /// Connections closed with 1013 because what waited for them passed a bound.
+        overflows: Counter("overflows"),
+        /// Times that even the newest publication was skipped.
+        newest_dropped: Counter("newest_dropped"),
         /// Connections terminated because what waited did not leave in time, or a closing handshake
         /// did not end.
-        too_slow,
+        too_slow: Part("connections_ended", "too_slow"),
         /// Pings sent.
-        pings,
+        pings: Counter("pings"),
         /// Connections terminated for a missing pong.
-        pongs_missing,
+        pongs_missing: Part("connections_ended", "silent"),
     } also {
         /// Close frames sent on the server's own account.
         closes: Closes,
