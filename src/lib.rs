@@ -2,13 +2,13 @@
 //!
 //! The journey of one publish: a back end's goridge frame reaches the `hub`, which decodes the call
 //! (`rpc`), takes the next sequence of the topic, encodes the WebSocket frame once (`publication`)
-//! and pushes it on the `lane` of each shard that is interested. The `ring` of such a shard hands
+//! and pushes it on the `lane` of each shard that is interested. The `engine` of such a shard hands
 //! it to its `shard`, which appends it to the topic's log; the sweep goes round the topic's
 //! subscribers and sends each what it has not had yet, in one send.
 //!
-//! Imports point downward only: `server` knows everything; `ring` knows `shard`; `hub` and `shard`
-//! meet only in `mesh`; codecs (`ws`, `rpc`, `command`, `reply`, `publication`) know nothing of
-//! either.
+//! Imports point downward only: `server` knows everything; `ring` knows `engine`, which knows
+//! `shard`; `hub` and `shard` meet only in `mesh`; codecs (`ws`, `rpc`, `command`, `reply`,
+//! `publication`) know nothing of either.
 
 // They panic, or wait, where the output cannot be written: see `cli::out` and `logs`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -20,6 +20,7 @@ pub mod config;
 pub mod demo;
 mod ebb;
 pub mod ending;
+pub mod engine;
 mod escape;
 pub mod hub;
 mod json_reader;

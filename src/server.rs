@@ -23,11 +23,12 @@ use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
 use crate::ebb;
+use crate::engine::Loop;
 use crate::hub::{self, HubConfig, RpcListener, ShutdownHandle};
 use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
-use crate::ring::EventLoop;
+use crate::ring::RingBackend;
 use crate::shard::{ConnectionBudget, Page, Shard, ShardConfig};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
@@ -230,7 +231,9 @@ fn start_shards(
                 pin(cpu);
             }
             let shard = Shard::new(settings, counters, budget).with_source_limits(sources);
-            let event_loop = EventLoop::new(shard, loop_counters, end, listener);
+            let backend = RingBackend::new(listener, end.wake.clone(), loop_counters.clone());
+            let event_loop =
+                backend.and_then(|backend| Loop::new(shard, loop_counters, end, backend));
             let (event_loop, start) = match event_loop {
                 Ok(event_loop) => (Some(event_loop), Ok(())),
                 Err(error) => (None, Err(error)),

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use roadcast::engine::{Loop, LoopCounters};
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
 use roadcast::policy::Policies;
-use roadcast::ring::EventLoop;
+use roadcast::ring::RingBackend;
 use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::proxies::Proxies;
 use roadcast::ws::upgrade::Rules;
@@ -57,7 +58,9 @@ impl TestShard {
             (ends.remove(0), counters.clone(), budget.clone());
         let thread = std::thread::spawn(move || {
             let shard = Shard::new(settings, shard_counters.clone(), shard_budget);
-            EventLoop::new(shard, Arc::default(), end, listener).unwrap().run().unwrap();
+            let counters: Arc<LoopCounters> = Arc::default();
+            let backend = RingBackend::new(listener, end.wake.clone(), counters.clone()).unwrap();
+            Loop::new(shard, counters, end, backend).unwrap().run().unwrap();
         });
         Self { address, hub, counters, budget, thread: Some(thread) }
     }

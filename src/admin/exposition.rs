@@ -14,9 +14,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 
 use super::telemetry::{ShardTelemetry, Telemetry};
+use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
 use crate::metrics::{Count, Shown};
-use crate::ring::LoopCounters;
 use crate::shard::{Dropped, ShardCounters, Standing};
 
 struct Writer<'a>(DescriptorEncoder<'a>);

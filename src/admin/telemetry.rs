@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 
+use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
 use crate::lane::{Depth, Wake};
 use crate::logs::Losses;
 use crate::pulse::Pulse;
-use crate::ring::LoopCounters;
 use crate::shard::ShardCounters;
 
 /// A turn that takes longer makes the server not ready: whoever can, should go elsewhere meanwhile.

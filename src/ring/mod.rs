@@ -1,330 +1,196 @@
-//! The event loop around a shard, on io_uring. The only module with `unsafe`, and the only one that
-//! knows the ring.
+//! io_uring: the backend of the loop, and the only module with `unsafe`.
 //!
-//! One turn: entries from the lane, operations on sockets, questions to the hub, one batch of
-//! sends, completions. A loop with nothing to do says so, looks at its lane once more and sleeps in
-//! `enter` until a completion, a wake-up or the next deadline.
+//! ```text
+//! uring      one ring: the safe face of the kernel's interface
+//! buffers    where the kernel puts what it receives
+//! tag        what an operation carries to its completion
+//! sockets    descriptors, and which operations are under way on each
+//! tcp        what the kernel says of a TCP connection
+//! memory     what the allocator keeps
+//! ```
 //!
-//! Another kind of loop (epoll) would stand beside this module and leave `shard` as it is.
+//! Each connection has one multishot receive under way, or is paused; each laggard a one-shot poll.
+//! The listener has one multishot accept, and the wake-up one multishot poll.
 
 #![allow(unsafe_code)]
 
-mod accepting;
 mod buffers;
-mod counters;
-mod event;
 mod memory;
-mod report;
 mod sockets;
-mod tcp;
+mod tag;
+pub(crate) mod tcp;
 mod uring;
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, TcpListener};
-use std::os::fd::AsFd;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accepting::ACCEPTING_RESTS;
-pub use counters::LoopCounters;
 pub use memory::{give_back_free_pages, give_back_what_is_freed};
 
-use event::Event;
+use buffers::Filled;
 use sockets::Sockets;
+use tag::Tag;
 use uring::{Completion, Uring};
 
-use crate::log_rate::LogRate;
-use crate::mesh::ShardEnd;
-use crate::shard::{ConnId, Report, Shard, Task};
+use crate::engine::{Backend, Happened, LoopCounters, Short};
+use crate::lane::Wake;
+use crate::shard::ConnId;
 
-/// Entries taken from the lane in one turn at most: the others wait no longer than their sweep
-/// takes.
-const LANE_TURN: usize = 256;
-
-/// One shard's thread: its ring, listener, lanes and sockets.
-pub struct EventLoop {
+/// The ring of one shard's thread, its listener and its sockets.
+pub struct RingBackend {
     uring: Uring,
-    shard: Shard,
     counters: Arc<LoopCounters>,
-    lanes: ShardEnd,
+    wake: Arc<Wake>,
     listener: Option<TcpListener>,
+    /// An accept is under way.
     accepting: bool,
-    /// When to accept again after descriptors ran out.
-    accept_again: Option<Duration>,
     sockets: Sockets,
-    completions: Vec<Completion>,
+    completions: VecDeque<Completion>,
+    /// What is being handed in.
+    filled: Option<Filled>,
     /// Connections whose receive found no buffer.
     starved: Vec<ConnId>,
     /// Connections that have been shut down and have nothing under way.
     closing: Vec<ConnId>,
-    started: Instant,
-    /// That accepting rests.
-    rest_said: LogRate<()>,
+    /// Connections that have been closed, to be handed in.
+    closed: Vec<ConnId>,
 }
 
-impl EventLoop {
-    /// A loop for the calling thread, which must be the one that runs it.
+/// What a completion says to the loop; what is received is kept apart.
+enum Said {
+    Accepted(OwnedFd),
+    AcceptingFailed(io::Error),
+    Received(ConnId),
+    Ended(ConnId),
+    Writable(ConnId),
+    Woken,
+}
+
+impl RingBackend {
+    /// A ring for the calling thread, which must be the one that uses it. Fails where the kernel is
+    /// too old or forbids io_uring. `wake` is that of the thread.
     pub fn new(
-        shard: Shard,
-        counters: Arc<LoopCounters>,
-        lanes: ShardEnd,
         listener: TcpListener,
+        wake: Arc<Wake>,
+        counters: Arc<LoopCounters>,
     ) -> io::Result<Self> {
         let mut uring = Uring::new()?;
-        uring.watch_readable(lanes.wake.as_fd(), event::wake())?;
-        uring.accept(listener.as_fd(), event::accept())?;
+        uring.watch_readable(wake.as_fd(), tag::wake())?;
         Ok(Self {
             uring,
-            shard,
             counters,
-            lanes,
+            wake,
             listener: Some(listener),
-            accepting: true,
-            accept_again: None,
+            accepting: false,
             sockets: Sockets::default(),
-            completions: Vec::with_capacity(256),
+            completions: VecDeque::with_capacity(256),
+            filled: None,
             starved: Vec::new(),
             closing: Vec::new(),
-            started: Instant::now(),
-            rest_said: LogRate::default(),
+            closed: Vec::new(),
         })
     }
 
-    /// Serves until the hub says that all is over and everyone has gone.
-    pub fn run(&mut self) -> io::Result<()> {
-        loop {
-            let now = Instant::now();
-            self.counters.turns.add(1);
-            self.counters.pulse.beat(now);
-            self.shard.set_now(now - self.started);
-            if let Some(begun) = self.lanes.ending.begun() {
-                self.shard.shutdown_began(begun.saturating_duration_since(self.started));
-                if self.shard.has_drained() {
-                    self.lanes.ending.drained(self.shard.clients_to_drain());
-                }
-            }
-            self.take_entries();
-            self.carry_out_tasks()?;
-            self.ask_hub();
-            if self.shard.is_done() {
-                self.shard
-                    .left_out()
-                    .for_each(|(reason, times)| report::say_left_out(&reason, times));
-                self.rest_said
-                    .left_out()
-                    .for_each(|((), times)| report::say_left_out(&ACCEPTING_RESTS, times));
-                self.shard.publish_standing();
-                self.counters.pulse.rest();
-                return Ok(());
-            }
-            if self.shard.plan() > 0 {
-                self.send_batch()?;
-            } else {
-                self.rest()?;
-                let overflows = self.uring.reap(&mut self.completions)?;
-                self.counters.cq_overflows.add(overflows);
-            }
-            self.deal_with_completions()?;
-            self.shard.expire();
-            self.accept_after_rest()?;
-        }
-    }
-
-    fn take_entries(&mut self) {
-        let abandoned = self.lanes.down.is_abandoned();
-        for _ in 0..LANE_TURN {
-            if !self.shard.wants_entries() {
-                self.counters.log_stalls.add(u64::from(!self.lanes.down.is_empty()));
-                return;
-            }
-            let Some(entry) = self.lanes.down.pop() else {
-                if abandoned {
-                    self.shard.hub_is_gone();
-                }
-                return;
-            };
-            self.shard.take(entry);
-        }
-    }
-
-    fn ask_hub(&mut self) {
-        let mut asked = false;
-        while let Some(question) = self.shard.next_question() {
-            if let Err(question) = self.lanes.up.push(0, question) {
-                self.shard.return_question(question);
-                self.lanes.up.want_room();
-                break;
-            }
-            asked = true;
-        }
-        if asked {
-            self.lanes.up.wake();
-        }
-    }
-
-    /// Sends the planned batch and settles it. Nothing else touches the shard between the two.
-    fn send_batch(&mut self) -> io::Result<()> {
-        let Self { uring, shard, sockets, completions, counters, .. } = self;
-        let sends = shard.batch().map(|(place, id, bytes)| {
-            let Some(fd) = sockets.fd(id) else {
-                unreachable!("a planned connection has a socket")
-            };
-            (event::send(place), fd, bytes)
-        });
-        uring.send_batch(sends)?;
-        counters.cq_overflows.add(uring.reap(completions)?);
-        completions.retain(|completion| match event::of(completion.user_data, sockets) {
-            Event::Sent(place) => {
-                shard.book(place, completion.result);
-                false
-            }
-            _ => true,
-        });
-        shard.settle();
+    fn reap(&mut self) -> io::Result<()> {
+        let overflows = self.uring.reap(&mut self.completions)?;
+        self.counters.cq_overflows.add(overflows);
         Ok(())
     }
 
-    /// Nothing to send: submits what is queued, and sleeps if there is nothing else to do either.
-    fn rest(&mut self) -> io::Result<()> {
-        if self.shard.has_work() || self.shard.is_done() || !self.closing.is_empty() {
-            return self.uring.enter_until_empty();
-        }
-        self.lanes.wake.fall_asleep();
-        let entries = self.shard.wants_entries() && !self.lanes.down.is_empty();
-        let questions = self.shard.has_questions() && self.lanes.up.has_room(0);
-        let end = self
-            .shard
-            .misses_end(self.lanes.ending.begun().is_some(), self.lanes.down.is_abandoned());
-        let slept = if entries || questions || end {
-            self.uring.enter_until_empty()
-        } else {
-            let next = [self.shard.next_deadline(), self.accept_again].into_iter().flatten().min();
-            let timeout = next.map(|at| at.saturating_sub(self.started.elapsed()));
-            self.counters.sleeps.add(1);
-            match next {
-                Some(at) => self.counters.pulse.rest_until(self.started + at),
-                None => self.counters.pulse.rest(),
+    /// What a completion says, unless that is nothing.
+    fn said(&mut self, mut completion: Completion) -> io::Result<Option<Said>> {
+        Ok(match tag::of(completion.user_data, &self.sockets) {
+            Tag::Accept => self.accepted(&completion)?,
+            Tag::Receive(id) => {
+                self.filled = completion.filled.take();
+                self.received(id, &completion)?
             }
-            self.uring.wait(timeout)
+            Tag::Writable(id) => {
+                if let Some(socket) = self.sockets.live(id) {
+                    socket.watching = false;
+                }
+                self.close_if_quiet(id);
+                Some(Said::Writable(id))
+            }
+            // Another wake-up adds to the eventfd's count, which nobody reads: the look-out sees
+            // each addition.
+            Tag::Wake => {
+                if !completion.more() {
+                    self.wake.acknowledge();
+                    self.uring.watch_readable(self.wake.as_fd(), tag::wake())?;
+                }
+                Some(Said::Woken)
+            }
+            Tag::Ignored => None,
+            Tag::Send(_) => unreachable!("sends end within their batch"),
+        })
+    }
+
+    fn accepted(&mut self, completion: &Completion) -> io::Result<Option<Said>> {
+        self.accepting = completion.more();
+        let said = match completion.result {
+            fd if fd >= 0 => {
+                // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows
+                // it.
+                Some(Said::Accepted(unsafe { OwnedFd::from_raw_fd(fd) }))
+            }
+            // Whoever gave up before it was accepted is no reason to stop; nor is a cancellation,
+            // which has no listener.
+            errno
+                if [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::ECANCELED]
+                    .contains(&-errno) =>
+            {
+                None
+            }
+            _ if self.listener.is_none() => None,
+            errno => {
+                return Ok(Some(Said::AcceptingFailed(io::Error::from_raw_os_error(-errno))));
+            }
         };
-        self.lanes.wake.stay_awake();
-        slept?;
-        let now = Instant::now();
-        self.counters.pulse.beat(now);
-        self.shard.set_now(now - self.started);
-        Ok(())
+        self.accept()?;
+        Ok(said)
     }
 
-    fn deal_with_completions(&mut self) -> io::Result<()> {
-        let mut completions = std::mem::take(&mut self.completions);
-        for completion in completions.drain(..) {
-            match event::of(completion.user_data, &self.sockets) {
-                Event::Accepted => self.accepted(completion)?,
-                Event::Received(id) => self.received(id, completion)?,
-                Event::Writable(id) => {
-                    if let Some(socket) = self.sockets.live(id) {
-                        socket.watching = false;
-                        self.shard.writable(id);
-                        self.close_if_quiet(id);
-                    }
-                }
-                // Another wake-up adds to the eventfd's count, which nobody reads: the look-out
-                // sees each addition.
-                Event::Woken => {
-                    // The call that came with it is answered, however late it was booked.
-                    self.lanes.wake.stay_awake();
-                    if !completion.more() {
-                        self.lanes.wake.acknowledge();
-                        self.uring.watch_readable(self.lanes.wake.as_fd(), event::wake())?;
-                    }
-                }
-                Event::Ignored => {}
-                Event::Sent(_) => unreachable!("sends end within their batch"),
-            }
-        }
-        self.completions = completions;
-        // All buffers are back by now.
-        for id in std::mem::take(&mut self.starved) {
-            self.receive(id)?;
-        }
-        self.close_quiet()
-    }
-
-    fn received(&mut self, id: ConnId, mut completion: Completion) -> io::Result<()> {
-        let Some(socket) = self.sockets.live(id) else { return Ok(()) };
+    fn received(&mut self, id: ConnId, completion: &Completion) -> io::Result<Option<Said>> {
+        let Some(socket) = self.sockets.live(id) else { return Ok(None) };
         socket.receiving = completion.more();
-        // A completion that ends a multishot may still carry data.
-        if let Some(mut filled) = completion.filled.take() {
-            self.shard.received(id, &mut filled);
-        }
-        let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         let stopped = !socket.receiving;
-        match -completion.result {
-            libc::ENOBUFS => {
+        let said = match completion.result {
+            bytes if bytes > 0 => Some(Said::Received(id)),
+            // A pause, which may have been taken back meanwhile.
+            errno if [libc::ECANCELED, libc::EINTR].contains(&-errno) => None,
+            errno if -errno == libc::ENOBUFS => {
                 self.counters.buffer_shortages.add(1);
                 self.starved.push(id);
-            }
-            // A pause that has been taken back meanwhile; or data behind which the multishot ended.
-            libc::ECANCELED | libc::EINTR | ..0 => {
-                if stopped {
-                    self.receive(id)?;
-                }
+                self.close_if_quiet(id);
+                return Ok(None);
             }
             // The end of the stream, or a dead socket.
-            _ => self.shard.ended(id),
+            _ => {
+                self.close_if_quiet(id);
+                return Ok(Some(Said::Ended(id)));
+            }
+        };
+        // What ends a multishot may still carry data.
+        if stopped {
+            self.resume(id)?;
         }
         self.close_if_quiet(id);
-        Ok(())
+        Ok(said)
     }
 
     /// Receives from a connection, if that is wanted and not under way.
-    fn receive(&mut self, id: ConnId) -> io::Result<()> {
+    fn resume(&mut self, id: ConnId) -> io::Result<()> {
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
         if !socket.wants_receive || socket.receiving || socket.ending {
             return Ok(());
         }
         socket.receiving = true;
         let Some(fd) = self.sockets.fd(id) else { return Ok(()) };
-        self.uring.receive(fd, event::receive(id))
-    }
-
-    fn carry_out_tasks(&mut self) -> io::Result<()> {
-        while let Some(task) = self.shard.next_task() {
-            match task {
-                Task::Receive(id) => {
-                    if let Some(socket) = self.sockets.live(id) {
-                        socket.wants_receive = true;
-                    }
-                    self.receive(id)?;
-                }
-                Task::PauseReceive(id) => {
-                    let Some(socket) = self.sockets.live(id) else { continue };
-                    socket.wants_receive = false;
-                    if socket.receiving {
-                        self.uring.cancel(event::receive(id), event::ignored())?;
-                    }
-                }
-                Task::WatchWritable(id) => {
-                    let Some(socket) = self.sockets.live(id) else { continue };
-                    socket.watching = true;
-                    let Some(fd) = self.sockets.fd(id) else { continue };
-                    self.uring.watch_writable(fd, event::writable(id))?;
-                }
-                Task::Measure(id) => {
-                    let Some((acknowledged, outstanding)) =
-                        self.sockets.fd(id).and_then(tcp::measure)
-                    else {
-                        continue;
-                    };
-                    self.shard.measured(id, acknowledged, outstanding);
-                }
-                Task::FinishSending(id) => self.shut_down(id, Shutdown::Write),
-                Task::Terminate { id, abort } => self.terminate(id, abort),
-                Task::StopAccepting => self.stop_accepting()?,
-                Task::Report(id, report) => self.report(id, &report),
-            }
-        }
-        Ok(())
+        self.uring.receive(fd, tag::receive(id))
     }
 
     fn shut_down(&self, id: ConnId, how: Shutdown) {
@@ -332,22 +198,6 @@ impl EventLoop {
             // The peer may have reset the connection already.
             let _ = socket2::SockRef::from(&fd).shutdown(how);
         }
-    }
-
-    /// Ends a socket. Closing alone would end nothing while an operation is under way on it.
-    fn terminate(&mut self, id: ConnId, abort: bool) {
-        if let Some(fd) = self.sockets.fd(id)
-            && abort
-        {
-            // What the kernel still holds for it would otherwise live for minutes.
-            let _ = socket2::SockRef::from(&fd).set_linger(Some(Duration::ZERO));
-        }
-        let Some(socket) = self.sockets.live(id) else { return };
-        socket.ending = true;
-        if !socket.is_quiet() {
-            self.shut_down(id, Shutdown::Both);
-        }
-        self.close_if_quiet(id);
     }
 
     fn close_if_quiet(&mut self, id: ConnId) {
@@ -365,17 +215,159 @@ impl EventLoop {
         self.uring.enter_until_empty()?;
         for id in self.closing.drain(..) {
             drop(self.sockets.remove(id));
-            self.shard.released(id);
+            self.closed.push(id);
         }
-        if self.accept_again.is_some() {
-            // A descriptor is free again.
-            self.accept()?;
+        Ok(())
+    }
+}
+
+impl Backend for RingBackend {
+    type Incoming = OwnedFd;
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        if let Some(listener) = &self.listener
+            && !self.accepting
+        {
+            self.uring.accept(listener.as_fd(), tag::accept())?;
+            self.accepting = true;
         }
         Ok(())
     }
 
-    fn report(&self, id: ConnId, report: &Report) {
-        let peer = self.sockets.fd(id).and_then(|fd| tcp::peer(&fd));
-        report::say(peer, report);
+    /// What was accepted already comes as completions still; the listener closes when accepting has
+    /// ended.
+    fn stop_accepting(&mut self) -> io::Result<()> {
+        if self.accepting {
+            self.uring.cancel(tag::accept(), tag::ignored())?;
+        }
+        if let Some(listener) = self.listener.take() {
+            self.uring.enter_until_empty()?;
+            drop(listener);
+        }
+        Ok(())
+    }
+
+    fn address(&self, incoming: &OwnedFd) -> Option<SocketAddr> {
+        tcp::peer(incoming)
+    }
+
+    fn adopt(&mut self, id: ConnId, incoming: OwnedFd) {
+        self.sockets.insert(id, incoming);
+    }
+
+    fn peer(&self, id: ConnId) -> Option<SocketAddr> {
+        self.sockets.fd(id).and_then(|fd| tcp::peer(&fd))
+    }
+
+    fn receive(&mut self, id: ConnId) -> io::Result<()> {
+        if let Some(socket) = self.sockets.live(id) {
+            socket.wants_receive = true;
+        }
+        self.resume(id)
+    }
+
+    fn pause_receive(&mut self, id: ConnId) -> io::Result<()> {
+        let Some(socket) = self.sockets.live(id) else { return Ok(()) };
+        socket.wants_receive = false;
+        if socket.receiving {
+            self.uring.cancel(tag::receive(id), tag::ignored())?;
+        }
+        Ok(())
+    }
+
+    fn watch_writable(&mut self, id: ConnId) -> io::Result<()> {
+        let Some(socket) = self.sockets.live(id) else { return Ok(()) };
+        socket.watching = true;
+        let Some(fd) = self.sockets.fd(id) else { return Ok(()) };
+        self.uring.watch_writable(fd, tag::writable(id))
+    }
+
+    fn measure(&self, id: ConnId) -> Option<(u64, usize)> {
+        self.sockets.fd(id).and_then(tcp::measure)
+    }
+
+    fn finish_sending(&mut self, id: ConnId) {
+        self.shut_down(id, Shutdown::Write);
+    }
+
+    /// Closing alone would end nothing while an operation is under way on it.
+    fn end(&mut self, id: ConnId, abort: bool) {
+        if let Some(fd) = self.sockets.fd(id)
+            && abort
+        {
+            let _ = socket2::SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+        }
+        let Some(socket) = self.sockets.live(id) else { return };
+        socket.ending = true;
+        if !socket.is_quiet() {
+            self.shut_down(id, Shutdown::Both);
+        }
+        self.close_if_quiet(id);
+    }
+
+    fn send<'a>(
+        &mut self,
+        sends: impl ExactSizeIterator<Item = (usize, ConnId, &'a [u8])>,
+        short: &mut Vec<Short>,
+    ) -> io::Result<()> {
+        let sockets = &self.sockets;
+        let sends = sends.map(|(place, id, bytes)| {
+            let Some(fd) = sockets.fd(id) else {
+                unreachable!("a planned connection has a socket")
+            };
+            (tag::send(place), fd, bytes)
+        });
+        self.uring.send_batch(sends)?;
+        self.reap()?;
+        self.completions.retain(|completion| match tag::of(completion.user_data, &self.sockets) {
+            Tag::Send(place) => {
+                short.push(Short { place, result: completion.result });
+                false
+            }
+            _ => true,
+        });
+        Ok(())
+    }
+
+    fn poll(&mut self) -> io::Result<()> {
+        self.uring.enter_until_empty()?;
+        self.reap()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.closing.is_empty()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.uring.wait(timeout)?;
+        self.reap()
+    }
+
+    fn next(&mut self) -> io::Result<Option<Happened<'_, OwnedFd>>> {
+        // Its buffer goes back.
+        self.filled = None;
+        while let Some(completion) = self.completions.pop_front() {
+            let Some(said) = self.said(completion)? else { continue };
+            return Ok(Some(match said {
+                Said::Accepted(fd) => Happened::Accepted(fd),
+                Said::AcceptingFailed(error) => Happened::AcceptingFailed(error),
+                Said::Received(id) => {
+                    Happened::Received(id, self.filled.as_deref_mut().unwrap_or_default())
+                }
+                Said::Ended(id) => Happened::Ended(id),
+                Said::Writable(id) => Happened::Writable(id),
+                Said::Woken => Happened::Woken,
+            }));
+        }
+        // All buffers are back by now.
+        for id in std::mem::take(&mut self.starved) {
+            self.resume(id)?;
+        }
+        self.close_quiet()?;
+        Ok(self.closed.pop().map(Happened::Released))
     }
 }

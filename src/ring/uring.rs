@@ -211,7 +211,7 @@ impl Uring {
 
     /// Moves all completions into `completions`, those of an overflown queue included. Returns how
     /// often it was found overflown.
-    pub fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<u64> {
+    pub fn reap(&mut self, completions: &mut impl Extend<Completion>) -> io::Result<u64> {
         let ring = self.ring()?;
         let mut overflows = 0;
         loop {
@@ -307,7 +307,7 @@ mod tests {
         fail(&mut uring, sender.as_fd());
         let usable = uring.enter_until_empty().is_ok()
             || uring.wait(Some(Duration::ZERO)).is_ok()
-            || uring.reap(&mut Vec::new()).is_ok()
+            || uring.reap(&mut Vec::<Completion>::new()).is_ok()
             || uring.receive(sender.as_fd(), 1).is_ok()
             || uring.send_batch([(0, sender.as_fd(), &b"more"[..])].into_iter()).is_ok();
         drop((uring, sender));

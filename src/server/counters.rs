@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
-use crate::ring::LoopCounters;
 use crate::shard::{Dropped, ShardCounters};
 
 /// What every thread counts.

@@ -1,6 +1,6 @@
 //! A shard: one core's connections and topics, without any I/O.
 //!
-//! The event loop around it (`ring`, or a test) hands in what happened (`accepted`, `received`,
+//! The loop around it (`engine`, or a test) hands in what happened (`accepted`, `received`,
 //! `writable`, `ended`, `take`, `expire`) and takes out what to do: a batch of sends
 //! ([`Shard::plan`] … [`Shard::settle`]), operations on sockets ([`Shard::next_task`]) and
 //! questions to the hub ([`Shard::next_question`]). Time is an argument.

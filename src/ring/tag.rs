@@ -6,17 +6,17 @@ use crate::shard::ConnId;
 
 /// What completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A connection came in.
-    Accepted,
-    /// A send of the batch at this place did not end whole.
-    Sent(usize),
-    /// Bytes, or the end, from a connection.
-    Received(ConnId),
-    /// A lagging connection has room.
+pub enum Tag {
+    /// The accept.
+    Accept,
+    /// The send at this place of the batch, not whole.
+    Send(usize),
+    /// Receiving from a connection.
+    Receive(ConnId),
+    /// The look-out for room in a connection's socket.
     Writable(ConnId),
-    /// Another thread woke this one.
-    Woken,
+    /// The look-out for calls of other threads.
+    Wake,
     /// Nothing that anyone waits for.
     Ignored,
 }
@@ -67,14 +67,14 @@ pub fn writable(id: ConnId) -> u64 {
 }
 
 /// What a completion's 64 bits mean.
-pub fn of(user_data: u64, sockets: &Sockets) -> Event {
+pub fn of(user_data: u64, sockets: &Sockets) -> Tag {
     let connection = || sockets.id(user_data as u32, (user_data >> 32) as u32 & 0x00FF_FFFF);
     match user_data >> 56 {
-        ACCEPT => Event::Accepted,
-        SEND => Event::Sent(user_data as u32 as usize),
-        RECEIVE => connection().map_or(Event::Ignored, Event::Received),
-        WRITABLE => connection().map_or(Event::Ignored, Event::Writable),
-        WAKE => Event::Woken,
-        _ => Event::Ignored,
+        ACCEPT => Tag::Accept,
+        SEND => Tag::Send(user_data as u32 as usize),
+        RECEIVE => connection().map_or(Tag::Ignored, Tag::Receive),
+        WRITABLE => connection().map_or(Tag::Ignored, Tag::Writable),
+        WAKE => Tag::Wake,
+        _ => Tag::Ignored,
     }
 }
