@@ -7,8 +7,8 @@
 //! subscribers and sends each what it has not had yet, in one send.
 //!
 //! Imports point downward only: `server` knows everything; `ring` knows `engine`, which knows
-//! `shard`; `hub` and `shard` meet only in `mesh`; codecs (`ws`, `rpc`, `command`, `reply`,
-//! `publication`) know nothing of either.
+//! `shard`; `hub` and `shard` meet only in `mesh`; codecs (`http`, `ws`, `rpc`, `command`,
+//! `reply`, `publication`) know nothing of either.
 
 // They panic, or wait, where the output cannot be written: see `cli::out` and `logs`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -22,6 +22,7 @@ mod ebb;
 pub mod ending;
 pub mod engine;
 mod escape;
+pub mod http;
 pub mod hub;
 mod json_reader;
 mod json_string;

@@ -24,6 +24,8 @@ use crate::config::{Config, RpcListen};
 use crate::demo;
 use crate::ebb;
 use crate::engine::Loop;
+use crate::http::head::Bounds;
+use crate::http::origin::OriginRule;
 use crate::hub::{self, HubConfig, RpcListener, ShutdownHandle};
 use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
@@ -33,8 +35,7 @@ use crate::shard::{ConnectionBudget, Page, Shard, ShardConfig};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
 use crate::threads::{Fault, Threads};
-use crate::ws::origin::OriginRule;
-use crate::ws::upgrade::{Bounds, Rules};
+use crate::ws::upgrade::Rules;
 
 /// Part of the grace that is kept for the end itself, after the last connection has been told to
 /// go.

@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use roadcast::engine::{Loop, LoopCounters};
+use roadcast::http::proxies::Proxies;
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
 use roadcast::policy::Policies;
 use roadcast::ring::RingBackend;
 use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
-use roadcast::ws::proxies::Proxies;
 use roadcast::ws::upgrade::Rules;
 use tungstenite::{Message, WebSocket};
 

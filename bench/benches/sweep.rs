@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
 use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
-use roadcast::ws::proxies::Proxies;
 use roadcast::ws::upgrade::Rules;
 
 fn main() {

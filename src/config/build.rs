@@ -8,13 +8,13 @@ use super::error::Origin;
 use super::reader::Reader;
 use super::schema::Value;
 use super::{Config, RpcListen, brokers, value};
+use crate::http::forwarded::ClientHeader;
+use crate::http::proxies::Proxies;
 use crate::limits::{Field, Limits};
 use crate::logs::{Encoding, Level, LogConfig, Mode};
 use crate::memory::Memory;
 use crate::policy::{Pattern, Policies};
 use crate::worst_case;
-use crate::ws::forwarded::ClientHeader;
-use crate::ws::proxies::Proxies;
 
 /// Where clients connect, and the key that says so.
 pub fn http_address(read: &Reader<'_>) -> (SocketAddr, &'static str) {

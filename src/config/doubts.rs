@@ -6,8 +6,8 @@ use super::reader::Reader;
 use super::schema::Value;
 use super::schema::show_about;
 use super::{Config, Notice, Origin, RpcListen};
+use crate::http::origin::OriginRule;
 use crate::worst_case;
-use crate::ws::origin::OriginRule;
 
 /// Others may write: whoever may write to a Unix socket may connect to it (unix(7)).
 const OTHERS_WRITE: u32 = 0o002;

@@ -39,11 +39,11 @@ pub use error::{ConfigError, Notice, Origin, Problems};
 pub use files::DEFAULT_FILES;
 pub use value::RpcListen;
 
+use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::logs::LogConfig;
 use crate::memory::{self, Memory};
 use crate::policy::Policies;
-use crate::ws::proxies::Proxies;
 use reader::Reader;
 use settings::Settings;
 use yaml::Node;

@@ -59,7 +59,7 @@ pub enum Kind {
     Mode,
     /// A list of words.
     Words,
-    /// Rules of which an `Origin` must meet one; see [`crate::ws::origin`].
+    /// Rules of which an `Origin` must meet one; see [`crate::http::origin`].
     Origins,
     /// Not read.
     Opaque,

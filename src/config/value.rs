@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::ws::upgrade;
+use crate::http::head::is_token;
 
 /// Where publishers connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +203,7 @@ pub fn url_path(text: &str) -> Result<String, String> {
 
 /// The name of a WebSocket subprotocol: a token (RFC 6455 §4.1).
 pub fn subprotocol(text: &str) -> Result<String, String> {
-    if text.is_empty() || !text.bytes().all(upgrade::is_token) {
+    if text.is_empty() || !text.bytes().all(is_token) {
         return Err(format!(
             "\"{text}\" is no name of a subprotocol: letters, digits and !#$%&'*+-.^_`|~"
         ));

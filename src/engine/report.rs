@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
+use crate::http::Fault;
 use crate::log_rate::LeftOut;
 use crate::shard::{About, Reason, Refusal, Report};
-use crate::ws::upgrade::Fault;
 
 /// Writes one line about the connection of `peer`.
 pub fn say(peer: Option<SocketAddr>, report: &Report) {

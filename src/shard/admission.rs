@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::connection::{ConnId, Connection, Phase};
 use super::{OVER_LIMIT_MAX, Refusal, Shard, Stage, Task};
+use crate::http::Head;
 use crate::source_limits::{Exceeded, Source, SourceLimits};
 
 /// Whether a connection may be served.
@@ -129,11 +130,16 @@ impl Shard {
 
     /// Counts a trusted proxy's connection for the client that its request names, or for the proxy
     /// where it names none. An error: what that source has too many of.
-    pub(super) fn admit_forwarded(&mut self, id: ConnId, head: &[u8]) -> Result<(), Exceeded> {
+    /// A request that could not be read names nobody.
+    pub(super) fn admit_forwarded(
+        &mut self,
+        id: ConnId,
+        head: Option<&Head<'_>>,
+    ) -> Result<(), Exceeded> {
         let Some(sources) = &mut self.sources else { return Ok(()) };
         let source = match *sources.at(id) {
             Some(Sourced::Forwarding(proxy)) => {
-                let client = self.settings.proxies.client(head);
+                let client = head.and_then(|head| self.settings.proxies.client(head));
                 self.counters.forwarded_missing.add(u64::from(client.is_none()));
                 client.map_or(proxy, Source::of)
             }

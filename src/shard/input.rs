@@ -8,9 +8,12 @@ use super::admission::Admission;
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::{Refusal, Shard, Task};
+use crate::http::arrival::Arrival;
+use crate::http::head::Room;
+use crate::http::{Fault, Head};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Incoming, ReaderLimits};
-use crate::ws::upgrade::{self, Answer, Endpoint, Fault, Head};
+use crate::ws::upgrade::{self, Answer, Endpoint};
 
 /// Replies in an outbox beyond which their causes are not served any more. Two of the largest
 /// ordinary messages.
@@ -51,38 +54,41 @@ impl Shard {
     }
 
     pub(super) fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
-        let rules = &self.settings.rules;
-        let parsed = match self.heads.extend(id, bytes) {
-            Some((head, seen)) => upgrade::parse(head, seen, rules),
-            None => upgrade::parse(bytes, 0, rules),
+        let bytes_max = self.settings.rules.bounds.bytes;
+        let arrival = match self.heads.extend(id, bytes) {
+            Some((head, seen)) => Arrival::of(head, seen, bytes_max),
+            None => Arrival::of(bytes, 0, bytes_max),
         };
-        match parsed {
-            Head::Incomplete => self.keep_head(id, bytes),
-            Head::Complete { head_len, answer } => {
-                let mut whole = self.heads.take(id);
-                let head = whole.as_deref_mut().unwrap_or(bytes);
-                let probe = matches!(answer, Answer::Healthy { .. });
-                if let Err(response) = self.let_in(id, &head[..head_len], probe) {
-                    return self.refuse(id, &response);
-                }
-                match answer {
-                    Answer::Upgrade { endpoint, response } => {
-                        self.upgraded(id, endpoint, &response);
-                        self.input(id, &mut head[head_len..]);
-                    }
-                    Answer::DemoPage { head_only } => {
-                        let settings = self.settings.clone();
-                        self.refuse(
-                            id,
-                            settings.demo_page.as_ref().map_or(&[], |page| page.answer(head_only)),
-                        );
-                    }
-                    Answer::Healthy { response } => self.refuse(id, &response),
-                    Answer::Refuse { fault, response } => {
-                        let about = || upgrade::at_fault(&head[..head_len], fault);
-                        self.refuse_request(id, fault, &response, about);
-                    }
-                }
+        let head_len = match arrival {
+            Arrival::Incomplete => return self.keep_head(id, bytes),
+            Arrival::Complete(len) => Ok(len),
+            Arrival::Hopeless(fault) => Err(fault),
+        };
+        let mut whole = self.heads.take(id);
+        let bytes = whole.as_deref_mut().unwrap_or(bytes);
+        let (head, behind) = bytes.split_at_mut(head_len.unwrap_or_default());
+        let mut room = Room::new();
+        let head = head_len.and_then(|_| Head::parse(head, &mut room));
+        let head = head.as_ref().map_err(|fault| *fault);
+        let answer = upgrade::answer(head, &self.settings.rules);
+        let probe = matches!(answer, Answer::Healthy { .. });
+        if let Err(response) = self.let_in(id, head.ok(), probe) {
+            return self.refuse(id, &response);
+        }
+        match answer {
+            Answer::Upgrade { endpoint, response } => {
+                self.upgraded(id, endpoint, &response);
+                self.input(id, behind);
+            }
+            Answer::DemoPage { head_only } => {
+                let settings = self.settings.clone();
+                let page = settings.demo_page.as_ref();
+                self.refuse(id, page.map_or(&[], |page| page.answer(head_only)));
+            }
+            Answer::Healthy { response } => self.refuse(id, &response),
+            Answer::Refuse { fault, response } => {
+                let about = || head.map_or(String::new(), |head| upgrade::at_fault(head, fault));
+                self.refuse_request(id, fault, &response, about);
             }
         }
     }
@@ -100,7 +106,7 @@ impl Shard {
 
     /// Whether a connection whose request is there may be served; if not, the answer. A trusted
     /// proxy's `probe` counts for nobody's address.
-    fn let_in(&mut self, id: ConnId, head: &[u8], probe: bool) -> Result<(), Vec<u8>> {
+    fn let_in(&mut self, id: ConnId, head: Option<&Head<'_>>, probe: bool) -> Result<(), Vec<u8>> {
         match self.connections.at(id.index).admission {
             Admission::OverLimit => {
                 self.report_refused(id, Refusal::Connection, String::new);

@@ -15,8 +15,9 @@ use super::drain::Drain;
 use super::end::Grace;
 use super::timers::tick_after;
 use super::{About, Reason, Refusal, Shard, Task};
+use crate::http::Fault;
 use crate::ws::frame::{self, Opcode};
-use crate::ws::upgrade::{self, Fault};
+use crate::ws::upgrade;
 
 /// A ping as it is sent, without a payload.
 const PING_BYTES: u32 = 2;

@@ -2,8 +2,9 @@
 
 use super::Shard;
 use super::connection::{ConnId, Phase};
-use crate::ws::proxy_protocol::{self, Preface};
-use crate::ws::upgrade::{self, Fault};
+use crate::http::Fault;
+use crate::http::proxy_protocol::{self, Preface};
+use crate::ws::upgrade;
 
 impl Shard {
     /// Bytes of a connection whose header has not been read yet.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::connection::ConnId;
 use super::{Shard, Task};
 use crate::command::Malformed;
+use crate::http::Fault;
 use crate::log_rate::{LeftOut, LogRate, Unsaid};
 use crate::source_limits::Exceeded;
 use crate::ws::close::CloseCode;
-use crate::ws::upgrade::Fault;
 
 /// Characters of what a client sent that a line repeats.
 const ECHO_CHARS: usize = 100;

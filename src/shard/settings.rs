@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::mesh::BrokerId;
 use crate::policy::Policies;
-use crate::ws::proxies::Proxies;
 use crate::ws::upgrade::Rules;
 
 /// What a shard needs to know of the configuration. One value, shared, fixed at start.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use roadcast::http::Fault;
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
 use roadcast::mesh::Down;
 use roadcast::shard::{About, BATCH_SENDS, ConnId, Reason, Refusal, Report, Task};
 use roadcast::ws::frame::Opcode;
-use roadcast::ws::upgrade::Fault;
 
 use super::rig::{Rig, Taken, frame_of, quiet, said};
 use super::wire;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use roadcast::http::Fault;
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
 use roadcast::mesh::Down;
 use roadcast::shard::{About, ConnId, Reason, Refusal, Report, Task};
-use roadcast::ws::upgrade::Fault;
 
 use super::rig::{Rig, quiet};
 use super::wire;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::shard::{ConnId, Shard, ShardConfig, Task};
 use roadcast::source_limits::SourceLimits;
-use roadcast::ws::proxies::Proxies;
 
 use super::rig::{Rig, quiet, settings};
 use super::wire;

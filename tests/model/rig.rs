@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
@@ -14,7 +15,6 @@ use roadcast::shard::{
     Task,
 };
 use roadcast::ws::frame::{self, Opcode};
-use roadcast::ws::proxies::Proxies;
 use roadcast::ws::upgrade::Rules;
 
 use super::wire;

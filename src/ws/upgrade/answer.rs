@@ -2,7 +2,11 @@
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::{Answer, Bounds, Fault, METHODS};
+use super::{Answer, METHODS};
+use crate::http::Fault;
+use crate::http::head::Bounds;
+
+pub(super) const NEEDS_HTTP11: &str = "HTTP/1.1 is needed for a WebSocket.";
 
 /// The 101 that begins a WebSocket (RFC 6455 §4.2.2), with the subprotocol that is agreed.
 pub(super) fn switching_protocols(key: &[u8], subprotocol: Option<&str>) -> Vec<u8> {
@@ -33,12 +37,24 @@ pub fn refuse_preface(fault: Fault) -> Vec<u8> {
     response(fault.status(), "Connection: close\r\n", text, false)
 }
 
-/// For what is no HTTP: who speaks something else may read the text all the same.
-pub(super) fn not_http(fault: Fault) -> Answer {
+/// For a head that could not be read, or is past its bounds. Who speaks no HTTP may read the text
+/// all the same.
+pub(super) fn refuse_unread(fault: Fault, bounds: Bounds) -> Answer {
     let text = match fault {
         Fault::Tls => "This is a plain HTTP and WebSocket port: it does not speak TLS.",
         Fault::ProxyHeader => "The PROXY protocol is not expected from this address.",
-        _ => "This is a plain HTTP and WebSocket port.",
+        Fault::NotHttp => "This is a plain HTTP and WebSocket port.",
+        Fault::HttpVersion => NEEDS_HTTP11,
+        Fault::HeadBytes => &format!(
+            "The request's head has more than {} bytes, its first line included \
+             (roadcast.limits.head_bytes). Cookies are the usual reason.",
+            bounds.bytes
+        ),
+        Fault::Headers => &format!(
+            "The request has more than {} headers (roadcast.limits.headers).",
+            bounds.headers
+        ),
+        _ => "The request is not valid HTTP.",
     };
     refuse(fault, text, false)
 }
@@ -64,23 +80,6 @@ pub(super) fn refuse_without_upgrade(fault: Fault, text: &str) -> Answer {
     let headers =
         "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     with(fault, headers, text, false)
-}
-
-/// The 431 for a head of too many bytes.
-pub(super) fn too_many_bytes(bounds: Bounds) -> Answer {
-    let text = format!(
-        "The request's head has more than {} bytes, its first line included (roadcast.limits.head_bytes). Cookies are the \
-         usual reason.",
-        bounds.bytes
-    );
-    refuse(Fault::HeadBytes, &text, false)
-}
-
-/// The 431 for a head of too many headers.
-pub(super) fn too_many_headers(bounds: Bounds) -> Answer {
-    let text =
-        format!("The request has more than {} headers (roadcast.limits.headers).", bounds.headers);
-    refuse(Fault::Headers, &text, false)
 }
 
 fn with(fault: Fault, headers: &str, text: &str, head_only: bool) -> Answer {

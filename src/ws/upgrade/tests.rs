@@ -2,6 +2,10 @@
 //! trickle in.
 
 use super::*;
+use crate::http::arrival::Arrival;
+use crate::http::head::Room;
+
+mod bounds;
 
 fn rules() -> Rules {
     Rules {
@@ -26,16 +30,38 @@ fn request(line: &str, headers: &[&str]) -> String {
     format!("{line}\r\n{}\r\n", headers.concat())
 }
 
+/// What a connection is told that has sent this, of which so much had been seen before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Answer {
+        answer: Answer,
+        /// Bytes that are not the WebSocket's.
+        head_len: usize,
+    },
+}
+
+fn parse(bytes: &[u8], seen_before: usize, rules: &Rules) -> Told {
+    let (head_len, head) = match Arrival::of(bytes, seen_before, rules.bounds.bytes) {
+        Arrival::Incomplete => return Told::Nothing,
+        Arrival::Complete(len) => (len, Ok(&bytes[..len])),
+        Arrival::Hopeless(fault) => (bytes.len(), Err(fault)),
+    };
+    let mut room = Room::new();
+    let head = head.and_then(|head| Head::parse(head, &mut room));
+    Told::Answer { answer: answer(head.as_ref().map_err(|fault| *fault), rules), head_len }
+}
+
 /// Feeds the request one byte at a time, the way a connection would: until it is judged.
-fn trickle(request: &[u8], rules: &Rules) -> Head {
+fn trickle(request: &[u8], rules: &Rules) -> Told {
     let mut seen = 0;
     for end in 1..=request.len() {
         match parse(&request[..end], seen, rules) {
-            Head::Incomplete => seen = end,
+            Told::Nothing => seen = end,
             complete => return complete,
         }
     }
-    Head::Incomplete
+    Told::Nothing
 }
 
 fn judge_every_way(request: &str, rules: &Rules) -> Answer {
@@ -43,16 +69,16 @@ fn judge_every_way(request: &str, rules: &Rules) -> Answer {
     let whole = parse(request, 0, rules);
     assert_eq!(trickle(request, rules), whole);
     for split in 0..request.len() {
-        if parse(&request[..split], 0, rules) == Head::Incomplete {
+        if parse(&request[..split], 0, rules) == Told::Nothing {
             assert_eq!(parse(request, split, rules), whole, "split at {split}");
         }
     }
     let with_more = [request, b"\x81\x80\r\n\r\n"].concat();
-    let Head::Complete { head_len, answer } = parse(&with_more, 0, rules) else {
+    let Told::Answer { answer, head_len } = parse(&with_more, 0, rules) else {
         panic!("incomplete")
     };
     assert_eq!(
-        Head::Complete { head_len, answer: answer.clone() },
+        Told::Answer { answer: answer.clone(), head_len },
         whole,
         "what follows the head is not its part"
     );
@@ -272,7 +298,7 @@ fn every_refusal_is_a_whole_response_that_says_what_to_do() {
     for (status, bytes) in responses {
         let mut headers = [httparse::EMPTY_HEADER; 10];
         let mut response = httparse::Response::new(&mut headers);
-        let Ok(Status::Complete(head_len)) = response.parse(&bytes) else {
+        let Ok(httparse::Status::Complete(head_len)) = response.parse(&bytes) else {
             panic!("{status}: not a response")
         };
         assert_eq!(response.code, Some(status));
@@ -292,90 +318,6 @@ fn every_refusal_is_a_whole_response_that_says_what_to_do() {
 }
 
 #[test]
-fn a_head_past_its_bounds_is_refused_with_431() {
-    let padded = |head_len: usize| {
-        let bare =
-            request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, "Cookie: \r\n"]);
-        bare.replace("Cookie: ", &format!("Cookie: {}", "c".repeat(head_len - bare.len())))
-    };
-    for (bytes, headers) in [(32 * 1024, 200), (1024, 16), (512, 1000)] {
-        let rules = Rules { bounds: Bounds { bytes, headers }, ..rules() };
-        let Head::Complete { answer, .. } = parse(padded(bytes).as_bytes(), 0, &rules) else {
-            panic!("incomplete")
-        };
-        assert_eq!(status(&answer), 101);
-        let larger = padded(bytes + 1);
-        for head in [parse(larger.as_bytes(), 0, &rules), trickle(larger.as_bytes(), &rules)] {
-            let Head::Complete { answer: Answer::Refuse { fault, response }, .. } = head else {
-                panic!("incomplete")
-            };
-            assert_eq!((fault, fault.status()), (Fault::HeadBytes, 431));
-            let text = String::from_utf8(response).unwrap();
-            assert!(text.contains(&format!("more than {bytes} bytes")), "{text}");
-        }
-        let endless = format!("GET /ws HTTP/1.1\r\nCookie: {}", "c".repeat(bytes));
-        assert_eq!(parse(&endless.as_bytes()[..bytes - 1], 0, &rules), Head::Incomplete);
-        let Head::Complete { answer, .. } = parse(&endless.as_bytes()[..bytes], 0, &rules) else {
-            panic!("a full head without its end cannot become a good one");
-        };
-        assert_eq!(status(&answer), 431);
-    }
-    for most in [16, 200, 1000] {
-        let rules = Rules { bounds: Bounds { headers: most, ..Bounds::default() }, ..rules() };
-        let with = |count| {
-            let more = "X: y\r\n".repeat(count - 6);
-            let request =
-                request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &more]);
-            match parse(request.as_bytes(), 0, &rules) {
-                Head::Complete { answer, .. } => status(&answer),
-                Head::Incomplete => panic!("incomplete"),
-            }
-        };
-        assert_eq!((with(most), with(most + 1)), (101, 431), "{most} headers");
-    }
-}
-
-#[test]
-fn what_cannot_become_http_is_refused_at_its_first_bytes() {
-    let lines = "\r\n".repeat(9);
-    for (bytes, expected) in [
-        (&b"\x16\x03\x01\x02\x00"[..], Fault::Tls),
-        (b"\x16", Fault::Tls),
-        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n\r\n", Fault::ProxyHeader),
-        (b"\r\n\r\n\0", Fault::ProxyHeader),
-        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Fault::ProxyHeader),
-        (b"\x81\x80", Fault::NotHttp),
-        (b" GET", Fault::NotHttp),
-        (b"\rGET", Fault::NotHttp),
-        (b"\r\n\r\r", Fault::NotHttp),
-        (b"\0", Fault::NotHttp),
-        (b"\r\n\0", Fault::NotHttp),
-        (lines.as_bytes(), Fault::NotHttp),
-    ] {
-        let Head::Complete { answer: Answer::Refuse { fault, response }, .. } =
-            parse(bytes, 0, &rules())
-        else {
-            panic!("{bytes:x?} is not refused")
-        };
-        assert_eq!((fault, fault.status()), (expected, 400), "{bytes:x?}");
-        assert!(response.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
-    }
-    for bytes in [
-        &b""[..],
-        b"\r",
-        b"\r\n",
-        b"\n",
-        b"\r\n\r",
-        b"\r\n\r\nG",
-        b"PROXY",
-        b"get",
-        b"GET /ws HTTP/1.1\r\nHost: a\r\n\r",
-    ] {
-        assert_eq!(parse(bytes, 0, &rules()), Head::Incomplete, "{bytes:x?}");
-    }
-}
-
-#[test]
 fn the_log_is_told_why_and_about_what() {
     let all = [HOST, ORIGIN, UPGRADE, VERSION, KEY];
     for (request, expected, about) in [
@@ -390,7 +332,10 @@ fn the_log_is_told_why_and_about_what() {
         let Answer::Refuse { fault, .. } = judge_every_way(&request, &rules()) else {
             panic!("{request}")
         };
-        assert_eq!((fault, &*at_fault(request.as_bytes(), fault)), (expected, about), "{request}");
+        let mut room = Room::new();
+        let said = Head::parse(request.as_bytes(), &mut room)
+            .map_or(String::new(), |head| at_fault(&head, fault));
+        assert_eq!((fault, &*said), (expected, about), "{request}");
     }
 }
 
@@ -411,34 +356,10 @@ fn random_bytes_never_panic() {
         }
         let (whole, trickled) = (parse(&bytes, 0, &rules()), trickle(&bytes, &rules()));
         match (&whole, &trickled) {
-            (Head::Complete { answer: whole, .. }, Head::Complete { answer: trickled, .. }) => {
+            (Told::Answer { answer: whole, .. }, Told::Answer { answer: trickled, .. }) => {
                 assert_eq!(whole, trickled, "seed {seed}");
             }
             _ => assert_eq!(whole, trickled, "seed {seed}"),
         }
     }
-}
-
-#[test]
-fn a_431_names_the_bound_that_was_passed() {
-    let small = Rules { bounds: Bounds { bytes: 1000, headers: 20 }, ..rules() };
-    let text = |request: &str| match parse(request.as_bytes(), 0, &small) {
-        Head::Complete { answer: Answer::Refuse { response, .. }, .. } => {
-            String::from_utf8(response).unwrap()
-        }
-        other => panic!("{other:?}"),
-    };
-    let line = format!("GET /{} HTTP/1.1", "x".repeat(1000));
-    let long = text(&request(&line, &[]));
-    assert!(
-        long.contains("1000 bytes, its first line included")
-            && long.contains("roadcast.limits.head_bytes"),
-        "{long}"
-    );
-    let many = text(&request("GET / HTTP/1.1", &["a:b\r\n"; 21]));
-    assert!(
-        many.contains("more than 20 headers") && many.contains("roadcast.limits.headers"),
-        "{many}"
-    );
-    assert!(!many.contains("bytes") && !long.contains("roadcast.limits.headers"), "{many}{long}");
 }

@@ -1,8 +1,11 @@
 //! The upgrade request: its answer does not depend on how it arrives, and is one HTTP response.
 
-use roadcast::ws::forwarded::{self, ClientHeader};
-use roadcast::ws::origin::OriginRule;
-use roadcast::ws::upgrade::{Answer, Bounds, Head, Rules, parse};
+use roadcast::http::Head;
+use roadcast::http::arrival::Arrival;
+use roadcast::http::forwarded::{self, ClientHeader};
+use roadcast::http::head::{Bounds, Room};
+use roadcast::http::origin::OriginRule;
+use roadcast::ws::upgrade::{self, Answer, Rules};
 
 use super::pieces;
 
@@ -22,12 +25,14 @@ pub fn check(bytes: &[u8]) {
         .map(|name| ClientHeader::parse(name).expect("a name"));
     // Whom a proxy names: nobody or an address, whatever the head; the nearest one is trusted, or
     // the first that is not.
-    let nearest = forwarded::client(bytes, &headers, |_| false);
-    let farthest = forwarded::client(bytes, &headers, |_| true);
-    assert_eq!(nearest.is_some(), farthest.is_some(), "{nearest:?} {farthest:?}");
+    if let Ok(head) = Head::parse(bytes, &mut Room::new()) {
+        let nearest = forwarded::client(&head, &headers, |_| false);
+        let farthest = forwarded::client(&head, &headers, |_| true);
+        assert_eq!(nearest.is_some(), farthest.is_some(), "{nearest:?} {farthest:?}");
+    }
 
-    let whole = parse(bytes, 0, &rules);
-    if let Head::Complete { head_len, answer } = &whole {
+    let whole = told(bytes, 0, &rules);
+    if let Some((head_len, answer)) = &whole {
         assert!(*head_len <= bytes.len());
         is_http(answer);
     }
@@ -35,12 +40,10 @@ pub fn check(bytes: &[u8]) {
     let mut seen = 0;
     for piece in pieces(bytes, first) {
         let arrived = &bytes[..seen + piece.len()];
-        match parse(arrived, seen, &rules) {
-            Head::Incomplete => seen = arrived.len(),
-            Head::Complete { head_len, answer } => {
-                let Head::Complete { head_len: of_whole, answer: to_whole } = &whole else {
-                    panic!("complete only in pieces");
-                };
+        match told(arrived, seen, &rules) {
+            None => seen = arrived.len(),
+            Some((head_len, answer)) => {
+                let (of_whole, to_whole) = whole.as_ref().expect("complete only in pieces");
                 assert_eq!(&answer, to_whole, "in pieces and as a whole");
                 // What is refused is discarded, wherever it ends.
                 if matches!(answer, Answer::Upgrade { .. }) {
@@ -50,7 +53,19 @@ pub fn check(bytes: &[u8]) {
             }
         }
     }
-    assert_eq!(whole, Head::Incomplete, "complete only as a whole");
+    assert_eq!(whole, None, "complete only as a whole");
+}
+
+/// The answer, and the bytes that it takes; `None` while the head's end has not arrived.
+fn told(bytes: &[u8], seen: usize, rules: &Rules) -> Option<(usize, Answer)> {
+    let (head_len, head) = match Arrival::of(bytes, seen, rules.bounds.bytes) {
+        Arrival::Incomplete => return None,
+        Arrival::Complete(len) => (len, Ok(&bytes[..len])),
+        Arrival::Hopeless(fault) => (bytes.len(), Err(fault)),
+    };
+    let mut room = Room::new();
+    let head = head.and_then(|head| Head::parse(head, &mut room));
+    Some((head_len, upgrade::answer(head.as_ref().map_err(|fault| *fault), rules)))
 }
 
 fn is_http(answer: &Answer) {

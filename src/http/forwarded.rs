@@ -10,12 +10,10 @@
 //! proxies. (RoadRunner takes the first entry, which a client can invent unless its proxy replaces
 //! the header.)
 
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
-use httparse::Request;
-
-use super::upgrade::{HEADERS_MAX, HeaderRoom, is_token};
+use super::Head;
+use super::head::is_token;
 
 /// A header by which a proxy names its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,45 +44,27 @@ impl ClientHeader {
 /// `headers` that names somebody who is not `trusted` itself decides; if they name trusted ones
 /// alone, the first of these. `None`: nobody is named.
 pub fn client(
-    head: &[u8],
+    head: &Head<'_>,
     headers: &[ClientHeader],
     trusted: impl Fn(IpAddr) -> bool,
 ) -> Option<IpAddr> {
-    let mut room: HeaderRoom<'_> = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut request = Request::new(&mut []);
-    // Of a head with a fault, or with too many headers, the last entry that was read need not be
-    // the proxy's.
-    let Ok(httparse::Status::Complete(_)) = request.parse_with_uninit_headers(head, &mut room)
-    else {
-        return None;
-    };
-    let values = |name: &str| -> Vec<&[u8]> {
-        let headers =
-            request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
-        headers.map(|header| header.value).collect()
-    };
     let mut known = None;
     for header in headers {
         let named = match header {
             ClientHeader::XForwardedFor => {
-                let values = values("X-Forwarded-For");
-                let entries =
-                    values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev();
+                let values = head.values("X-Forwarded-For").rev();
+                let entries = values.flat_map(|value| value.rsplit(|byte| *byte == b','));
                 nearest(entries.map(address), &trusted)
             }
             ClientHeader::Forwarded => {
-                let values = values("Forwarded");
-                let elements = values.iter().rev().flat_map(|value| elements_from_the_end(value));
+                let elements = head.values("Forwarded").rev().flat_map(elements_from_the_end);
                 nearest(
                     elements.map(|element| forwarded_for(element).and_then(|node| address(&node))),
                     &trusted,
                 )
             }
             // Two of them contradict each other.
-            ClientHeader::One(name) => match values(name).as_slice() {
-                [value] => address(value),
-                _ => None,
-            },
+            ClientHeader::One(name) => head.only_value(name).and_then(address),
         };
         match named {
             Some(address) if !trusted(address) => return named,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::Head;
 use super::forwarded::{self, ClientHeader};
 
 /// The proxies in front. By default there are none.
@@ -32,7 +33,7 @@ impl Proxies {
     }
 
     /// The client's address in the head of a request that came from one of them.
-    pub fn client(&self, head: &[u8]) -> Option<IpAddr> {
+    pub fn client(&self, head: &Head<'_>) -> Option<IpAddr> {
         forwarded::client(head, &self.headers, |address| self.trusts(address))
     }
 }
