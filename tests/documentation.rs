@@ -143,14 +143,17 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
 }
 
-/// Whether a test of that name stands where `a::b::name` says: tests/a.rs, tests/a/b.rs, src/a/b.rs
-/// or its tests.
+/// Whether a test of that name stands where `a::b::name` says: tests/a.rs, tests/a/b.rs, a file of
+/// that name in a folder of tests, src/a/b.rs or its tests.
 fn is_test(named: &str) -> bool {
     let (modules, name) = named.rsplit_once("::").expect("a path");
     let below = modules.replace("::", "/");
     let (above, last) = below.rsplit_once('/').unwrap_or(("", &below));
     let places = [
         format!("tests/{below}.rs"),
+        format!("tests/server/{below}.rs"),
+        format!("tests/system_faults/{below}.rs"),
+        format!("tests/vectors/{below}.rs"),
         format!("src/{below}.rs"),
         format!("src/{below}/tests.rs"),
         format!("src/{above}/tests/{last}.rs"),

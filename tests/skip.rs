@@ -140,7 +140,7 @@ fn where_io_uring_is_denied_the_test_command_runs_what_starts_no_server() {
         "{said}"
     );
     assert!(said.contains("--test documentation") && said.contains("--test model"), "{said}");
-    assert!(!said.contains("--tests") && !said.contains("--test websocket"), "{said}");
+    assert!(!said.contains("--tests") && !said.contains("--test server"), "{said}");
     let (code, said) = machine.run("true", "0", refusal);
     assert!(
         code == Some(1) && said.contains("nothing may be left out") && !said.contains("cargo test"),

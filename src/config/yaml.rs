@@ -1,9 +1,9 @@
 //! A YAML document as a tree of scalars, lists and maps, each with its line and column.
 //!
 //! Read by a port of libyaml, as RoadRunner's reader (go-yaml) is one: both take the same texts,
-//! and `tests/yaml.rs` holds this module to what go-yaml answered. Scalars stay text: the schema,
-//! not YAML's guess, decides what `0777` or `yes` means. Bounded in size, depth, number of nodes
-//! and bytes of text, aliases included, so that no file can exhaust memory or the stack.
+//! and `tests/vectors/yaml.rs` holds this module to what go-yaml answered. Scalars stay text: the
+//! schema, not YAML's guess, decides what `0777` or `yes` means. Bounded in size, depth, number of
+//! nodes and bytes of text, aliases included, so that no file can exhaust memory or the stack.
 
 mod input;
 

@@ -1,5 +1,5 @@
 //! What must hold of the codecs whatever the bytes. The fuzz targets feed these checks with bytes
-//! of their making, `tests/corpora.rs` with the committed corpora.
+//! of their making, `tests/vectors/corpora.rs` with the committed corpora.
 
 mod bodies;
 mod command;
