@@ -21,9 +21,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::cli::SettingArgs;
 use crate::progress::Progress;
 use crate::server::Place;
+use crate::setting::SettingArgs;
 use checks::Checks;
 
 /// A fault.

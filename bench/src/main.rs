@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod scrape;
 mod server;
+mod setting;
 mod soak;
 mod stamp;
 mod stats;
@@ -33,11 +34,12 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use case::{Case, FanOut, Work};
-use cli::{Cli, Command, Common, SettingArgs, SuiteArgs};
+use cli::{Cli, Command, Common, SuiteArgs};
 use fleet::drive::Pace;
 use progress::Progress;
 use report::machine::{Run, Setting};
 use server::{Kind, Place, Server};
+use setting::SettingArgs;
 
 fn main() -> Result<()> {
     match Cli::parse().command {

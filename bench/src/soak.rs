@@ -14,7 +14,6 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rand::prelude::*;
 
-use crate::cli::SettingArgs;
 use crate::faults::bed::{Bed, Setup};
 use crate::faults::checks::Checks;
 use crate::figures::ms;
@@ -22,6 +21,7 @@ use crate::fleet::beside::Beside;
 use crate::fleet::drive::Pace;
 use crate::progress::Progress;
 use crate::server::Place;
+use crate::setting::SettingArgs;
 use guest::{Guest, Kind};
 use report::{Episode, Report};
 

@@ -4,8 +4,8 @@
 //! whose driver is not served yet is an error rather than a broker whose topics stay silent.
 
 use super::error::{ConfigError, Origin};
+use super::key::Value;
 use super::reader::Reader;
-use super::schema::Value;
 use crate::hub::Driver;
 
 const BROKER: &str = "websockets.broker";

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::Origin;
+use super::key::Value;
 use super::reader::Reader;
-use super::schema::Value;
 use super::{Config, RpcListen, brokers, value};
 use crate::http::forwarded::ClientHeader;
 use crate::http::proxies::Proxies;

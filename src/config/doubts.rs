@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::key::Value;
+use super::key::show_about;
 use super::reader::Reader;
-use super::schema::Value;
-use super::schema::show_about;
 use super::{Config, Notice, Origin, RpcListen};
 use crate::http::origin::OriginRule;
 use crate::worst_case;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::LoadOptions;
 use super::error::{ConfigError, Notice, Origin};
-use super::schema;
+use super::key;
 use super::yaml::{self, Data, Node};
 
 /// The files that are looked for in the working directory when none is named, in this order.
@@ -116,7 +116,7 @@ fn tree(path: &Arc<PathBuf>, notices: &mut Vec<Notice>) -> Result<Node, ConfigEr
     if bytes.len() > yaml::FILE_BYTES_MAX {
         return Err(unreadable(format!(
             "has more than {}",
-            schema::show_bytes(yaml::FILE_BYTES_MAX as u64)
+            key::show_bytes(yaml::FILE_BYTES_MAX as u64)
         )));
     }
     let text =

@@ -1,6 +1,7 @@
 //! The keys that keep people out: a mistake there must not open what was closed.
 
-use super::schema::{self, Key, Kind};
+use super::key::{Key, Kind};
+use super::schema::{self};
 
 /// Keys that keep people out: what is written for them must not be lost to a typo.
 const KEYS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
@@ -10,7 +11,7 @@ const NEAR_MISS: usize = 2;
 /// Whether a key decides who gets in: what is written for it must not be lost to a variable without
 /// a value, as `tcp://${HOST}:6001` would become an address of all interfaces.
 pub fn keep_out(key: &Key) -> bool {
-    matches!(key.kind, Kind::Address | Kind::Rpc | Kind::Mode) || KEYS.contains(&key.path)
+    matches!(key.kind, Kind::Address(_) | Kind::Rpc(_) | Kind::Mode) || KEYS.contains(&key.path)
 }
 
 /// Whether a path that leads nowhere was meant for one of [`KEYS`].

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::schema::{Key, Kind, Status};
+use super::key::{Key, Kind, Status};
 use crate::limits::{self, Limit, Limits, units};
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -37,10 +37,10 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
 
 #[rustfmt::skip]
 const USED: &[Key] = &[
-    key("http.address", Kind::Address, "127.0.0.1:8080", "Where clients connect."),
+    key("http.address", Kind::Address(8080), "127.0.0.1:8080", "Where clients connect."),
     key("http.trusted_subnets", Kind::Words, "", "Proxies (`10.0.0.0/8`, `::1`) that are believed about for whom they speak: limits per address count their clients."),
     key("http.trusted_headers", Kind::Words, "X-Forwarded-For,X-Real-IP", "The headers by which they say so, in the order in which they are read. Name those alone that your proxy sets or adds to: any other a client can send through it."),
-    key("rpc.listen", Kind::Rpc, "tcp://127.0.0.1:6001", "Where publishers connect."),
+    key("rpc.listen", Kind::Rpc(6001), "tcp://127.0.0.1:6001", "Where publishers connect."),
     key("websockets.path", Kind::Path, "/ws", "Path of the upgrade request; any other is answered with 404."),
     key("websockets.allowed_origin", Kind::Origins, "*", "Which `Origin` may connect: `*` for all, origins, or patterns with one `*` each; one of them must fit. Refused: 403."),
     key("websockets.broker", Kind::Text, "default", "The entry of `broadcast` that a client's command means when it names none."),
@@ -51,8 +51,8 @@ const USED: &[Key] = &[
     key("logs.level", Kind::Choice(&["debug", "info", "warn", "warning", "error", "dpanic", "panic", "fatal"]), "info", "The least severe level that is written; those above `error` mean `error`."),
     key("logs.encoding", Kind::Choice(&["console", "json"]), "", "Overrides the encoding of `logs.mode`."),
 
-    key("metrics.address", Kind::Address, "127.0.0.1:2112", "Metrics for Prometheus (docs/metrics.md), where the file has a section `metrics`; off without one."),
-    key("status.address", Kind::Address, "127.0.0.1:2114", "`/health` and `/ready`, where the file has a section `status`; off without one."),
+    key("metrics.address", Kind::Address(2112), "127.0.0.1:2112", "Metrics for Prometheus (docs/metrics.md), where the file has a section `metrics`; off without one."),
+    key("status.address", Kind::Address(2114), "127.0.0.1:2114", "`/health` and `/ready`, where the file has a section `status`; off without one."),
     key("status.unavailable_status_code", Kind::Count(400, 599), "503", "HTTP status when the answer is no."),
 
     key("roadcast.shards", Kind::Count(0, 1024), "0", "Threads that carry connections; 0 = as many as CPUs the process may run on."),
@@ -66,11 +66,11 @@ const USED: &[Key] = &[
     key("roadcast.drain", Kind::Duration(0, DAY), "0s", "From SIGTERM on, each shard tells its clients goodbye one by one over this time, the newest last; then `roadcast.shutdown_grace` begins. 0 = all at once."),
     key("roadcast.drain_accept", Kind::Flag, "true", "While it drains, newcomers are answered 503 with `Retry-After`; `false`: they meet a closed port."),
     key("roadcast.shutdown_grace", Kind::Duration(0, DAY), "30s", "From SIGTERM, or the end of `roadcast.drain`, to the exit, at most; what is queued is delivered meanwhile."),
-    key("roadcast.http.address", Kind::Address, "", "Wins over `http.address`, for a file that RoadRunner reads too."),
-    key("roadcast.rpc.listen", Kind::Rpc, "", "Wins over `rpc.listen`, for a file that RoadRunner reads too."),
+    key("roadcast.http.address", Kind::Address(8080), "", "Wins over `http.address`, for a file that RoadRunner reads too."),
+    key("roadcast.rpc.listen", Kind::Rpc(6001), "", "Wins over `rpc.listen`, for a file that RoadRunner reads too."),
     key("roadcast.rpc.mode", Kind::Mode, "", "Permissions of the file where publishers connect by a Unix socket; empty = the umask decides."),
-    key("roadcast.metrics.address", Kind::Address, "", "Wins over `metrics.address`, for a file that RoadRunner reads too; turns metrics on by itself."),
-    key("roadcast.status.address", Kind::Address, "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
+    key("roadcast.metrics.address", Kind::Address(2112), "", "Wins over `metrics.address`, for a file that RoadRunner reads too; turns metrics on by itself."),
+    key("roadcast.status.address", Kind::Address(2114), "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
 
     key("roadcast.overflow.skip", Kind::Words, "", "Topics where a client that does not keep up stays connected and gets the newest message once it has room; older ones are dropped. Names, or beginnings with a `*` behind."),
     key("roadcast.overflow.disconnect", Kind::Words, "", "Exceptions from `roadcast.overflow.skip`. Every topic that is in neither list is treated so: close 1013 past `outbox_bytes`."),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::environment::{self, Environment};
 use super::error::{ConfigError, Origin};
 use super::guards;
-use super::schema::{self, Found, Key, Status};
+use super::key::{Key, Status};
+use super::schema::{self, Found};
 use super::settings::{Settings, expected};
 use super::yaml::{Data, Node};
 

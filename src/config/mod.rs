@@ -14,6 +14,7 @@ pub mod environment;
 pub mod error;
 mod files;
 mod guards;
+pub mod key;
 mod keys;
 mod layers;
 mod reader;

@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::error::{ConfigError, Origin};
-use super::schema::{self, Value};
+use super::key::Value;
+use super::schema::{self};
 use super::settings::Settings;
 
 /// Reads settings, and keeps what is wrong with them.

@@ -1,7 +1,7 @@
 //! One value that was written, and how an error tells it.
 
 use super::error::Origin;
-use super::schema::Key;
+use super::key::Key;
 
 /// A value as written; of lists, each item.
 #[derive(Clone, Debug)]

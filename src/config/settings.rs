@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::environment::{self, Environment};
 use super::error::{ConfigError, Notice, Origin};
 use super::guards;
-use super::schema::{self, Key, Kind, Status, Value};
+use super::key::{Key, Kind, Status, Value};
+use super::schema::{self};
 use super::setting::Setting;
 
 /// All settings, by path.

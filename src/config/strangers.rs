@@ -3,7 +3,8 @@
 
 use super::error::{ConfigError, Notice, Origin};
 use super::guards;
-use super::schema::{self, Key, Status};
+use super::key::{Key, Status};
+use super::schema::{self};
 use super::settings::Settings;
 use super::yaml::{Data, Node};
 

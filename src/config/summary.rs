@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::schema::{show_about, show_bytes};
+use super::key::{show_about, show_bytes};
 use super::{Config, RpcListen};
 use crate::worst_case;
 

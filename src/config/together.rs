@@ -1,8 +1,8 @@
 //! Settings that are fine alone and not together.
 
 use super::error::{ConfigError, Origin};
+use super::key::show_bytes;
 use super::reader::Reader;
-use super::schema::show_bytes;
 use super::{Config, RpcListen};
 
 /// Books what does not fit together, each at a place where someone wrote one of the two.

@@ -1,8 +1,9 @@
 //! Answers, and the caller's side: calls out, answers in.
 
-use super::call::{Call, ECHO_BYTES_MAX, Layout};
+use super::call::Call;
+use super::error::ECHO_BYTES_MAX;
 use super::frame::{self, Decoded, FrameError, flag};
-use super::request::MESSAGES;
+use super::layout::{Layout, MESSAGES};
 use super::rewrite::field;
 use super::{Codec, proto, shortened};
 

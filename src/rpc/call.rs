@@ -1,14 +1,12 @@
-//! Calls: which method, which codec, and what is wrong with them that the caller is told.
+//! Calls: which method, which codec, and their bodies.
 
 use std::borrow::Cow;
-use std::fmt;
 
+use super::error::CallError;
 use super::frame::{self, Decoded, FrameError};
+use super::layout::Layout;
 use super::request::{Checking, Request};
-use super::{Codec, rewrite, shortened};
-
-/// Bytes of a method name or of a reason that an answer repeats.
-pub(super) const ECHO_BYTES_MAX: usize = 1024;
+use super::{Codec, rewrite};
 
 /// An RPC call in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,39 +38,6 @@ pub fn decode(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Call<'_>>
     Ok(Decoded::Whole { value, bytes })
 }
 
-/// Field numbers of a message: the two published layouts clash, so the service decides which one
-/// applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// `broadcast.*`: a message goes to every broker in use.
-    Broadcast,
-    /// `websockets.*`: a message names its broker.
-    Websockets,
-}
-
-impl Layout {
-    pub(super) fn broker(self) -> Option<u32> {
-        match self {
-            Self::Broadcast => None,
-            Self::Websockets => Some(2),
-        }
-    }
-
-    pub(super) fn topics(self) -> u32 {
-        match self {
-            Self::Broadcast => 2,
-            Self::Websockets => 3,
-        }
-    }
-
-    pub(super) fn payload(self) -> u32 {
-        match self {
-            Self::Broadcast => 3,
-            Self::Websockets => 4,
-        }
-    }
-}
-
 /// A method that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -90,63 +55,6 @@ pub struct Publish {
     /// `PublishAsync`: answered before its messages are published.
     pub asynchronous: bool,
 }
-
-/// What is wrong with a call; its text is the error answer. The connection lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallError<'a> {
-    /// No such service.
-    Service(Cow<'a, str>),
-    /// No such method of a known service.
-    Method(Cow<'a, str>),
-    /// A name without a dot.
-    IllFormed(Cow<'a, str>),
-    /// GOB, or no codec at all.
-    Codec(Option<Codec>),
-    /// A body that its codec cannot decode.
-    Body {
-        /// That codec.
-        codec: Codec,
-        /// What it says.
-        reason: String,
-    },
-}
-
-impl fmt::Display for CallError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Service(name) => {
-                write!(f, "rpc: can't find service {}", shortened(name, ECHO_BYTES_MAX))
-            }
-            Self::Method(name) => {
-                write!(f, "rpc: can't find method {}", shortened(name, ECHO_BYTES_MAX))
-            }
-            Self::IllFormed(name) => {
-                write!(
-                    f,
-                    "rpc: service/method request ill-formed: {}",
-                    shortened(name, ECHO_BYTES_MAX)
-                )
-            }
-            Self::Codec(codec) => {
-                let named = codec.map_or("no codec", Codec::name);
-                write!(
-                    f,
-                    "rpc: the call's flags name {named}, served are PROTO, JSON, MSGPACK and RAW"
-                )
-            }
-            Self::Body { codec, reason } => {
-                write!(
-                    f,
-                    "rpc: can't decode {} body: {}",
-                    codec.name(),
-                    shortened(reason, ECHO_BYTES_MAX)
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for CallError<'_> {}
 
 impl<'a> Call<'a> {
     /// Finds the method, as Go's net/rpc does: the service is what stands before the last dot.
@@ -202,6 +110,7 @@ impl<'a> Call<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::ECHO_BYTES_MAX;
     use super::super::{encode_call, encode_frame, flag};
     use super::*;
 

@@ -21,18 +21,22 @@
 
 mod answer;
 mod call;
+mod error;
 mod frame;
+mod layout;
 mod request;
 mod rewrite;
 
 pub use answer::{
     Answer, decode_answer, encode_call, encode_error, encode_list, encode_ok, publish_body,
 };
-pub use call::{Call, CallError, Layout, Method, Publish, decode};
+pub use call::{Call, Method, Publish, decode};
+pub use error::CallError;
 pub use frame::{
     Decoded, FRAME_BYTES_MIN, Frame, FrameError, decode as decode_frame, encode as encode_frame,
     flag,
 };
+pub use layout::Layout;
 pub use request::{Checking, Message, Request, Step, Topics};
 
 /// The published messages, generated from `proto/`.

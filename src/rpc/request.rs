@@ -12,12 +12,9 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use smallvec::SmallVec;
 
 use super::Codec;
-use super::call::{CallError, Layout};
+use super::error::CallError;
+use super::layout::{COMMAND, Layout, MESSAGES};
 
-/// Field number of a request's messages, in both layouts.
-pub(super) const MESSAGES: u32 = 1;
-/// Field number of a message's command, in both layouts.
-const COMMAND: u32 = 1;
 /// Of a message of more bytes, what is to be known of all of it is remembered when it is checked,
 /// as of the first one: most calls have no other.
 const LARGE_BYTES: usize = 16 * 1024;

@@ -14,8 +14,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use prost::encoding::{WireType, encode_key, encode_varint};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::call::Layout;
-use super::request::MESSAGES;
+use super::layout::{Layout, MESSAGES};
 
 /// Nesting of unknown MSGPACK fields, at most. A request itself has four levels.
 const MSGPACK_DEPTH_MAX: usize = 32;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use roadcast::config::Environment;
-use roadcast::config::schema::{KEYS, Kind, Status, Value};
+use roadcast::config::key::{Kind, Status, Value};
+use roadcast::config::schema::KEYS;
 use roadcast::config::settings::Settings;
 use roadcast::config::yaml::{self, Data, Node};
 
@@ -47,7 +48,7 @@ fn load(file: &str, env: &Environment, overrides: &[&str]) -> Result<Vec<Option<
     let mut values = Vec::new();
     for key in KEYS.iter().filter(|key| key.status == Status::Used && !key.path.contains('*')) {
         // A host's name would be looked up.
-        if !matches!(key.kind, Kind::Address | Kind::Rpc) {
+        if !matches!(key.kind, Kind::Address(_) | Kind::Rpc(_)) {
             values.push(settings.value(key.path).map_err(told)?.0);
         }
     }

@@ -1,0 +1,225 @@
+//! One key of the configuration: what its values look like, and how one is read.
+
+use std::time::Duration;
+
+use super::value::{self, RpcListen};
+use crate::limits::units::{self, GiB, KiB, MiB};
+
+/// One key, or with [`Status::Later`] and [`Status::Foreign`] all keys below one.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The path with dots; a `*` segment stands for a name that the operator chooses.
+    pub path: &'static str,
+    /// What its values look like.
+    pub kind: Kind,
+    /// The value in force when nobody wrote one; empty: none.
+    pub default: &'static str,
+    /// What Roadcast does with it.
+    pub status: Status,
+    /// One line for the documentation.
+    pub doc: &'static str,
+}
+
+/// What Roadcast does with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Reads it and acts on it.
+    Used,
+    /// Knows it and will act on it in a later release.
+    Later,
+    /// Knows it as RoadRunner's and has no use for it.
+    Foreign,
+}
+
+/// What the values of a key look like. Bounds are inclusive.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number.
+    Count(u64, u64),
+    /// A size; see [`value::bytes`].
+    Bytes(u64, u64),
+    /// A duration; bounds in milliseconds. See [`value::duration`].
+    Duration(u64, u64),
+    /// Where to listen, and the port that is usual there; see [`value::address`].
+    Address(u16),
+    /// Where to listen for RPC, and the port that is usual there; see [`value::rpc_listen`].
+    Rpc(u16),
+    /// The path of a URL; see [`value::url_path`].
+    Path,
+    /// Permissions of a file; see [`value::mode`].
+    Mode,
+    /// A list of words.
+    Words,
+    /// Rules of which an `Origin` must meet one; see [`crate::http::origin`].
+    Origins,
+    /// Not read.
+    Opaque,
+}
+
+/// A value that fits its key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of `Text`, `Choice` (in lower case) and `Path`.
+    Text(String),
+    /// Of `Flag`.
+    Flag(bool),
+    /// Of `Count`, `Bytes` and `Mode`.
+    Number(u64),
+    /// Of `Duration`.
+    Duration(Duration),
+    /// Of `Address`.
+    Address(std::net::SocketAddr),
+    /// Of `Rpc`.
+    Rpc(RpcListen),
+    /// Of `Words` and `Origins`; neither it nor a word of it is empty.
+    Words(Vec<String>),
+}
+
+impl Key {
+    /// Reads a value, or says what is wrong with it and what is allowed; an empty one is the
+    /// default. A list is written with commas.
+    pub fn parse(&self, text: &str) -> Result<Option<Value>, String> {
+        self.parse_written(text, text)
+    }
+
+    /// The same of a value that was written as `written`, with variables in it: nothing of `text`
+    /// goes into what to write.
+    pub fn parse_written(&self, text: &str, written: &str) -> Result<Option<Value>, String> {
+        let within =
+            |number: Result<u64, String>, (min, max): (u64, u64), show: fn(u64) -> String| {
+                let outside = || format!("\"{text}\" is out of bounds");
+                let number =
+                    number.and_then(|n| (min..=max).contains(&n).then_some(n).ok_or_else(outside));
+                number
+                    .map(Value::Number)
+                    .map_err(|why| format!("{why}; allowed: {} to {}", show(min), show(max)))
+            };
+        let value = match self.kind {
+            _ if text.is_empty() => return Ok(None),
+            // No origin holds a comma.
+            Kind::Words | Kind::Origins => {
+                let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
+                return self.parse_list(&words);
+            }
+            Kind::Text | Kind::Opaque => Ok(Value::Text(text.to_owned())),
+            Kind::Flag => value::bool(text).map(Value::Flag),
+            Kind::Choice(words) => {
+                let word = text.to_ascii_lowercase();
+                let known = words.contains(&word.as_str());
+                let problem = || format!("\"{text}\" is not known; allowed: {}", words.join(", "));
+                if known { Ok(Value::Text(word)) } else { Err(problem()) }
+            }
+            Kind::Count(min, max) => within(value::count(text), (min, max), |n| n.to_string()),
+            Kind::Bytes(min, max) => within(value::bytes(text), (min, max), show_bytes),
+            Kind::Duration(min, max) => {
+                let duration = value::duration(text);
+                // Rounded up, so that 1 ns is not taken for "off".
+                let millis = |of: &Duration| {
+                    u64::try_from(of.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+                };
+                within(
+                    duration.as_ref().map(millis).map_err(Clone::clone),
+                    (min, max),
+                    show_millis,
+                )?;
+                duration.map(Value::Duration)
+            }
+            Kind::Address(_) => value::address(text, &self.example(written)).map(Value::Address),
+            Kind::Rpc(_) => value::rpc_listen(text, &self.example(written)).map(Value::Rpc),
+            Kind::Path => value::url_path(text).map(Value::Text),
+            Kind::Mode => value::mode(text).map(Value::Number),
+        };
+        value.map(Some)
+    }
+
+    /// What to write instead of an address that will not do: with the port that was `written`, or
+    /// the usual one.
+    fn example(&self, written: &str) -> String {
+        let port = |usual| value::port_of(written).unwrap_or(usual);
+        match self.kind {
+            Kind::Rpc(usual) => {
+                format!("tcp://127.0.0.1:{} or unix:///run/roadcast.sock", port(usual))
+            }
+            Kind::Address(usual) => {
+                let port = port(usual);
+                format!("host:port, for example 127.0.0.1:{port} or :{port}")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Reads a value that was written as a list; an empty one is the default.
+    pub fn parse_list(&self, words: &[String]) -> Result<Option<Value>, String> {
+        let words: Vec<String> = words.iter().filter(|word| !word.is_empty()).cloned().collect();
+        match self.kind {
+            // By default everybody gets in, which is hardly what an empty list says.
+            Kind::Origins if words.is_empty() => {
+                Err("is an empty list; write \"*\" for all origins, or those that may connect"
+                    .to_owned())
+            }
+            Kind::Words | Kind::Origins => Ok((!words.is_empty()).then_some(Value::Words(words))),
+            _ => Err("holds a list; expected one value".to_owned()),
+        }
+    }
+
+    /// The value in force when nobody wrote one.
+    ///
+    /// # Panics
+    /// When the table holds a default that is no value of its key.
+    pub fn default_value(&self) -> Option<Value> {
+        let value = self.parse(self.default);
+        value.unwrap_or_else(|problem| panic!("the default of {}: {problem}", self.path))
+    }
+
+    /// What it takes, for the documentation.
+    pub(super) fn bounds(&self) -> String {
+        match self.kind {
+            Kind::Text | Kind::Opaque => "text".to_owned(),
+            Kind::Flag => "`true`, `false`".to_owned(),
+            Kind::Choice(words) => {
+                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+            }
+            Kind::Count(min, max) => format!("number, {min} to {max}"),
+            Kind::Bytes(min, max) => format!("bytes, {} to {}", show_bytes(min), show_bytes(max)),
+            Kind::Duration(min, max) => {
+                format!("duration, {} to {}", show_millis(min), show_millis(max))
+            }
+            Kind::Address(_) => "host:port".to_owned(),
+            Kind::Rpc(_) => "`tcp://host:port`, `unix:///path`".to_owned(),
+            Kind::Path => "URL path".to_owned(),
+            Kind::Mode => "octal, `0000` to `0777`".to_owned(),
+            Kind::Words | Kind::Origins => "list".to_owned(),
+        }
+    }
+}
+
+/// A size in the largest unit that divides it.
+pub fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        _ if bytes.is_multiple_of(GiB) => format!("{}GiB", bytes / GiB),
+        _ if bytes.is_multiple_of(MiB) => format!("{}MiB", bytes / MiB),
+        _ if bytes.is_multiple_of(KiB) => format!("{}KiB", bytes / KiB),
+        _ => bytes.to_string(),
+    }
+}
+
+/// A size in whole MiB, for sums.
+pub fn show_about(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(MiB))
+}
+
+fn show_millis(millis: u64) -> String {
+    match millis {
+        0 => "0".to_owned(),
+        _ if millis.is_multiple_of(units::h) => format!("{}h", millis / units::h),
+        _ if millis.is_multiple_of(units::s) => format!("{}s", millis / units::s),
+        _ => format!("{millis}ms"),
+    }
+}
