@@ -10,6 +10,7 @@ mod common;
 mod churn;
 mod clock;
 mod dead_links;
+mod drain;
 mod exhaustion;
 mod memory;
 mod restart;

@@ -13,6 +13,7 @@ mod layers;
 mod limits;
 mod mistakes;
 mod roadrunner;
+mod strangers;
 
 /// A directory that goes with the value.
 struct Directory(PathBuf);
