@@ -53,6 +53,9 @@ impl Shard {
         }
     }
 
+    /// Bytes of a connection that is no WebSocket yet.
+    // Its 32 KB of stack are not for the way of every message.
+    #[inline(never)]
     pub(super) fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
         let bytes_max = self.settings.rules.bounds.bytes;
         let arrival = match self.heads.extend(id, bytes) {

@@ -167,6 +167,21 @@ fn a_trusted_proxys_clients_count_each_for_itself() {
 }
 
 #[test]
+fn a_request_with_too_many_headers_counts_for_the_client_that_its_proxy_names() {
+    let sources = limits(1, NO_LIMIT);
+    let mut rig = rig(&sources);
+    let mut lines = vec!["X-Pad: x"; 200];
+    lines.push("X-Forwarded-For: 192.0.2.1");
+    for expected in [431, 429] {
+        let id = from(&mut rig, PROXY);
+        assert_eq!(status(&mut rig, id, &lines), expected);
+    }
+    assert_eq!(rig.counters.forwarded_missing.value(), 0);
+    let unnamed = from(&mut rig, PROXY);
+    assert_eq!(status(&mut rig, unnamed, &[]), 101, "the proxy has nothing to do with it");
+}
+
+#[test]
 fn a_proxy_that_names_nobody_counts_for_itself() {
     let sources = limits(2, NO_LIMIT);
     let mut rig = rig(&sources);
