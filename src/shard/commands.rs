@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use super::balance::Dropped;
 use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
-use super::connection::{ConnId, PendingJoin};
+use super::connection::ConnId;
+use super::held::PendingJoin;
 use super::memberships::Membership;
 use super::topic::Topic;
 use super::{About, JoinRefusal, Reason, Refusal, Shard, Stage};

@@ -5,12 +5,11 @@
 //! ended connection finds nobody.
 
 use slab::Slab;
-use smallvec::SmallVec;
 
 use super::admission::Admission;
+use super::held::Held;
 use super::memberships::Memberships;
 use super::outbox::Outbox;
-use super::queue::Queue;
 use super::sweep::NO_SLOT;
 use crate::ws::reader::Reader;
 use crate::ws::upgrade::Endpoint;
@@ -53,27 +52,6 @@ pub enum Phase {
     Ended,
 }
 
-/// A join that waits for the hub: the commands behind it wait too.
-#[derive(Debug)]
-pub struct PendingJoin {
-    /// What to subscribe to, pinned meanwhile.
-    pub topics: SmallVec<[u32; 4]>,
-    /// Topics among them whose answer is not there yet.
-    pub waiting: u32,
-    /// The reply that completes it.
-    pub reply: Vec<u8>,
-}
-
-/// Input that waits until the connection may be served again.
-#[derive(Debug, Default)]
-pub struct Held {
-    /// The join that must complete first.
-    pub join: Option<PendingJoin>,
-    /// What arrived meanwhile. Served from its front on, so that what waits behind many joins is
-    /// copied once.
-    pub input: Queue<u8, 4096>,
-}
-
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -83,7 +61,7 @@ pub struct Connection {
     pub reader: Reader,
     /// What waits to be sent to it alone.
     pub outbox: Option<Box<Outbox>>,
-    /// What waits to be read by us.
+    /// What waits to be served by us.
     pub held: Option<Box<Held>>,
     /// Its topics.
     pub topics: Memberships,
@@ -156,6 +134,18 @@ impl Connection {
     #[inline]
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Whether a join of it waits for the hub.
+    #[inline]
+    pub fn awaits_join(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.join.is_some())
+    }
+
+    /// Whether messages of it wait.
+    #[inline]
+    pub fn holds_messages(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.messages.is_empty())
     }
 
     /// What its outbox holds, as bounds count it.

@@ -70,7 +70,7 @@ counters! {
         bytes_sent: Counter("bytes_sent"),
         /// Bytes received.
         bytes_received: Counter("bytes_received"),
-        /// Bytes received that waited behind a join or unread replies.
+        /// Bytes of messages that waited behind a join or unread replies.
         input_held: Counter("input_held_bytes"),
         /// Times a connection began to lag.
         laggards: Counter("laggards"),

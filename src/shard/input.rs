@@ -1,27 +1,19 @@
 //! What arrives from a connection: the upgrade request, then WebSocket messages.
 //!
-//! Input that may not be served yet is held: behind a join that waits for the hub, so that replies
-//! keep the order of commands, and behind replies that the client does not read. What a client
-//! causes itself pauses that client alone.
+//! The reader always goes on. Messages that may not be served yet are held: see the module
+//! `holding`.
 
 use super::admission::Admission;
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
-use super::{Refusal, Shard, Task};
+use super::held::Last;
+use super::{Refusal, Shard};
 use crate::http::arrival::Arrival;
 use crate::http::head::Room;
 use crate::http::{Fault, Head};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Incoming, ReaderLimits};
 use crate::ws::upgrade::{self, Answer, Endpoint};
-
-/// Replies in an outbox beyond which their causes are not served any more. Two of the largest
-/// ordinary messages.
-const REPLIES_BYTES: usize = 128 * 1024;
-
-/// Input held behind a pending join before receiving is paused: more than a client sends without
-/// waiting for `@join`.
-const HELD_BYTES: usize = 16 * 1024;
 
 impl Shard {
     /// Bytes have arrived. They may be changed in place.
@@ -160,63 +152,34 @@ impl Shard {
         self.await_end(id, true);
     }
 
-    /// Serves WebSocket input until it is used up, and holds the rest.
-    fn input(&mut self, id: ConnId, bytes: &mut [u8]) {
-        // Whatever is held goes first, also before what was on its way when receiving was paused.
-        let behind = self.connections.peek(id.index).held.is_some();
-        let served = if behind { 0 } else { self.serve(id, bytes) };
-        if served < bytes.len() {
-            let held = self.connections.at(id.index).held.get_or_insert_default();
-            held.input.push(&bytes[served..]);
-            self.counters.input_held.add((bytes.len() - served) as u64);
-            self.held_more(id);
-        }
-    }
-
-    /// Serves WebSocket input until it is used up, or must be held. Returns the bytes that need not
-    /// be held.
-    fn serve(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
+    /// Reads WebSocket input until it is used up.
+    fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
         let limits = self.reader_limits();
-        let mut reader = std::mem::take(&mut self.connections.at(id.index).reader);
-        let mut served = 0;
+        let connection = self.connections.at(id.index);
+        // Behind a Close that waits for its turn nothing is read.
+        if connection.held.as_ref().is_some_and(|held| held.last.is_some()) {
+            return;
+        }
+        let mut reader = std::mem::take(&mut connection.reader);
         loop {
-            let Phase::Open(endpoint) = self.connections.at(id.index).phase else {
-                return bytes.len();
-            };
-            if served < bytes.len() && self.must_hold(id) {
-                break;
-            }
-            let (consumed, outcome) = reader.read(&mut bytes[served..], limits);
+            let (consumed, outcome) = reader.read(bytes, limits);
             match outcome {
                 // Asked for also when all is used up: it lets go of a message's memory.
-                Ok(None) => {
-                    served = bytes.len();
-                    break;
-                }
-                Ok(Some(Incoming::Text(message))) => {
-                    self.message(id, endpoint, Opcode::Text, message)
-                }
-                Ok(Some(Incoming::Binary(message))) => {
-                    self.message(id, endpoint, Opcode::Binary, message)
-                }
+                Ok(None) => break,
+                Ok(Some(Incoming::Text(message))) => self.message(id, Opcode::Text, message),
+                Ok(Some(Incoming::Binary(message))) => self.message(id, Opcode::Binary, message),
                 Ok(Some(Incoming::Ping(payload))) => self.pong(id, payload),
                 Ok(Some(Incoming::Pong)) => {}
-                Ok(Some(Incoming::Close(code))) => {
-                    self.answer_close(id, code);
-                    return bytes.len();
-                }
-                Err(violation) => {
-                    self.violation(id, violation.code, violation.reason);
-                    return bytes.len();
-                }
+                Ok(Some(Incoming::Close(code))) => return self.last(id, Last::Close(code)),
+                Err(violation) => return self.last(id, Last::Violation(violation)),
             }
-            served += consumed;
+            bytes = &mut bytes[consumed..];
         }
         let connection = self.connections.at(id.index);
         if connection.is_open() {
             connection.reader = reader;
+            self.pause_past_bounds(id);
         }
-        served
     }
 
     fn reader_limits(&self) -> ReaderLimits {
@@ -247,13 +210,6 @@ impl Shard {
         connection.reader = reader;
     }
 
-    fn message(&mut self, id: ConnId, endpoint: Endpoint, opcode: Opcode, message: &mut [u8]) {
-        match endpoint {
-            Endpoint::Client => self.command(id, message),
-            Endpoint::Echo => self.send_private(id, |out| frame::encode(out, opcode, message)),
-        }
-    }
-
     pub(super) fn pong(&mut self, id: ConnId, payload: &[u8]) {
         let connection = self.connections.at(id.index);
         let lagging = connection.lagging;
@@ -265,45 +221,5 @@ impl Shard {
             return;
         }
         self.send_private(id, |out| frame::encode(out, Opcode::Pong, payload));
-    }
-
-    fn must_hold(&self, id: ConnId) -> bool {
-        let connection = self.connections.peek(id.index);
-        let outbox = connection.outbox_cost();
-        let sum_passed = self.outbox_bytes > self.settings.limits.outboxes_bytes;
-        outbox > REPLIES_BYTES
-            || (outbox > 0 && sum_passed)
-            || connection.held.as_ref().is_some_and(|held| held.join.is_some())
-    }
-
-    /// More is held for a connection: is it still read from?
-    fn held_more(&mut self, id: ConnId) {
-        let connection = self.connections.at(id.index);
-        let Some(held) = &connection.held else { return };
-        let patient = held.join.is_some() && held.input.len() <= HELD_BYTES;
-        if !patient && !std::mem::replace(&mut connection.read_paused, true) {
-            self.tasks.push_back(Task::PauseReceive(id));
-        }
-    }
-
-    /// Serves what was held, as far as it may be served now.
-    pub(super) fn resume(&mut self, id: ConnId) {
-        if self.must_hold(id) {
-            return;
-        }
-        if let Some(held) = self.connections.at(id.index).held.take() {
-            let mut input = held.input;
-            let served = self.serve(id, input.as_mut_slice());
-            input.release(served);
-            if !input.is_empty() {
-                self.connections.at(id.index).held.get_or_insert_default().input = input;
-                self.held_more(id);
-            }
-        }
-        let connection = self.connections.at(id.index);
-        if connection.is_open() && connection.held.is_none() && connection.read_paused {
-            connection.read_paused = false;
-            self.tasks.push_back(Task::Receive(id));
-        }
     }
 }

@@ -123,10 +123,8 @@ impl Shard {
         let limits = &self.settings.limits;
         let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
         let connection = self.connections.at(id.index);
-        // Whoever is not listened to may have answered; and what is held behind a join may be a
-        // Close, which no pong follows.
-        let joining = connection.held.as_ref().is_some_and(|held| held.join.is_some());
-        let forgiven = connection.lagging || connection.read_paused || joining;
+        // Whoever is not listened to may have answered.
+        let forgiven = connection.lagging || connection.read_paused;
         if connection.awaits_pong && !connection.heard && !forgiven {
             connection.pong_overdue = true;
             self.tasks.push_back(Task::Measure(id));

@@ -25,6 +25,8 @@ mod counters;
 mod drain;
 mod end;
 mod heads;
+mod held;
+mod holding;
 mod input;
 mod invariants;
 mod keepalive;

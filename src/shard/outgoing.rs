@@ -85,14 +85,11 @@ impl Shard {
         // A laggard gets the time that laggards get: what it has been promised stands before the
         // Close.
         let lags = connection.lagging || (connection.is_open() && connection.deadline_tick != 0);
+        let answered = answered || connection.held.take().is_some_and(|held| held.last.is_some());
         connection.phase = Phase::Closing { finished: false, peer_ended: false, answered };
-        let held = connection.held.take();
-        match held {
-            _ if answered => connection.reader = Reader::default(),
-            Some(mut held) => self.await_close(id, held.input.as_mut_slice()),
-            None => {}
+        if answered {
+            connection.reader = Reader::default();
         }
-        let connection = self.connections.at(id.index);
         connection.awaits_pong = false;
         connection.keepalive_tick = 0;
         if std::mem::take(&mut connection.read_paused) {

@@ -247,7 +247,12 @@ impl Client {
 
     fn closed(&mut self, payload: &[u8], book: &Book) {
         let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-        let answered = self.expected.is_empty();
+        // A Close does not wait for a join that waits for the hub.
+        let answered = match self.expected.front() {
+            Some(Expected::Reply(command)) => command.join,
+            Some(Expected::Echo(..)) => false,
+            None => true,
+        };
         match (code, self.goodbye) {
             (Some(1001), _) if book.goodbyes => {}
             (Some(1013), _) if !self.is_steady() => {}

@@ -6,7 +6,7 @@ use roadcast::mesh::{Down, Up};
 use roadcast::shard::{About, BATCH_SENDS, ConnId, Reason, Refusal, Report, Task};
 use roadcast::ws::frame::Opcode;
 
-use super::rig::{Rig, Taken, quiet};
+use super::rig::{Rig, Taken, frame_of, quiet};
 use super::wire;
 
 #[test]
@@ -30,6 +30,60 @@ fn a_join_waits_for_the_hub_and_later_commands_wait_behind_it() {
         wire::publication("new", "x"),
     ];
     assert_eq!(rig.texts(id), expected);
+}
+
+#[test]
+fn a_close_is_answered_at_once_though_a_join_waits_and_leaves_nothing_behind() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.connect();
+    rig.join(id, &["foo"]);
+    rig.leave(id, &["bar"]);
+    rig.bytes(id, &wire::masked(Opcode::Close, &1000u16.to_be_bytes()));
+    rig.sweep();
+    let goodbye = frame_of(Opcode::Close, &1000u16.to_be_bytes());
+    assert_eq!(rig.taken(id), goodbye, "nobody waits for the replies any more");
+    rig.answer();
+    rig.sweep();
+    assert!(rig.taken(id).is_empty());
+    assert_eq!(rig.counters.topics.value(), 0);
+}
+
+#[test]
+fn what_breaks_the_protocol_behind_a_join_that_waits_ends_the_connection_at_once() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.connect();
+    rig.join(id, &["foo"]);
+    rig.bytes(id, b"\x81\x01x");
+    rig.sweep();
+    let frames = wire::frames(&rig.taken(id));
+    assert_eq!((frames.len(), frames[0].0), (1, Opcode::Close));
+    assert_eq!(frames[0].1[..2], 1002u16.to_be_bytes());
+    rig.answer();
+    assert_eq!(rig.counters.topics.value(), 0);
+}
+
+/// However the input is split, and although the message is in two pieces with a ping between.
+#[test]
+fn messages_behind_a_join_that_waits_are_served_in_their_order() {
+    let mut input = wire::fragment(false, Opcode::Text, b"{\"command\":\"leave\",");
+    input.extend(wire::masked(Opcode::Ping, b"between"));
+    input.extend(wire::fragment(true, Opcode::Continuation, b"\"topics\":[\"foo\"]}"));
+    input.extend(wire::masked(Opcode::Text, wire::command("join", "", &["bar"]).as_bytes()));
+    input.extend(wire::masked(Opcode::Text, wire::command("leave", "", &["bar"]).as_bytes()));
+    for split in 0..=input.len() {
+        let mut rig = Rig::new(quiet());
+        let id = rig.connect();
+        rig.join(id, &["foo"]);
+        rig.bytes(id, &input[..split]);
+        rig.bytes(id, &input[split..]);
+        rig.sweep();
+        assert_eq!(rig.taken(id), frame_of(Opcode::Pong, b"between"), "split at {split}");
+        rig.answer();
+        rig.sweep();
+        let replies = [("@join", "foo"), ("@leave", "foo"), ("@join", "bar"), ("@leave", "bar")];
+        let expected = replies.map(|(reply, topic)| wire::reply(reply, &[topic]));
+        assert_eq!(rig.texts(id), expected, "split at {split}");
+    }
 }
 
 #[test]

@@ -112,20 +112,30 @@ fn who_is_not_listened_to_is_not_blamed_for_a_missing_pong() {
 }
 
 #[test]
-fn who_has_said_goodbye_behind_a_join_that_waits_is_not_blamed_for_a_missing_pong() {
+fn a_ping_behind_a_join_that_waits_is_answered_at_once() {
     let mut rig = Rig::new(limits());
     let id = rig.connect();
     rig.join(id, &["foo"]);
-    // Nothing may follow a Close, not even a pong.
-    rig.bytes(id, &wire::masked(Opcode::Close, &1000u16.to_be_bytes()));
-    until_pinged(&mut rig, id);
-    rig.tasks();
-    rig.pass(PATIENCE + 3 * TICK);
-    assert_eq!(rig.tasks(), [], "its Close has been received");
+    rig.leave(id, &["bar"]);
+    rig.bytes(id, &wire::masked(Opcode::Ping, b"are you there"));
+    rig.sweep();
+    assert_eq!(rig.taken(id), frame_of(Opcode::Pong, b"are you there"));
     rig.answer();
     rig.sweep();
-    let stream = wire::frames(&rig.taken(id));
-    assert_eq!(stream.last(), Some(&(Opcode::Close, 1000u16.to_be_bytes().to_vec())));
+    assert_eq!(rig.texts(id), [wire::reply("@join", &["foo"]), wire::reply("@leave", &["bar"])]);
+}
+
+#[test]
+fn a_join_that_waits_excuses_no_missing_pong_and_a_pong_behind_it_counts() {
+    let mut rig = Rig::new(limits());
+    let id = rig.connect();
+    rig.join(id, &["foo"]);
+    until_pinged(&mut rig, id);
+    rig.bytes(id, &wire::masked(Opcode::Pong, b""));
+    rig.tasks();
+    rig.pass(PATIENCE + 3 * TICK);
+    assert_eq!(rig.tasks(), []);
+    ended_for_its_silence(&mut rig, id);
 }
 
 #[test]
