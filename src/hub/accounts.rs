@@ -14,8 +14,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
-use super::stream::Peer;
 use crate::source_limits::Source;
 
 /// Whom a publication that waits belongs to: all connections of a source address, or all of a Unix
@@ -24,11 +24,9 @@ use crate::source_limits::Source;
 pub(super) struct Account(Option<Source>);
 
 impl Account {
-    pub(super) fn of(peer: Peer) -> Self {
-        Self(match peer {
-            Peer::Tcp(address) => Some(Source::of(address.ip())),
-            Peer::Unix => None,
-        })
+    /// Of an address; of the Unix socket where there is none.
+    pub(super) fn of(address: Option<IpAddr>) -> Self {
+        Self(address.map(Source::of))
     }
 }
 
@@ -95,7 +93,7 @@ mod tests {
     use super::*;
 
     fn account(last: u8) -> Account {
-        Account::of(Peer::Tcp(([10, 0, 0, last], 1000 + u16::from(last)).into()))
+        Account::of(Some([10, 0, 0, last].into()))
     }
 
     /// Takes as much as it gets, 10 bytes at a time.
@@ -110,10 +108,9 @@ mod tests {
 
     #[test]
     fn connections_of_one_address_are_one_account_and_a_unix_socket_is_one() {
-        let at = |port| Account::of(Peer::Tcp(([10, 0, 0, 1], port).into()));
-        assert_eq!(at(1), at(2));
+        assert_eq!(account(1), account(1));
         assert_ne!(account(1), account(2));
-        assert_eq!(Account::of(Peer::Unix), Account::of(Peer::Unix));
+        assert_eq!(Account::of(None), Account::of(None));
     }
 
     #[test]
@@ -138,13 +135,13 @@ mod tests {
     fn accounts_are_bounded() {
         let mut accounts = Accounts::default();
         for n in 0..ACCOUNTS_MAX as u32 {
-            let account = Account::of(Peer::Tcp((std::net::Ipv4Addr::from_bits(n), 1).into()));
+            let account = Account::of(Some(std::net::Ipv4Addr::from_bits(n).into()));
             assert!(accounts.admits(account, 10, 0));
             accounts.add(account, 10);
         }
-        assert!(!accounts.admits(Account::of(Peer::Unix), 10, 0));
-        accounts.remove(Account::of(Peer::Tcp((std::net::Ipv4Addr::from_bits(0), 1).into())), 10);
-        assert!(accounts.admits(Account::of(Peer::Unix), 10, 0));
+        assert!(!accounts.admits(Account::of(None), 10, 0));
+        accounts.remove(Account::of(Some(std::net::Ipv4Addr::from_bits(0).into())), 10);
+        assert!(accounts.admits(Account::of(None), 10, 0));
     }
 
     #[test]

@@ -1,21 +1,49 @@
-//! The hub without a runtime, sockets or a clock: brokers, order, interest, room and calls.
+//! The hub without a runtime, sockets or a clock: lanes, brokers and the order between them, the
+//! questions of shards, and what is under way when shutting down begins.
+//!
+//! One thread; no borrow is held across an `.await`.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::broker::{Broker, Inlet, Memory};
-use super::calls::{Caller, Calls};
-use super::publish::Hub;
-use super::room::Room;
+use tokio::sync::Notify;
+
+use super::brokers::Brokers;
+use super::config::HubConfig;
+use super::counters::HubCounters;
+use super::lanes::Lanes;
 use super::sequencer::Sequencer;
-use super::stream::Peer;
 use super::up::Questions;
-use super::{Driver, HubConfig};
-use crate::mesh::{BrokerId, HubEnd};
+use crate::limits::Limits;
+use crate::mesh::{Down, HubEnd};
 
-/// See the module. Whoever holds it gives it turns, and polls the futures of its [`Calls`].
+/// See the module. Whoever holds it gives it turns, and polls the futures of
+/// [`Calls`](super::Calls) on it.
 pub struct Core {
-    pub(super) hub: Rc<Hub>,
-    pub(super) questions: Questions,
+    pub(super) sequencer: Rc<Sequencer>,
+    pub(super) brokers: Brokers,
+    pub(super) limits: Arc<Limits>,
+    pub(super) counters: Arc<HubCounters>,
+    questions: RefCell<Questions>,
+    /// Shutting down has begun: calls that are read from now on get errors.
+    refuses: Cell<bool>,
+    /// Reads whose calls are being worked through.
+    in_flight: Cell<usize>,
+    /// Says that nothing is under way any more.
+    idle: Notify,
+}
+
+/// Calls that have been read are being worked through while this lives.
+pub(super) struct InFlight<'a>(&'a Core);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        if self.0.in_flight.get() == 0 {
+            self.0.idle.notify_one();
+        }
+    }
 }
 
 impl Core {
@@ -23,64 +51,112 @@ impl Core {
     /// at.
     pub fn new(config: &HubConfig, end: HubEnd) -> Self {
         let HubEnd { down, up, wake, ending: _ } = end;
-        let room = Room::new(down, config.limits.lane_bytes, config.counters.clone());
-        let sequencer =
-            Rc::new(Sequencer::new(room, config.limits.clone(), config.counters.clone()));
-        let open = |(place, (name, driver)): (usize, &(String, Driver))| {
-            let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
-            let broker: Box<dyn Broker> = match driver {
-                Driver::Memory => Box::new(Memory { inlet }),
-            };
-            tracing::debug!(broker = name, state = ?broker.state(), "broker opened");
-            (name.clone(), broker)
-        };
-        let brokers = config.brokers.iter().enumerate().map(open).collect();
-        let hub = Rc::new(Hub { sequencer, brokers, default_broker: config.default_broker });
-        Self { hub, questions: Questions::new(up, wake) }
-    }
-
-    /// The calls of another RPC connection.
-    pub fn calls<C: Caller>(&self, caller: C) -> Calls<C> {
-        Calls::new(self.hub.clone(), caller, Peer::Unix)
+        let (limits, counters) = (config.limits.clone(), config.counters.clone());
+        let lanes = Lanes::new(down, limits.lane_bytes, counters.clone());
+        let sequencer = Rc::new(Sequencer::new(lanes, limits.publication_bytes));
+        Self {
+            brokers: Brokers::open(config, &sequencer),
+            sequencer,
+            limits,
+            counters,
+            questions: RefCell::new(Questions::new(up, wake)),
+            refuses: Cell::new(false),
+            in_flight: Cell::new(0),
+            idle: Notify::new(),
+        }
     }
 
     /// Answers some questions of shards, and moves on what waits for room. Says whether there was
     /// anything to do.
-    pub fn turn(&mut self) -> bool {
-        self.questions.turn(&self.hub)
+    pub fn turn(&self) -> bool {
+        let taken = self.questions.borrow_mut().take(&self.sequencer, &self.brokers);
+        let moved = self.sequencer.lanes.borrow_mut().advance();
+        self.advanced();
+        self.sequencer.wake_shards();
+        taken || moved
     }
 
-    /// Says that the hub sleeps until its wake-up; `false`: there is something to do, it stays
-    /// awake.
-    pub fn fall_asleep(&mut self) -> bool {
-        self.questions.fall_asleep(&self.hub);
-        self.questions.may_sleep(&self.hub)
+    /// Says that the hub sleeps from now on. [`Core::may_sleep`] must be asked before it does.
+    pub fn fall_asleep(&self) {
+        self.questions.borrow().fall_asleep();
+        self.sequencer.lanes.borrow().want_room();
+    }
+
+    /// Looks again after saying so: what came before it wakes nobody. `false`: there is something
+    /// to do, the hub stays awake.
+    pub fn may_sleep(&self) -> bool {
+        let moved = self.sequencer.lanes.borrow_mut().advance();
+        if moved || self.questions.borrow().are_there() {
+            self.advanced();
+            self.stay_awake();
+            return false;
+        }
+        true
     }
 
     /// Says that the hub is awake again.
-    pub fn stay_awake(&mut self) {
-        self.questions.stay_awake();
+    pub fn stay_awake(&self) {
+        self.questions.borrow().stay_awake();
+    }
+
+    /// Something that waited for room may have gone.
+    fn advanced(&self) {
+        if self.refuses() && !self.is_busy() {
+            self.idle.notify_one();
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(self)
+    }
+
+    /// Whether calls are worked on, or what was answered ok waits for room.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.get() > 0 || self.sequencer.lanes.borrow().is_waiting()
+    }
+
+    /// Ends when no call is worked on and nothing waits for room.
+    pub(super) async fn idle(&self) {
+        while self.is_busy() {
+            self.idle.notified().await;
+        }
+    }
+
+    /// Whether calls that are read from now on get errors.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.get()
     }
 
     /// Shutting down begins: what has been read is worked through, later calls get errors, shards
     /// accept nobody.
-    pub fn stop_accepting(&mut self) {
-        self.hub.sequencer.stop_accepting();
-    }
-
-    /// Whether calls are being worked on.
-    pub fn is_busy(&self) -> bool {
-        self.hub.sequencer.is_busy()
+    pub fn stop_accepting(&self) {
+        self.refuses.set(true);
+        self.sequencer.lanes.borrow_mut().announce(|| Down::StopAccepting);
+        self.sequencer.wake_shards();
     }
 
     /// The lanes get their last entry; what still waits for room, and every later call, gets an
     /// error.
-    pub fn drain(&mut self) {
-        self.hub.sequencer.drain();
+    pub fn drain(&self) {
+        let lost = self.sequencer.lanes.borrow_mut().end();
+        if lost > 0 {
+            self.counters.failures_after_ok.add(lost);
+            tracing::warn!(
+                lost,
+                "publications lost after PublishAsync was answered: there was no room for them until the end"
+            );
+        }
+        self.sequencer.wake_shards();
+    }
+
+    /// Whether every shard has let go of its lane.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.sequencer.lanes.borrow().is_abandoned()
     }
 
     /// Topics that some shard wants.
     pub fn topics(&self) -> usize {
-        self.hub.sequencer.room.borrow().topics()
+        self.sequencer.lanes.borrow().topics()
     }
 }

@@ -3,22 +3,23 @@
 //! the interested shards.
 //!
 //! ```text
-//! runtime    tokio with an io_uring, or alone
-//! stream     RPC listeners and streams, TCP or Unix
-//! socket     one task an RPC connection: reading and writing
-//! input      what has been read and not worked through
-//! calls      calls in, answers out
-//! publish    a request's messages to their brokers
-//! broker     memory: straight on
-//! sequencer  encode once, one order a topic
-//! room       push to all interested lanes, wait for room       the lanes down
-//! waiting    what waits, oldest first
-//! accounts   who may leave how much waiting
-//! interest   which shard wants which topic
-//! up         answers to interest                               the lanes up
+//! runtime     tokio with an io_uring, or alone
+//! watch       gives the core its turns
+//! rpc/accept  RPC connections are taken
+//! rpc/socket  one task a connection: reading and writing
+//! rpc/calls   calls in, answers out
+//! core        all below, and what is under way
+//! up          answers to interest                               the lanes up
+//! brokers     the opened ones; broker/memory: straight on
+//! sequencer   encode once, one order a topic
+//! lanes       push to all interested lanes, wait for room       the lanes down
+//! waiting     what waits, oldest first
+//! accounts    who may leave how much waiting
+//! channels    topics that shards want: the order of each, and which shards
 //! ```
 //!
-//! [`Core`] is all of it but the runtime, the sockets and the clock, which [`run`] puts around it.
+//! [`Core`] and [`Calls`] are all of it but the runtime, the sockets and the clock, which [`run`]
+//! puts around them.
 //!
 //! Shutting down has three stages, behind a drain where one is configured, in which all goes on
 //! here while the shards tell one connection after the other goodbye. *Finishing*: nobody is
@@ -30,25 +31,24 @@
 
 mod accounts;
 mod broker;
-mod calls;
+mod brokers;
+mod channels;
+mod config;
 mod core;
-mod input;
-mod interest;
-mod publish;
-mod room;
+mod counters;
+mod lanes;
+mod rpc;
 mod runtime;
 mod sequencer;
-mod socket;
-mod stream;
 mod up;
 mod waiting;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 use std::cell::Cell;
 use std::io;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
@@ -56,109 +56,16 @@ use std::time::{Duration, Instant as StdInstant};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-pub use self::calls::{Caller, Calls};
+pub use self::config::{Driver, HubConfig, RpcListener};
 pub use self::core::Core;
+pub use self::counters::HubCounters;
+use self::rpc::{Accepting, Connections};
+pub use self::rpc::{Caller, Calls, Peer, Said};
 pub use self::runtime::Runtime;
-use self::sequencer::Sequencer;
-use self::stream::Accepting;
-pub use self::stream::RpcListener;
-use self::up::Watch;
+use self::watch::Watch;
 use crate::ending::Ending;
 use crate::lane::Wake;
-use crate::limits::Limits;
-use crate::mesh::{BrokerId, HubEnd};
-use crate::metrics::{Counter, counters};
-use crate::pulse::{Pulse, Watched};
-
-counters! {
-    /// What the hub counts.
-    HubCounters {
-        /// RPC connections by now.
-        rpc_open: Gauge("rpc_connections_open"),
-        /// RPC connections taken.
-        rpc_accepted: Counter("rpc_connections_accepted"),
-        /// RPC connections turned away at `rpc_connections`.
-        rpc_refused: Part("rpc_connections_closed", "limit"),
-        /// RPC connections closed because what they sent is not goridge or breaks its bounds.
-        rpc_violations: Part("rpc_connections_closed", "violation"),
-        /// RPC connections closed because a frame, or the reading of answers, took too long.
-        rpc_timeouts: Part("rpc_connections_closed", "timeout"),
-        /// RPC calls read, whatever became of them.
-        calls: Counter("rpc_calls"),
-        /// Publications asked for: one for each topic and broker.
-        publications: LogOnly,
-        /// Publications put into lanes, one for each interested shard.
-        publications_pushed: Counter("publications_pushed"),
-        /// Publications that met a full lane and waited.
-        publications_waited: Counter("lane_stalls"),
-        /// Empty topic names in RPC calls, skipped.
-        empty_topics: Counter("empty_topics"),
-        /// Error answers: no such service or method.
-        errors_method: Part("rpc_errors", "method"),
-        /// Error answers: a codec that is not served.
-        errors_codec: Part("rpc_errors", "codec"),
-        /// Error answers: a body that cannot be decoded.
-        errors_body: Part("rpc_errors", "body"),
-        /// Error answers: a broker that is not configured.
-        errors_broker: Part("rpc_errors", "broker"),
-        /// Error answers: a publication or topic over its limit.
-        errors_size: Part("rpc_errors", "size"),
-        /// Error answers: an asynchronous call over `rpc_async_bytes`.
-        errors_async: Part("rpc_errors", "async"),
-        /// Error answers: shutting down.
-        errors_shutdown: Part("rpc_errors", "shutdown"),
-        /// Publications that failed after PublishAsync had been answered.
-        failures_after_ok: Counter("publications_lost_after_ok"),
-    } also {
-        /// Publications asked for over RPC, by broker: its place is its [`BrokerId`].
-        by_broker: Box<[Counter]>,
-        /// Whether the hub is stuck.
-        pulse: Pulse,
-    }
-}
-
-impl HubCounters {
-    /// Counters for a hub with this many brokers.
-    pub fn new(brokers: usize) -> Self {
-        Self { by_broker: (0..brokers).map(|_| Counter::default()).collect(), ..Self::default() }
-    }
-
-    /// Spawns a task of the hub that counts as busy while it runs.
-    fn spawn<T: 'static>(
-        self: &Arc<Self>,
-        task: impl Future<Output = T> + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        tokio::task::spawn_local(Watched::new(self.clone(), |counters| &counters.pulse, task))
-    }
-}
-
-/// What a broker is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Driver {
-    /// This process, all its cores.
-    Memory,
-}
-
-/// What a hub needs to run.
-#[derive(Debug)]
-pub struct HubConfig {
-    /// What its thread runs on.
-    pub runtime: Runtime,
-    /// Where publishers connect, bound already; `None` runs without RPC.
-    pub rpc: Option<RpcListener>,
-    /// The opened brokers by name; the place of each is its [`BrokerId`].
-    pub brokers: Vec<(String, Driver)>,
-    /// The broker meant where none is named.
-    pub default_broker: BrokerId,
-    /// The bounds in force.
-    pub limits: Arc<Limits>,
-    /// Where the hub counts.
-    pub counters: Arc<HubCounters>,
-    /// Over which the shards tell everyone goodbye, before anything ends here; zero: they do not.
-    pub drain: Duration,
-    /// From then on, or from the beginning of shutting down, to its end, at most.
-    pub shutdown_grace: Duration,
-}
+use crate::mesh::HubEnd;
 
 /// Begins the shutdown of a hub and its shards, from any thread.
 #[derive(Clone, Debug)]
@@ -202,18 +109,19 @@ pub fn run(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<(
 
 async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
     let (ending, shards) = (end.ending.clone(), end.down.len());
-    let Core { hub, questions } = Core::new(&config, end);
-    let (sequencer, counters) = (hub.sequencer.clone(), config.counters);
-    let watch = Watch::new(questions, config.runtime)?;
+    let wake = end.wake.clone();
+    let core = Rc::new(Core::new(&config, end));
+    let watch = Watch::new(core.clone(), &wake, config.runtime)?;
+    let (connections, counters) = (Rc::new(Connections::new(core.clone())), config.counters);
     let accepting = match config.rpc {
         None => None,
         Some(listener) => {
             let listener = Accepting::new(listener, config.runtime)?;
-            Some(counters.spawn(socket::accept(hub.clone(), listener)))
+            Some(counters.spawn(connections.clone().accept(listener)))
         }
     };
     let (begun, said) = (Rc::new(Notify::new()), Cell::new(false));
-    let watching = counters.spawn(watch.run(hub, {
+    let watching = counters.spawn(watch.run({
         let (begun, ending) = (begun.clone(), ending.clone());
         move || {
             if ending.begun().is_some() && !said.replace(true) {
@@ -232,9 +140,8 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
     }
     let begin = over.min(Instant::now());
     let grace = config.shutdown_grace;
-    let anybody = ending.shards_drained() < shards
-        || ending.clients_drained() > 0
-        || !sequencer.streams.borrow().is_empty();
+    let anybody =
+        ending.shards_drained() < shards || ending.clients_drained() > 0 || !connections.is_empty();
     if !config.drain.is_zero() && anybody {
         tracing::info!("the drain is over; up to {grace:?} for who is left");
     }
@@ -242,39 +149,28 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
         accepting.abort();
         let _ = accepting.await;
     }
-    finish(&sequencer, begin + grace / 2).await;
-    drain(&sequencer, begin + grace).await;
-    close(&sequencer).await;
-    sequencer.say_left_out();
+    finish(&core, begin + grace / 2).await;
+    drain(&core, begin + grace).await;
+    connections.close().await;
     watching.abort();
     let _ = watching.await;
     Ok(())
 }
 
 /// Works through what has been read, until the deadline at most.
-async fn finish(sequencer: &Sequencer, deadline: Instant) {
-    sequencer.stop_accepting();
+async fn finish(core: &Core, deadline: Instant) {
+    core.stop_accepting();
     // Whoever is not done by then gets an error.
-    let _ = timeout_at(deadline, sequencer.idle()).await;
+    let _ = timeout_at(deadline, core.idle()).await;
 }
 
 /// Ends the lanes and answers calls with errors until the shards have let go, or the deadline.
-async fn drain(sequencer: &Sequencer, deadline: Instant) {
-    sequencer.drain();
+async fn drain(core: &Core, deadline: Instant) {
+    core.drain();
     // Whoever waited for room says so to its caller first, however late it is.
-    let _ = timeout(LAST_ANSWERS, sequencer.idle()).await;
+    let _ = timeout(LAST_ANSWERS, core.idle()).await;
     sleep_until(deadline.min(Instant::now() + LAST_ANSWERS)).await;
-    while !sequencer.room.borrow().is_abandoned() && Instant::now() < deadline {
+    while !core.is_abandoned() && Instant::now() < deadline {
         sleep(LETTING_GO).await;
-    }
-}
-
-/// Closes every RPC connection and waits until their operations have ended.
-async fn close(sequencer: &Sequencer) {
-    for (_, stream) in &*sequencer.streams.borrow() {
-        stream.shutdown(Shutdown::Both);
-    }
-    while !sequencer.streams.borrow().is_empty() {
-        sequencer.ended.notified().await;
     }
 }

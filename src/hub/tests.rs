@@ -2,12 +2,13 @@
 //! the lanes.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::mesh::{Down, ShardEnd, TopicId, Up, mesh};
+use crate::limits::Limits;
+use crate::mesh::{BrokerId, Down, ShardEnd, TopicId, Up, mesh};
 use crate::rpc::{self, Codec, Decoded};
 
 /// Makes two tests of one function: over each runtime.

@@ -1,12 +1,13 @@
 //! The runtime around the hub: one poll at a time, of whichever task the seed says.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use roadcast::hub::{Core, Driver, HubConfig, HubCounters, Runtime};
+use roadcast::hub::{Calls, Core, Driver, HubConfig, HubCounters, Peer, Runtime, Said};
 use roadcast::lane::{Depth, Wake};
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, HubEnd};
@@ -18,7 +19,8 @@ use super::tasks::Tasks;
 use super::wire;
 
 pub struct Hub {
-    core: Core,
+    core: Rc<Core>,
+    said: Rc<Said>,
     pub counters: Arc<HubCounters>,
     pub book: Book,
     /// The task of each publisher's connection has its place.
@@ -50,7 +52,8 @@ impl Hub {
         };
         let (wake, depths) = (end.wake.clone(), end.down.iter().map(|lane| lane.depth()).collect());
         Self {
-            core: Core::new(&config, end),
+            core: Rc::new(Core::new(&config, end)),
+            said: Rc::default(),
             counters,
             book,
             publishers: Vec::new(),
@@ -68,7 +71,9 @@ impl Hub {
         let capacity = [10, 300, 100_000][rng.random_range(0..3)];
         let pipe = Pipe::new(rng, capacity);
         let socket = Socket(pipe.clone());
-        let place = self.tasks.spawn(pipe::serve(self.core.calls(socket.clone()), socket));
+        let (core, said) = (self.core.clone(), self.said.clone());
+        let calls = Calls::new(core, said, socket.clone(), Peer::Unix);
+        let place = self.tasks.spawn(pipe::serve(calls, socket));
         self.publishers.push(Publisher::new(place, manner, pipe, rng));
     }
 
@@ -107,7 +112,8 @@ impl Hub {
         }
         self.book.hub_takes_questions();
         if !self.core.turn() {
-            self.asleep = self.core.fall_asleep();
+            self.core.fall_asleep();
+            self.asleep = self.core.may_sleep();
         }
     }
 

@@ -28,7 +28,7 @@ impl Caller for Turns {
 }
 
 /// A hub with one shard, without a runtime.
-fn core(limits: Limits) -> (Core, Vec<ShardEnd>) {
+fn core(limits: Limits) -> (Rc<Core>, Vec<ShardEnd>) {
     let limits = Arc::new(limits);
     let (end, shards) = mesh(1, &limits).unwrap();
     let config = HubConfig {
@@ -41,13 +41,17 @@ fn core(limits: Limits) -> (Core, Vec<ShardEnd>) {
         drain: Duration::ZERO,
         shutdown_grace: GRACE,
     };
-    (Core::new(&config, end), shards)
+    (Rc::new(Core::new(&config, end)), shards)
+}
+
+fn connection(core: &Rc<Core>, turns: Turns) -> Calls<Turns> {
+    Calls::new(core.clone(), Rc::default(), turns, Peer::Unix)
 }
 
 /// Has calls worked through to their end; says how often others had their turn meanwhile.
 fn turns(limits: Limits, calls: &[u8]) -> usize {
     let ((core, _shards), turns) = (core(limits), Turns::default());
-    let mut connection = core.calls(turns.clone());
+    let mut connection = connection(&core, turns.clone());
     let mut taking = pin!(connection.take(calls));
     let mut context = Context::from_waker(Waker::noop());
     let (consumed, rest) = loop {
@@ -136,7 +140,7 @@ fn calls_that_publish_nothing_take_turns_by_their_size_and_number() {
 #[test]
 fn an_account_is_asked_for_what_it_is_then_charged() {
     const BYTES_MAX: usize = 16_000;
-    let (mut core, mut shards) =
+    let (core, mut shards) =
         core(Limits { lane_entries: 1, rpc_async_bytes: BYTES_MAX, ..Limits::default() });
     let topic = TopicId { index: 0, generation: 0 };
     shards[0].up.push(0, Up::Interest { topic, broker: BrokerId(0), name: "a".into() }).unwrap();
@@ -144,13 +148,13 @@ fn an_account_is_asked_for_what_it_is_then_charged() {
     assert!(matches!(shards[0].down.pop(), Some(Down::Interested { .. })));
     let body = rpc::publish_body(["a"; 4], &[1; 1500]);
     let calls = call(1, "broadcast.PublishAsync", Codec::Proto, &body);
-    let mut connection = core.calls(Turns::default());
+    let mut connection = connection(&core, Turns::default());
     let mut taking = pin!(connection.take(&calls));
     assert!(
         taking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
         "its caller waits"
     );
-    let bytes = core.hub.sequencer.room.borrow_mut().accounts().bytes();
+    let bytes = core.sequencer.lanes.borrow_mut().accounts().bytes();
     assert!((9_000..=BYTES_MAX).contains(&bytes), "{bytes} bytes wait");
 }
 

@@ -13,16 +13,16 @@
 //! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller
 //!   loses nothing.
 //! - **An asynchronous call does not wait, and is not lost in silence.** What of it meets a full
-//!   lane waits in the room by itself, in its place in the order, on an account
-//!   ([`super::accounts`]). A call for which its account has no room is refused as a whole, before
-//!   anything of it is published. A connection keeps nothing of it: its place is free when its
-//!   socket ends.
+//!   lane waits for room by itself, in its place in the order, on an account
+//!   ([`crate::hub::accounts`]). A call for which its account has no room is refused as a whole,
+//!   before anything of it is published. A connection keeps nothing of it: its place is free when
+//!   its socket ends.
 //! - **Work is divided by its size**, not by calls: bytes looked at, topics and bytes encoded are
 //!   counted, and after [`TURN_WORK`] of it other connections, and shards, have their turn. Bytes
 //!   count each time that they are gone over, whatever they hold. A payload is measured once,
 //!   however many topics it goes to. Only the rewriting of a JSON or MSGPACK body is done at once.
 
-mod accept;
+mod check;
 
 use std::io;
 use std::rc::Rc;
@@ -30,12 +30,12 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::accounts::Account;
-use super::broker::{Later, Publishing};
-use super::publish::Hub;
-use super::room::Patience;
-use super::sequencer::{PublishError, Stage};
+use super::said::Said;
 use super::stream::Peer;
+use crate::hub::accounts::Account;
+use crate::hub::core::Core;
+use crate::hub::lanes::Patience;
+use crate::hub::sequencer::{Later, PublishError, Publishing};
 use crate::publication::Payload;
 use crate::rpc::{self, Call, Decoded, FrameError, Method, Publish, Request};
 
@@ -75,7 +75,8 @@ pub trait Caller {
 
 /// The calls of one connection.
 pub struct Calls<C> {
-    hub: Rc<Hub>,
+    core: Rc<Core>,
+    said: Rc<Said>,
     caller: C,
     /// Due to the caller.
     answers: Vec<u8>,
@@ -92,12 +93,14 @@ pub struct Calls<C> {
 }
 
 impl<C: Caller> Calls<C> {
-    pub(super) fn new(hub: Rc<Hub>, caller: C, peer: Peer) -> Self {
+    /// The calls of another connection. `said` is of all connections.
+    pub fn new(core: Rc<Core>, said: Rc<Said>, caller: C, peer: Peer) -> Self {
         Self {
-            hub,
+            core,
+            said,
             caller,
             answers: Vec::new(),
-            account: Account::of(peer),
+            account: Account::of(peer.address()),
             reserved: 0,
             work: 0,
             long: false,
@@ -110,9 +113,9 @@ impl<C: Caller> Calls<C> {
     /// bytes they were, and how many the next one needs; an error when answers can be written no
     /// more.
     pub async fn take(&mut self, input: &[u8]) -> io::Result<(usize, Result<usize, FrameError>)> {
-        let hub = self.hub.clone();
-        let _in_flight = hub.sequencer.in_flight();
-        let refused = hub.sequencer.stage.get() > Stage::Serving;
+        let core = self.core.clone();
+        let _in_flight = core.in_flight();
+        let refused = core.refuses();
         let outcome = self.work(input, refused).await;
         self.flush().await;
         self.broken.take().map_or(Ok(outcome), Err)
@@ -123,9 +126,9 @@ impl<C: Caller> Calls<C> {
     async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, FrameError>) {
         let mut consumed = 0;
         loop {
-            match rpc::decode(&input[consumed..], self.hub.sequencer.limits.rpc_frame_bytes) {
+            match rpc::decode(&input[consumed..], self.core.limits.rpc_frame_bytes) {
                 Ok(Decoded::Whole { value, bytes }) => {
-                    self.hub.sequencer.counters.calls.add(1);
+                    self.core.counters.calls.add(1);
                     self.call(&value, refused).await;
                     consumed += bytes;
                     // Once for reading it, whatever came of it.
@@ -185,8 +188,8 @@ impl<C: Caller> Calls<C> {
         if !publish.asynchronous {
             return Err(error);
         }
-        self.hub.sequencer.counters.failures_after_ok.add(1);
-        if let Some(unsaid) = self.hub.sequencer.due(LOST, "async") {
+        self.core.counters.failures_after_ok.add(1);
+        if let Some(unsaid) = self.said.due(LOST, "async") {
             warn!(peer = %self.peer, %error, "{LOST}{unsaid}");
         }
         Ok(())
@@ -194,7 +197,7 @@ impl<C: Caller> Calls<C> {
 
     /// Counts why something is not published, and says it.
     fn say(&self, error: &PublishError) -> String {
-        let counters = &self.hub.sequencer.counters;
+        let counters = &self.core.counters;
         let (counter, kind) = match error {
             PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => {
                 (&counters.errors_size, "size")
@@ -205,7 +208,7 @@ impl<C: Caller> Calls<C> {
         };
         counter.add(1);
         let text = error.to_string();
-        self.hub.sequencer.say_error(kind, self.peer, &text);
+        self.said.say_error(kind, self.peer, &text);
         text
     }
 
@@ -214,13 +217,13 @@ impl<C: Caller> Calls<C> {
         publish: Publish,
         request: &Request<'_>,
     ) -> Result<(), PublishError> {
-        let hub = self.hub.clone();
+        let core = self.core.clone();
         for step in request.walk() {
             if self.spend(LOOK_WORK + step.bytes) {
                 self.give_way().await;
             }
             let Some(message) = step.found else { continue };
-            let targets = hub.targets(publish.layout, &message)?;
+            let targets = check::targets(&core.brokers, publish.layout, &message)?;
             let payload = Payload::new(message.payload);
             for step in message.topics().walk() {
                 match step.found {
@@ -237,7 +240,7 @@ impl<C: Caller> Calls<C> {
                         }
                     }
                 }
-                let encoded = hub.sequencer.encoded.take();
+                let encoded = core.sequencer.take_encoded();
                 if self.spend(PUBLICATION_WORK + step.bytes + encoded) {
                     self.give_way().await;
                 }
@@ -254,13 +257,12 @@ impl<C: Caller> Calls<C> {
         topic: &str,
         payload: &Payload<'_>,
     ) -> Result<Option<Later>, PublishError> {
-        let Hub { sequencer, brokers, .. } = &*self.hub;
-        sequencer.counters.publications.add(1);
-        if let Some(counter) = sequencer.counters.by_broker.get(place) {
+        let Core { brokers, counters, .. } = &*self.core;
+        counters.publications.add(1);
+        if let Some(counter) = counters.by_broker.get(place) {
             counter.add(1);
         }
-        let Some((_, broker)) = brokers.get(place) else { return Ok(None) };
-        match broker.publish(topic, payload, self.patience(publish)) {
+        match brokers.publish(place, topic, payload, self.patience(publish)) {
             Publishing::Now(result) => result.map(|()| None),
             Publishing::Later(result) => Ok(Some(result)),
             Publishing::Left(bytes) => {
@@ -277,14 +279,14 @@ impl<C: Caller> Calls<C> {
         match publish.asynchronous {
             false => Patience::Caller,
             true if self.reserved > 0 => Patience::Reserved(self.account),
-            true => Patience::Account(self.account, self.hub.sequencer.limits.rpc_async_bytes),
+            true => Patience::Account(self.account, self.core.limits.rpc_async_bytes),
         }
     }
 
     fn skip_empty_topic(&mut self) {
-        self.hub.sequencer.counters.empty_topics.add(1);
+        self.core.counters.empty_topics.add(1);
         const LINE: &str = "a message names an empty topic: skipped";
-        if let Some(unsaid) = self.hub.sequencer.due(LINE, "topic") {
+        if let Some(unsaid) = self.said.due(LINE, "topic") {
             warn!(peer = %self.peer, "{LINE}{unsaid}");
         }
     }
@@ -303,20 +305,20 @@ impl<C: Caller> Calls<C> {
         if std::mem::replace(&mut self.long, true) {
             self.flush().await;
         }
-        self.hub.sequencer.wake_shards();
+        self.core.sequencer.wake_shards();
         self.caller.give_way().await;
     }
 
     /// Writes the answers that are due.
     async fn flush(&mut self) {
-        self.hub.sequencer.wake_shards();
+        self.core.sequencer.wake_shards();
         if self.answers.is_empty() {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
         if self.broken.is_none() {
             let (result, answers) =
-                self.caller.write_answers(answers, self.hub.sequencer.limits.rpc_timeout).await;
+                self.caller.write_answers(answers, self.core.limits.rpc_timeout).await;
             self.broken = result.err();
             self.answers = answers;
         }
@@ -338,7 +340,7 @@ impl<C> Calls<C> {
         let bytes = bytes.min(self.reserved);
         if bytes > 0 {
             self.reserved -= bytes;
-            self.hub.sequencer.room.borrow_mut().accounts().remove(self.account, bytes);
+            self.core.sequencer.lanes.borrow_mut().accounts().remove(self.account, bytes);
         }
     }
 }

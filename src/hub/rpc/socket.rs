@@ -10,79 +10,38 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::calls::{Caller, Calls};
 use super::input::{Input, Spare};
-use super::publish::Hub;
-use super::stream::{Accepting, Peer, Stream};
+use super::said::Said;
+use super::stream::{Peer, Stream};
+use crate::hub::core::Core;
 use crate::rpc::FrameError;
 
-/// How long accepting pauses when descriptors are used up.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of what a violator still sends that are discarded at a time.
 const DISCARD_BYTES: usize = 4 * 1024;
 /// How long a violator may go on sending before its connection is closed with its input unread.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Accepts connections for ever; the listener is closed when this future is dropped.
-pub(super) async fn accept(hub: Rc<Hub>, listener: Accepting) {
-    let counters = &hub.sequencer.counters;
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) if is_the_peers(&error) => continue,
-            Err(error) => {
-                const LINE: &str = "cannot accept RPC connections, trying again";
-                if let Some(unsaid) = hub.sequencer.due(LINE, "accept") {
-                    warn!(%error, "{LINE}{unsaid}");
-                }
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let mut streams = hub.sequencer.streams.borrow_mut();
-        let limit = hub.sequencer.limits.rpc_connections;
-        if streams.len() >= limit {
-            counters.rpc_refused.add(1);
-            const LINE: &str = "RPC connection refused: roadcast.limits.rpc_connections reached";
-            if let Some(unsaid) = hub.sequencer.due(LINE, "limit") {
-                warn!(%peer, limit, "{LINE}{unsaid}");
-            }
-            continue;
-        }
-        counters.rpc_accepted.add(1);
-        let stream = Rc::new(stream);
-        let place = streams.insert(stream.clone());
-        counters.rpc_open.set(streams.len() as u64);
-        drop(streams);
-        counters.spawn(serve(hub.clone(), stream, peer, place));
-    }
-}
-
-/// Whether an accept failed for the connection that it was about, and only for that.
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
-    };
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected
-    )
-}
-
-async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
-    let calls = Calls::new(hub.clone(), stream.clone(), peer);
-    let (spare, rpc_timeout) = (hub.sequencer.spare.clone(), hub.sequencer.limits.rpc_timeout);
-    let mut connection = Connection { calls, stream, spare, rpc_timeout };
-    let counters = &hub.sequencer.counters;
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    core: Rc<Core>,
+    said: Rc<Said>,
+    spare: Rc<Spare>,
+    stream: Rc<Stream>,
+    peer: Peer,
+) {
+    let calls = Calls::new(core.clone(), said.clone(), stream.clone(), peer);
+    let mut connection = Connection { calls, stream, spare, rpc_timeout: core.limits.rpc_timeout };
+    let counters = &core.counters;
     match connection.run().await {
         End::Closed => {}
         End::Violation(violation) => {
             counters.rpc_violations.add(1);
             const LINE: &str = "RPC connection closed";
-            if let Some(unsaid) = hub.sequencer.due(LINE, violation.kind()) {
+            if let Some(unsaid) = said.due(LINE, violation.kind()) {
                 warn!(%peer, %violation, "{LINE}{unsaid}");
             }
             connection.linger().await;
@@ -90,21 +49,17 @@ async fn serve(hub: Rc<Hub>, stream: Rc<Stream>, peer: Peer, place: usize) {
         End::Broken(error) if error.kind() == io::ErrorKind::TimedOut => {
             counters.rpc_timeouts.add(1);
             const LINE: &str = "RPC connection closed: a frame or the reading of answers took longer than roadcast.limits.rpc_timeout";
-            if let Some(unsaid) = hub.sequencer.due(LINE, "timeout") {
+            if let Some(unsaid) = said.due(LINE, "timeout") {
                 warn!(%peer, "{LINE}{unsaid}");
             }
         }
         End::Broken(error) => {
             const LINE: &str = "RPC connection broke";
-            if let Some(unsaid) = hub.sequencer.due(LINE, "broken") {
+            if let Some(unsaid) = said.due(LINE, "broken") {
                 debug!(%peer, %error, "{LINE}{unsaid}");
             }
         }
     }
-    let mut streams = hub.sequencer.streams.borrow_mut();
-    streams.remove(place);
-    counters.rpc_open.set(streams.len() as u64);
-    hub.sequencer.ended.notify_one();
 }
 
 /// Why a connection ends.

@@ -1,4 +1,4 @@
-//! Room in the lanes: sequencing and pushing publications, and waiting for room, first come first
+//! The lanes down: sequencing and pushing publications, and waiting for room, first come first
 //! served.
 //!
 //! What waits is the *publication*, not a task that holds a reservation: whoever finds room pushes
@@ -31,18 +31,18 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use self::lane::Lane;
-use super::HubCounters;
 use super::accounts::{Account, Accounts};
-use super::interest::{Interest, Slot};
+use super::channels::{ChannelId, Channels, Key};
+use super::counters::HubCounters;
 use super::waiting::{Done, Head, Line, Waiting};
 use crate::lane::Sender;
 use crate::mesh::{BrokerId, Down, TopicId};
 
 /// The lanes to all shards, what they carry for whom, and what waits for room in them.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Lanes {
     lanes: Vec<Lane>,
-    interest: Interest,
+    channels: Channels,
     /// One publication a connection, and what accounts may have besides, bound it.
     waiting: Line,
     /// What waits of calls that have been answered: frames, and [`WAITING_BYTES`] for each.
@@ -85,17 +85,17 @@ pub(super) enum Offer {
     Left(usize),
 }
 
-impl Room {
+impl Lanes {
     pub(super) fn new(
         down: Vec<Sender<Down>>,
         lane_bytes: usize,
         counters: Arc<HubCounters>,
     ) -> Self {
-        let interest = Interest::new(down.len());
+        let channels = Channels::new(down.len());
         let lanes = down.into_iter().map(|down| Lane::new(down, lane_bytes as u64)).collect();
         Self {
             lanes,
-            interest,
+            channels,
             waiting: Line::default(),
             accounts: Accounts::default(),
             unwanted: false,
@@ -108,56 +108,47 @@ impl Room {
 
     /// Topics that some shard wants.
     pub(super) fn topics(&self) -> usize {
-        self.interest.len()
+        self.channels.len()
     }
 
-    /// A topic that some shard wants, good for [`Room::publish`] until the next change of interest.
-    pub(super) fn wanted(&self, broker: BrokerId, name: &str) -> Option<Slot> {
-        self.interest.find(broker, name).filter(|_| !self.ended)
+    /// The channel of a topic that some shard wants, good for [`Lanes::publish`] until interest
+    /// changes.
+    pub(super) fn wanted(&self, broker: BrokerId, name: &str) -> Option<ChannelId> {
+        self.channels.find(broker, name).filter(|_| !self.ended)
     }
 
     /// A shard wants a topic: its answer, then every later publication. Says whether nobody wanted
     /// it before.
-    pub(super) fn interested(
-        &mut self,
-        shard: usize,
-        topic: TopicId,
-        broker: BrokerId,
-        name: impl Into<Arc<str>>,
-    ) -> bool {
+    pub(super) fn interested(&mut self, shard: usize, topic: TopicId, key: Key) -> bool {
         if self.ended {
             return false;
         }
-        let (sequence, first) = self.interest.add(shard, topic, broker, name.into());
+        let (sequence, first) = self.channels.add(shard, topic, key);
         self.lanes[shard].answer(Down::Interested { topic, sequence });
         // What waits goes to this shard, too.
-        if let Some(slot) = self.waits_for(shard, topic) {
-            self.waiting.redirect(slot, self.interest.topic(slot).shards());
+        if let Some(id) = self.waits_for(shard, topic) {
+            self.waiting.redirect(id, self.channels.at(id).shards());
         }
         first
     }
 
     /// A shard gives a topic up: its answer, behind the last publication. Says which topic nobody
     /// wants any more.
-    pub(super) fn uninterested(
-        &mut self,
-        shard: usize,
-        topic: TopicId,
-    ) -> Option<(BrokerId, Arc<str>)> {
+    pub(super) fn uninterested(&mut self, shard: usize, topic: TopicId) -> Option<Key> {
         if self.ended {
             return None;
         }
-        let slot = self.waits_for(shard, topic);
-        let last = self.interest.remove(shard, topic);
+        let id = self.waits_for(shard, topic);
+        let last = self.channels.remove(shard, topic);
         self.lanes[shard].answer(Down::Uninterested { topic });
-        let Some(slot) = slot else { return last };
+        let Some(id) = id else { return last };
         if last.is_none() {
-            let shards = self.interest.topic(slot).shards();
-            self.waiting.redirect(slot, shards);
+            let shards = self.channels.at(id).shards();
+            self.waiting.redirect(id, shards);
             return last;
         }
         // Nobody wants it any more: there is nothing left to wait for.
-        for waiting in self.waiting.remove(slot) {
+        for waiting in self.waiting.remove(id) {
             self.unwanted = true;
             self.done(waiting);
         }
@@ -165,11 +156,11 @@ impl Room {
     }
 
     /// The topic of that name of a shard's own, if publications of it wait.
-    fn waits_for(&self, shard: usize, topic: TopicId) -> Option<Slot> {
+    fn waits_for(&self, shard: usize, topic: TopicId) -> Option<ChannelId> {
         if self.waiting.is_empty() {
             return None;
         }
-        self.interest.of_shard(shard, topic).filter(|slot| self.waiting.holds(*slot))
+        self.channels.of_shard(shard, topic).filter(|id| self.waiting.holds(*id))
     }
 
     /// A publication waits no more. Its publisher may have gone; it went all the same.
@@ -205,6 +196,11 @@ impl Room {
         lost
     }
 
+    /// Whether they have their last entry.
+    pub(super) fn have_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether every shard has let go of its lane.
     pub(super) fn is_abandoned(&self) -> bool {
         self.lanes.iter().all(|lane| lane.down.is_abandoned())
@@ -212,12 +208,12 @@ impl Room {
 
     /// Publishes to all interested shards at once, now or as soon as every one of their lanes has
     /// room.
-    pub(super) fn publish(&mut self, slot: Slot, frame: Arc<[u8]>, patience: Patience) -> Offer {
+    pub(super) fn publish(&mut self, id: ChannelId, frame: Arc<[u8]>, patience: Patience) -> Offer {
         let cost = frame.len() as u64;
         let oldest = self.waiting.is_empty();
-        let behind = !oldest && self.waiting.holds(slot);
-        if !behind && self.fits_or_blocks(slot, cost, oldest) {
-            self.push(slot, &frame);
+        let behind = !oldest && self.waiting.holds(id);
+        if !behind && self.fits_or_blocks(id, cost, oldest) {
+            self.push(id, &frame);
             return Offer::Pushed;
         }
         self.counters.publications_waited.add(1);
@@ -239,12 +235,12 @@ impl Room {
                 (Done::Account(account), Offer::Left(bytes))
             }
         };
-        self.waiting.push(slot, self.interest.topic(slot).shards(), Waiting { frame, done });
+        self.waiting.push(id, self.channels.at(id).shards(), Waiting { frame, done });
         self.want_room();
         // Look again after asking: what was taken before the question wakes nobody. What moves on
         // may fill a lane that nobody has asked for yet.
-        let shards = &self.interest.topic(slot).shards;
-        let look = shards
+        let wants = &self.channels.at(id).wants;
+        let look = wants
             .iter()
             .any(|(shard, _)| self.lanes[*shard].blocked && self.lanes[*shard].has_room(cost));
         let mut moved = look && self.advance();
@@ -258,48 +254,47 @@ impl Room {
     /// Whether every interested lane has room; if not, at least one of them is blocked when this
     /// returns. A shard may take something between the two looks: room that nobody would be told
     /// of.
-    fn fits_or_blocks(&mut self, slot: Slot, cost: u64, oldest: bool) -> bool {
+    fn fits_or_blocks(&mut self, id: ChannelId, cost: u64, oldest: bool) -> bool {
         loop {
-            if self.fits(slot, cost) {
+            if self.fits(id, cost) {
                 return true;
             }
-            if self.block(slot, cost, oldest) {
+            if self.block(id, cost, oldest) {
                 return false;
             }
         }
     }
 
-    fn fits(&self, slot: Slot, cost: u64) -> bool {
-        let mut lanes =
-            self.interest.topic(slot).shards.iter().map(|(shard, _)| &self.lanes[*shard]);
+    fn fits(&self, id: ChannelId, cost: u64) -> bool {
+        let mut lanes = self.channels.at(id).wants.iter().map(|(shard, _)| &self.lanes[*shard]);
         lanes.all(|lane| !lane.blocked && lane.has_room(cost))
     }
 
-    fn push(&mut self, slot: Slot, frame: &Arc<[u8]>) {
-        let topic = self.interest.topic_mut(slot);
-        topic.sequence += 1;
-        for (shard, id) in &topic.shards {
+    fn push(&mut self, id: ChannelId, frame: &Arc<[u8]>) {
+        let channel = self.channels.at_mut(id);
+        channel.sequence += 1;
+        for (shard, topic) in &channel.wants {
             let entry =
-                Down::Publish { topic: *id, sequence: topic.sequence, frame: frame.clone() };
+                Down::Publish { topic: *topic, sequence: channel.sequence, frame: frame.clone() };
             self.lanes[*shard].push(frame.len() as u64, entry);
         }
-        self.counters.publications_pushed.add(topic.shards.len() as u64);
+        self.counters.publications_pushed.add(channel.wants.len() as u64);
     }
 
     /// Stops younger publications where this one lacks room; the oldest keeps the room that it has
     /// elsewhere. `false`: it lacks room nowhere by now.
-    fn block(&mut self, slot: Slot, cost: u64, oldest: bool) -> bool {
-        let shards = &self.interest.topic(slot).shards;
+    fn block(&mut self, id: ChannelId, cost: u64, oldest: bool) -> bool {
+        let wants = &self.channels.at(id).wants;
         let mut blocked = false;
-        for (shard, _) in shards {
+        for (shard, _) in wants {
             let lane = &mut self.lanes[*shard];
             lane.blocked |= !lane.has_room(cost);
             blocked |= lane.blocked;
         }
         if blocked && oldest {
-            for (shard, _) in shards {
+            for (shard, _) in wants {
                 let lane = &mut self.lanes[*shard];
-                // Room once seen stays.
+                // Lanes once seen stays.
                 lane.held = (!lane.blocked).then_some(cost);
             }
         }
@@ -320,12 +315,12 @@ impl Room {
             looked_at = Some(head);
             #[cfg(test)]
             self.looks.set(self.looks.get() + 1);
-            if !self.fits_or_blocks(head.slot, head.cost, oldest) {
+            if !self.fits_or_blocks(head.channel, head.cost, oldest) {
                 oldest = false;
                 continue;
             }
             let Some(waiting) = self.waiting.take(head) else { continue };
-            self.push(head.slot, &waiting.frame);
+            self.push(head.channel, &waiting.frame);
             self.done(waiting);
             progress = true;
         }
@@ -342,7 +337,7 @@ impl Room {
         &mut self.accounts
     }
 
-    /// Asks to be woken when there is room where something waits. Call [`Room::advance`] once more
+    /// Asks to be woken when there is room where something waits. Call [`Lanes::advance`] once more
     /// afterwards.
     pub(super) fn want_room(&self) {
         for lane in &self.lanes {

@@ -3,33 +3,36 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::time::{Instant, sleep_until};
 
-use super::runtime::{Runtime, Socket};
-
-/// A bound listener for RPC.
-#[derive(Debug)]
-pub enum RpcListener {
-    /// `tcp://…`
-    Tcp(TcpListener),
-    /// `unix://…`
-    Unix(UnixListener),
-}
+use crate::hub::config::RpcListener;
+use crate::hub::runtime::{Runtime, Socket};
 
 /// Between two questions whether a silent host is still there; a guess.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Peer {
+pub enum Peer {
+    /// The address that it has connected from.
     Tcp(SocketAddr),
+    /// Somebody on this machine.
     Unix,
+}
+
+impl Peer {
+    /// Where it is; nothing for a Unix socket.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -43,7 +46,7 @@ impl fmt::Display for Peer {
 
 /// A listener that tokio watches, whatever reads and writes its streams: a waiting accept can be
 /// dropped here, on a ring it could not.
-pub(super) struct Accepting {
+pub(in crate::hub) struct Accepting {
     listener: Listener,
     runtime: Runtime,
 }
@@ -54,7 +57,7 @@ enum Listener {
 }
 
 impl Accepting {
-    pub(super) fn new(listener: RpcListener, runtime: Runtime) -> io::Result<Self> {
+    pub(in crate::hub) fn new(listener: RpcListener, runtime: Runtime) -> io::Result<Self> {
         let listener = match listener {
             RpcListener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;

@@ -1,11 +1,13 @@
-//! Brokers: where a publication goes before it is sequenced. A broker is a sink of publications
+//! What a broker is: where a publication goes before it is sequenced. It is a sink of publications
 //! (from RPC), a source of them (into this process, through its [`Inlet`]), and has a state.
 
-use std::pin::Pin;
+mod memory;
+
 use std::rc::Rc;
 
-use super::room::Patience;
-use super::sequencer::{PublishError, Sequencer};
+pub(super) use self::memory::Memory;
+use super::lanes::Patience;
+use super::sequencer::{Publishing, Sequencer};
 use crate::mesh::BrokerId;
 use crate::publication::Payload;
 
@@ -15,19 +17,6 @@ pub(super) enum State {
     /// All of them.
     Up,
 }
-
-/// A publication on its way.
-pub(super) enum Publishing {
-    /// Done or failed at once: what the memory broker does unless a lane is full.
-    Now(Result<(), PublishError>),
-    /// To be waited for; what is due to others should go first.
-    Later(Later),
-    /// It waits by itself, and has put so many bytes on the account.
-    Left(usize),
-}
-
-/// What becomes of a publication that waits. It goes its way even if nobody asks.
-pub(super) type Later = Pin<Box<dyn Future<Output = Result<(), PublishError>>>>;
 
 /// A configured broker.
 pub(super) trait Broker {
@@ -63,21 +52,4 @@ impl Inlet {
     ) -> Publishing {
         self.sequencer.deliver(self.broker, topic, payload, patience)
     }
-}
-
-/// This process and all its cores.
-pub(super) struct Memory {
-    pub(super) inlet: Inlet,
-}
-
-impl Broker for Memory {
-    fn state(&self) -> State {
-        State::Up
-    }
-
-    fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
-        self.inlet.deliver(topic, payload, patience)
-    }
-
-    fn interest(&self, _topic: &str, _wanted: bool) {}
 }

@@ -1,0 +1,48 @@
+//! What a hub is told at its start.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::counters::HubCounters;
+use super::runtime::Runtime;
+use crate::limits::Limits;
+use crate::mesh::BrokerId;
+
+/// A bound listener for RPC.
+#[derive(Debug)]
+pub enum RpcListener {
+    /// `tcp://…`
+    Tcp(TcpListener),
+    /// `unix://…`
+    Unix(UnixListener),
+}
+
+/// What a broker is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// This process, all its cores.
+    Memory,
+}
+
+/// What a hub needs to run.
+#[derive(Debug)]
+pub struct HubConfig {
+    /// What its thread runs on.
+    pub runtime: Runtime,
+    /// Where publishers connect, bound already; `None` runs without RPC.
+    pub rpc: Option<RpcListener>,
+    /// The opened brokers by name; the place of each is its [`BrokerId`].
+    pub brokers: Vec<(String, Driver)>,
+    /// The broker meant where none is named.
+    pub default_broker: BrokerId,
+    /// The bounds in force.
+    pub limits: Arc<Limits>,
+    /// Where the hub counts.
+    pub counters: Arc<HubCounters>,
+    /// Over which the shards tell everyone goodbye, before anything ends here; zero: they do not.
+    pub drain: Duration,
+    /// From then on, or from the beginning of shutting down, to its end, at most.
+    pub shutdown_grace: Duration,
+}

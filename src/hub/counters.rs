@@ -1,0 +1,69 @@
+//! What the hub counts.
+
+use std::sync::Arc;
+
+use crate::metrics::{Counter, counters};
+use crate::pulse::{Pulse, Watched};
+
+counters! {
+    /// What the hub counts.
+    HubCounters {
+        /// RPC connections by now.
+        rpc_open: Gauge("rpc_connections_open"),
+        /// RPC connections taken.
+        rpc_accepted: Counter("rpc_connections_accepted"),
+        /// RPC connections turned away at `rpc_connections`.
+        rpc_refused: Part("rpc_connections_closed", "limit"),
+        /// RPC connections closed because what they sent is not goridge or breaks its bounds.
+        rpc_violations: Part("rpc_connections_closed", "violation"),
+        /// RPC connections closed because a frame, or the reading of answers, took too long.
+        rpc_timeouts: Part("rpc_connections_closed", "timeout"),
+        /// RPC calls read, whatever became of them.
+        calls: Counter("rpc_calls"),
+        /// Publications asked for: one for each topic and broker.
+        publications: LogOnly,
+        /// Publications put into lanes, one for each interested shard.
+        publications_pushed: Counter("publications_pushed"),
+        /// Publications that met a full lane and waited.
+        publications_waited: Counter("lane_stalls"),
+        /// Empty topic names in RPC calls, skipped.
+        empty_topics: Counter("empty_topics"),
+        /// Error answers: no such service or method.
+        errors_method: Part("rpc_errors", "method"),
+        /// Error answers: a codec that is not served.
+        errors_codec: Part("rpc_errors", "codec"),
+        /// Error answers: a body that cannot be decoded.
+        errors_body: Part("rpc_errors", "body"),
+        /// Error answers: a broker that is not configured.
+        errors_broker: Part("rpc_errors", "broker"),
+        /// Error answers: a publication or topic over its limit.
+        errors_size: Part("rpc_errors", "size"),
+        /// Error answers: an asynchronous call over `rpc_async_bytes`.
+        errors_async: Part("rpc_errors", "async"),
+        /// Error answers: shutting down.
+        errors_shutdown: Part("rpc_errors", "shutdown"),
+        /// Publications that failed after PublishAsync had been answered.
+        failures_after_ok: Counter("publications_lost_after_ok"),
+    } also {
+        /// Publications asked for over RPC, by broker: its place is its
+        /// [`BrokerId`](crate::mesh::BrokerId).
+        by_broker: Box<[Counter]>,
+        /// Whether the hub is stuck.
+        pulse: Pulse,
+    }
+}
+
+impl HubCounters {
+    /// Counters for a hub with this many brokers.
+    pub fn new(brokers: usize) -> Self {
+        Self { by_broker: (0..brokers).map(|_| Counter::default()).collect(), ..Self::default() }
+    }
+
+    /// Spawns a task of the hub that counts as busy while it runs.
+    pub(super) fn spawn<T: 'static>(
+        self: &Arc<Self>,
+        task: impl Future<Output = T> + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        tokio::task::spawn_local(Watched::new(self.clone(), |counters| &counters.pulse, task))
+    }
+}
