@@ -6,14 +6,15 @@
 //! it to its `shard`, which appends it to the topic's log; the sweep goes round the topic's
 //! subscribers and sends each what it has not had yet, in one send.
 //!
-//! Imports point downward only: `server` knows everything; `ring` knows `engine`, which knows
-//! `shard`; `hub` and `shard` meet only in `mesh`; codecs (`http`, `ws`, `rpc`, `command`,
+//! Imports point downward only: `server` knows everything; `ring` and `epoll` know `engine`, which
+//! knows `shard`; `hub` and `shard` meet only in `mesh`; codecs (`http`, `ws`, `rpc`, `command`,
 //! `reply`, `publication`) know nothing of either.
 
 // They panic, or wait, where the output cannot be written: see `cli::out` and `logs`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod admin;
+pub mod backend;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod demo;
 mod ebb;
 pub mod ending;
 pub mod engine;
+pub mod epoll;
 mod escape;
 pub mod http;
 pub mod hub;

@@ -19,14 +19,16 @@ use counters::Counters;
 use signals::Begun;
 
 use crate::admin::{self, AdminEndpoint, Progress, ShardTelemetry, Telemetry};
+use crate::backend::BackendName;
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
 use crate::ebb;
-use crate::engine::Loop;
+use crate::engine::{Backend, Loop};
+use crate::epoll::EpollBackend;
 use crate::http::head::Bounds;
 use crate::http::origin::OriginRule;
-use crate::hub::{self, HubConfig, RpcListener, ShutdownHandle};
+use crate::hub::{self, HubConfig, RpcListener, Runtime, ShutdownHandle};
 use crate::logs::{self, Outlet};
 use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
@@ -47,7 +49,7 @@ const WATCHDOG: Duration = Duration::from_secs(1);
 
 /// Serves until a signal. Returns success when everyone has been served and told goodbye, or the
 /// grace was over. `log` is where the process's logs go, to be flushed where the process ends.
-pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
+pub fn serve(config: &Config, backend: BackendName, log: &Outlet) -> Result<ExitCode, StartError> {
     let listeners = preflight::listeners(
         config.http,
         config.http_key,
@@ -80,14 +82,15 @@ pub fn serve(config: &Config, log: &Outlet) -> Result<ExitCode, StartError> {
         signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
-        start_admin(admin, telemetry(config, &counters, &hub_end, &progress, log))?;
+        start_admin(admin, telemetry(config, backend, &counters, &hub_end, &progress, log))?;
     }
     ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
     let settings = Arc::new(shard_settings(config, &summary));
     let mut threads = Threads::default();
-    start_shards(&mut threads, config, &settings, &counters, listeners, shard_ends, log)?;
+    let places = listeners.into_iter().zip(shard_ends);
+    start_shards(&mut threads, config, backend, &settings, &counters, places, log)?;
     let shutdown = ShutdownHandle::new(&hub_end);
-    start_hub(&mut threads, config, rpc, hub_end, &counters, log)?;
+    start_hub(&mut threads, config, backend, rpc, hub_end, &counters, log)?;
 
     let watching = {
         let (beginning, progress) = (threads.beginning(), progress.clone());
@@ -202,15 +205,15 @@ fn default_broker(config: &Config) -> BrokerId {
     BrokerId(config.default_broker as u16)
 }
 
-/// Starts a thread for each shard and waits until each has its ring: rings are made on their own
+/// Starts a thread for each shard and waits until each has its backend: rings are made on their own
 /// thread.
 fn start_shards(
     threads: &mut Threads,
     config: &Config,
+    backend: BackendName,
     settings: &Arc<ShardConfig>,
     counters: &Counters,
-    listeners: Vec<TcpListener>,
-    ends: Vec<ShardEnd>,
+    places: impl Iterator<Item = (TcpListener, ShardEnd)>,
     log: &Outlet,
 ) -> Result<(), StartError> {
     let budget = Arc::new(ConnectionBudget::new(config.limits.connections));
@@ -221,7 +224,7 @@ fn start_shards(
     let sources = sources.map(Arc::new);
     let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
     let (started, starts) = mpsc::channel();
-    for (index, (listener, end)) in listeners.into_iter().zip(ends).enumerate() {
+    for (index, (listener, end)) in places.enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
         let (sources, log) = (sources.clone(), log.clone());
         let (counters, loop_counters) =
@@ -232,16 +235,24 @@ fn start_shards(
                 pin(cpu);
             }
             let shard = Shard::new(settings, counters, budget).with_source_limits(sources);
-            let backend = RingBackend::new(listener, end.wake.clone(), loop_counters.clone());
-            let event_loop =
-                backend.and_then(|backend| Loop::new(shard, loop_counters, end, backend));
-            let (event_loop, start) = match event_loop {
-                Ok(event_loop) => (Some(event_loop), Ok(())),
-                Err(error) => (None, Err(error)),
+            let wake = end.wake.clone();
+            let ran = match backend {
+                BackendName::IoUring => {
+                    let backend = RingBackend::new(listener, wake, loop_counters.clone());
+                    run_loop(
+                        backend.and_then(|on| Loop::new(shard, loop_counters, end, on)),
+                        &started,
+                    )
+                }
+                BackendName::Epoll => {
+                    let backend = EpollBackend::new(listener, wake);
+                    run_loop(
+                        backend.and_then(|on| Loop::new(shard, loop_counters, end, on)),
+                        &started,
+                    )
+                }
             };
-            // Whoever waits for it is gone only if another shard has failed to start.
-            let _ = started.send(start);
-            if let Some(Err(error)) = event_loop.map(|mut event_loop| event_loop.run()) {
+            if let Err(error) = ran {
                 fail(&format!("shard {index}"), &error, &log);
             }
         };
@@ -249,21 +260,39 @@ fn start_shards(
     }
     for _ in 0..config.shards {
         let start = starts.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-        start.map_err(refused("an io_uring for a shard"))?;
+        start.map_err(refused("what a shard waits and sends by"))?;
     }
     Ok(())
+}
+
+/// Runs a loop to its end, if it could be made. `started` hears whether.
+fn run_loop<B: Backend>(
+    event_loop: io::Result<Loop<B>>,
+    started: &mpsc::Sender<io::Result<()>>,
+) -> io::Result<()> {
+    let (event_loop, start) = match event_loop {
+        Ok(event_loop) => (Some(event_loop), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // Whoever waits for it is gone only if another shard has failed to start.
+    let _ = started.send(start);
+    event_loop.map_or(Ok(()), |mut event_loop| event_loop.run())
 }
 
 fn start_hub(
     threads: &mut Threads,
     config: &Config,
+    backend: BackendName,
     rpc: RpcListener,
     end: HubEnd,
     counters: &Counters,
     log: &Outlet,
 ) -> Result<(), StartError> {
     let hub = HubConfig {
-        runtime: hub::Runtime::Uring,
+        runtime: match backend {
+            BackendName::IoUring => Runtime::Uring,
+            BackendName::Epoll => Runtime::Plain,
+        },
         rpc: Some(rpc),
         brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
         default_broker: default_broker(config),
@@ -288,7 +317,7 @@ fn start_hub(
     };
     threads.spawn("hub", run).map_err(refused("a thread for the hub"))?;
     let start = start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-    start.map_err(refused("an io_uring for the hub"))
+    start.map_err(refused("a runtime for the hub"))
 }
 
 fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>, StartError> {
@@ -300,6 +329,7 @@ fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>,
 
 fn telemetry(
     config: &Config,
+    backend: BackendName,
     counters: &Counters,
     hub: &HubEnd,
     progress: &Arc<Progress>,
@@ -318,6 +348,7 @@ fn telemetry(
         log: log.losses().clone(),
         hub: counters.hub.clone(),
         hub_wake: hub.wake.clone(),
+        backend,
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         shards: shards.collect(),
     })

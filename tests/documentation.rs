@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use roadcast::admin::{ShardTelemetry, Telemetry};
+use roadcast::backend::BackendName;
 use roadcast::config::schema;
 use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
@@ -104,6 +105,7 @@ fn scrape() -> String {
         log: Arc::default(),
         hub,
         hub_wake: wake(),
+        backend: BackendName::IoUring,
         brokers: vec!["default".into()],
         shards: vec![shard],
     });
@@ -163,6 +165,7 @@ fn is_test(named: &str) -> bool {
         text.contains(&format!("#[test]\nfn {name}("))
             || text.contains(&format!("#[test]\n    fn {name}("))
             || text.contains(&format!("over_both!({name});"))
+            || text.contains(&format!("over_both!(\n    {name}\n);"))
     })
 }
 

@@ -1,6 +1,8 @@
-//! One real shard on a real ring: the test stands in for the hub at the other end of the lanes, and
-//! tungstenite is the client. Shows what only the kernel can: short sends, resets, full sockets,
-//! descriptors.
+//! One real shard on each real backend: the test stands in for the hub at the other end of the
+//! lanes, and tungstenite is the client. Shows what only the kernel can: short sends, resets, full
+//! sockets, descriptors.
+
+mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +10,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use roadcast::backend::BackendName;
 use roadcast::engine::{Loop, LoopCounters};
+use roadcast::epoll::EpollBackend;
 use roadcast::http::proxies::Proxies;
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
@@ -19,6 +23,27 @@ use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::upgrade::Rules;
 use tungstenite::{Message, WebSocket};
 
+/// Makes two tests of one function: over each backend.
+macro_rules! over_both {
+    ($name:ident) => {
+        mod $name {
+            use super::BackendName;
+
+            #[test]
+            fn io_uring() {
+                if !super::common::only_epoll() {
+                    super::$name(BackendName::IoUring);
+                }
+            }
+
+            #[test]
+            fn epoll() {
+                super::$name(BackendName::Epoll);
+            }
+        }
+    };
+}
+
 struct TestShard {
     address: SocketAddr,
     hub: HubEnd,
@@ -28,11 +53,11 @@ struct TestShard {
 }
 
 impl TestShard {
-    fn start(limits: Limits) -> Self {
-        Self::start_with_grace(limits, Duration::from_secs(10))
+    fn start(backend: BackendName, limits: Limits) -> Self {
+        Self::start_with_grace(backend, limits, Duration::from_secs(10))
     }
 
-    fn start_with_grace(limits: Limits, shutdown_grace: Duration) -> Self {
+    fn start_with_grace(backend: BackendName, limits: Limits, shutdown_grace: Duration) -> Self {
         let (hub, mut ends) = mesh(1, &limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -59,8 +84,17 @@ impl TestShard {
         let thread = std::thread::spawn(move || {
             let shard = Shard::new(settings, shard_counters.clone(), shard_budget);
             let counters: Arc<LoopCounters> = Arc::default();
-            let backend = RingBackend::new(listener, end.wake.clone(), counters.clone()).unwrap();
-            Loop::new(shard, counters, end, backend).unwrap().run().unwrap();
+            let wake = end.wake.clone();
+            match backend {
+                BackendName::IoUring => {
+                    let ring = RingBackend::new(listener, wake, counters.clone()).unwrap();
+                    Loop::new(shard, counters, end, ring).unwrap().run().unwrap();
+                }
+                BackendName::Epoll => {
+                    let epoll = EpollBackend::new(listener, wake).unwrap();
+                    Loop::new(shard, counters, end, epoll).unwrap().run().unwrap();
+                }
+            }
         });
         Self { address, hub, counters, budget, thread: Some(thread) }
     }
@@ -142,9 +176,9 @@ fn join(client: &mut WebSocket<TcpStream>, name: &str) {
     assert_eq!(text(client), format!(r#"{{"topic":"@join","payload":["{name}"]}}"#));
 }
 
-#[test]
-fn publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye() {
-    let mut shard = TestShard::start(Limits::default());
+over_both!(publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye);
+fn publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye(backend: BackendName) {
+    let mut shard = TestShard::start(backend, Limits::default());
     let mut first = shard.connect("/ws");
     let topic = shard.join_first(&mut first, "foo");
     let mut clients = vec![first];
@@ -176,11 +210,15 @@ fn publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye() {
     assert_eq!((balance.owed, balance.delivered), (20_000, 20_000), "{balance:?}");
 }
 
-#[test]
-fn a_subscriber_that_never_reads_is_closed_with_a_gapless_prefix_while_the_others_get_everything() {
+over_both!(
+    a_subscriber_that_never_reads_is_closed_with_a_gapless_prefix_while_the_others_get_everything
+);
+fn a_subscriber_that_never_reads_is_closed_with_a_gapless_prefix_while_the_others_get_everything(
+    backend: BackendName,
+) {
     let limits =
         Limits { socket_send_bytes: 0, close_timeout: Duration::from_secs(1), ..Limits::default() };
-    let mut shard = TestShard::start(limits);
+    let mut shard = TestShard::start(backend, limits);
     let mut reader = shard.connect("/ws");
     let topic = shard.join_first(&mut reader, "foo");
     let mut lazy = shard.connect("/ws");
@@ -217,9 +255,9 @@ fn a_subscriber_that_never_reads_is_closed_with_a_gapless_prefix_while_the_other
     assert!(received < PUBLICATIONS);
 }
 
-#[test]
-fn echoes_of_any_size_come_back_even_to_a_client_that_reads_late() {
-    let shard = TestShard::start(Limits { message_bytes: 1 << 20, ..Limits::default() });
+over_both!(echoes_of_any_size_come_back_even_to_a_client_that_reads_late);
+fn echoes_of_any_size_come_back_even_to_a_client_that_reads_late(backend: BackendName) {
+    let shard = TestShard::start(backend, Limits { message_bytes: 1 << 20, ..Limits::default() });
     let mut client = shard.connect("/echo");
     for bytes in [0, 1, 125, 126, 65_535, 65_536, 1 << 20] {
         let message = vec![bytes as u8; bytes];
@@ -244,9 +282,9 @@ fn echoes_of_any_size_come_back_even_to_a_client_that_reads_late() {
     writing.join().unwrap();
 }
 
-#[test]
-fn abrupt_resets_leave_nothing_behind() {
-    let mut shard = TestShard::start(Limits::default());
+over_both!(abrupt_resets_leave_nothing_behind);
+fn abrupt_resets_leave_nothing_behind(backend: BackendName) {
+    let mut shard = TestShard::start(backend, Limits::default());
     let mut keeper = shard.connect("/ws");
     let topic = shard.join_first(&mut keeper, "foo");
     let mut sequence = 0;
@@ -282,10 +320,12 @@ fn abrupt_resets_leave_nothing_behind() {
     assert_eq!(shard.budget.open(), 0);
 }
 
-#[test]
-fn a_head_that_does_not_come_ends_the_connection() {
-    let shard =
-        TestShard::start(Limits { head_timeout: Duration::from_millis(100), ..Limits::default() });
+over_both!(a_head_that_does_not_come_ends_the_connection);
+fn a_head_that_does_not_come_ends_the_connection(backend: BackendName) {
+    let shard = TestShard::start(
+        backend,
+        Limits { head_timeout: Duration::from_millis(100), ..Limits::default() },
+    );
     let mut silent = TcpStream::connect(shard.address).unwrap();
     let mut begun = TcpStream::connect(shard.address).unwrap();
     begun.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
@@ -296,10 +336,10 @@ fn a_head_that_does_not_come_ends_the_connection() {
     assert!(answer.starts_with(b"HTTP/1.1 408 "));
 }
 
+over_both!(a_shard_whose_hub_has_gone_says_goodbye_and_ends);
 /// It sleeps, and has been told nothing.
-#[test]
-fn a_shard_whose_hub_has_gone_says_goodbye_and_ends() {
-    let mut shard = TestShard::start(Limits::default());
+fn a_shard_whose_hub_has_gone_says_goodbye_and_ends(backend: BackendName) {
+    let mut shard = TestShard::start(backend, Limits::default());
     let mut client = shard.connect("/ws");
     shard.join_first(&mut client, "foo");
     let (other, _ends) = mesh(1, &Limits::default()).unwrap();
@@ -313,11 +353,11 @@ fn a_shard_whose_hub_has_gone_says_goodbye_and_ends() {
     shard.thread.take().unwrap().join().unwrap();
 }
 
+over_both!(the_grace_ends_a_shard_that_gets_nothing_from_its_lane);
 /// The hub is there and stuck: no entry comes. The client never answers anything.
-#[test]
-fn the_grace_ends_a_shard_that_gets_nothing_from_its_lane() {
+fn the_grace_ends_a_shard_that_gets_nothing_from_its_lane(backend: BackendName) {
     let grace = Duration::from_millis(100);
-    let mut shard = TestShard::start_with_grace(Limits::default(), grace);
+    let mut shard = TestShard::start_with_grace(backend, Limits::default(), grace);
     let mut client = shard.connect("/ws");
     shard.join_first(&mut client, "foo");
     ShutdownHandle::new(&shard.hub).begin(std::time::Instant::now());

@@ -131,6 +131,8 @@ impl Telemetry {
         let now = Instant::now();
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
         out.gauge("build_info", "Always 1; the version is the label", version)?;
+        let backend = [([("backend", self.backend.name())], 1)];
+        out.gauge("backend_info", "Always 1; what the threads run on is the label", backend)?;
         out.single(
             ("ready", "1 when /ready answers 200"),
             MetricType::Gauge,

@@ -130,10 +130,11 @@ fn answer(
             return response(StatusCode::OK, format.media(), format.write(telemetry.text()));
         }
         (AdminEndpoint::Status { unavailable }, "/health") => {
-            (telemetry.is_alive(Instant::now()), unavailable)
+            (telemetry.is_alive(Instant::now()).map(|()| "ok\n".to_owned()), unavailable)
         }
         (AdminEndpoint::Status { unavailable }, "/ready") => {
-            (telemetry.is_ready(Instant::now()), unavailable)
+            let ready = format!("ok\nbackend: {}\n", telemetry.backend);
+            (telemetry.is_ready(Instant::now()).map(|()| ready), unavailable)
         }
         (AdminEndpoint::Status { .. }, _) => {
             return response(
@@ -144,7 +145,7 @@ fn answer(
         }
     };
     match verdict {
-        Ok(()) => response(StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        Ok(text) => response(StatusCode::OK, PLAIN, text),
         Err(why) => {
             let status =
                 StatusCode::from_u16(unavailable).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);

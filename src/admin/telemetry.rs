@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 
+use crate::backend::BackendName;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
 use crate::lane::{Depth, Wake};
@@ -65,6 +66,8 @@ pub struct Telemetry {
     pub hub: Arc<HubCounters>,
     /// Wakes the hub.
     pub hub_wake: Arc<Wake>,
+    /// What the shards and the hub run on.
+    pub backend: BackendName,
     /// The configured brokers, in the order of their ids.
     pub brokers: Vec<String>,
     /// All shards.
@@ -150,6 +153,7 @@ mod tests {
             log: Arc::default(),
             hub,
             hub_wake,
+            backend: BackendName::Epoll,
             brokers,
             shards,
         })
@@ -240,6 +244,7 @@ mod tests {
             "roadcast_closes_total{shard=\"1\",code=\"other\"} 1",
             "roadcast_publications_total{broker=\"main\",source=\"rpc\"} 3",
             "roadcast_ready 0",
+            "roadcast_backend_info{backend=\"epoll\"} 1",
             "roadcast_lane_bytes{shard=\"0\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

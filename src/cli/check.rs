@@ -14,17 +14,19 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let refused = Problems::none(problems);
     // What the kernel allows is as true of a configuration that will not do; the number of open
     // files is not.
-    let machine =
-        if refused.is_ok() { preflight::check(&mut config) } else { preflight::check_kernel() };
+    let machine = if refused.is_ok() {
+        preflight::check(&mut config)
+    } else {
+        preflight::check_kernel(config.backend)
+    };
     let mut lines = Vec::new();
     if refused.is_ok() {
         lines.push(config.summary().to_string());
     }
     if let Ok(machine) = &machine {
         let (kernel, descriptors) = (&machine.kernel, machine.descriptors);
-        lines.push(format!(
-            "machine        Linux {kernel}, io_uring allowed, {descriptors} open files"
-        ));
+        lines.push(format!("backend        {}", machine.backend));
+        lines.push(format!("machine        Linux {kernel}, {descriptors} open files"));
     }
     lines.extend(notices.iter().map(ToString::to_string));
     if !lines.is_empty()

@@ -104,5 +104,9 @@ fn serve(args: &ServeArgs) -> ExitCode {
         descriptors = machine.descriptors,
         "the machine will do"
     );
-    server::serve(&config, &log).unwrap_or_else(refused)
+    match &machine.backend.fallback {
+        None => tracing::info!("running on {}", machine.backend),
+        Some(_) => tracing::warn!("running on {}", machine.backend),
+    }
+    server::serve(&config, machine.backend.name, &log).unwrap_or_else(refused)
 }

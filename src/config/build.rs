@@ -8,6 +8,7 @@ use super::error::Origin;
 use super::key::Value;
 use super::reader::Reader;
 use super::{Config, RpcListen, brokers, value};
+use crate::backend::BackendWish;
 use crate::http::forwarded::ClientHeader;
 use crate::http::proxies::Proxies;
 use crate::limits::{Field, Limits};
@@ -93,6 +94,10 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         unavailable_status: read.number("status.unavailable_status_code") as u16,
         brokers,
         default_broker,
+        backend: read
+            .text("roadcast.backend")
+            .as_deref()
+            .map_or(BackendWish::Auto, BackendWish::of),
         shards,
         pin: read.flag("roadcast.pin"),
         drain: read.duration("roadcast.drain"),

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::key::{Key, Kind, Status};
+use crate::backend::BackendWish;
 use crate::limits::{self, Limit, Limits, units};
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -56,6 +57,7 @@ const USED: &[Key] = &[
     key("status.unavailable_status_code", Kind::Count(400, 599), "503", "HTTP status when the answer is no."),
 
     key("roadcast.shards", Kind::Count(0, 1024), "0", "Threads that carry connections; 0 = as many as CPUs the process may run on."),
+    key("roadcast.backend", Kind::Choice(BackendWish::WORDS), "auto", "What the threads wait and send by. `auto`: io_uring where it can be used, otherwise epoll, which is slower; the log says why. `io_uring`: that, or no start."),
     key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
     key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: start although the file has workers that would have guarded access."),
     key("roadcast.echo_path", Kind::Path, "", "A path where each message comes back to its sender, to test proxies; empty = off."),

@@ -40,6 +40,7 @@ pub use error::{ConfigError, Notice, Origin, Problems};
 pub use files::DEFAULT_FILES;
 pub use value::RpcListen;
 
+use crate::backend::BackendWish;
 use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::logs::LogConfig;
@@ -114,6 +115,8 @@ pub struct Config {
     pub brokers: Vec<BrokerConfig>,
     /// Index in `brokers` of the one that a command without a broker means.
     pub default_broker: usize,
+    /// What the shards and the hub run on, as asked for.
+    pub backend: BackendWish,
     /// Shards to run, at least 1.
     pub shards: usize,
     /// Whether each shard is bound to one CPU.

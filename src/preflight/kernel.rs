@@ -2,11 +2,10 @@
 
 use std::io;
 
-use io_uring::IoUring;
-
 use super::StartError;
+use crate::ring;
 
-/// The oldest kernel that will do: 6.1 brought `IORING_SETUP_DEFER_TASKRUN`.
+/// The oldest kernel whose io_uring will do: 6.1 brought `IORING_SETUP_DEFER_TASKRUN`.
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// `kernel.io_uring_disabled`: 0 allows all, 1 only the group and CAP_SYS_ADMIN, 2 nobody. Linux
@@ -14,7 +13,7 @@ pub const KERNEL_MIN: (u32, u32) = (6, 1);
 const SYSCTL_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
 const SYSCTL_GROUP: &str = "/proc/sys/kernel/io_uring_group";
 
-/// Whether a kernel of this release (`uname -r`) will do.
+/// Whether a kernel of this release (`uname -r`) will do for io_uring.
 pub fn supported(release: &str) -> Result<(), StartError> {
     let mut parts = release.trim_start().split(|c: char| !c.is_ascii_digit());
     let mut part = || parts.next().and_then(|digits| digits.parse::<u32>().ok());
@@ -23,20 +22,19 @@ pub fn supported(release: &str) -> Result<(), StartError> {
         (Some(found_major), Some(found_minor)) if (found_major, found_minor) >= KERNEL_MIN => {
             Ok(())
         }
-        (Some(_), Some(_)) => Err(StartError::Kernel(format!(
-            "Linux {release} is too old: Roadcast needs {major}.{minor} or later (io_uring with DEFER_TASKRUN)"
+        (Some(_), Some(_)) => Err(StartError::IoUring(format!(
+            "Linux {release} is too old for io_uring: that needs {major}.{minor} or later (DEFER_TASKRUN)"
         ))),
-        _ => Err(StartError::Kernel(format!(
-            "the kernel's release \"{release}\" is not understood: Roadcast needs Linux {major}.{minor} or later"
+        _ => Err(StartError::IoUring(format!(
+            "the kernel's release \"{release}\" is not understood: io_uring needs Linux {major}.{minor} or later"
         ))),
     }
 }
 
-/// Makes a ring as the shards will, and drops it.
-pub(super) fn probe_io_uring() -> Result<(), StartError> {
-    let mut builder = IoUring::<io_uring::squeue::Entry, io_uring::cqueue::Entry>::builder();
-    builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
-    let Err(error) = builder.build(8) else { return Ok(()) };
+/// Whether io_uring can be used on this kernel: makes a ring as a shard does, and drops it.
+pub(super) fn probe_io_uring(release: &str) -> Result<(), StartError> {
+    supported(release)?;
+    let Err(error) = ring::probe() else { return Ok(()) };
     let sysctl = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let reason = io_uring_denied(
         &error,
@@ -114,7 +112,10 @@ mod tests {
             "2.6.32",
         ] {
             let error = supported(release).unwrap_err().to_string();
-            assert!(error.contains(release) && error.contains("needs 6.1 or later"), "{error}");
+            assert!(
+                error.contains(release) && error.contains("that needs 6.1 or later"),
+                "{error}"
+            );
         }
         for release in ["", "linux", "6", "x.1", "99999999999.1"] {
             assert!(supported(release).is_err(), "{release}");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::backend::{BackendWish, ChosenBackend};
 use crate::config::Config;
 use crate::shard::OVER_LIMIT_MAX;
 pub use kernel::{KERNEL_MIN, io_uring_denied, supported};
@@ -18,10 +19,7 @@ pub use listen::{BACKLOG, admin_listener, listeners, rpc_listener};
 /// it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The kernel is too old, or its version cannot be told.
-    #[error("{0}")]
-    Kernel(String),
-    /// io_uring cannot be used.
+    /// io_uring was asked for and cannot be used.
     #[error("{0}")]
     IoUring(String),
     /// The limit of file descriptors is below what the configuration needs.
@@ -52,6 +50,8 @@ pub enum StartError {
 pub struct Machine {
     /// The kernel's release, as `uname -r` says it.
     pub kernel: String,
+    /// What the shards and the hub run on.
+    pub backend: ChosenBackend,
     /// File descriptors that this process may have open.
     pub descriptors: u64,
 }
@@ -76,7 +76,7 @@ const RPC_CONNECTIONS_MIN: usize = 16;
 /// descriptors to the hard one, and where `limits.connections` is 0 puts the number that
 /// descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
-    let machine = check_kernel()?;
+    let machine = check_kernel(config.backend)?;
     let limits = Arc::make_mut(&mut config.limits);
     if !config.rpc_connections_given {
         limits.rpc_connections = rpc_connections(
@@ -95,13 +95,12 @@ pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     Ok(machine)
 }
 
-/// What holds of the machine whatever the configuration says. Raises the soft limit of descriptors
-/// to the hard one.
-pub fn check_kernel() -> Result<Machine, StartError> {
+/// What holds of the machine whatever else the configuration says. Raises the soft limit of
+/// descriptors to the hard one.
+pub fn check_kernel(wish: BackendWish) -> Result<Machine, StartError> {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    supported(&kernel)?;
-    kernel::probe_io_uring()?;
-    Ok(Machine { kernel, descriptors: raise_descriptors() })
+    let backend = wish.choose(|| kernel::probe_io_uring(&kernel))?;
+    Ok(Machine { kernel, backend, descriptors: raise_descriptors() })
 }
 
 /// Raises the soft limit of open files to the hard one and answers with the limit in force. A

@@ -33,6 +33,7 @@ pub use memory::{give_back_free_pages, give_back_what_is_freed};
 use buffers::Filled;
 use sockets::Sockets;
 use tag::Tag;
+pub use uring::probe;
 use uring::{Completion, Uring};
 
 use crate::engine::{Backend, Happened, LoopCounters, Short};

@@ -91,6 +91,11 @@ fn given_up() -> io::Error {
     io::Error::other("the ring is closed, since a batch of sends did not come to its end")
 }
 
+/// Makes a ring as a shard does, enters it once, and drops it: whether io_uring can be used here.
+pub fn probe() -> io::Result<()> {
+    Uring::new()?.enter_until_empty()
+}
+
 impl Uring {
     /// A ring for the calling thread. Fails where the kernel is too old or forbids io_uring.
     pub fn new() -> io::Result<Self> {

@@ -37,7 +37,7 @@ pub use publisher::{
 pub use raw::{HttpAnswer, RawClient, get, http, masked, read_http, upgrade_request};
 pub use said::assert_said;
 pub use scrape::Scrape;
-pub use server::{Server, roadcast, roadcast_after};
+pub use server::{Server, on_epoll, only_epoll, roadcast, roadcast_after};
 pub use skip::{installed, skip};
 
 use std::time::Duration;

@@ -17,13 +17,35 @@ fn binary() -> OsString {
     std::env::var_os("ROADCAST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_roadcast").into())
 }
 
-/// In an empty directory, without configuration from the environment.
+/// The backend that every server is to run on: `ROADCAST_TEST_BACKEND` if set, as `scripts/test`
+/// does for its second pass, else what the server chooses by itself.
+pub fn backend() -> Option<String> {
+    std::env::var("ROADCAST_TEST_BACKEND").ok()
+}
+
+/// Whether nothing is to run on another backend than epoll.
+pub fn only_epoll() -> bool {
+    backend().is_some_and(|backend| backend == "epoll")
+}
+
+/// Whether servers run on epoll: by that variable, or because this machine denies io_uring.
+pub fn on_epoll() -> bool {
+    let checked = roadcast().args(["check", "-c", "/dev/null"]).output().expect("check runs");
+    String::from_utf8_lossy(&checked.stdout).lines().any(|line| {
+        line.strip_prefix("backend").is_some_and(|backend| backend.trim().starts_with("epoll"))
+    })
+}
+
+/// In an empty directory, without configuration from the environment but for the backend.
 fn isolated(mut command: Command) -> Command {
     command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RR_") {
             command.env_remove(name);
         }
+    }
+    if let Some(backend) = backend() {
+        command.env("RR_ROADCAST_BACKEND", backend);
     }
     command
 }

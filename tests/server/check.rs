@@ -276,33 +276,74 @@ fn rpc_that_others_may_reach_is_warned_of_by_check_and_in_the_log() {
     assert!(text.contains(&format!("WARN   configuration: {warning}")), "{text}");
 }
 
-#[test]
-fn io_uring_denied_by_seccomp_is_told_with_the_calls_to_allow() {
+/// What `command` puts out where `io_uring_setup` fails with `errno`.
+fn without_io_uring(mut command: Command, errno: i32) -> Output {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-    let site = Site::new("");
-    for (errno, expected) in [
-        (libc::EPERM, "allow io_uring_setup, io_uring_enter and io_uring_register"),
-        (libc::ENOSYS, "the kernel was built without it, or a seccomp profile denies it"),
-    ] {
+    // A filter binds its thread and what that thread starts: the child, and not the other tests.
+    let child = std::thread::spawn(move || {
+        let deny = SeccompAction::Errno(errno as u32);
+        let calls = [(libc::SYS_io_uring_setup, vec![])].into();
+        let arch = std::env::consts::ARCH.try_into().unwrap();
+        let filter = SeccompFilter::new(calls, SeccompAction::Allow, deny, arch).unwrap();
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+        command.output().unwrap()
+    });
+    child.join().unwrap()
+}
+
+const DENIED: [(i32, &str); 2] = [
+    (libc::EPERM, "allow io_uring_setup, io_uring_enter and io_uring_register"),
+    (libc::ENOSYS, "the kernel was built without it, or a seccomp profile denies it"),
+];
+
+#[test]
+fn io_uring_that_is_asked_for_and_denied_by_seccomp_is_told_with_the_calls_to_allow() {
+    let site = Site::new("roadcast: { backend: io_uring }");
+    for (errno, expected) in DENIED {
         for word in ["check", "serve"] {
-            // A filter binds its thread and what that thread starts: the child, and not the other
-            // tests.
             let mut command = site.command(ROADCAST);
             command.arg(word);
-            let child = std::thread::spawn(move || {
-                let deny = SeccompAction::Errno(errno as u32);
-                let calls = [(libc::SYS_io_uring_setup, vec![])].into();
-                let arch = std::env::consts::ARCH.try_into().unwrap();
-                let filter = SeccompFilter::new(calls, SeccompAction::Allow, deny, arch).unwrap();
-                seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-                command.output().unwrap()
-            });
-            let text = refusal(child.join().unwrap());
+            let text = refusal(without_io_uring(command, errno));
             assert!(
                 text.contains("roadcast: io_uring cannot be used") && text.contains(expected),
                 "{text}"
             );
         }
+    }
+}
+
+#[test]
+fn check_says_which_backend_it_would_be_and_why_it_is_not_io_uring() {
+    let site = Site::new("");
+    let backend = |output: Output| {
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        let line = text.lines().find_map(|line| line.strip_prefix("backend        "));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let check = |arguments: &[&str]| {
+        let mut command = site.command(ROADCAST);
+        command.arg("check").args(arguments);
+        command
+    };
+    for (errno, expected) in DENIED {
+        let told = backend(without_io_uring(check(&[]), errno));
+        assert!(
+            told.starts_with("epoll, slower than io_uring: io_uring cannot be used")
+                && told.contains(expected),
+            "{told}"
+        );
+    }
+    let epoll = &["-o", "roadcast.backend=epoll"];
+    assert_eq!(backend(check(epoll).output().unwrap()), "epoll");
+    assert_eq!(backend(without_io_uring(check(epoll), libc::EPERM)), "epoll");
+    let io_uring = &["-o", "roadcast.backend=io_uring"];
+    match check(io_uring).output().unwrap() {
+        allowed if allowed.status.success() => {
+            assert_eq!(backend(allowed), "io_uring");
+            assert_eq!(backend(check(&[]).output().unwrap()), "io_uring");
+        }
+        denied => println!("io_uring is denied here: {}", refusal(denied)),
     }
 }
 

@@ -1,13 +1,18 @@
-//! Goal: the seccomp profile of the documentation lets the server do all that it does. Method: the
-//! profile as a filter on the child alone, which then serves clients, publishers, metrics and its
-//! own end.
+//! Goal: the seccomp profile of the documentation lets the server do all that it does, and one that
+//! denies io_uring leaves it epoll. Method: the profile as a filter on the child alone, which then
+//! serves clients, publishers, metrics and its own end.
 
 #![cfg(target_arch = "x86_64")]
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::common::{Received, Server, http, roadcast};
 
 /// The names that `docs/seccomp.json` allows, as a filter.
-fn profile() -> seccompiler::BpfProgram {
+fn profile() -> BpfProgram {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/seccomp.json");
     let profile: serde_json::Value =
         serde_json::from_reader(std::fs::File::open(path).unwrap()).unwrap();
@@ -29,9 +34,31 @@ fn profile() -> seccompiler::BpfProgram {
         .unwrap()
 }
 
-#[test]
-fn the_server_runs_under_the_documented_profile() {
-    let socket = std::env::temp_dir().join(format!("roadcast-seccomp-{}.sock", std::process::id()));
+/// `io_uring_setup` fails with `errno`, all else is allowed: a container engine's default profile,
+/// as far as the server is concerned.
+fn io_uring_denied(errno: i32) -> BpfProgram {
+    let deny = SeccompAction::Errno(errno as u32);
+    let calls = [(libc::SYS_io_uring_setup, vec![])].into();
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    SeccompFilter::new(calls, SeccompAction::Allow, deny, arch).unwrap().try_into().unwrap()
+}
+
+/// Runs `start` under a filter, which binds its thread and what that thread starts: the child, and
+/// not this test.
+fn under<T: Send + 'static>(filter: BpfProgram, start: impl FnOnce() -> T + Send + 'static) -> T {
+    let start = std::thread::spawn(move || {
+        seccompiler::apply_filter(&filter).unwrap();
+        start()
+    });
+    start.join().unwrap()
+}
+
+/// A server of which everything is switched on, under a filter, and the socket of its publishers.
+fn start_under(filter: BpfProgram, backend: Option<&str>) -> (Server, PathBuf) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let unique = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("roadcast-seccomp-{}-{}.sock", unique.0, unique.1);
+    let socket = std::env::temp_dir().join(name);
     let mut command = roadcast();
     command.args(["serve", "--demo"]);
     for setting in [
@@ -45,28 +72,28 @@ fn the_server_runs_under_the_documented_profile() {
     ] {
         command.args(["-o", &setting]);
     }
-    // A filter binds its thread and what that thread starts: the child, and not this test.
-    let start = std::thread::spawn(move || {
-        seccompiler::apply_filter(&profile()).unwrap();
-        Server::spawn(command)
-    });
-    let mut server = start.join().unwrap();
+    if let Some(backend) = backend {
+        command.args(["-o", &format!("roadcast.backend={backend}")]);
+    }
+    (under(filter, move || Server::spawn(command)), socket)
+}
 
+/// What an endpoint of the server answers with.
+fn asked(server: &Server, endpoint: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answer = http(server.endpoint(endpoint), request.as_bytes());
+    assert_eq!(answer.status, 200, "{endpoint}");
+    String::from_utf8(answer.body).unwrap()
+}
+
+fn serves_and_ends((mut server, socket): (Server, PathBuf)) {
     let mut client = server.client();
     client.join(&["news"]);
     server.publisher().publish(&["news"], b"hello");
     assert_eq!(client.next(), Received::Message("news".to_owned(), "hello".to_owned()));
     assert_eq!(http(server.clients, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
-    for line in server
-        .printed
-        .iter()
-        .filter(|line| line.starts_with("metrics") || line.starts_with("status"))
-    {
-        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
-        let path = if line.starts_with("metrics") { "/metrics" } else { "/ready" };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        assert_eq!(http(address.parse().unwrap(), request.as_bytes()).status, 200, "{line}");
-    }
+    asked(&server, "metrics", "/metrics");
+    asked(&server, "status", "/ready");
     server.signal(10);
     server.says("counts by now, shard 1", 1);
     server.signal(15);
@@ -79,4 +106,31 @@ fn the_server_runs_under_the_documented_profile() {
     drop(client);
     assert_eq!(server.wait().code(), Some(0));
     assert!(!socket.exists(), "its socket goes with it");
+}
+
+#[test]
+fn the_server_runs_under_the_documented_profile() {
+    serves_and_ends(start_under(profile(), None));
+}
+
+#[test]
+fn where_io_uring_is_denied_the_server_serves_over_epoll_and_says_why() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let started = start_under(io_uring_denied(errno), Some("auto"));
+        let server = &started.0;
+        let said = server.says("running on epoll", 1);
+        assert!(said.contains("WARN") && said.contains("seccomp profile denies it"), "{said}");
+        assert_eq!(asked(server, "status", "/ready"), "ok\nbackend: epoll\n");
+        let metrics = asked(server, "metrics", "/metrics");
+        assert!(metrics.contains("roadcast_backend_info{backend=\"epoll\"} 1\n"), "{metrics}");
+        serves_and_ends(started);
+    }
+}
+
+#[test]
+fn epoll_is_not_excused_where_it_was_asked_for() {
+    let started = start_under(io_uring_denied(libc::EPERM), Some("epoll"));
+    let said = started.0.says("running on epoll", 1);
+    assert!(said.contains("INFO") && !said.contains("io_uring"), "{said}");
+    serves_and_ends(started);
 }

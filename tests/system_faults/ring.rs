@@ -1,7 +1,7 @@
 //! What a shard asks of the kernel, seen from outside: a burst of input, laggards that must cost no
 //! threads.
 
-use crate::common::{Client, RawClient, Scrape, Server, eventually, figure, masked};
+use crate::common::{Client, RawClient, Scrape, Server, eventually, figure, masked, on_epoll};
 
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
@@ -36,7 +36,9 @@ fn a_burst_of_more_input_than_receive_buffers_is_all_served() {
     let scrape = || Scrape::of(server.endpoint("metrics"));
     let shortages = scrape().sum("receive_buffer_shortages_total", &[]);
     figure("receive buffers: receives that found none", shortages);
-    assert!(shortages > 0, "there were enough buffers: nothing was tested");
+    // On epoll there is one buffer, and what it does not hold stays in the socket.
+    let expected = !on_epoll();
+    assert_eq!(shortages > 0, expected, "{shortages}: nothing was tested");
     // Whoever found none was served once and for all: the loop sleeps.
     let turns = || scrape().sum("loop_turns_total", &[]);
     eventually("no more turns", || turns() == turns());

@@ -29,7 +29,7 @@ fn an_idle_server_says_goodbye_and_ends_with_0() {
 }
 
 #[test]
-fn a_server_without_clients_ends_with_0_and_one_line() {
+fn a_server_without_clients_says_what_it_runs_on_and_ends_with_0_and_one_line() {
     for (signal, name) in [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")] {
         let mut server = Server::start(&[]);
         server.signal(signal);
@@ -39,7 +39,9 @@ fn a_server_without_clients_ends_with_0_and_one_line() {
         let lines: Vec<&str> =
             log.lines().filter(|line| !line.contains("configuration: ")).collect();
         assert!(
-            lines.len() == 1 && lines[0].contains("idle  clients_served=0  publications_taken=0"),
+            lines.len() == 2
+                && lines[0].contains("running on ")
+                && lines[1].contains("idle  clients_served=0  publications_taken=0"),
             "{log}"
         );
     }

@@ -1,0 +1,441 @@
+//! Goal: both backends keep the contract of `engine::Backend`, which the loop around a shard relies
+//! on. Method: each alone, on real sockets, without a loop; a test is a thread's turns.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, only_epoll};
+use roadcast::engine::{Backend, Happened, Short};
+use roadcast::epoll::EpollBackend;
+use roadcast::lane::Wake;
+use roadcast::ring::RingBackend;
+use roadcast::shard::ConnId;
+use socket2::SockRef;
+
+/// Makes two tests of one function: over each backend.
+macro_rules! over_both {
+    ($name:ident) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn io_uring() {
+                if !only_epoll() {
+                    super::$name(Bed::new(|listener, wake| {
+                        RingBackend::new(listener, wake.clone(), Arc::default()).unwrap()
+                    }));
+                }
+            }
+
+            #[test]
+            fn epoll() {
+                super::$name(Bed::new(|listener, wake| {
+                    EpollBackend::new(listener, wake.clone()).unwrap()
+                }));
+            }
+        }
+    };
+}
+
+/// What has happened, to be kept.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Accepted,
+    Received(ConnId, Vec<u8>),
+    Ended(ConnId),
+    Writable(ConnId),
+    Released(ConnId),
+    Woken,
+}
+
+/// A backend, and clients at the other end of its sockets.
+struct Bed<B: Backend> {
+    backend: B,
+    wake: Arc<Wake>,
+    address: std::net::SocketAddr,
+    named: u32,
+}
+
+impl<B: Backend> Bed<B> {
+    fn new(make: fn(TcpListener, &Arc<Wake>) -> B) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, wake) = (listener.local_addr().unwrap(), Wake::new().unwrap());
+        let mut backend = make(listener, &wake);
+        backend.accept().unwrap();
+        Self { backend, wake, address, named: 0 }
+    }
+
+    /// Hands in what one turn brings; whoever is accepted gets the next name.
+    fn take_in(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        loop {
+            let id = ConnId { index: self.named, generation: 7 };
+            let incoming = match self.backend.next().unwrap() {
+                None => return seen,
+                Some(Happened::Accepted(incoming)) => incoming,
+                Some(Happened::AcceptingFailed(error)) => panic!("{error}"),
+                Some(Happened::Received(id, bytes)) => {
+                    seen.push(Seen::Received(id, bytes.to_vec()));
+                    // It is the shard's, which unmasks in place.
+                    bytes.fill(0xEE);
+                    continue;
+                }
+                Some(Happened::Ended(id)) => {
+                    seen.push(Seen::Ended(id));
+                    continue;
+                }
+                Some(Happened::Writable(id)) => {
+                    seen.push(Seen::Writable(id));
+                    continue;
+                }
+                Some(Happened::Released(id)) => {
+                    seen.push(Seen::Released(id));
+                    continue;
+                }
+                Some(Happened::Woken) => {
+                    seen.push(Seen::Woken);
+                    continue;
+                }
+            };
+            assert!(self.backend.address(&incoming).is_some());
+            self.backend.adopt(id, incoming);
+            self.named += 1;
+            seen.push(Seen::Accepted);
+        }
+    }
+
+    /// One turn without anything to send.
+    fn turn(&mut self) -> Vec<Seen> {
+        let idle = self.backend.is_idle();
+        // Longer than nothing, so that a test that waits leaves the kernel the time.
+        let timeout = if idle { Duration::from_millis(5) } else { Duration::ZERO };
+        self.backend.wait(Some(timeout)).unwrap();
+        self.take_in()
+    }
+
+    /// Turns until all that has been seen meets `enough`.
+    #[track_caller]
+    fn until(&mut self, enough: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        let (deadline, mut seen) = (Instant::now() + PATIENCE, Vec::new());
+        while !enough(&seen) {
+            assert!(Instant::now() < deadline, "never: {} seen", seen.len());
+            seen.extend(self.turn());
+        }
+        seen
+    }
+
+    /// A client, and the name that its connection has got.
+    fn connect(&mut self) -> (TcpStream, ConnId) {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.until(|seen| seen.contains(&Seen::Accepted));
+        (client, ConnId { index: self.named - 1, generation: 7 })
+    }
+
+    /// Sends once; bytes sent, or a negative errno.
+    fn send(&mut self, id: ConnId, bytes: &[u8]) -> i32 {
+        let mut short = Vec::new();
+        self.backend.send([(3, id, bytes)].into_iter(), &mut short).unwrap();
+        assert!(short.len() <= 1);
+        match short.pop() {
+            None => bytes.len() as i32,
+            Some(Short { place, result }) => {
+                assert_eq!(place, 3);
+                result
+            }
+        }
+    }
+
+    /// Sends until the socket takes no more; what it took.
+    fn fill(&mut self, id: ConnId) -> usize {
+        let mut taken = 0;
+        loop {
+            match self.send(id, &[b'x'; 100_000]) {
+                sent if sent > 0 => taken += sent as usize,
+                errno => {
+                    assert_eq!(errno, -libc::EAGAIN);
+                    return taken;
+                }
+            }
+        }
+    }
+}
+
+fn received(seen: &[Seen], of: ConnId) -> Vec<u8> {
+    let pieces = seen.iter().filter_map(|seen| match seen {
+        Seen::Received(id, bytes) if *id == of => Some(&bytes[..]),
+        _ => None,
+    });
+    pieces.collect::<Vec<_>>().concat()
+}
+
+over_both!(what_has_come_before_it_is_asked_for_is_handed_in);
+fn what_has_come_before_it_is_asked_for_is_handed_in<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    client.write_all(b"early").unwrap();
+    assert_eq!(received(&bed.turn(), id), b"", "nobody has asked");
+    bed.backend.receive(id).unwrap();
+    let seen = bed.until(|seen| received(seen, id).len() == 5);
+    assert_eq!(received(&seen, id), b"early");
+}
+
+over_both!(what_comes_during_a_pause_is_handed_in_after_it);
+fn what_comes_during_a_pause_is_handed_in_after_it<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    bed.backend.receive(id).unwrap();
+    client.write_all(b"before ").unwrap();
+    bed.until(|seen| received(seen, id) == b"before ");
+    for round in 0..20 {
+        bed.backend.pause_receive(id).unwrap();
+        bed.turn();
+        client.write_all(b"during").unwrap();
+        for _ in 0..2 {
+            assert_eq!(received(&bed.turn(), id), b"", "round {round}");
+        }
+        // No more comes: what came is remembered.
+        bed.backend.receive(id).unwrap();
+        bed.until(|seen| received(seen, id) == b"during");
+    }
+}
+
+over_both!(a_pause_that_is_taken_back_at_once_loses_nothing);
+fn a_pause_that_is_taken_back_at_once_loses_nothing<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    bed.backend.receive(id).unwrap();
+    for round in 0..50u8 {
+        client.write_all(&[round; 100]).unwrap();
+        bed.backend.pause_receive(id).unwrap();
+        bed.backend.receive(id).unwrap();
+        let seen = bed.until(|seen| received(seen, id).len() >= 100);
+        assert_eq!(received(&seen, id), [round; 100]);
+    }
+}
+
+over_both!(all_of_a_long_stream_is_handed_in_and_then_its_end_once);
+fn all_of_a_long_stream_is_handed_in_and_then_its_end_once<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    bed.backend.receive(id).unwrap();
+    let sent: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
+    let expected = sent.clone();
+    let writer = std::thread::spawn(move || {
+        client.write_all(&sent).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        client
+    });
+    let mut seen = bed.until(|seen| seen.contains(&Seen::Ended(id)));
+    let mut client = writer.join().unwrap();
+    for _ in 0..3 {
+        seen.extend(bed.turn());
+    }
+    assert!(received(&seen, id) == expected);
+    assert_eq!(seen.iter().filter(|seen| **seen == Seen::Ended(id)).count(), 1);
+    assert_eq!(seen.last(), Some(&Seen::Ended(id)));
+    // Its half of the stream is open still.
+    assert_eq!(bed.send(id, b"goodbye"), 7);
+    bed.backend.finish_sending(id);
+    let mut read = Vec::new();
+    client.read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"goodbye");
+}
+
+over_both!(an_end_that_comes_with_the_last_bytes_is_told_behind_them);
+fn an_end_that_comes_with_the_last_bytes_is_told_behind_them<B: Backend>(mut bed: Bed<B>) {
+    for _ in 0..20 {
+        let (mut client, id) = bed.connect();
+        client.write_all(b"last words").unwrap();
+        drop(client);
+        bed.backend.receive(id).unwrap();
+        let seen = bed.until(|seen| seen.contains(&Seen::Ended(id)));
+        assert_eq!(received(&seen, id), b"last words");
+        assert_eq!(seen.last(), Some(&Seen::Ended(id)));
+    }
+}
+
+over_both!(a_socket_with_endless_input_does_not_keep_others_waiting);
+fn a_socket_with_endless_input_does_not_keep_others_waiting<B: Backend>(mut bed: Bed<B>) {
+    let (mut flood, endless) = bed.connect();
+    let others: Vec<_> = (0..20).map(|_| bed.connect()).collect();
+    flood.set_nonblocking(true).unwrap();
+    for id in others.iter().map(|(_, id)| *id).chain([endless]) {
+        bed.backend.receive(id).unwrap();
+    }
+    let mut fill = || while flood.write(&[b'f'; 65_536]).is_ok() {};
+    fill();
+    bed.until(|seen| received(seen, endless).len() > 100_000);
+    for (mut client, id) in others {
+        fill();
+        client.write_all(b"me, too").unwrap();
+        // Two turns: it may come in the middle of the first. The flood goes on meanwhile.
+        let mut seen = bed.turn();
+        fill();
+        seen.extend(bed.turn());
+        assert_eq!(received(&seen, id), b"me, too");
+        assert!(!received(&seen, endless).is_empty());
+    }
+}
+
+over_both!(what_a_socket_did_not_take_is_told_to_the_byte);
+fn what_a_socket_did_not_take_is_told_to_the_byte<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    let taken = bed.fill(id);
+    let mut read = vec![0; taken];
+    client.read_exact(&mut read).unwrap();
+    client.set_nonblocking(true).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(read.iter().all(|byte| *byte == b'x'));
+}
+
+over_both!(room_is_told_once_when_it_comes);
+fn room_is_told_once_when_it_comes<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    for _ in 0..3 {
+        let taken = bed.fill(id);
+        bed.backend.watch_writable(id).unwrap();
+        for _ in 0..3 {
+            assert_eq!(bed.turn(), [], "there is none");
+        }
+        client.read_exact(&mut vec![0; taken]).unwrap();
+        bed.until(|seen| seen.contains(&Seen::Writable(id)));
+        assert_eq!(bed.turn(), [], "once");
+    }
+}
+
+over_both!(room_that_was_there_before_anyone_asked_is_told);
+fn room_that_was_there_before_anyone_asked_is_told<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    bed.backend.receive(id).unwrap();
+    // A socket that was never full, as where the kernel had no memory for the send.
+    bed.backend.watch_writable(id).unwrap();
+    bed.until(|seen| *seen == [Seen::Writable(id)]);
+    bed.backend.watch_writable(id).unwrap();
+    bed.until(|seen| *seen == [Seen::Writable(id)]);
+    // One that was full and is not any more when somebody asks.
+    let taken = bed.fill(id);
+    client.read_exact(&mut vec![0; taken]).unwrap();
+    for _ in 0..3 {
+        assert_eq!(bed.turn(), []);
+    }
+    bed.backend.watch_writable(id).unwrap();
+    bed.until(|seen| *seen == [Seen::Writable(id)]);
+}
+
+over_both!(a_look_out_for_room_ends_with_the_socket);
+fn a_look_out_for_room_ends_with_the_socket<B: Backend>(mut bed: Bed<B>) {
+    let (client, id) = bed.connect();
+    bed.fill(id);
+    bed.backend.watch_writable(id).unwrap();
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    bed.until(|seen| seen.contains(&Seen::Writable(id)));
+    assert!([-libc::EPIPE, -libc::ECONNRESET].contains(&bed.send(id, b"x")));
+    let (_client, other) = bed.connect();
+    bed.fill(other);
+    bed.backend.watch_writable(other).unwrap();
+    bed.backend.end(other, true);
+    let seen = bed.until(|seen| seen.contains(&Seen::Released(other)));
+    assert_eq!(seen, [Seen::Writable(other), Seen::Released(other)]);
+}
+
+over_both!(a_connection_is_released_once_behind_what_it_was_sent);
+fn a_connection_is_released_once_behind_what_it_was_sent<B: Backend>(mut bed: Bed<B>) {
+    for receives in [false, true] {
+        let (mut client, id) = bed.connect();
+        if receives {
+            bed.backend.receive(id).unwrap();
+        }
+        bed.turn();
+        assert_eq!(bed.send(id, b"goodbye"), 7);
+        bed.backend.end(id, false);
+        bed.backend.end(id, false);
+        let mut seen = bed.until(|seen| seen.contains(&Seen::Released(id)));
+        seen.extend(bed.turn());
+        assert_eq!(seen.iter().filter(|seen| **seen == Seen::Released(id)).count(), 1);
+        assert_eq!(bed.backend.peer(id), None);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"goodbye");
+    }
+}
+
+over_both!(a_connection_that_is_aborted_leaves_nothing_in_the_kernel);
+fn a_connection_that_is_aborted_leaves_nothing_in_the_kernel<B: Backend>(mut bed: Bed<B>) {
+    for receives in [false, true] {
+        let (mut client, id) = bed.connect();
+        if receives {
+            bed.backend.receive(id).unwrap();
+        }
+        bed.fill(id);
+        bed.backend.end(id, true);
+        bed.until(|seen| seen.contains(&Seen::Released(id)));
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+over_both!(what_has_been_told_of_a_connection_is_not_taken_for_the_next_of_its_place);
+fn what_has_been_told_of_a_connection_is_not_taken_for_the_next_of_its_place<B: Backend>(
+    mut bed: Bed<B>,
+) {
+    let (mut former, id) = bed.connect();
+    bed.backend.receive(id).unwrap();
+    former.write_all(b"late").unwrap();
+    bed.backend.end(id, false);
+    bed.until(|seen| seen.contains(&Seen::Released(id)));
+    let mut client = TcpStream::connect(bed.address).unwrap();
+    let next = ConnId { index: id.index, generation: id.generation + 1 };
+    let deadline = Instant::now() + PATIENCE;
+    'accepted: loop {
+        assert!(Instant::now() < deadline);
+        bed.backend.wait(Some(Duration::from_millis(5))).unwrap();
+        while let Some(happened) = bed.backend.next().unwrap() {
+            if let Happened::Accepted(incoming) = happened {
+                bed.backend.adopt(next, incoming);
+                break 'accepted;
+            }
+        }
+    }
+    bed.backend.receive(next).unwrap();
+    assert_eq!((bed.backend.peer(id), bed.backend.measure(id)), (None, None));
+    assert_eq!(bed.backend.peer(next), client.local_addr().ok());
+    client.write_all(b"mine").unwrap();
+    let seen = bed.until(|seen| !received(seen, next).is_empty());
+    assert_eq!((received(&seen, next), received(&seen, id)), (b"mine".to_vec(), vec![]));
+}
+
+over_both!(a_call_from_another_thread_ends_the_wait_each_time);
+fn a_call_from_another_thread_ends_the_wait_each_time<B: Backend>(mut bed: Bed<B>) {
+    bed.turn();
+    for _ in 0..50 {
+        bed.wake.fall_asleep();
+        let wake = bed.wake.clone();
+        let caller = std::thread::spawn(move || wake.wake());
+        bed.until(|seen| seen.contains(&Seen::Woken));
+        bed.wake.stay_awake();
+        caller.join().unwrap();
+        assert_eq!(bed.turn(), []);
+    }
+}
+
+over_both!(a_crowd_is_accepted_and_nobody_once_that_stops);
+fn a_crowd_is_accepted_and_nobody_once_that_stops<B: Backend>(mut bed: Bed<B>) {
+    let _crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(bed.address).unwrap()).collect();
+    bed.until(|seen| seen.iter().filter(|seen| **seen == Seen::Accepted).count() == 100);
+    bed.backend.stop_accepting().unwrap();
+    bed.backend.accept().unwrap();
+    assert_eq!(bed.turn(), []);
+    let refused = TcpStream::connect(bed.address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+over_both!(what_the_peer_has_not_taken_is_measured);
+fn what_the_peer_has_not_taken_is_measured<B: Backend>(mut bed: Bed<B>) {
+    let (_client, id) = bed.connect();
+    let taken = bed.fill(id);
+    let (acknowledged, outstanding) = bed.backend.measure(id).unwrap();
+    let sum = acknowledged as usize + outstanding;
+    assert!(outstanding > 0 && sum.abs_diff(taken) <= 1, "{sum} of {taken}");
+}
