@@ -11,6 +11,7 @@ use super::held::Held;
 use super::memberships::Memberships;
 use super::outbox::Outbox;
 use super::sweep::NO_SLOT;
+use super::timers::Tick;
 use crate::ws::reader::Reader;
 use crate::ws::upgrade::Endpoint;
 
@@ -67,10 +68,10 @@ pub struct Connection {
     pub topics: Memberships,
     /// What they cost, each as if nobody else were subscribed to it: see the module `charge`.
     pub topics_bytes: u32,
-    /// Tick of the next ping, or, while one is awaited, of the pong's deadline.
-    pub keepalive_tick: u32,
-    /// Tick of the deadline of its phase, or of its outbox while it lags; 0 = none.
-    pub deadline_tick: u32,
+    /// The next ping, or, while one is awaited, the pong's deadline.
+    pub keepalive: Option<Tick>,
+    /// The deadline of its phase, or of its outbox while it lags.
+    pub deadline: Option<Tick>,
     /// A ping is out.
     pub awaits_pong: bool,
     /// The pong's time is over; what the peer has acknowledged meanwhile decides.
@@ -107,8 +108,8 @@ impl Connection {
             held: None,
             topics: Memberships::default(),
             topics_bytes: 0,
-            keepalive_tick: 0,
-            deadline_tick: 0,
+            keepalive: None,
+            deadline: None,
             awaits_pong: false,
             pong_overdue: false,
             acknowledged: 0,

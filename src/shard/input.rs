@@ -128,7 +128,7 @@ impl Shard {
         self.counters.upgraded.add(1);
         let connection = self.connections.at(id.index);
         connection.phase = Phase::Open(endpoint);
-        connection.deadline_tick = 0;
+        connection.deadline = None;
         self.begin_keepalive(id);
         self.send_http(id, response);
     }

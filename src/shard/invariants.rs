@@ -28,7 +28,7 @@ impl Shard {
             }
             if connection.is_open() && connection.lagging {
                 assert!(
-                    connection.deadline_tick > 0,
+                    connection.deadline.is_some(),
                     "{id:?} lags without a deadline, and was not counted"
                 );
             }

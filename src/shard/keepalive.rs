@@ -13,7 +13,7 @@ use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
 use super::drain::Drain;
 use super::end::Grace;
-use super::timers::tick_after;
+use super::timers::Tick;
 use super::{About, Reason, Refusal, Shard, Task};
 use crate::http::Fault;
 use crate::ws::frame::{self, Opcode};
@@ -54,10 +54,9 @@ impl Shard {
 
     fn connection_due(&mut self, id: ConnId) {
         let now_ms = self.now_ms;
-        let passed = |tick: u32| tick != 0 && u64::from(tick) * super::timers::TICK_MS <= now_ms;
+        let passed = |tick: Option<Tick>| tick.is_some_and(|tick| tick.has_come(now_ms));
         let connection = self.connections.at(id.index);
-        let (deadline, keepalive) =
-            (passed(connection.deadline_tick), passed(connection.keepalive_tick));
+        let (deadline, keepalive) = (passed(connection.deadline), passed(connection.keepalive));
         if deadline && self.deadline_passed(id) {
             return;
         }
@@ -85,7 +84,7 @@ impl Shard {
             }
             Phase::Open(_) => {
                 let Some(outbox) = connection.outbox.as_mut() else {
-                    connection.deadline_tick = 0;
+                    connection.deadline = None;
                     return false;
                 };
                 if outbox.laggard_mark_passed() {
@@ -184,19 +183,19 @@ impl Shard {
     }
 
     fn set_keepalive(&mut self, id: ConnId, after: Duration) {
-        self.connections.at(id.index).keepalive_tick =
-            tick_after(self.now_ms, after.as_millis() as u64);
+        let tick = Tick::after(self.now_ms, after.as_millis() as u64);
+        self.connections.at(id.index).keepalive = Some(tick);
         self.reschedule(id);
     }
 
     pub(super) fn set_deadline(&mut self, id: ConnId, after: Duration) {
-        self.connections.at(id.index).deadline_tick =
-            tick_after(self.now_ms, after.as_millis() as u64);
+        let tick = Tick::after(self.now_ms, after.as_millis() as u64);
+        self.connections.at(id.index).deadline = Some(tick);
         self.reschedule(id);
     }
 
     pub(super) fn reschedule(&mut self, id: ConnId) {
         let connection = self.connections.at(id.index);
-        self.timers.set(id.index, [connection.deadline_tick, connection.keepalive_tick]);
+        self.timers.set(id.index, [connection.deadline, connection.keepalive]);
     }
 }

@@ -48,7 +48,7 @@ impl Shard {
                 }
             }
             Phase::Open(_) => {
-                connection.deadline_tick = 0;
+                connection.deadline = None;
                 self.reschedule(id);
             }
             Phase::Preface | Phase::Head | Phase::Ended => {}
@@ -84,14 +84,14 @@ impl Shard {
         let connection = self.connections.at(id.index);
         // A laggard gets the time that laggards get: what it has been promised stands before the
         // Close.
-        let lags = connection.lagging || (connection.is_open() && connection.deadline_tick != 0);
+        let lags = connection.lagging || (connection.is_open() && connection.deadline.is_some());
         let answered = answered || connection.held.take().is_some_and(|held| held.last.is_some());
         connection.phase = Phase::Closing { finished: false, peer_ended: false, answered };
         if answered {
             connection.reader = Reader::default();
         }
         connection.awaits_pong = false;
-        connection.keepalive_tick = 0;
+        connection.keepalive = None;
         if std::mem::take(&mut connection.read_paused) {
             self.tasks.push_back(Task::Receive(id));
         }
@@ -137,8 +137,8 @@ impl Shard {
             self.outbox_bytes -= outbox.cost();
             self.balance.drop_from_outboxes(outbox.publications(), dropped);
         }
-        connection.keepalive_tick = 0;
-        connection.deadline_tick = 0;
+        connection.keepalive = None;
+        connection.deadline = None;
         self.reschedule(id);
         self.tasks.push_back(Task::Terminate { id, abort });
     }

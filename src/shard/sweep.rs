@@ -370,7 +370,7 @@ impl Shard {
             self.tasks.push_back(Task::WatchWritable(id));
         }
         let connection = self.connections.at(id.index);
-        if connection.is_open() && connection.deadline_tick == 0 {
+        if connection.is_open() && connection.deadline.is_none() {
             self.counters.laggards.add(1);
             if let Some(outbox) = connection.outbox.as_mut() {
                 outbox.set_laggard_mark();

@@ -4,65 +4,80 @@
 //! once a tick, which for a million connections reads 4 MB. `earliest` is a lower bound, so a table
 //! where nothing is due soon is not read at all.
 
+use std::num::NonZeroU32;
+
 /// Length of a tick. Deadlines are rounded up to the next one.
 pub const TICK_MS: u64 = 100;
 
-/// The tick at which `after_ms` from `now_ms` has surely passed. Never 0, which means "no
-/// deadline".
-pub fn tick_after(now_ms: u64, after_ms: u64) -> u32 {
-    // 32 bits of 100 ms are 13 years.
-    (now_ms.saturating_add(after_ms).div_ceil(TICK_MS).saturating_add(1))
-        .min(u64::from(u32::MAX - 1)) as u32
-}
+/// A moment, in ticks since the shard's start. There is no tick 0, so that `None`, which is no
+/// deadline, costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(NonZeroU32);
 
-/// The next deadline of every slot.
-#[derive(Debug)]
-pub struct Timers {
-    due: Vec<u32>,
-    earliest: u32,
-}
+const _: () = assert!(size_of::<Option<Tick>>() == 4);
 
-const NEVER: u32 = u32::MAX;
+impl Tick {
+    /// The tick at which `after_ms` from `now_ms` has surely passed.
+    pub fn after(now_ms: u64, after_ms: u64) -> Self {
+        let ticks = now_ms.saturating_add(after_ms).div_ceil(TICK_MS);
+        // 32 bits of 100 ms are 13 years.
+        Self(NonZeroU32::MIN.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)))
+    }
 
-impl Default for Timers {
-    fn default() -> Self {
-        Self { due: Vec::new(), earliest: NEVER }
+    /// Whether it has come.
+    pub fn has_come(self, now_ms: u64) -> bool {
+        self.ms() <= now_ms
+    }
+
+    fn ms(self) -> u64 {
+        u64::from(self.0.get()) * TICK_MS
     }
 }
 
+/// The next deadline of every slot.
+#[derive(Debug, Default)]
+pub struct Timers {
+    due: Vec<Option<Tick>>,
+    earliest: Option<Tick>,
+}
+
+/// The earlier of two that there are.
+fn earlier(one: Option<Tick>, other: Option<Tick>) -> Option<Tick> {
+    one.into_iter().chain(other).min()
+}
+
 impl Timers {
-    /// Sets a slot's next deadline to the earlier of two ticks; 0 is none.
-    pub fn set(&mut self, index: u32, ticks: [u32; 2]) {
+    /// Sets a slot's next deadline to the earlier of two, where there are any.
+    pub fn set(&mut self, index: u32, ticks: [Option<Tick>; 2]) {
         let index = index as usize;
         if index >= self.due.len() {
-            self.due.resize(index + 1, NEVER);
+            self.due.resize(index + 1, None);
         }
-        let tick = ticks.into_iter().filter(|&tick| tick != 0).min().unwrap_or(NEVER);
+        let tick = earlier(ticks[0], ticks[1]);
         self.due[index] = tick;
-        self.earliest = self.earliest.min(tick);
+        self.earliest = earlier(self.earliest, tick);
     }
 
     /// When, in milliseconds, somebody may be due.
     pub fn next_ms(&self) -> Option<u64> {
-        (self.earliest != NEVER).then(|| u64::from(self.earliest) * TICK_MS)
+        self.earliest.map(Tick::ms)
     }
 
     /// Moves the slots that are due into `due` and forgets their deadlines.
     pub fn expire(&mut self, now_ms: u64, due: &mut Vec<u32>) {
-        let now = (now_ms / TICK_MS).min(u64::from(NEVER - 1)) as u32;
-        if now < self.earliest {
+        if !self.earliest.is_some_and(|earliest| earliest.has_come(now_ms)) {
             return;
         }
-        let mut earliest = NEVER;
-        for (index, tick) in self.due.iter_mut().enumerate() {
-            if *tick <= now {
-                *tick = NEVER;
+        self.earliest = None;
+        for (index, place) in self.due.iter_mut().enumerate() {
+            let Some(tick) = *place else { continue };
+            if tick.has_come(now_ms) {
+                *place = None;
                 due.push(index as u32);
             } else {
-                earliest = earliest.min(*tick);
+                self.earliest = earlier(self.earliest, Some(tick));
             }
         }
-        self.earliest = earliest;
     }
 }
 
@@ -75,7 +90,7 @@ mod tests {
         for now in [0, 1, 99, 100, 12_345] {
             for after in [1, 50, 100, 8_000] {
                 let mut timers = Timers::default();
-                timers.set(3, [tick_after(now, after), 0]);
+                timers.set(3, [Some(Tick::after(now, after)), None]);
                 let mut due = Vec::new();
                 timers.expire(now + after - 1, &mut due);
                 assert!(due.is_empty());
@@ -87,10 +102,11 @@ mod tests {
 
     #[test]
     fn the_earlier_of_two_counts_and_an_expired_one_is_forgotten() {
+        let tick = |number| Some(Tick(NonZeroU32::new(number).unwrap()));
         let mut timers = Timers::default();
-        timers.set(0, [9, 5]);
-        timers.set(1, [0, 0]);
-        timers.set(2, [7, 0]);
+        timers.set(0, [tick(9), tick(5)]);
+        timers.set(1, [None, None]);
+        timers.set(2, [None, tick(7)]);
         assert_eq!(timers.next_ms(), Some(500));
         let mut due = Vec::new();
         timers.expire(600, &mut due);
@@ -99,5 +115,13 @@ mod tests {
         timers.expire(700, &mut due);
         assert_eq!(due, [0, 2]);
         assert_eq!(timers.next_ms(), None);
+    }
+
+    #[test]
+    fn a_deadline_past_the_last_tick_is_the_last_tick() {
+        let last = Tick(NonZeroU32::MAX);
+        assert_eq!(Tick::after(u64::MAX, u64::MAX), last);
+        assert_eq!(Tick::after(0, u64::from(u32::MAX) * TICK_MS), last);
+        assert!(!last.has_come(u64::from(u32::MAX) * TICK_MS - 1));
     }
 }
