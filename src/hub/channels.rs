@@ -10,8 +10,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId};
-use crate::pages::Pages;
 use crate::parted::Parted;
+use crate::table::Table;
 
 /// Place of a channel in the table, good until the last shard gives its topic up.
 pub(super) type ChannelId = u32;
@@ -56,7 +56,7 @@ const _: () = assert!(size_of::<Channel>() + 8 + 2 * 12 + 2 * size_of::<Down>() 
 /// The table, found both ways: by key for publications, by a shard's own name for giving up.
 #[derive(Debug)]
 pub(super) struct Channels {
-    channels: Pages<Channel>,
+    channels: Table<Channel>,
     by_key: Parted,
     by_shard: Vec<Parted>,
     /// Keyed at random: clients choose the names.
@@ -66,7 +66,7 @@ pub(super) struct Channels {
 impl Channels {
     pub(super) fn new(shards: usize) -> Self {
         Self {
-            channels: Pages::default(),
+            channels: Table::default(),
             by_key: Parted::default(),
             by_shard: (0..shards).map(|_| Parted::default()).collect(),
             hasher: RandomState::new(),
@@ -111,7 +111,8 @@ impl Channels {
         let Self { channels, by_key, by_shard, hasher } = self;
         let id = found.unwrap_or_else(|| {
             let hash = hash_of_key(hasher, &key);
-            let id = channels.insert(Channel { key, sequence: 0, wants: SmallVec::new() });
+            let channel = Channel { key, sequence: 0, wants: SmallVec::new() };
+            let (id, _) = channels.insert(channel);
             by_key.insert(hash, id, |id| hash_of_key(hasher, &channels.at(id).key));
             id
         });

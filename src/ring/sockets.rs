@@ -7,12 +7,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::shard::ConnId;
+use crate::table::Beside;
 
 /// One connection's socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Socket {
-    fd: Option<OwnedFd>,
-    generation: u32,
+    fd: OwnedFd,
     /// A receive is under way.
     pub receiving: bool,
     /// It should be.
@@ -35,46 +35,45 @@ impl Socket {
 /// All sockets, by the slots of their connections.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    slots: Vec<Socket>,
+    beside: Beside<Socket>,
 }
+
+/// What an idle connection costs here.
+const _: () = assert!(Beside::<Socket>::PLACE_BYTES == 16);
 
 impl Sockets {
     /// Puts a connection's socket in its slot.
     pub fn insert(&mut self, id: ConnId, fd: OwnedFd) {
-        let index = id.index as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Socket::default);
-        }
-        debug_assert!(self.slots[index].fd.is_none(), "a slot holds one socket");
-        self.slots[index] = Socket { fd: Some(fd), generation: id.generation, ..Socket::default() };
+        let socket = Socket {
+            fd,
+            receiving: false,
+            wants_receive: false,
+            watching: false,
+            ending: false,
+            closing: false,
+        };
+        self.beside.insert(id.index, id.generation, socket);
     }
 
     /// Takes the socket out of its slot.
     pub fn remove(&mut self, id: ConnId) -> Option<OwnedFd> {
-        std::mem::take(&mut self.slots[id.index as usize]).fd
+        self.beside.remove(id.index, id.generation).map(|socket| socket.fd)
     }
 
     /// The connection's socket, if the slot still is its own.
     pub fn live(&mut self, id: ConnId) -> Option<&mut Socket> {
-        self.slots
-            .get_mut(id.index as usize)
-            .filter(|socket| socket.fd.is_some() && socket.generation == id.generation)
+        self.beside.live_mut(id.index, id.generation)
     }
 
     /// The connection's descriptor.
     #[inline]
     pub fn fd(&self, id: ConnId) -> Option<BorrowedFd<'_>> {
-        let socket = self.slots.get(id.index as usize)?;
-        if socket.generation != id.generation {
-            return None;
-        }
-        socket.fd.as_ref().map(AsFd::as_fd)
+        self.beside.live(id.index, id.generation).map(|socket| socket.fd.as_fd())
     }
 
     /// The connection in a slot whose generation ends in these 24 bits.
     pub fn id(&self, index: u32, generation_low: u32) -> Option<ConnId> {
-        let socket = self.slots.get(index as usize).filter(|socket| socket.fd.is_some())?;
-        let generation = socket.generation;
+        let generation = self.beside.generation(index)?;
         (generation & 0x00FF_FFFF == generation_low).then_some(ConnId { index, generation })
     }
 }

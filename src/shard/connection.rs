@@ -4,7 +4,7 @@
 //! are reused, so a [`ConnId`] carries the slot's generation and a late completion or answer for an
 //! ended connection finds nobody.
 
-use slab::Slab;
+use std::cmp::Reverse;
 
 use super::admission::Admission;
 use super::held::Held;
@@ -12,6 +12,7 @@ use super::memberships::Memberships;
 use super::outbox::Outbox;
 use super::sweep::NO_SLOT;
 use super::timers::Tick;
+use crate::table::Table;
 use crate::ws::reader::Reader;
 use crate::ws::upgrade::Endpoint;
 
@@ -159,96 +160,81 @@ impl Connection {
 /// All connections of a shard.
 #[derive(Debug, Default)]
 pub struct Connections {
-    slots: Slab<Connection>,
-    /// Beside the slab, which reuses a slot at once.
-    generations: Vec<u32>,
-    /// Which connection of all so far each slot holds, in the lowest 32 bits: slots are reused, and
-    /// tell no age.
-    serials: Vec<u32>,
-    next_serial: u32,
+    table: Table<Connection>,
 }
+
+/// A connection's state, and the use of its place.
+const _: () = assert!(Table::<Connection>::PLACE_BYTES == size_of::<Connection>() + 8);
 
 impl Connections {
     /// Takes a slot.
     pub fn insert(&mut self, connection: Connection) -> ConnId {
-        let index = self.slots.insert(connection) as u32;
-        if index as usize == self.generations.len() {
-            self.generations.push(0);
-            self.serials.push(0);
-        }
-        self.serials[index as usize] = self.next_serial;
-        self.next_serial = self.next_serial.wrapping_add(1);
-        ConnId { index, generation: self.generations[index as usize] }
+        let (index, generation) = self.table.insert(connection);
+        ConnId { index, generation }
     }
 
     /// Frees a slot; its generation is used up.
     pub fn remove(&mut self, id: ConnId) -> Connection {
-        let generation = &mut self.generations[id.index as usize];
-        assert_eq!(*generation, id.generation, "a slot is freed by its own connection");
-        *generation = generation.wrapping_add(1);
-        self.slots.remove(id.index as usize)
+        assert_eq!(self.id(id.index), id, "a slot is freed by its own connection");
+        self.table.remove(id.index)
     }
 
     /// The connection, if it is still the same one.
     #[inline]
     pub fn live(&mut self, id: ConnId) -> Option<&mut Connection> {
-        if self.generations.get(id.index as usize) != Some(&id.generation) {
-            return None;
-        }
-        self.slots.get_mut(id.index as usize)
+        self.table.live(id.index, id.generation)
     }
 
     /// The id of the connection in a slot that is in use.
     #[inline]
     pub fn id(&self, index: u32) -> ConnId {
-        ConnId { index, generation: self.generations[index as usize] }
+        ConnId { index, generation: self.table.generation(index) }
     }
 
     /// The connection in a slot that is known to be in use: by a topic's record, or by the caller's
     /// own check.
     #[inline]
     pub fn at(&mut self, index: u32) -> &mut Connection {
-        &mut self.slots[index as usize]
+        self.table.at_mut(index)
     }
 
     /// As [`Connections::at`], to look only.
     #[inline]
     pub fn peek(&self, index: u32) -> &Connection {
-        &self.slots[index as usize]
+        self.table.at(index)
     }
 
     /// Whether the slot is in use.
     pub fn contains(&self, index: u32) -> bool {
-        self.slots.contains(index as usize)
+        self.table.get(index).is_some()
     }
 
     /// Slots in use.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.table.len()
     }
 
     /// Whether no slot is in use.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.table.is_empty()
     }
 
     /// Every slot in use.
     pub fn ids(&self) -> Vec<ConnId> {
-        self.slots.iter().map(|(index, _)| self.id(index as u32)).collect()
+        let ids = self.table.iter().map(|(index, generation, _)| ConnId { index, generation });
+        ids.collect()
     }
 
     /// Every slot in use, the oldest connection first.
     pub fn by_age(&self) -> Vec<ConnId> {
         let mut ids = self.ids();
-        ids.sort_unstable_by_key(|id| {
-            std::cmp::Reverse(self.next_serial.wrapping_sub(self.serials[id.index as usize]))
-        });
+        ids.sort_unstable_by_key(|id| Reverse(self.table.age(id.generation)));
         ids
     }
 
     /// A topic has moved the record of one of its subscribers.
     pub fn moved_record(&mut self, index: u32, place: u32, record: u32) {
-        self.slots[index as usize].topics.moved_record(place, record);
+        self.at(index).topics.moved_record(place, record);
     }
 }
 

@@ -7,14 +7,14 @@ use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::{ConnId, Connections};
 use super::topic::{Interest, Subscriber, Topic};
 use crate::mesh::{BrokerId, TopicId};
-use crate::pages::Pages;
 use crate::parted::Parted;
 use crate::policy::Overflow;
+use crate::table::Table;
 
 /// All topics of a shard.
 #[derive(Debug, Default)]
 pub struct Topics {
-    slots: Pages<Topic>,
+    slots: Table<Topic>,
     /// Slots by broker and name.
     names: Parted,
     /// Keyed at random: clients choose the names.
@@ -93,7 +93,7 @@ impl Topics {
     /// What the topics themselves, their subscribers and pins and waiters cost, counted anew. For
     /// tests.
     pub fn recount(&self) -> usize {
-        let cost = |(_, topic): (u32, &Topic)| {
+        let cost = |(_, _, topic): (u32, u32, &Topic)| {
             let subscriptions = topic.len() + topic.pins as usize;
             topic_bytes(topic.name.len())
                 + subscriptions * SUBSCRIPTION_BYTES
@@ -112,7 +112,7 @@ impl Topics {
 
     /// Takes a slot for a topic that [`Topics::find`] does not find.
     pub fn insert(&mut self, broker: BrokerId, name: &str, overflow: Overflow) -> u32 {
-        let index = self.slots.insert(Topic::new(broker, name.into(), overflow));
+        let (index, _) = self.slots.insert(Topic::new(broker, name.into(), overflow));
         self.charged += topic_bytes(name.len());
         let Self { slots, names, hasher, .. } = self;
         names.insert(hasher.hash_one((broker, name)), index, |index| {
@@ -158,7 +158,7 @@ impl Topics {
 
     /// Every topic with its slot.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Topic)> {
-        self.slots.iter()
+        self.slots.iter().map(|(index, _, topic)| (index, topic))
     }
 }
 

@@ -1,12 +1,14 @@
-//! A table of values by small numbers, as a slab, in pages that go back to the system when they are
-//! empty.
+//! The table of a shard's connections and topics, and of the hub's channels: values by small
+//! numbers, in pages that go back to the system when they are empty.
 //!
 //! Invariants worth naming:
 //! - **Memory follows what is there, not what was there once**: a new value takes a free place of
 //!   the lowest page, so that the others empty; of the empty ones one is kept.
 //! - **No step costs more than a page**: nothing is ever moved.
 //! - **A number is not a value**: its place is used again, and no other value, in that place or
-//!   another, has its generation (until 2^32 have come).
+//!   another, has its generation (until 2^32 have come). So the generation tells age, too.
+//!
+//! [`Beside`] keeps what belongs to the values of a table elsewhere: a connection's socket.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +19,7 @@ const PAGE_BYTES: usize = 512 * 1024;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Pages<T> {
+pub struct Table<T> {
     pages: Vec<Page<T>>,
     /// Pages with a free place.
     roomy: BTreeSet<u32>,
@@ -45,13 +47,13 @@ enum Entry<T> {
 
 const NONE: u32 = u32::MAX;
 
-impl<T> Default for Pages<T> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
         Self { pages: Vec::new(), roomy: BTreeSet::new(), len: 0, generation: 0, spare: Vec::new() }
     }
 }
 
-impl<T> Pages<T> {
+impl<T> Table<T> {
     /// Places of a page, as a power of two.
     const SHIFT: u32 = (PAGE_BYTES / size_of::<Entry<T>>()).ilog2() + 1;
     const PLACES: u32 = 1 << Self::SHIFT;
@@ -61,8 +63,16 @@ impl<T> Pages<T> {
         self.len
     }
 
-    /// Takes a place.
-    pub fn insert(&mut self, value: T) -> u32 {
+    /// Bytes of a place.
+    pub const PLACE_BYTES: usize = size_of::<Entry<T>>();
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes a place: which one, and the generation of its use.
+    pub fn insert(&mut self, value: T) -> (u32, u32) {
         let number = self.roomy.first().copied().unwrap_or(self.pages.len() as u32);
         if number as usize == self.pages.len() {
             self.pages.push(Page { entries: Vec::new(), used: 0, free: NONE });
@@ -81,7 +91,7 @@ impl<T> Pages<T> {
             self.roomy.remove(&number);
         }
         let place = page.free;
-        match page.entries.get_mut(place as usize) {
+        let index = match page.entries.get_mut(place as usize) {
             Some(entry) => {
                 if let Entry::Free(next) = std::mem::replace(entry, Entry::Used(generation, value))
                 {
@@ -93,7 +103,8 @@ impl<T> Pages<T> {
                 page.entries.push(Entry::Used(generation, value));
                 number << Self::SHIFT | (page.entries.len() as u32 - 1)
             }
-        }
+        };
+        (index, generation)
     }
 
     /// Frees a place that is in use.
@@ -149,7 +160,7 @@ impl<T> Pages<T> {
         self.get(index).expect("a place in use")
     }
 
-    /// As [`Pages::at`], to change it.
+    /// As [`Table::at`], to change it.
     #[inline]
     pub fn at_mut(&mut self, index: u32) -> &mut T {
         self.entry_mut(index).expect("a place in use").1
@@ -171,20 +182,81 @@ impl<T> Pages<T> {
         }
     }
 
-    /// Every value with its place.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    /// How many values have come since the one of this generation.
+    pub fn age(&self, generation: u32) -> u32 {
+        self.generation.wrapping_sub(generation)
+    }
+
+    /// Every value with its place and generation.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32, &T)> {
         self.pages.iter().enumerate().flat_map(|(number, page)| {
             let first = (number as u32) << Self::SHIFT;
             page.entries.iter().zip(first..).filter_map(|(entry, index)| match entry {
-                Entry::Used(_, value) => Some((index, value)),
+                Entry::Used(generation, value) => Some((index, *generation, value)),
                 Entry::Free(_) => None,
             })
         })
     }
 }
 
+/// Values beside those of a [`Table`], each for one use of its place there.
+#[derive(Debug)]
+pub struct Beside<T> {
+    /// With the generation.
+    places: Vec<(u32, Option<T>)>,
+}
+
+impl<T> Default for Beside<T> {
+    fn default() -> Self {
+        Self { places: Vec::new() }
+    }
+}
+
+impl<T> Beside<T> {
+    /// Bytes of a place.
+    pub const PLACE_BYTES: usize = size_of::<(u32, Option<T>)>();
+
+    /// Puts a value beside the one of this place and generation.
+    pub fn insert(&mut self, index: u32, generation: u32, value: T) {
+        let index = index as usize;
+        if index >= self.places.len() {
+            self.places.resize_with(index + 1, || (0, None));
+        }
+        debug_assert!(self.places[index].1.is_none(), "a place holds one value");
+        self.places[index] = (generation, Some(value));
+    }
+
+    /// Takes the value out of its place.
+    pub fn remove(&mut self, index: u32, generation: u32) -> Option<T> {
+        let place = self.places.get_mut(index as usize)?;
+        if place.0 == generation { place.1.take() } else { None }
+    }
+
+    /// The value, if it is there.
+    #[inline]
+    pub fn live(&self, index: u32, generation: u32) -> Option<&T> {
+        let (of, value) = self.places.get(index as usize)?;
+        value.as_ref().filter(|_| *of == generation)
+    }
+
+    /// As [`Beside::live`], to change it.
+    #[inline]
+    pub fn live_mut(&mut self, index: u32, generation: u32) -> Option<&mut T> {
+        let (of, value) = self.places.get_mut(index as usize)?;
+        value.as_mut().filter(|_| *of == generation)
+    }
+
+    /// The generation of the value at this place, if there is one.
+    #[inline]
+    pub fn generation(&self, index: u32) -> Option<u32> {
+        let (generation, value) = self.places.get(index as usize)?;
+        value.is_some().then_some(*generation)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
     use std::collections::HashMap;
 
     use rand::rngs::StdRng;
@@ -195,66 +267,88 @@ mod tests {
     /// Large, so that a page has few places.
     type Large = [u8; 100_000];
 
-    fn pages_in_memory<T>(pages: &Pages<T>) -> usize {
-        let held = pages.pages.iter().filter(|page| page.entries.capacity() > 0).count();
-        held + usize::from(pages.spare.capacity() > 0)
+    fn pages_in_memory<T>(table: &Table<T>) -> usize {
+        let held = table.pages.iter().filter(|page| page.entries.capacity() > 0).count();
+        held + usize::from(table.spare.capacity() > 0)
     }
 
     #[test]
     fn values_are_found_as_in_a_map_and_a_later_one_in_the_same_place_is_told_apart() {
         for seed in 0..20 {
             let mut rng = StdRng::seed_from_u64(seed);
-            let (mut pages, mut model) = (Pages::default(), HashMap::new());
-            let mut gone = Vec::new();
+            let (mut table, mut model) = (Table::default(), HashMap::new());
+            let (mut beside, mut gone) = (Beside::default(), Vec::new());
             for step in 0..3_000u32 {
                 let value = (step, [0u8; 20_000]);
                 if rng.random_bool(if step % 1_000 < 500 { 0.6 } else { 0.4 }) {
-                    let index = pages.insert(value);
-                    assert!(
-                        model.insert(index, (step, pages.generation(index))).is_none(),
-                        "seed {seed}"
-                    );
+                    let (index, generation) = table.insert(value);
+                    assert_eq!(table.generation(index), generation, "seed {seed}");
+                    let taken = model.insert(index, (step, generation));
+                    assert!(taken.is_none(), "seed {seed}");
+                    // Not every value has one beside it.
+                    if step % 3 > 0 {
+                        beside.insert(index, generation, Box::new(step));
+                    }
                 } else if let Some(&index) = model.keys().min_by_key(|index| *index * 7 % 31) {
                     let (step, generation) = model.remove(&index).unwrap();
-                    assert_eq!(pages.remove(index).0, step, "seed {seed}");
+                    assert_eq!(table.remove(index).0, step, "seed {seed}");
+                    let taken = beside.remove(index, generation);
+                    assert_eq!(taken, (step % 3 > 0).then(|| Box::new(step)), "seed {seed}");
                     gone.push((index, generation));
                 }
-                assert_eq!(pages.len(), model.len());
+                assert_eq!((table.len(), table.is_empty()), (model.len(), model.is_empty()));
             }
-            for (index, (step, generation)) in &model {
-                assert_eq!(pages.at(*index).0, *step);
-                assert_eq!(pages.live(*index, *generation).map(|value| value.0), Some(*step));
+            for (&index, &(step, generation)) in &model {
+                assert_eq!(table.at(index).0, step);
+                assert_eq!(table.live(index, generation).map(|value| value.0), Some(step));
+                let expected = (step % 3 > 0).then(|| Box::new(step));
+                assert_eq!(beside.live(index, generation), expected.as_ref());
+                assert_eq!(beside.live_mut(index, generation), expected.clone().as_mut());
+                assert_eq!(beside.generation(index), expected.map(|_| generation));
             }
-            assert!(
-                gone.iter().all(|(index, generation)| pages.live(*index, *generation).is_none())
-            );
-            let mut listed: Vec<_> = pages.iter().map(|(index, value)| (index, value.0)).collect();
-            listed.sort_unstable();
+            for (index, generation) in gone {
+                assert!(table.live(index, generation).is_none(), "seed {seed}");
+                assert!(beside.live(index, generation).is_none(), "seed {seed}");
+                assert!(beside.live_mut(index, generation).is_none(), "seed {seed}");
+                assert!(beside.remove(index, generation).is_none(), "seed {seed}");
+            }
+            let mut listed: Vec<_> =
+                table.iter().map(|(at, of, value)| (at, of, value.0)).collect();
+            // The oldest first: the order in which they came.
+            listed.sort_unstable_by_key(|(_, generation, _)| Reverse(table.age(*generation)));
             let mut expected: Vec<_> =
-                model.iter().map(|(index, (step, _))| (*index, *step)).collect();
-            expected.sort_unstable();
+                model.iter().map(|(at, (step, of))| (*at, *of, *step)).collect();
+            expected.sort_unstable_by_key(|(_, _, step)| *step);
             assert_eq!(listed, expected, "seed {seed}");
         }
     }
 
     #[test]
+    fn ages_are_told_apart_also_when_the_generations_begin_anew() {
+        let mut table = Table { generation: u32::MAX, ..Table::default() };
+        let (_, older) = table.insert('a');
+        let (_, newer) = table.insert('b');
+        assert!(table.age(older) > table.age(newer));
+    }
+
+    #[test]
     fn empty_pages_go_back_and_new_values_fill_the_lowest() {
-        let mut pages = Pages::<Large>::default();
-        let per_page = Pages::<Large>::PLACES;
-        let all: Vec<u32> = (0..10 * per_page).map(|_| pages.insert([0; 100_000])).collect();
-        assert_eq!(pages_in_memory(&pages), 10);
+        let mut table = Table::<Large>::default();
+        let per_page = Table::<Large>::PLACES;
+        let all: Vec<u32> = (0..10 * per_page).map(|_| table.insert([0; 100_000]).0).collect();
+        assert_eq!(pages_in_memory(&table), 10);
         // One is left in the last page, and one in the first.
         for &index in &all[1..all.len() - 1] {
-            pages.remove(index);
+            table.remove(index);
         }
-        assert_eq!(pages_in_memory(&pages), 3, "two in use, one kept");
-        let next: Vec<u32> = (1..per_page).map(|_| pages.insert([0; 100_000])).collect();
+        assert_eq!(pages_in_memory(&table), 3, "two in use, one kept");
+        let next: Vec<u32> = (1..per_page).map(|_| table.insert([0; 100_000]).0).collect();
         assert!(next.iter().all(|index| *index < per_page), "the first page is filled up");
-        pages.remove(all[all.len() - 1]);
-        assert_eq!((pages.pages.len(), pages_in_memory(&pages)), (1, 2));
+        table.remove(all[all.len() - 1]);
+        assert_eq!((table.pages.len(), pages_in_memory(&table)), (1, 2));
         next.iter().chain(&all[..1]).for_each(|&index| {
-            pages.remove(index);
+            table.remove(index);
         });
-        assert_eq!((pages.len(), pages.pages.len(), pages_in_memory(&pages)), (0, 0, 1));
+        assert_eq!((table.len(), table.pages.len(), pages_in_memory(&table)), (0, 0, 1));
     }
 }
