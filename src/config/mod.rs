@@ -5,6 +5,31 @@
 //! side effect but to read the files and to resolve host names; the environment is handed in. What
 //! runs in spite of a doubt is told by a [`Notice`]; what would run otherwise than written is a
 //! [`ConfigError`]. Reading does not end at the first of them.
+//!
+//! ```text
+//! what may be written
+//! keys         the table of keys; those of limits are in `limits.rs`
+//! key          one key, and how its values are read
+//! value        what values look like
+//! schema       the table looked up, and what was perhaps meant
+//!
+//! what is written
+//! files        which file is read, and those that it includes
+//! yaml         a file as a tree, with places
+//! environment  `${VAR}` in values, and `RR_…`
+//! layers       each of these, and `-o`, over those before
+//! settings     what is left in the end; `setting` is one value of it
+//! strangers    what has no effect
+//! guards       keys that keep people out: mistakes there are errors
+//!
+//! what runs
+//! reader       settings as the types of their keys
+//! build        the [`Config`]; `brokers` and `addresses` are parts of it
+//! together     settings that do not fit together
+//! doubts       what is hardly meant so
+//! error        what is wrong, and where
+//! summary      what runs, for people
+//! ```
 
 pub mod addresses;
 pub mod brokers;

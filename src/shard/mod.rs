@@ -5,6 +5,38 @@
 //! ([`Shard::plan`] … [`Shard::settle`]), operations on sockets ([`Shard::next_task`]) and
 //! questions to the hub ([`Shard::next_question`]). Time is an argument.
 //!
+//! ```text
+//! coming in
+//! admission    who is let in: limits of connections, in all and per source address
+//! preface      the header of the PROXY protocol
+//! heads        upgrade requests that have arrived in part
+//! input        the upgrade, then WebSocket messages
+//! commands     joins and leaves
+//! held         messages that wait behind a join
+//! holding      what is held, and when it goes on
+//!
+//! what there is
+//! connection   one connection, and the table of all
+//! memberships  the topics of one connection
+//! topic        one topic: its subscribers, and how far the sweep has come
+//! topics       the table of all topics
+//! charge       what topics and subscriptions cost in memory
+//! log          the frames of one topic
+//! outbox       what waits for one connection
+//!
+//! going out
+//! sweep        publications and outboxes, a batch of sends at a time
+//! parking      who has no room in a topic that skips
+//! resting      sockets that promise room and take nothing
+//! outgoing     replies, Close, and how connections end
+//! keepalive    deadlines and pings; `timers` finds who is due
+//! drain, end   goodbyes one by one; the end of all
+//!
+//! telling      balance, counters, report
+//! made of      settings, queue, lengths, kept
+//! tests        invariants
+//! ```
+//!
 //! Invariants:
 //! - **One send a connection and batch.** `plan` names each connection at most once; nothing but
 //!   `book` and `settle` may come between `plan` and the end of the batch, so logs and outboxes
