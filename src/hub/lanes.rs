@@ -34,7 +34,7 @@ use self::lane::Lane;
 use super::accounts::{Account, Accounts};
 use super::channels::{ChannelId, Channels, Key};
 use super::counters::HubCounters;
-use super::waiting::{Done, Head, Line, Waiting};
+use super::waiting::{Done, Front, Line, Waiting};
 use crate::lane::Sender;
 use crate::mesh::{BrokerId, Down, TopicId};
 
@@ -310,17 +310,17 @@ impl Lanes {
             lane.blocked = false;
             lane.held = None;
         }
-        let (mut oldest, mut looked_at): (bool, Option<Head>) = (true, None);
-        while let Some(head) = self.waiting.next(looked_at) {
-            looked_at = Some(head);
+        let (mut oldest, mut looked_at): (bool, Option<Front>) = (true, None);
+        while let Some(front) = self.waiting.next(looked_at) {
+            looked_at = Some(front);
             #[cfg(test)]
             self.looks.set(self.looks.get() + 1);
-            if !self.fits_or_blocks(head.channel, head.cost, oldest) {
+            if !self.fits_or_blocks(front.channel, front.cost, oldest) {
                 oldest = false;
                 continue;
             }
-            let Some(waiting) = self.waiting.take(head) else { continue };
-            self.push(head.channel, &waiting.frame);
+            let Some(waiting) = self.waiting.take(front) else { continue };
+            self.push(front.channel, &waiting.frame);
             self.done(waiting);
             progress = true;
         }

@@ -45,7 +45,7 @@ pub(super) struct Line {
     groups: Slab<Group>,
     by_shards: HashMap<Shards, usize>,
     /// The oldest of each group.
-    heads: BTreeSet<(Age, usize)>,
+    fronts: BTreeSet<(Age, usize)>,
     next_age: Age,
 }
 
@@ -60,12 +60,12 @@ struct Queue {
 struct Group {
     shards: Shards,
     /// The oldest of each topic.
-    heads: BTreeMap<Age, ChannelId>,
+    fronts: BTreeMap<Age, ChannelId>,
 }
 
 /// The oldest publication of a group.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
+pub(super) struct Front {
     pub(super) channel: ChannelId,
     pub(super) cost: u64,
     age: Age,
@@ -97,26 +97,26 @@ impl Line {
     }
 
     /// The oldest publication of the next group, by its age, behind that one.
-    pub(super) fn next(&self, behind: Option<Head>) -> Option<Head> {
-        let behind = behind.map_or(Unbounded, |head| Excluded((head.age, head.group)));
-        let (age, group) = *self.heads.range((behind, Unbounded)).next()?;
-        let channel = self.groups[group].heads[&age];
+    pub(super) fn next(&self, behind: Option<Front>) -> Option<Front> {
+        let behind = behind.map_or(Unbounded, |front| Excluded((front.age, front.group)));
+        let (age, group) = *self.fronts.range((behind, Unbounded)).next()?;
+        let channel = self.groups[group].fronts[&age];
         let (_, waiting) = self.queues[&channel].waiting.front()?;
-        Some(Head { channel, cost: waiting.frame.len() as u64, age, group })
+        Some(Front { channel, cost: waiting.frame.len() as u64, age, group })
     }
 
     /// Takes the oldest publication of a group out.
-    pub(super) fn take(&mut self, head: Head) -> Option<Waiting> {
-        let queue = self.queues.get_mut(&head.channel)?;
+    pub(super) fn take(&mut self, front: Front) -> Option<Waiting> {
+        let queue = self.queues.get_mut(&front.channel)?;
         let (_, waiting) = queue.waiting.pop_front()?;
         let next = queue.waiting.front().map(|(age, _)| *age);
         if next.is_none() {
-            self.queues.remove(&head.channel);
+            self.queues.remove(&front.channel);
         }
-        self.change_group(head.group, |heads| {
-            heads.remove(&head.age);
+        self.change_group(front.group, |fronts| {
+            fronts.remove(&front.age);
             if let Some(age) = next {
-                heads.insert(age, head.channel);
+                fronts.insert(age, front.channel);
             }
         });
         self.give_memory_back();
@@ -128,8 +128,8 @@ impl Line {
         let Some(queue) = self.queues.get(&channel) else { return };
         let (group, Some((age, _))) = (queue.group, queue.waiting.front()) else { return };
         let age = *age;
-        self.change_group(group, |heads| {
-            heads.remove(&age);
+        self.change_group(group, |fronts| {
+            fronts.remove(&age);
         });
         let group = self.enter_group(shards, age, channel);
         if let Some(queue) = self.queues.get_mut(&channel) {
@@ -144,8 +144,8 @@ impl Line {
             && let Some((age, _)) = queue.waiting.front()
         {
             let age = *age;
-            self.change_group(queue.group, |heads| {
-                heads.remove(&age);
+            self.change_group(queue.group, |fronts| {
+                fronts.remove(&age);
             });
         }
         self.give_memory_back();
@@ -170,26 +170,26 @@ impl Line {
             Some(group) => *group,
             None => {
                 let group =
-                    self.groups.insert(Group { shards: shards.clone(), heads: BTreeMap::new() });
+                    self.groups.insert(Group { shards: shards.clone(), fronts: BTreeMap::new() });
                 self.by_shards.insert(shards, group);
                 group
             }
         };
-        self.change_group(group, |heads| {
-            heads.insert(age, channel);
+        self.change_group(group, |fronts| {
+            fronts.insert(age, channel);
         });
         group
     }
 
-    /// Changes the heads of a group, and its own place with them; a group without any is forgotten.
+    /// Changes the fronts of a group, and its place with them; a group without any is forgotten.
     fn change_group(&mut self, group: usize, change: impl FnOnce(&mut BTreeMap<Age, ChannelId>)) {
-        let heads = &mut self.groups[group].heads;
-        let before = heads.first_key_value().map(|(age, _)| *age);
-        change(heads);
-        let after = heads.first_key_value().map(|(age, _)| *age);
+        let fronts = &mut self.groups[group].fronts;
+        let before = fronts.first_key_value().map(|(age, _)| *age);
+        change(fronts);
+        let after = fronts.first_key_value().map(|(age, _)| *age);
         if before != after {
-            before.map(|age| self.heads.remove(&(age, group)));
-            after.map(|age| self.heads.insert((age, group)));
+            before.map(|age| self.fronts.remove(&(age, group)));
+            after.map(|age| self.fronts.insert((age, group)));
         }
         if after.is_none() {
             let Group { shards, .. } = self.groups.remove(group);
@@ -223,7 +223,9 @@ mod tests {
             for channel in 0..TOPICS {
                 match unwanted {
                     true => assert_eq!(line.remove(channel).count(), 1),
-                    false => assert!(line.next(None).is_some_and(|head| line.take(head).is_some())),
+                    false => {
+                        assert!(line.next(None).is_some_and(|front| line.take(front).is_some()))
+                    }
                 }
             }
             assert!(line.is_empty() && line.next(None).is_none());
@@ -233,7 +235,7 @@ mod tests {
                 kept(&line)
             );
             line.push(7, [0].into_iter().collect(), waiting());
-            assert!(line.next(None).is_some_and(|head| head.age == newest + 1));
+            assert!(line.next(None).is_some_and(|front| front.age == newest + 1));
         }
     }
 }

@@ -116,14 +116,18 @@ impl<C: Caller> Calls<C> {
         let core = self.core.clone();
         let _in_flight = core.in_flight();
         let refused = core.refuses();
-        let outcome = self.work(input, refused).await;
+        let outcome = self.work_through(input, refused).await;
         self.flush().await;
         self.broken.take().map_or(Ok(outcome), Err)
     }
 
     /// Works through all whole calls of a buffer; says how many bytes they were, and how many the
     /// next one needs.
-    async fn work(&mut self, input: &[u8], refused: bool) -> (usize, Result<usize, FrameError>) {
+    async fn work_through(
+        &mut self,
+        input: &[u8],
+        refused: bool,
+    ) -> (usize, Result<usize, FrameError>) {
         let mut consumed = 0;
         loop {
             match rpc::decode(&input[consumed..], self.core.limits.rpc_frame_bytes) {
