@@ -128,13 +128,14 @@ impl Connection {
         frame_bytes: usize,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
-        if self.stream.is_busy() {
+        let busy = self.stream.is_busy();
+        if busy {
             input.make_room(frame_bytes);
             if let Some(bytes) = self.stream.read_at_once(&mut input.bytes) {
                 return Ok(bytes);
             }
         }
-        input.make_room_to_wait(frame_bytes);
+        input.make_room_to_wait(frame_bytes, busy);
         self.calls.rest();
         let (result, bytes) = self.stream.read(std::mem::take(&mut input.bytes), deadline).await;
         input.bytes = bytes;
