@@ -21,16 +21,21 @@ pub struct Ending {
 
 impl Default for Ending {
     fn default() -> Self {
+        Self::since(Instant::now())
+    }
+}
+
+impl Ending {
+    /// One that counts its milliseconds from `origin`.
+    pub fn since(origin: Instant) -> Self {
         Self {
-            origin: Instant::now(),
+            origin,
             begun_ms: AtomicU64::new(NOT_YET),
             drained: AtomicUsize::new(0),
             clients: AtomicUsize::new(0),
         }
     }
-}
 
-impl Ending {
     /// Shutting down begins. Later calls change nothing. Wake those who sleep afterwards.
     pub fn begin(&self, now: Instant) {
         let now_ms = now.saturating_duration_since(self.origin).as_millis() as u64;

@@ -31,6 +31,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::mesh::{Down, Up};
 use crate::shard::{ConnId, Report};
 
 /// What has happened, to be handed in.
@@ -139,7 +140,13 @@ pub trait Backend {
     fn next(&mut self) -> io::Result<Option<Happened<'_, Self::Incoming>>>;
 
     /// Says in the log what happened to a connection.
-    fn report(&self, id: ConnId, report: &Report) {
+    fn report(&mut self, id: ConnId, report: &Report) {
         super::report::say(self.peer(id), report);
     }
+
+    /// The shard is about to take this from its lane. For a backend that looks on.
+    fn taking(&mut self, _: &Down) {}
+
+    /// The shard is about to ask this. For a backend that looks on.
+    fn asking(&mut self, _: &Up) {}
 }

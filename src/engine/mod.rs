@@ -52,6 +52,8 @@ pub struct Loop<B> {
     shard: Shard,
     counters: Arc<LoopCounters>,
     lanes: ShardEnd,
+    /// Entries taken from the lane in one turn at most.
+    lane_turn: usize,
     stage: Stage,
     accept_rest: accepting::Rest,
     /// Of the batch under way.
@@ -74,6 +76,7 @@ impl<B: Backend> Loop<B> {
             shard,
             counters,
             lanes,
+            lane_turn: LANE_TURN,
             stage: Stage::Turn,
             accept_rest: accepting::Rest::default(),
             short: Vec::with_capacity(BATCH_SENDS),
@@ -98,6 +101,26 @@ impl<B: Backend> Loop<B> {
             Stage::End => Stage::End,
         };
         Ok(())
+    }
+
+    /// What it does next.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The shard that it is around.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// What it runs on.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// How many entries a turn takes from the lane at most: for a loop that is to be slow.
+    pub fn set_lane_turn(&mut self, entries: usize) {
+        self.lane_turn = entries;
     }
 
     fn turn(&mut self) -> io::Result<Stage> {
@@ -180,7 +203,7 @@ impl<B: Backend> Loop<B> {
 
     fn take_entries(&mut self) {
         let abandoned = self.lanes.down.is_abandoned();
-        for _ in 0..LANE_TURN {
+        for _ in 0..self.lane_turn {
             if !self.shard.wants_entries() {
                 self.counters.log_stalls.add(u64::from(!self.lanes.down.is_empty()));
                 return;
@@ -191,6 +214,7 @@ impl<B: Backend> Loop<B> {
                 }
                 return;
             };
+            self.backend.taking(&entry);
             self.shard.take(entry);
         }
     }
@@ -198,6 +222,9 @@ impl<B: Backend> Loop<B> {
     fn ask_hub(&mut self) {
         let mut asked = false;
         while let Some(question) = self.shard.next_question() {
+            if self.lanes.up.has_room(0) {
+                self.backend.asking(&question);
+            }
             if let Err(question) = self.lanes.up.push(0, question) {
                 self.shard.return_question(question);
                 self.lanes.up.want_room();

@@ -58,7 +58,8 @@ pub enum Ended {
 
 pub struct Client {
     pub host: usize,
-    pub id: ConnId,
+    /// Once it has been accepted.
+    pub id: Option<ConnId>,
     /// Speaks to the echo path.
     pub echo: bool,
     /// Its request is one that is refused.
@@ -101,10 +102,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(host: usize, id: ConnId) -> Self {
+    pub fn new(host: usize) -> Self {
         Self {
             host,
-            id,
+            id: None,
             echo: false,
             refused: false,
             capacity: usize::MAX,

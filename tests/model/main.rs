@@ -10,7 +10,9 @@
 //! ```text
 //! seeds          many seeds, and what each must have met
 //! world          one server's life: who does what, and when
-//! host           a shard's event loop, with fake sockets
+//! host           a shard's thread: the server's own loop, stepped
+//! fake           the backend that it runs on: fake sockets
+//! lanes, limits  the mesh, with room for few questions; small limits
 //! hub, tasks     the hub's runtime, one poll at a time
 //! client, talk   what clients say and read, judged
 //! publisher, calls, bodies   what publishers call and are answered
@@ -24,8 +26,11 @@ mod bodies;
 mod book;
 mod calls;
 mod client;
+mod fake;
 mod host;
 mod hub;
+mod lanes;
+mod limits;
 mod pipe;
 mod publisher;
 mod rig;

@@ -208,12 +208,13 @@ impl Rig {
             self.shard.batch().map(|(place, id, bytes)| (place, id, bytes.to_vec())).collect();
         assert_eq!(sends, batch.len());
         let mut ids: Vec<ConnId> = Vec::new();
-        for (place, id, bytes) in batch {
+        for (place, id, bytes) in &batch {
+            let (place, id) = (*place, *id);
             assert!(!ids.contains(&id), "{id:?} is in one batch twice");
             ids.push(id);
             let stream = self.streams.entry(id).or_default();
-            match socket(id, &bytes) {
-                Taken::All => stream.extend_from_slice(&bytes),
+            match socket(id, bytes) {
+                Taken::All => stream.extend_from_slice(bytes),
                 Taken::Bytes(n) => {
                     stream.extend_from_slice(&bytes[..n]);
                     self.shard.book(place, n as i32);
@@ -221,6 +222,8 @@ impl Rig {
                 Taken::Errno(errno) => self.shard.book(place, -errno),
             }
         }
+        let still = self.shard.batch().map(|(place, id, bytes)| (place, id, bytes.to_vec()));
+        assert!(still.eq(batch), "the batch keeps still while it is booked");
         if sends > 0 {
             self.shard.settle();
         }

@@ -11,11 +11,11 @@ impl World {
     pub fn connect(&mut self) {
         let host = self.rng.random_range(0..self.hosts.len());
         let place = self.clients.len();
-        if !self.hosts[host].accepting {
+        if !self.hosts[host].is_listening() {
             return;
         }
-        let Some(id) = self.hosts[host].accept(place) else { return };
-        let mut client = Client::new(host, id);
+        self.hosts[host].connect(place);
+        let mut client = Client::new(host);
         client.echo = self.rng.random_bool(0.15);
         client.refused = self.rng.random_bool(0.03);
         match self.rng.random_range(0..10) {

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use roadcast::ending::Ending;
+use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
-use roadcast::mesh;
 use roadcast::policy::{Pattern, Policies};
 use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Shard, ShardConfig, ShardCounters};
 
@@ -17,7 +18,7 @@ use super::book::Book;
 use super::client::{Client, Ended, Goodbye};
 use super::host::Host;
 use super::hub::Hub;
-use super::rig;
+use super::{lanes, limits, rig};
 
 pub struct World {
     pub rng: SmallRng,
@@ -26,6 +27,9 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub clients: Vec<Client>,
     budget: Arc<ConnectionBudget>,
+    shutdown: ShutdownHandle,
+    ending: Arc<Ending>,
+    epoch: Instant,
     now: Duration,
     grace: Duration,
     drain: Duration,
@@ -45,7 +49,7 @@ pub struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let limits = random_limits(&mut rng);
+        let limits = limits::random(&mut rng);
         assert_eq!(limits.check(), [], "limits that fit together");
         let mut settings: ShardConfig = rig::settings(limits.clone());
         let patterns =
@@ -65,16 +69,19 @@ impl World {
             true => (1, 3 * BATCH_SENDS, 0.98, 2),
             false => (rng.random_range(1..=4), rng.random_range(2..30), 0.2, 8),
         };
-        let (hub, ends) = mesh::mesh(shards, &limits).expect("eventfds");
+        let (questions, epoch) = ([1, 2, 1024][rng.random_range(0..3)], Instant::now());
+        let (hub, ends) = lanes::mesh(shards, &limits, questions, epoch);
+        let (shutdown, ending) = (ShutdownHandle::new(&hub), hub.ending.clone());
+        let depths: Vec<_> = hub.down.iter().map(|lane| lane.depth()).collect();
         let mut pick = |values: &[f64]| values[rng.random_range(0..values.len())];
-        let host = |(place, lanes)| {
+        let host = |(place, lanes): (usize, _)| {
             let counters = Arc::new(ShardCounters::default());
             let shard =
                 Shard::new(settings.clone(), counters.clone(), budget.clone()).reporting_all();
             let pace = if place == 0 { pick(&[0.1, 0.5, 1.0, 1.0]) } else { 1.0 };
-            Host::new(place, shard, counters, lanes, settings.shutdown_grace, pace)
+            Host::new(place, shard, counters, lanes, epoch, (settings.shutdown_grace, pace))
         };
-        let hosts = ends.into_iter().enumerate().map(host).collect();
+        let hosts = ends.into_iter().zip(depths).enumerate().map(host).collect();
         Self {
             hub: Hub::new(hub, &limits, Book::new(shards, settings.policies.clone())),
             hosts,
@@ -85,6 +92,9 @@ impl World {
             crowd,
             rush,
             topics,
+            shutdown,
+            ending,
+            epoch,
             now: Duration::ZERO,
             grace: settings.shutdown_grace,
             drain: settings.drain,
@@ -119,11 +129,14 @@ impl World {
         let hub = self.hub.counters.each().map(|(name, count)| (format!("hub: {name}"), count));
         counts.extend(hub);
         for host in &self.hosts {
-            let balance = host.shard.standing().balance;
+            let balance = host.shard().standing().balance;
             let dropped =
                 Dropped::ALL.into_iter().map(|reason| (reason.name(), balance.dropped(reason)));
             for (name, count) in host.counters.each().chain(dropped) {
                 *counts.entry(name.to_owned()).or_default() += count;
+            }
+            for (name, count) in host.loop_counters.each() {
+                *counts.entry(format!("loop: {name}")).or_default() += count;
             }
         }
         let answers = self.hub.publishers.iter().map(|publisher| publisher.answers).sum();
@@ -212,7 +225,7 @@ impl World {
             client.gone || (client.goodbye.is_none() && idle)
         };
         self.hub.is_quiet()
-            && self.hosts.iter().all(|host| host.is_quiet(&self.clients))
+            && self.hosts.iter_mut().all(|host| host.is_quiet(&self.clients))
             && self.clients.iter().all(done)
     }
 
@@ -230,7 +243,8 @@ impl World {
             }
         }
         let clients: Vec<_> = self.clients.iter().filter(|client| !client.gone).collect();
-        let loops: Vec<_> = self.hosts.iter().map(|host| host.is_quiet(&self.clients)).collect();
+        let loops: Vec<_> =
+            self.hosts.iter_mut().map(|host| host.is_quiet(&self.clients)).collect();
         panic!("no rest: {:?}, loops {loops:?}, {clients:?}", self.hub);
     }
 
@@ -251,7 +265,7 @@ impl World {
     fn check_gaps(&self) {
         for (place, host) in self.hosts.iter().enumerate() {
             let here = || self.clients.iter().filter(|client| client.host == place);
-            let balance = host.shard.standing().balance;
+            let balance = host.shard().standing().balance;
             let missed: u64 = here().map(|client| client.missed).sum();
             assert!(missed <= balance.dropped(Dropped::Skipped), "{missed} missed, {balance:?}");
             let read: u64 = here().map(|client| client.publications).sum();
@@ -276,7 +290,7 @@ impl World {
         for host in &self.hosts {
             assert_eq!(host.counters.topics.value(), 0, "topics that nobody has joined");
             assert_eq!(
-                host.shard.standing().subscriptions_bytes,
+                host.shard().standing().subscriptions_bytes,
                 0,
                 "all that they cost is given back"
             );
@@ -289,17 +303,18 @@ impl World {
         // Up to when each has got everything is between it and its shard: what it has got is
         // without a gap.
         self.clients.iter_mut().for_each(|client| client.drained = true);
-        let (began, drain) = (self.now, self.drain);
-        self.hosts.iter_mut().for_each(|host| host.shutdown_began(began, drain));
-        let mut left: Vec<usize> = (0..self.hosts.len()).collect();
-        while !left.is_empty() && self.now < began + drain + Duration::from_millis(100) {
+        let began = self.now;
+        self.begin_shutdown();
+        let all = self.hosts.len();
+        while self.ending.shards_drained() < all
+            && self.now < began + self.drain + Duration::from_millis(100)
+        {
             self.act();
             self.step();
-            left.retain(|&place| !self.hosts[place].shard.has_drained());
         }
-        assert!(left.is_empty(), "shards {left:?} have not drained");
+        assert_eq!(self.ending.shards_drained(), all, "shards that have drained");
         for host in &self.hosts {
-            let balance = host.shard.standing().balance;
+            let balance = host.shard().standing().balance;
             assert_eq!(
                 balance.dropped(Dropped::Shutdown),
                 0,
@@ -308,9 +323,18 @@ impl World {
         }
     }
 
+    /// The signal comes.
+    fn begin_shutdown(&mut self) {
+        let (now, drain) = (self.now, self.drain);
+        self.hosts.iter_mut().for_each(|host| host.shutdown_began(now, drain));
+        self.shutdown.begin(self.epoch + now);
+    }
+
     fn shut_down(&mut self) {
         if !self.drain.is_zero() {
             self.drain();
+        } else if self.rng.random() {
+            self.begin_shutdown();
         }
         self.hub.stop_accepting();
         // Who takes little cannot keep to the grace.
@@ -324,13 +348,13 @@ impl World {
         self.hub.drain();
         for _ in 0..5_000 {
             self.step();
-            if self.hosts.iter().all(|host| host.shard.is_done()) {
+            if self.hosts.iter().all(Host::has_ended) {
                 break;
             }
         }
         for host in &self.hosts {
-            assert!(host.shard.is_done(), "the end does not come");
-            assert_eq!(host.shard.connections(), 0);
+            assert!(host.has_ended(), "the end does not come");
+            assert_eq!(host.shard().connections(), 0);
             assert_eq!(host.counters.open.value(), 0);
             host.check_end();
         }
@@ -351,35 +375,5 @@ impl World {
                 assert!(left || !client.is_steady(), "{client:?} has read no goodbye");
             }
         }
-    }
-}
-
-/// Limits so small that every one of them is met.
-fn random_limits(rng: &mut SmallRng) -> Limits {
-    let mut pick = |values: &[usize]| values[rng.random_range(0..values.len())];
-    let publication_bytes = pick(&[1_000, 8_000, 70_000, 300_000]);
-    let subscriptions_bytes = pick(&[5_000, usize::MAX, usize::MAX, usize::MAX]);
-    let outbox_bytes = publication_bytes * pick(&[1, 2, 5]);
-    Limits {
-        connections: pick(&[5, 1_000, 1_000]),
-        message_bytes: pick(&[1_000, 70_000]),
-        topics_per_connection: pick(&[3, 6, 100]),
-        topic_bytes: 16,
-        topics: pick(&[4, usize::MAX, usize::MAX, usize::MAX]),
-        subscriptions_bytes,
-        subscriptions_bytes_per_connection: pick(&[2_000, 4_000, 1 << 30]).min(subscriptions_bytes),
-        publication_bytes,
-        outbox_bytes,
-        outboxes_bytes: outbox_bytes * pick(&[1, 3, 100]),
-        log_bytes: publication_bytes * pick(&[1, 4, 100]),
-        lane_entries: pick(&[2, 16, 1000]),
-        lane_bytes: outbox_bytes * pick(&[1, 10]),
-        rpc_timeout: Duration::from_millis(1_000),
-        head_timeout: Duration::from_millis(1_000),
-        close_timeout: Duration::from_millis(500),
-        laggard_timeout: Duration::from_millis(2_000),
-        ping_interval: Duration::from_millis(pick(&[0, 900, 2_000]) as u64),
-        pong_timeout: Duration::from_millis(pick(&[0, 600]) as u64),
-        ..Limits::default()
     }
 }
