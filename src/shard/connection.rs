@@ -10,7 +10,6 @@ use super::admission::Admission;
 use super::held::Held;
 use super::memberships::Memberships;
 use super::outbox::Outbox;
-use super::sweep::NO_SLOT;
 use super::timers::Tick;
 use crate::table::Table;
 use crate::ws::reader::Reader;
@@ -54,6 +53,9 @@ pub enum Phase {
     Ended,
 }
 
+/// Marks a connection that is not in the batch.
+pub(super) const NO_SEND: u8 = u8::MAX;
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -81,8 +83,8 @@ pub struct Connection {
     pub acknowledged: u32,
     /// Something came from it, or left for it, since the last ping.
     pub heard: bool,
-    /// Its send in the batch under way, or [`NO_SLOT`].
-    pub slot: u8,
+    /// Its send in the batch under way, or [`NO_SEND`].
+    pub send: u8,
     /// In the queue of outboxes to flush.
     pub flush_queued: bool,
     /// Lagging: its socket is full and is watched for room; nothing is sent before it has some.
@@ -115,7 +117,7 @@ impl Connection {
             pong_overdue: false,
             acknowledged: 0,
             heard: false,
-            slot: NO_SLOT,
+            send: NO_SEND,
             flush_queued: false,
             lagging: false,
             promised: false,
@@ -129,7 +131,7 @@ impl Connection {
     /// Whether a send is in the batch under way.
     #[inline]
     pub fn in_batch(&self) -> bool {
-        self.slot != NO_SLOT
+        self.send != NO_SEND
     }
 
     /// Whether it is a WebSocket that has not begun to close.

@@ -1,9 +1,9 @@
 //! What must hold between any two calls of a shard, written out for tests.
 
 use super::Shard;
+use super::batch::{PlannedSend, Source};
 use super::commands::cost;
 use super::connection::{ConnId, Phase};
-use super::sweep::{Slot, Source};
 
 impl Shard {
     /// Checks what the module's head promises. For tests; costs time proportional to the whole
@@ -86,7 +86,7 @@ impl Shard {
 
     /// Deliveries of the batch under way.
     fn in_batch(&self) -> u64 {
-        let frames = |slot: &Slot| match slot.source {
+        let frames = |send: &PlannedSend| match send.source {
             Source::Outbox => 0,
             Source::Log { from, to, .. } => to - from,
         };

@@ -50,6 +50,7 @@
 
 mod admission;
 mod balance;
+mod batch;
 pub mod charge;
 mod commands;
 mod connection;
@@ -68,12 +69,14 @@ mod log;
 mod memberships;
 mod outbox;
 mod outgoing;
+mod overflow;
 mod parking;
 mod preface;
 mod queue;
 mod report;
 mod resting;
 mod settings;
+mod settle;
 mod sweep;
 mod timers;
 mod topic;
@@ -85,20 +88,20 @@ use std::time::Duration;
 
 pub use admission::Admission;
 pub use balance::{Balance, Dropped, Standing};
+pub use batch::BATCH_SENDS;
 pub use connection::ConnId;
 pub(crate) use connection::Connections;
 pub use counters::ShardCounters;
 pub use report::{About, JoinRefusal, Reason, Refusal, Report};
 pub use settings::{ConnectionBudget, Page, ShardConfig};
-pub use sweep::BATCH_SENDS;
 
 use admission::Sources;
+use batch::PlannedSend;
 use drain::Drain;
 use end::{Grace, Stage};
 use heads::Heads;
 use log::SpareLogs;
 use resting::Resting;
-use sweep::Slot;
 use timers::Timers;
 use topic::Interest;
 use topics::Topics;
@@ -151,7 +154,7 @@ pub struct Shard {
     active: VecDeque<TopicId>,
     /// Connections whose outbox may be sent.
     flush: VecDeque<ConnId>,
-    batch: Vec<Slot>,
+    batch: Vec<PlannedSend>,
     /// Topics visited since the last settlement, whose logs may be released.
     swept: Vec<TopicId>,
     tasks: VecDeque<Task>,
