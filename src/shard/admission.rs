@@ -7,21 +7,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::connection::{ConnId, Connection, Phase};
+use super::connection::{Admission, ConnId, Connection, Phase};
 use super::{OVER_LIMIT_MAX, Refusal, Shard, Stage, Task};
 use crate::http::Head;
 use crate::source_limits::{Exceeded, Source, SourceLimits};
-
-/// Whether a connection may be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Yes: it counts against the limit of connections.
-    Admitted,
-    /// No: there are as many as there may be.
-    OverLimit,
-    /// No: its source has as much as it may.
-    OverSource(Exceeded),
-}
 
 /// The source of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +82,8 @@ impl Shard {
         if proxies.protocol && peer.is_some_and(|peer| proxies.trusts(peer)) {
             connection.phase = Phase::Preface;
         }
-        let id = self.connections.insert(connection);
-        self.counters.open.set(self.connections.len() as u64);
+        let id = self.roster.connections.insert(connection);
+        self.counters.open.set(self.roster.connections.len() as u64);
         if let Some(sources) = &mut self.sources {
             *sources.at(id) = sourced;
         }
@@ -102,7 +91,7 @@ impl Shard {
             self.report_refused(id, Refusal::Source(exceeded), || Source::of(peer).to_string());
         }
         self.set_deadline(id, self.settings.limits.head_timeout);
-        self.tasks.push_back(Task::Receive(id));
+        self.outward.push(Task::Receive(id));
         Some(id)
     }
 
@@ -183,7 +172,7 @@ impl Shard {
     /// The socket of a terminated connection is closed and nothing of it is under way: the slot is
     /// free.
     pub fn released(&mut self, id: ConnId) {
-        let connection = self.connections.remove(id);
+        let connection = self.roster.connections.remove(id);
         debug_assert!(matches!(connection.phase, Phase::Ended));
         match connection.admission {
             Admission::Admitted => self.budget.give_back(),
@@ -195,6 +184,6 @@ impl Shard {
         {
             self.counters.sources_forgotten.add(1);
         }
-        self.counters.open.set(self.connections.len() as u64);
+        self.counters.open.set(self.roster.connections.len() as u64);
     }
 }

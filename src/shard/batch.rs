@@ -45,21 +45,14 @@ impl Shard {
     /// The sends planned: place in the batch, connection, bytes. The bytes keep still until
     /// [`Shard::settle`].
     pub fn batch(&self) -> impl ExactSizeIterator<Item = (usize, ConnId, &[u8])> {
-        self.batch.iter().enumerate().map(|(place, send)| (place, send.id, self.bytes_of(send)))
+        self.delivery.batch.iter().enumerate().map(|(place, send)| {
+            (place, send.id, self.delivery.bytes_of(send, &self.roster.connections))
+        })
     }
 
     /// Notes how the send at `place` ended if it did not end whole: bytes sent, or a negative
     /// errno.
     pub fn book(&mut self, place: usize, result: i32) {
-        self.batch[place].result = result;
-    }
-
-    pub(super) fn bytes_of(&self, send: &PlannedSend) -> &[u8] {
-        match send.source {
-            Source::Outbox => {
-                self.connections.peek(send.id.index).outbox.as_ref().map_or(&[], |o| o.front())
-            }
-            Source::Log { topic, from, to } => self.topics.peek(topic).log.slice(from, to),
-        }
+        self.delivery.batch[place].result = result;
     }
 }

@@ -48,7 +48,7 @@ impl Shard {
         if let Some(broker) = self.settings.broker(name) {
             return broker;
         }
-        if !std::mem::replace(&mut self.connections.at(id.index).broker_logged, true) {
+        if !std::mem::replace(&mut self.roster.connections.at(id.index).broker_logged, true) {
             self.report_refused(id, Refusal::Broker, || name.to_owned());
         }
         self.settings.default_broker
@@ -64,13 +64,13 @@ impl Shard {
         let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
         reply::encode(&mut pending.reply, Reply::Joined, asked);
         for &index in &pending.topics {
-            pending.waiting += u32::from(self.topics.pin(index, id));
+            pending.waiting += u32::from(self.delivery.topics.pin(index, id));
         }
         if pending.waiting == 0 {
             self.complete_join(id, pending);
         } else {
-            self.topics.charge(pending.reply.len());
-            self.connections.at(id.index).held.get_or_insert_default().join = Some(pending);
+            self.delivery.topics.charge(pending.reply.len());
+            self.roster.connections.at(id.index).held.get_or_insert_default().join = Some(pending);
         }
     }
 
@@ -87,7 +87,7 @@ impl Shard {
                 about.unwrap_or_default().to_owned()
             });
         }
-        self.send_private(id, |out| reply::encode(out, Reply::JoinRefused, asked));
+        self.roster.send_private(id, |out| reply::encode(out, Reply::JoinRefused, asked));
     }
 
     /// The topics that a join would newly subscribe to, each once, made where they are new.
@@ -110,7 +110,7 @@ impl Shard {
         // done.
         let (mut created, mut created_bytes) = (0, 0);
         for name in names.clone() {
-            match self.topics.find(broker, name) {
+            match self.delivery.topics.find(broker, name) {
                 Some(topic) => wanted.push(topic),
                 None => {
                     created += 1;
@@ -120,27 +120,27 @@ impl Shard {
         }
         wanted.sort_unstable();
         wanted.dedup();
-        let connection = self.connections.peek(id.index);
+        let connection = self.roster.connections.peek(id.index);
         wanted.retain(|topic| connection.topics.find(*topic).is_none());
         let subscriptions = wanted.len() + created;
         if connection.topics.len() + subscriptions > limits.topics_per_connection {
             return Err(JoinRefusal::TopicsOfConnection);
         }
-        if self.topics.len() + created > limits.topics {
+        if self.delivery.topics.len() + created > limits.topics {
             return Err(JoinRefusal::TopicsOfShard);
         }
-        let own = wanted.iter().map(|&topic| cost(self.topics.peek(topic))).sum::<usize>()
+        let own = wanted.iter().map(|&topic| cost(self.delivery.topics.peek(topic))).sum::<usize>()
             + created_bytes
             + created * SUBSCRIPTION_BYTES;
         if connection.topics_bytes as usize + own > limits.subscriptions_bytes_per_connection {
             return Err(JoinRefusal::BytesOfConnection);
         }
         let more = created_bytes + subscriptions * (SUBSCRIPTION_BYTES + WAITER_BYTES);
-        if subscriptions > 0 && self.topics.charged() + more > limits.subscriptions_bytes {
+        if subscriptions > 0 && self.delivery.topics.charged() + more > limits.subscriptions_bytes {
             return Err(JoinRefusal::BytesOfShard);
         }
         for name in names {
-            if self.topics.find(broker, name).is_none() {
+            if self.delivery.topics.find(broker, name).is_none() {
                 wanted.push(self.create_topic(broker, name));
             }
         }
@@ -153,28 +153,29 @@ impl Shard {
         broker: BrokerId,
         names: impl Iterator<Item = &'a str>,
     ) -> SmallVec<[u32; 4]> {
-        names.filter_map(|name| self.topics.find(broker, name)).collect()
+        names.filter_map(|name| self.delivery.topics.find(broker, name)).collect()
     }
 
     fn create_topic(&mut self, broker: BrokerId, name: &str) -> u32 {
-        let index = self.topics.insert(broker, name, self.settings.policies.overflow(name));
-        self.counters.topics.set(self.topics.len() as u64);
-        let topic = self.topics.id(index);
-        let name = self.topics.peek(index).name.clone();
-        self.questions.push_back(Up::Interest { topic, broker, name });
+        let index =
+            self.delivery.topics.insert(broker, name, self.settings.policies.overflow(name));
+        self.counters.topics.set(self.delivery.topics.len() as u64);
+        let topic = self.delivery.topics.id(index);
+        let name = self.delivery.topics.peek(index).name.clone();
+        self.outward.ask(Up::Interest { topic, broker, name });
         index
     }
 
     /// One of the answers that a join waits for has come.
     pub(super) fn join_answered(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.live(id) else { return };
+        let Some(connection) = self.roster.connections.live(id) else { return };
         let Some(held) = connection.held.as_mut() else { return };
         let Some(pending) = held.join.as_mut() else { return };
         pending.waiting -= 1;
         if pending.waiting == 0
             && let Some(pending) = held.join.take()
         {
-            self.topics.discharge(pending.reply.len());
+            self.delivery.topics.discharge(pending.reply.len());
             self.complete_join(id, pending);
             self.resume(id);
         }
@@ -183,53 +184,54 @@ impl Shard {
     fn complete_join(&mut self, id: ConnId, pending: PendingJoin) {
         // Subscribe before replying: a publication behind the reply must not be missed.
         for &index in &pending.topics {
-            let connection = self.connections.at(id.index);
+            let connection = self.roster.connections.at(id.index);
             let place = connection.topics.len() as u32;
-            let record = self.topics.subscribe(index, id.index, place);
+            let record = self.delivery.topics.subscribe(index, id.index, place);
             connection.topics.push(Membership { topic: index, record });
-            connection.topics_bytes += cost(self.topics.peek(index)) as u32;
+            connection.topics_bytes += cost(self.delivery.topics.peek(index)) as u32;
         }
         self.counters.joins.add(1);
-        self.send_private(id, |out| out.extend_from_slice(&pending.reply));
+        self.roster.send_private(id, |out| out.extend_from_slice(&pending.reply));
     }
 
     fn leave(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
         self.counters.commands.add(1);
         let broker = self.broker(id, broker);
         for topic in self.find_all(broker, asked.unwrap_or_default().iter().map(AsRef::as_ref)) {
-            if let Some(place) = self.connections.peek(id.index).topics.find(topic) {
+            if let Some(place) = self.roster.connections.peek(id.index).topics.find(topic) {
                 self.unsubscribe(id.index, place, Dropped::Left);
             }
         }
         self.counters.leaves.add(1);
-        self.send_private(id, |out| reply::encode(out, Reply::Left, asked));
+        self.roster.send_private(id, |out| reply::encode(out, Reply::Left, asked));
     }
 
     /// Takes a connection out of the topic at `place` of its list. What the log holds for it is
     /// dropped.
     pub(super) fn unsubscribe(&mut self, connection: u32, place: u32, dropped: Dropped) {
-        let connection = self.connections.at(connection);
+        let connection = self.roster.connections.at(connection);
         let topics = &mut connection.topics;
         let left = topics.swap_remove(place);
-        connection.topics_bytes -= cost(self.topics.peek(left.topic)) as u32;
+        connection.topics_bytes -= cost(self.delivery.topics.peek(left.topic)) as u32;
         if let Some(moved) = topics.get(place as usize) {
             let (topic, record) = (moved.topic, moved.record);
-            self.topics.at(topic).moved_membership(record, place);
+            self.delivery.topics.at(topic).moved_membership(record, place);
         }
-        let record = self.topics.unsubscribe(left.topic, left.record, &mut self.connections);
-        let topic = self.topics.at(left.topic);
+        let record =
+            self.delivery.topics.unsubscribe(left.topic, left.record, &mut self.roster.connections);
+        let topic = self.delivery.topics.at(left.topic);
         let behind = topic.log.head() - record.position;
         if behind > 0 && !topic.active {
             // A round finds out what the others still wait for.
-            self.activate(self.topics.id(left.topic));
+            self.delivery.activate(self.delivery.topics.id(left.topic));
         }
-        self.balance.drop_from_logs(behind, dropped);
+        self.delivery.balance.drop_from_logs(behind, dropped);
         self.give_up_if_unused(left.topic);
     }
 
     /// A join that named this topic has ended without subscribing.
     pub(super) fn unpin(&mut self, topic: u32) {
-        self.topics.unpin(topic);
+        self.delivery.topics.unpin(topic);
         self.give_up_if_unused(topic);
     }
 }

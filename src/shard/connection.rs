@@ -6,11 +6,11 @@
 
 use std::cmp::Reverse;
 
-use super::admission::Admission;
 use super::held::Held;
 use super::memberships::Memberships;
 use super::outbox::Outbox;
 use super::timers::Tick;
+use crate::source_limits::Exceeded;
 use crate::table::Table;
 use crate::ws::reader::Reader;
 use crate::ws::upgrade::Endpoint;
@@ -51,6 +51,17 @@ pub enum Phase {
     },
     /// The socket is being ended; the slot is freed when its last completion has come.
     Ended,
+}
+
+/// Whether a connection may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes: it counts against the limit of connections.
+    Admitted,
+    /// No: there are as many as there may be.
+    OverLimit,
+    /// No: its source has as much as it may.
+    OverSource(Exceeded),
 }
 
 /// Marks a connection that is not in the batch.

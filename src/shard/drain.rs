@@ -54,8 +54,8 @@ impl Shard {
         if over_ms == 0 {
             return;
         }
-        let mut ids = self.connections.by_age();
-        ids.retain(|id| self.connections.peek(id.index).is_open());
+        let mut ids = self.roster.connections.by_age();
+        ids.retain(|id| self.roster.connections.peek(id.index).is_open());
         let left = ids.len();
         self.drain = Some(Drain { began_ms, over_ms, ids, told: 0, left, over: false });
         if !self.settings.drain_accept {
@@ -70,7 +70,8 @@ impl Shard {
         let ids: Vec<ConnId> = drain.ids[drain.told..due].to_vec();
         drain.told = due;
         for id in ids {
-            let open = self.connections.live(id).is_some_and(|connection| connection.is_open());
+            let open =
+                self.roster.connections.live(id).is_some_and(|connection| connection.is_open());
             // For whom more is queued than its outbox holds, the goodbye comes behind it, with
             // everyone's at the end.
             if open && self.queue_all(id) {
@@ -82,7 +83,7 @@ impl Shard {
     /// Whether a drain has come to its end, since everyone has been told or has gone. Says so once.
     pub fn has_drained(&mut self) -> bool {
         let Some(drain) = self.drain.as_mut().filter(|drain| !drain.over) else { return false };
-        let connections = &mut self.connections;
+        let connections = &mut self.roster.connections;
         let mut is_open = |id| connections.live(id).is_some_and(|connection| connection.is_open());
         // Nobody opens again, so each place is passed once in all.
         while drain.told < drain.left && !is_open(drain.ids[drain.left - 1]) {
@@ -99,26 +100,26 @@ impl Shard {
 
     /// Puts all that the logs hold for a connection into its outbox, if it has room for it.
     fn queue_all(&mut self, id: ConnId) -> bool {
-        let connection = self.connections.peek(id.index);
+        let connection = self.roster.connections.peek(id.index);
         let behind = connection.topics.iter().map(|member| {
-            let topic = self.topics.peek(member.topic);
+            let topic = self.delivery.topics.peek(member.topic);
             let from = topic.subscribers()[member.record as usize].position;
             topic.log.outbox_cost(from, topic.log.head())
         });
         let (bytes, limits) = (behind.sum::<usize>(), &self.settings.limits);
         if connection.outbox_cost() + bytes > limits.outbox_bytes
-            || self.outbox_bytes + bytes > limits.outboxes_bytes
+            || self.roster.outbox_bytes + bytes > limits.outboxes_bytes
         {
             return bytes == 0;
         }
         for place in 0..connection.topics.len() {
-            let member = self.connections.peek(id.index).topics[place];
-            let topic = self.topics.at(member.topic);
+            let member = self.roster.connections.peek(id.index).topics[place];
+            let topic = self.delivery.topics.at(member.topic);
             let (from, to) = topic.serve(member.record);
             if from < to {
                 self.copy_to_outbox(id.index, member.topic, from, to);
                 // A round finds out what the others still wait for.
-                self.activate(self.topics.id(member.topic));
+                self.delivery.activate(self.delivery.topics.id(member.topic));
             }
         }
         true

@@ -89,7 +89,7 @@ impl Shard {
 
     pub(super) fn stop_listening(&mut self) {
         if std::mem::replace(&mut self.listening, false) {
-            self.tasks.push_back(Task::StopAccepting);
+            self.outward.push(Task::StopAccepting);
         }
     }
 
@@ -98,24 +98,24 @@ impl Shard {
         self.grace = Grace::Over;
         self.stop_accepting();
         self.stage = Stage::Closing;
-        for id in self.connections.ids() {
+        for id in self.roster.connections.ids() {
             self.terminate(id, Dropped::Shutdown, true);
         }
     }
 
     /// Whether the end has come: drained, every connection told and gone.
     pub fn is_done(&self) -> bool {
-        self.stage == Stage::Closing && self.connections.is_empty()
+        self.stage == Stage::Closing && self.roster.connections.is_empty()
     }
 
     /// Says goodbye to everyone once every log has been swept out.
     pub(super) fn drain_step(&mut self) {
-        if self.stage != Stage::Draining || !self.active.is_empty() {
+        if self.stage != Stage::Draining || !self.delivery.active.is_empty() {
             return;
         }
         self.stage = Stage::Closing;
-        for id in self.connections.ids() {
-            match self.connections.at(id.index).phase {
+        for id in self.roster.connections.ids() {
+            match self.roster.connections.at(id.index).phase {
                 Phase::Preface | Phase::Head => self.terminate(id, Dropped::Shutdown, false),
                 Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, GOODBYE, Dropped::Shutdown),
                 Phase::Closing { .. } | Phase::Ended => {}

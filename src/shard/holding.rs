@@ -23,11 +23,11 @@ const HELD_BYTES: usize = 16 * 1024;
 impl Shard {
     /// A whole message has arrived: serves it, or holds it behind what is held already.
     pub(super) fn message(&mut self, id: ConnId, opcode: Opcode, message: &mut [u8]) {
-        let connection = self.connections.peek(id.index);
+        let connection = self.roster.connections.peek(id.index);
         let Phase::Open(endpoint) = connection.phase else { return };
         if connection.holds_messages() || self.must_hold(id) {
             self.counters.input_held.add(message.len() as u64);
-            let held = self.connections.at(id.index).held.get_or_insert_default();
+            let held = self.roster.connections.at(id.index).held.get_or_insert_default();
             held.messages.push(opcode, message);
         } else {
             self.serve(id, endpoint, opcode, message);
@@ -37,13 +37,15 @@ impl Shard {
     fn serve(&mut self, id: ConnId, endpoint: Endpoint, opcode: Opcode, message: &mut [u8]) {
         match endpoint {
             Endpoint::Client => self.command(id, message),
-            Endpoint::Echo => self.send_private(id, |out| frame::encode(out, opcode, message)),
+            Endpoint::Echo => {
+                self.roster.send_private(id, |out| frame::encode(out, opcode, message))
+            }
         }
     }
 
     /// The client has sent its last.
     pub(super) fn last(&mut self, id: ConnId, last: Last) {
-        match &mut self.connections.at(id.index).held {
+        match &mut self.roster.connections.at(id.index).held {
             Some(held) if held.join.is_none() => {
                 held.last = Some(last);
                 self.pause_past_bounds(id);
@@ -61,18 +63,18 @@ impl Shard {
 
     /// Whether messages must wait.
     fn must_hold(&self, id: ConnId) -> bool {
-        self.leaves_unread(id) || self.connections.peek(id.index).awaits_join()
+        self.leaves_unread(id) || self.roster.connections.peek(id.index).awaits_join()
     }
 
     /// Whether replies must be read before there are more.
     fn leaves_unread(&self, id: ConnId) -> bool {
-        let outbox = self.connections.peek(id.index).outbox_cost();
+        let outbox = self.roster.connections.peek(id.index).outbox_cost();
         outbox > REPLIES_BYTES
-            || (outbox > 0 && self.outbox_bytes > self.settings.limits.outboxes_bytes)
+            || (outbox > 0 && self.roster.outbox_bytes > self.settings.limits.outboxes_bytes)
     }
 
     fn is_past_bounds(&self, id: ConnId) -> bool {
-        let connection = self.connections.peek(id.index);
+        let connection = self.roster.connections.peek(id.index);
         let bytes_max = if connection.awaits_join() { HELD_BYTES } else { 0 };
         let held = connection.held.as_ref().map_or(0, |held| held.messages.cost());
         held > bytes_max || self.leaves_unread(id)
@@ -83,39 +85,41 @@ impl Shard {
         if !self.is_past_bounds(id) {
             return;
         }
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         if connection.is_open() && !std::mem::replace(&mut connection.read_paused, true) {
-            self.tasks.push_back(Task::PauseReceive(id));
+            self.outward.push(Task::PauseReceive(id));
         }
     }
 
     /// Serves what was held, as far as it may be served now, and has the client read from again
     /// once that is within its bounds.
     pub(super) fn resume(&mut self, id: ConnId) {
-        if self.connections.peek(id.index).held.is_some() {
+        if self.roster.connections.peek(id.index).held.is_some() {
             self.serve_held(id);
         }
-        let connection = self.connections.peek(id.index);
+        let connection = self.roster.connections.peek(id.index);
         if !connection.is_open() {
             return;
         }
         if connection.read_paused && !self.is_past_bounds(id) {
-            self.connections.at(id.index).read_paused = false;
-            self.tasks.push_back(Task::Receive(id));
+            self.roster.connections.at(id.index).read_paused = false;
+            self.outward.push(Task::Receive(id));
         }
     }
 
     fn serve_held(&mut self, id: ConnId) {
-        let Some(held) = &mut self.connections.at(id.index).held else { return };
+        let Some(held) = &mut self.roster.connections.at(id.index).held else { return };
         let mut messages = std::mem::take(&mut held.messages);
         while !self.must_hold(id)
             && let Some((opcode, message)) = messages.front()
         {
-            let Phase::Open(endpoint) = self.connections.peek(id.index).phase else { return };
+            let Phase::Open(endpoint) = self.roster.connections.peek(id.index).phase else {
+                return;
+            };
             self.serve(id, endpoint, opcode, message);
             messages.pop();
         }
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         let Some(held) = &mut connection.held else { return };
         held.messages = messages;
         let served = held.join.is_some() || held.messages.is_empty();
@@ -125,7 +129,9 @@ impl Shard {
         }
         match last {
             Some(last) => self.carry_out(id, last),
-            None if self.connections.peek(id.index).holds_messages() => self.pause_past_bounds(id),
+            None if self.roster.connections.peek(id.index).holds_messages() => {
+                self.pause_past_bounds(id)
+            }
             None => {}
         }
     }

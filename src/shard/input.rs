@@ -3,9 +3,8 @@
 //! The reader always goes on. Messages that may not be served yet are held: see the module
 //! `holding`.
 
-use super::admission::Admission;
 use super::balance::Dropped;
-use super::connection::{ConnId, Phase};
+use super::connection::{Admission, ConnId, Phase};
 use super::held::Last;
 use super::{Refusal, Shard};
 use crate::http::arrival::Arrival;
@@ -18,7 +17,7 @@ use crate::ws::upgrade::{self, Answer, Endpoint};
 impl Shard {
     /// Bytes have arrived. They may be changed in place.
     pub fn received(&mut self, id: ConnId, bytes: &mut [u8]) {
-        let Some(connection) = self.connections.live(id) else { return };
+        let Some(connection) = self.roster.connections.live(id) else { return };
         self.counters.bytes_received.add(bytes.len() as u64);
         connection.heard = true;
         match &mut connection.phase {
@@ -32,7 +31,7 @@ impl Shard {
 
     /// The peer sends nothing any more, or its socket is dead.
     pub fn ended(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.live(id) else { return };
+        let Some(connection) = self.roster.connections.live(id) else { return };
         match &mut connection.phase {
             // It has said goodbye and waits for ours.
             Phase::Closing { finished: false, peer_ended, .. } if !connection.lagging => {
@@ -102,7 +101,7 @@ impl Shard {
     /// Whether a connection whose request is there may be served; if not, the answer. A trusted
     /// proxy's `probe` counts for nobody's address.
     fn let_in(&mut self, id: ConnId, head: Option<&Head<'_>>, probe: bool) -> Result<(), Vec<u8>> {
-        match self.connections.at(id.index).admission {
+        match self.roster.connections.at(id.index).admission {
             Admission::OverLimit => {
                 self.report_refused(id, Refusal::Connection, String::new);
                 Err(upgrade::service_unavailable())
@@ -126,7 +125,7 @@ impl Shard {
 
     fn upgraded(&mut self, id: ConnId, endpoint: Endpoint, response: &[u8]) {
         self.counters.upgraded.add(1);
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         connection.phase = Phase::Open(endpoint);
         connection.deadline = None;
         self.begin_keepalive(id);
@@ -155,7 +154,7 @@ impl Shard {
     /// Reads WebSocket input until it is used up.
     fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
         let limits = self.reader_limits();
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         // Behind a Close that waits for its turn nothing is read.
         if connection.held.as_ref().is_some_and(|held| held.last.is_some()) {
             return;
@@ -175,7 +174,7 @@ impl Shard {
             }
             bytes = &mut bytes[consumed..];
         }
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         if connection.is_open() {
             connection.reader = reader;
             self.pause_past_bounds(id);
@@ -190,7 +189,7 @@ impl Shard {
     /// thrown away.
     pub(super) fn await_close(&mut self, id: ConnId, mut bytes: &mut [u8]) {
         let limits = self.reader_limits();
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         let mut reader = std::mem::take(&mut connection.reader);
         loop {
             let (consumed, outcome) = reader.read(bytes, limits);
@@ -211,7 +210,7 @@ impl Shard {
     }
 
     pub(super) fn pong(&mut self, id: ConnId, payload: &[u8]) {
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         let lagging = connection.lagging;
         // Also while a late one waits: this is the later one, and must not overtake it.
         if let Some(outbox) =
@@ -220,6 +219,6 @@ impl Shard {
             outbox.keep_pong(payload);
             return;
         }
-        self.send_private(id, |out| frame::encode(out, Opcode::Pong, payload));
+        self.roster.send_private(id, |out| frame::encode(out, Opcode::Pong, payload));
     }
 }

@@ -11,16 +11,19 @@ impl Shard {
     pub fn check_invariants(&self) {
         self.check_balance();
         let begins = |id: ConnId| {
-            self.connections.id(id.index) == id
-                && matches!(self.connections.peek(id.index).phase, Phase::Preface | Phase::Head)
+            self.roster.connections.id(id.index) == id
+                && matches!(
+                    self.roster.connections.peek(id.index).phase,
+                    Phase::Preface | Phase::Head
+                )
         };
         self.heads.check_invariants(begins);
         let mut outbox_bytes = 0;
-        for id in self.connections.ids() {
-            let connection = self.connections.peek(id.index);
+        for id in self.roster.connections.ids() {
+            let connection = self.roster.connections.peek(id.index);
             outbox_bytes += connection.outbox_cost();
             if connection.outbox_cost() > 0 {
-                let queued = connection.flush_queued && self.flush.contains(&id);
+                let queued = connection.flush_queued && self.roster.flush.contains(&id);
                 assert!(
                     queued || connection.in_batch() || connection.lagging,
                     "{id:?}: an outbox that nobody will send"
@@ -37,11 +40,15 @@ impl Shard {
             }
             connection.topics.check_invariants();
             assert_eq!(
-                connection.topics.iter().map(|of| cost(self.topics.peek(of.topic))).sum::<usize>(),
+                connection
+                    .topics
+                    .iter()
+                    .map(|of| cost(self.delivery.topics.peek(of.topic)))
+                    .sum::<usize>(),
                 connection.topics_bytes as usize
             );
             for (place, membership) in connection.topics.iter().enumerate() {
-                let topic = self.topics.peek(membership.topic);
+                let topic = self.delivery.topics.peek(membership.topic);
                 let record = topic.subscribers()[membership.record as usize];
                 assert_eq!((record.connection, record.place), (id.index, place as u32));
                 let waits = !topic.active && topic.is_behind(membership.record);
@@ -51,21 +58,23 @@ impl Shard {
                 );
             }
         }
-        assert_eq!(outbox_bytes, self.outbox_bytes);
+        assert_eq!(outbox_bytes, self.roster.outbox_bytes);
         let (held, received) =
             (self.counters.input_held.value(), self.counters.bytes_received.value());
         assert!(held <= received, "{held} of {received} bytes were held: some were copied twice");
-        let waiting = |id: &ConnId| self.connections.peek(id.index).held.as_ref()?.join.as_ref();
+        let waiting =
+            |id: &ConnId| self.roster.connections.peek(id.index).held.as_ref()?.join.as_ref();
         let replies = self
+            .roster
             .connections
             .ids()
             .iter()
             .filter_map(waiting)
             .map(|join| join.reply.len())
             .sum::<usize>();
-        assert_eq!(self.topics.recount() + replies, self.topics.charged());
+        assert_eq!(self.delivery.topics.recount() + replies, self.delivery.topics.charged());
         let (mut log_bytes, mut parked_bytes) = (0, 0);
-        for (index, topic) in self.topics.iter() {
+        for (index, topic) in self.delivery.topics.iter() {
             topic.check_invariants();
             *(if topic.parked { &mut parked_bytes } else { &mut log_bytes }) += topic.log.cost();
             assert!(!(topic.parked && topic.active));
@@ -74,14 +83,20 @@ impl Shard {
                 "an empty log with memory"
             );
             assert!(topic.parked || topic.active || topic.log.is_empty() || topic.is_unused());
-            assert_eq!(topic.active, self.active.contains(&self.topics.id(index)));
+            assert_eq!(
+                topic.active,
+                self.delivery.active.contains(&self.delivery.topics.id(index))
+            );
             for (record, subscriber) in topic.subscribers().iter().enumerate() {
-                let connection = self.connections.peek(subscriber.connection);
+                let connection = self.roster.connections.peek(subscriber.connection);
                 let membership = connection.topics[subscriber.place as usize];
                 assert_eq!((membership.topic, membership.record), (index, record as u32));
             }
         }
-        assert_eq!((log_bytes, parked_bytes), (self.log_bytes, self.parked_bytes));
+        assert_eq!(
+            (log_bytes, parked_bytes),
+            (self.delivery.log_bytes, self.delivery.parked_bytes)
+        );
     }
 
     /// Deliveries of the batch under way.
@@ -90,24 +105,25 @@ impl Shard {
             Source::Outbox => 0,
             Source::Log { from, to, .. } => to - from,
         };
-        self.batch.iter().map(frames).sum()
+        self.delivery.batch.iter().map(frames).sum()
     }
 
     /// Checks what the books say against what lies in logs and outboxes.
     fn check_balance(&self) {
-        assert!(self.balance.holds(), "{:?}", self.balance);
-        let ids = self.connections.ids();
-        let outboxes = ids.iter().filter_map(|id| self.connections.peek(id.index).outbox.as_ref());
+        assert!(self.delivery.balance.holds(), "{:?}", self.delivery.balance);
+        let ids = self.roster.connections.ids();
+        let outboxes =
+            ids.iter().filter_map(|id| self.roster.connections.peek(id.index).outbox.as_ref());
         let queued_outboxes: u64 = outboxes.map(|outbox| outbox.publications()).sum();
-        let topics = self.topics.iter();
+        let topics = self.delivery.topics.iter();
         let queued_logs: u64 =
             topics.map(|(_, topic)| topic.queued()).sum::<u64>() + self.in_batch();
         let queued = (queued_logs, queued_outboxes);
         assert_eq!(
-            (self.balance.queued_logs, self.balance.queued_outboxes),
+            (self.delivery.balance.queued_logs, self.delivery.balance.queued_outboxes),
             queued,
             "{:?}",
-            self.balance
+            self.delivery.balance
         );
     }
 }

@@ -28,7 +28,7 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<Duration> {
         let grace = if let Grace::UntilMs(at) = self.grace { Some(at) } else { None };
         let drain = self.drain.as_ref().and_then(Drain::next_ms);
-        let next = [self.timers.next_ms(), grace, drain, self.resting.until_ms()]
+        let next = [self.roster.timers.next_ms(), grace, drain, self.roster.resting.until_ms()]
             .into_iter()
             .flatten()
             .min();
@@ -42,20 +42,20 @@ impl Shard {
         }
         self.drain_due();
         self.end_rest();
-        let mut due = std::mem::take(&mut self.due);
-        self.timers.expire(self.now_ms, &mut due);
+        let mut due = std::mem::take(&mut self.roster.due);
+        self.roster.timers.expire(self.now_ms, &mut due);
         for index in due.drain(..) {
-            if self.connections.contains(index) {
-                self.connection_due(self.connections.id(index));
+            if self.roster.connections.contains(index) {
+                self.connection_due(self.roster.connections.id(index));
             }
         }
-        self.due = due;
+        self.roster.due = due;
     }
 
     fn connection_due(&mut self, id: ConnId) {
         let now_ms = self.now_ms;
         let passed = |tick: Option<Tick>| tick.is_some_and(|tick| tick.has_come(now_ms));
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         let (deadline, keepalive) = (passed(connection.deadline), passed(connection.keepalive));
         if deadline && self.deadline_passed(id) {
             return;
@@ -63,13 +63,13 @@ impl Shard {
         if keepalive {
             self.keepalive_passed(id);
         }
-        self.reschedule(id);
+        self.roster.reschedule(id);
     }
 
     /// Returns whether that was the connection's end.
     fn deadline_passed(&mut self, id: ConnId) -> bool {
         let laggard_timeout = self.settings.limits.laggard_timeout;
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         match &mut connection.phase {
             Phase::Preface | Phase::Head => {
                 self.counters.head_timeouts.add(1);
@@ -121,12 +121,12 @@ impl Shard {
     fn keepalive_passed(&mut self, id: ConnId) {
         let limits = &self.settings.limits;
         let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         // Whoever is not listened to may have answered.
         let forgiven = connection.lagging || connection.read_paused;
         if connection.awaits_pong && !connection.heard && !forgiven {
             connection.pong_overdue = true;
-            self.tasks.push_back(Task::Measure(id));
+            self.outward.push(Task::Measure(id));
             self.set_keepalive(id, patience);
             return;
         }
@@ -135,9 +135,9 @@ impl Shard {
         if ping {
             connection.heard = false;
             self.counters.pings.add(1);
-            self.send_private(id, |out| frame::encode(out, Opcode::Ping, b""));
+            self.roster.send_private(id, |out| frame::encode(out, Opcode::Ping, b""));
             if !patience.is_zero() {
-                self.tasks.push_back(Task::Measure(id));
+                self.outward.push(Task::Measure(id));
             }
         }
         let next = match (ping, patience.is_zero()) {
@@ -152,7 +152,8 @@ impl Shard {
     /// The socket of a connection has been measured: `acknowledged` bytes in all have reached the
     /// peer, `outstanding` ones stand in the kernel.
     pub fn measured(&mut self, id: ConnId, acknowledged: u64, outstanding: usize) {
-        let Some(connection) = self.connections.live(id).filter(|connection| connection.is_open())
+        let Some(connection) =
+            self.roster.connections.live(id).filter(|connection| connection.is_open())
         else {
             return;
         };
@@ -174,7 +175,7 @@ impl Shard {
     pub(super) fn begin_keepalive(&mut self, id: ConnId) {
         let interval = self.settings.limits.ping_interval;
         if interval.is_zero() {
-            return self.reschedule(id);
+            return self.roster.reschedule(id);
         }
         // Multiplication by the golden ratio spreads consecutive slots evenly.
         let share = id.index.wrapping_mul(0x9E37_79B9) >> 16;
@@ -184,18 +185,13 @@ impl Shard {
 
     fn set_keepalive(&mut self, id: ConnId, after: Duration) {
         let tick = Tick::after(self.now_ms, after.as_millis() as u64);
-        self.connections.at(id.index).keepalive = Some(tick);
-        self.reschedule(id);
+        self.roster.connections.at(id.index).keepalive = Some(tick);
+        self.roster.reschedule(id);
     }
 
     pub(super) fn set_deadline(&mut self, id: ConnId, after: Duration) {
         let tick = Tick::after(self.now_ms, after.as_millis() as u64);
-        self.connections.at(id.index).deadline = Some(tick);
-        self.reschedule(id);
-    }
-
-    pub(super) fn reschedule(&mut self, id: ConnId) {
-        let connection = self.connections.at(id.index);
-        self.timers.set(id.index, [connection.deadline, connection.keepalive]);
+        self.roster.connections.at(id.index).deadline = Some(tick);
+        self.roster.reschedule(id);
     }
 }

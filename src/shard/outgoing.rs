@@ -7,34 +7,15 @@ use crate::ws::close::{self, CloseCode};
 use crate::ws::reader::Reader;
 
 impl Shard {
-    /// Lets `encode` append one whole frame to the connection's outbox, and puts it in line to be
-    /// sent.
-    pub(super) fn send_private(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
-        let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
-        let before = outbox.cost();
-        outbox.push_private(encode);
-        self.outbox_bytes += outbox.cost() - before;
-        self.queue_flush(id);
-    }
-
     /// Sends bytes that are no frames: an HTTP answer, before anything else.
     pub(super) fn send_http(&mut self, id: ConnId, answer: &[u8]) {
-        debug_assert!(self.connections.peek(id.index).outbox.is_none());
-        self.send_private(id, |out| out.extend_from_slice(answer));
-    }
-
-    /// Puts a connection that has an outbox in line to be sent.
-    pub(super) fn queue_flush(&mut self, id: ConnId) {
-        let connection = self.connections.at(id.index);
-        if connection.outbox_cost() > 0 && !connection.flush_queued && !connection.lagging {
-            connection.flush_queued = true;
-            self.flush.push_back(id);
-        }
+        debug_assert!(self.roster.connections.peek(id.index).outbox.is_none());
+        self.roster.send_private(id, |out| out.extend_from_slice(answer));
     }
 
     /// The outbox has been sent whole.
     pub(super) fn outbox_drained(&mut self, id: ConnId) {
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         connection.outbox = None;
         match &mut connection.phase {
             Phase::Closing { finished, peer_ended, .. } => {
@@ -42,14 +23,14 @@ impl Shard {
                     self.terminate(id, Dropped::Gone, false);
                 } else if !*finished {
                     *finished = true;
-                    self.tasks.push_back(Task::FinishSending(id));
+                    self.outward.push(Task::FinishSending(id));
                     // What stood before its last bytes has had a time of its own.
                     self.set_deadline(id, self.settings.limits.close_timeout);
                 }
             }
             Phase::Open(_) => {
                 connection.deadline = None;
-                self.reschedule(id);
+                self.roster.reschedule(id);
             }
             Phase::Preface | Phase::Head | Phase::Ended => {}
         }
@@ -65,7 +46,7 @@ impl Shard {
     fn say_goodbye(&mut self, id: ConnId, code: CloseCode, reason: &str, dropped: Dropped) {
         self.counters.closes.count(code.0);
         self.leave_all(id, dropped);
-        self.send_private(id, |out| close::encode(out, code, reason));
+        self.roster.send_private(id, |out| close::encode(out, code, reason));
     }
 
     /// Answers a client's Close.
@@ -73,7 +54,7 @@ impl Shard {
         // RFC 6455 §7.1.5: 1005 stands for a Close without a code.
         self.counters.closes_by_client.count(code.map_or(1005, |code| code.0));
         self.leave_all(id, Dropped::Closed);
-        self.send_private(id, |out| close::encode_answer(out, code));
+        self.roster.send_private(id, |out| close::encode_answer(out, code));
         self.await_end(id, true);
     }
 
@@ -81,7 +62,7 @@ impl Shard {
     /// waited for; and its Close, unless it has `answered`, or no Close of it could be understood.
     pub(super) fn await_end(&mut self, id: ConnId, answered: bool) {
         self.forget_head(id);
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         // A laggard gets the time that laggards get: what it has been promised stands before the
         // Close.
         let lags = connection.lagging || (connection.is_open() && connection.deadline.is_some());
@@ -93,7 +74,7 @@ impl Shard {
         connection.awaits_pong = false;
         connection.keepalive = None;
         if std::mem::take(&mut connection.read_paused) {
-            self.tasks.push_back(Task::Receive(id));
+            self.outward.push(Task::Receive(id));
         }
         let limits = &self.settings.limits;
         let timeout = if lags {
@@ -106,7 +87,7 @@ impl Shard {
 
     /// What has arrived of its request is of no use any more.
     fn forget_head(&mut self, id: ConnId) {
-        if matches!(self.connections.peek(id.index).phase, Phase::Preface | Phase::Head) {
+        if matches!(self.roster.connections.peek(id.index).phase, Phase::Preface | Phase::Head) {
             self.heads.take(id);
         }
     }
@@ -123,38 +104,38 @@ impl Shard {
     /// Ends a connection now; what waits for it is dropped for the reason `dropped`. `abort` throws
     /// away what the kernel still holds for it.
     pub(super) fn terminate(&mut self, id: ConnId, dropped: Dropped, abort: bool) {
-        if matches!(self.connections.at(id.index).phase, Phase::Ended) {
+        if matches!(self.roster.connections.at(id.index).phase, Phase::Ended) {
             return;
         }
         self.leave_all(id, dropped);
         self.forget_head(id);
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         connection.phase = Phase::Ended;
         connection.reader = Reader::default();
         connection.held = None;
         connection.lagging = false;
         if let Some(outbox) = connection.outbox.take() {
-            self.outbox_bytes -= outbox.cost();
-            self.balance.drop_from_outboxes(outbox.publications(), dropped);
+            self.roster.outbox_bytes -= outbox.cost();
+            self.delivery.balance.drop_from_outboxes(outbox.publications(), dropped);
         }
         connection.keepalive = None;
         connection.deadline = None;
-        self.reschedule(id);
-        self.tasks.push_back(Task::Terminate { id, abort });
+        self.roster.reschedule(id);
+        self.outward.push(Task::Terminate { id, abort });
     }
 
     /// Takes a connection out of every topic, and gives up a join that waits.
     fn leave_all(&mut self, id: ConnId, dropped: Dropped) {
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         let pending = connection.held.as_mut().and_then(|held| held.join.take());
         if let Some(pending) = pending {
-            self.topics.discharge(pending.reply.len());
+            self.delivery.topics.discharge(pending.reply.len());
             for topic in pending.topics {
                 self.unpin(topic);
             }
         }
-        self.connections.at(id.index).topics.forget_index();
-        while let Some(last) = self.connections.at(id.index).topics.len().checked_sub(1) {
+        self.roster.connections.at(id.index).topics.forget_index();
+        while let Some(last) = self.roster.connections.at(id.index).topics.len().checked_sub(1) {
             self.unsubscribe(id.index, last as u32, dropped);
         }
     }

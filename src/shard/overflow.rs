@@ -15,14 +15,14 @@ impl Shard {
         bytes_max: usize,
         dropped: u64,
     ) {
-        let dropped_before = self.balance.dropped(Dropped::Overflow);
-        let connection = self.connections.at(id.index);
+        let dropped_before = self.delivery.balance.dropped(Dropped::Overflow);
+        let connection = self.roster.connections.at(id.index);
         let (bytes, waiting) =
             connection.outbox.as_mut().map_or((0, 0), |outbox| outbox.drop_waiting());
-        self.outbox_bytes -= bytes;
-        self.balance.drop_from_outboxes(waiting, Dropped::Overflow);
+        self.roster.outbox_bytes -= bytes;
+        self.delivery.balance.drop_from_outboxes(waiting, Dropped::Overflow);
         self.close(id, CloseCode::TRY_AGAIN_LATER, "too slow", Dropped::Overflow);
-        let dropped = dropped + self.balance.dropped(Dropped::Overflow) - dropped_before;
+        let dropped = dropped + self.delivery.balance.dropped(Dropped::Overflow) - dropped_before;
         self.report_overflow(id, key, bytes_max, dropped);
         // What it was promised is gone; it only has to take the Close.
         self.set_deadline(id, self.settings.limits.close_timeout);

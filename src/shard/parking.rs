@@ -11,87 +11,48 @@
 //!   stop the shard from taking more;
 //! - whoever is parked has an outbox, and each piece that leaves it looks whether there is room.
 
+use super::Shard;
 use super::balance::Dropped;
 use super::connection::ConnId;
-use super::{Shard, TopicId};
 use crate::policy::Overflow;
 
 impl Shard {
     /// Parks the connection whose record the cursor of a topic stands at.
     pub(super) fn park(&mut self, topic: u32, connection: u32) {
-        let topic = self.topics.at(topic);
+        let topic = self.delivery.topics.at(topic);
         let keep_newest =
-            self.parked_bytes + topic.log.newest_cost() <= self.settings.limits.log_bytes;
+            self.delivery.parked_bytes + topic.log.newest_cost() <= self.settings.limits.log_bytes;
         let skipped = topic.park(keep_newest);
-        self.connections.at(connection).parked |= keep_newest;
+        self.roster.connections.at(connection).parked |= keep_newest;
         self.counters.newest_dropped.add(u64::from(!keep_newest));
-        self.balance.drop_from_logs(skipped, Dropped::Skipped);
+        self.delivery.balance.drop_from_logs(skipped, Dropped::Skipped);
     }
 
     /// The outboxes of the shard have no room for the `frames` behind the one under way of a send
     /// that came back short.
     pub(super) fn no_room_behind(&mut self, id: ConnId, topic: u32, under_way: bool, frames: u64) {
         // Without a frame under way nothing but a Close would tell when the socket has room again.
-        if under_way && self.topics.at(topic).overflow == Overflow::Skip {
+        if under_way && self.delivery.topics.at(topic).overflow == Overflow::Skip {
             self.counters.newest_dropped.add(1);
-            self.balance.drop_from_logs(frames, Dropped::Skipped);
+            self.delivery.balance.drop_from_logs(frames, Dropped::Skipped);
         } else {
             // It is closed before it has lagged.
             self.counters.laggards.add(1);
-            self.balance.drop_from_logs(frames, Dropped::Overflow);
+            self.delivery.balance.drop_from_logs(frames, Dropped::Overflow);
             let bytes_max = self.settings.limits.outboxes_bytes;
             self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);
         }
     }
 
-    /// Puts a topic in line for the sweep.
-    pub(super) fn activate(&mut self, id: TopicId) {
-        let topic = self.topics.at(id.index);
-        if topic.active {
-            return;
-        }
-        topic.active = true;
-        if std::mem::take(&mut topic.parked) {
-            self.parked_bytes -= topic.log.cost();
-            self.log_bytes += topic.log.cost();
-        }
-        self.active.push_back(id);
-    }
-
-    /// Releases what every subscriber of a topic has been served. The memory of a log without
-    /// frames is kept for the next one.
-    #[inline]
-    pub(super) fn release_log(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.live(id) else { return };
-        self.log_bytes -= topic.release();
-        self.spare_logs.take(&mut topic.log);
-        self.park_log(id.index);
-    }
-
-    /// Counts the log of a topic that the sweep is done with apart.
-    fn park_log(&mut self, index: u32) {
-        let topic = self.topics.at(index);
-        if !topic.active && !topic.parked && !topic.log.is_empty() {
-            topic.parked = true;
-            self.parked_bytes += topic.log.cost();
-            self.log_bytes -= topic.log.cost();
-        }
-    }
-
-    /// A topic is gone with its log.
-    pub(super) fn forget_log(&mut self, cost: usize, parked: bool) {
-        *(if parked { &mut self.parked_bytes } else { &mut self.log_bytes }) -= cost;
-    }
-
     /// There is room in the outbox of a parked connection: its topics visit it.
     pub(super) fn unpark(&mut self, id: ConnId) {
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         connection.parked = false;
         for place in 0..connection.topics.len() {
-            let member = self.connections.peek(id.index).topics[place];
-            if self.topics.peek(member.topic).is_behind(member.record) {
-                self.topics.at(member.topic).revisit(member.record);
-                self.activate(self.topics.id(member.topic));
+            let member = self.roster.connections.peek(id.index).topics[place];
+            if self.delivery.topics.peek(member.topic).is_behind(member.record) {
+                self.delivery.topics.at(member.topic).revisit(member.record);
+                self.delivery.activate(self.delivery.topics.id(member.topic));
             }
         }
     }

@@ -18,7 +18,7 @@ impl Shard {
             Preface::Header { len, client } => {
                 let mut whole = self.heads.take(id);
                 let request = &mut whole.as_deref_mut().unwrap_or(bytes)[len..];
-                self.connections.at(id.index).phase = Phase::Head;
+                self.roster.connections.at(id.index).phase = Phase::Head;
                 self.speaks_for(id, client);
                 if !request.is_empty() {
                     self.head(id, request);

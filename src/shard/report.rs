@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Shard;
 use super::connection::ConnId;
-use super::{Shard, Task};
 use crate::command::Malformed;
 use crate::http::Fault;
 use crate::log_rate::{LeftOut, LogRate, Unsaid};
@@ -155,16 +155,13 @@ impl fmt::Display for Refusal {
 impl Shard {
     /// The same shard without a limit on its reports: for a simulation that goes by them.
     pub fn reporting_all(mut self) -> Self {
-        self.said = LogRate::every(Duration::ZERO);
+        self.outward.said = LogRate::every(Duration::ZERO);
         self
     }
 
     /// Says what has happened to a connection, if this reason has not been said lately.
     pub(super) fn report(&mut self, id: ConnId, reason: Reason, about: impl FnOnce() -> About) {
-        let now = Duration::from_millis(self.now_ms);
-        if let Some(unsaid) = self.said.admit(reason, now) {
-            self.tasks.push_back(Task::Report(id, Report { reason, about: about(), unsaid }));
-        }
+        self.outward.report(self.now_ms, id, reason, about);
     }
 
     /// Says that something was refused, if this reason has not been said lately. `sent` is what the
@@ -180,7 +177,7 @@ impl Shard {
 
     /// What happened and was not said, to be said at the end: each reason once, with how often.
     pub fn left_out(&mut self) -> impl Iterator<Item = (Reason, LeftOut)> + '_ {
-        self.said.left_out()
+        self.outward.said.left_out()
     }
 }
 

@@ -34,21 +34,21 @@ impl Shard {
     /// A lagging connection's socket has promised room and taken nothing.
     pub(super) fn rest(&mut self, id: ConnId) {
         self.counters.room_denied.add(1);
-        if self.resting.ids.is_empty() {
-            self.resting.since_ms = self.now_ms;
+        if self.roster.resting.ids.is_empty() {
+            self.roster.resting.since_ms = self.now_ms;
         }
-        self.resting.ids.push(id);
+        self.roster.resting.ids.push(id);
         self.report(id, Reason::RoomDenied, || About::Nothing);
     }
 
     /// Watches those again whose rest is over.
     pub(super) fn end_rest(&mut self) {
-        if self.resting.until_ms().is_none_or(|until_ms| until_ms > self.now_ms) {
+        if self.roster.resting.until_ms().is_none_or(|until_ms| until_ms > self.now_ms) {
             return;
         }
-        for id in std::mem::take(&mut self.resting.ids) {
-            if self.connections.live(id).is_some_and(|connection| connection.lagging) {
-                self.tasks.push_back(Task::WatchWritable(id));
+        for id in std::mem::take(&mut self.roster.resting.ids) {
+            if self.roster.connections.live(id).is_some_and(|connection| connection.lagging) {
+                self.outward.push(Task::WatchWritable(id));
             }
         }
     }

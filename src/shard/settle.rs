@@ -20,20 +20,20 @@ impl Shard {
     /// Ends the batch: what was not sent moves to outboxes, dead sockets are ended, logs are
     /// released.
     pub fn settle(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.delivery.batch);
         let mut taken = Taken::default();
         for send in batch.drain(..) {
             self.settle_send(send, &mut taken);
         }
-        self.batch = batch;
+        self.delivery.batch = batch;
         self.counters.bytes_sent.add(taken.bytes);
-        self.balance.queued_logs -= taken.frames;
-        self.balance.delivered += taken.frames;
-        let mut swept = std::mem::take(&mut self.swept);
+        self.delivery.balance.queued_logs -= taken.frames;
+        self.delivery.balance.delivered += taken.frames;
+        let mut swept = std::mem::take(&mut self.delivery.swept);
         for id in swept.drain(..) {
-            self.release_log(id);
+            self.delivery.release(id);
         }
-        self.swept = swept;
+        self.delivery.swept = swept;
         if self.stage == Stage::Draining {
             self.drain_step();
         }
@@ -42,10 +42,12 @@ impl Shard {
 
     fn settle_send(&mut self, send: PlannedSend, taken: &mut Taken) {
         let bytes = match send.source {
-            Source::Outbox => self.bytes_of(&send).len(),
-            Source::Log { topic, from, to } => self.topics.peek(topic).log.bytes_between(from, to),
+            Source::Outbox => self.delivery.bytes_of(&send, &self.roster.connections).len(),
+            Source::Log { topic, from, to } => {
+                self.delivery.topics.peek(topic).log.bytes_between(from, to)
+            }
         };
-        let connection = self.connections.at(send.id.index);
+        let connection = self.roster.connections.at(send.id.index);
         connection.send = NO_SEND;
         let sent = match send.result {
             ALL => bytes,
@@ -57,9 +59,11 @@ impl Shard {
             }
             _ => {
                 if let Source::Log { from, to, .. } = send.source {
-                    self.balance.drop_from_logs(to - from, Dropped::Gone);
+                    self.delivery.balance.drop_from_logs(to - from, Dropped::Gone);
                 }
-                self.counters.gone.add(u64::from(self.connections.peek(send.id.index).is_open()));
+                self.counters
+                    .gone
+                    .add(u64::from(self.roster.connections.peek(send.id.index).is_open()));
                 self.terminate(send.id, Dropped::Gone, false);
                 return;
             }
@@ -75,14 +79,14 @@ impl Shard {
     }
 
     fn settle_outbox(&mut self, id: ConnId, bytes: usize, sent: usize) {
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         let denied = std::mem::take(&mut connection.promised) && sent == 0;
         let Some(outbox) = connection.outbox.as_mut() else { return };
         let cost = outbox.cost();
         let left = outbox.advance(sent);
-        self.outbox_bytes -= cost - outbox.cost();
-        self.balance.queued_outboxes -= left;
-        self.balance.delivered += left;
+        self.roster.outbox_bytes -= cost - outbox.cost();
+        self.delivery.balance.queued_outboxes -= left;
+        self.delivery.balance.delivered += left;
         let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
         // Half empty: what is parked now goes on for a while before it is parked again.
         if connection.parked && sent > 0 && outbox.cost() <= self.settings.limits.outbox_bytes / 2 {
@@ -93,30 +97,30 @@ impl Shard {
         } else if drained {
             self.outbox_drained(id);
         }
-        if self.connections.at(id.index).is_open() {
+        if self.roster.connections.at(id.index).is_open() {
             if let Some(payload) = pong {
-                self.send_private(id, |out| frame::encode(out, Opcode::Pong, &payload));
+                self.roster.send_private(id, |out| frame::encode(out, Opcode::Pong, &payload));
             }
             // Also while it lags: it may say that it leaves, and what it causes is bounded.
             self.resume(id);
         }
-        self.queue_flush(id);
+        self.roster.queue_flush(id);
     }
 
     /// A send from a log came back short: what it left moves to the outbox. Returns the
     /// publications that were sent whole.
     fn settle_short(&mut self, id: ConnId, topic: u32, (from, to): (u64, u64), sent: usize) -> u64 {
-        let log = &self.topics.peek(topic).log;
+        let log = &self.delivery.topics.peek(topic).log;
         let (border, rest) = log.cut(from, sent);
         let (frames, behind, under_way) = (to - from, to - border, !rest.is_empty());
         let unsent = behind + u64::from(under_way);
         let bytes_max = self.settings.limits.outboxes_bytes;
-        let fits = |cost: usize| self.outbox_bytes + cost <= bytes_max;
+        let fits = |cost: usize| self.roster.outbox_bytes + cost <= bytes_max;
         let kept = if fits(rest.len() + log.outbox_cost(border, to)) { to } else { border };
         if kept == border && !fits(rest.len()) {
             // Not even the frame under way: nothing that it could understand can be said to it.
             self.counters.laggards.add(1);
-            self.balance.drop_from_logs(unsent, Dropped::Overflow);
+            self.delivery.balance.drop_from_logs(unsent, Dropped::Overflow);
             self.report_overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, unsent);
             self.terminate(id, Dropped::Overflow, true);
             return frames - unsent;
@@ -126,8 +130,8 @@ impl Shard {
             outbox.push_cut_publication(rest);
             outbox.push_publications(log.slice(border, kept), log.lengths(border, kept));
             let delayed = outbox.publications();
-            self.outbox_bytes += outbox.cost();
-            self.connections.at(id.index).outbox = Some(outbox);
+            self.roster.outbox_bytes += outbox.cost();
+            self.roster.connections.at(id.index).outbox = Some(outbox);
             self.delayed(delayed);
         }
         if kept < to {
@@ -141,14 +145,14 @@ impl Shard {
     /// it had is none.
     fn lag(&mut self, id: ConnId, denied: bool) {
         let laggard_timeout = self.settings.limits.laggard_timeout;
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         connection.lagging = true;
         if denied {
             self.rest(id);
         } else {
-            self.tasks.push_back(Task::WatchWritable(id));
+            self.outward.push(Task::WatchWritable(id));
         }
-        let connection = self.connections.at(id.index);
+        let connection = self.roster.connections.at(id.index);
         if connection.is_open() && connection.deadline.is_none() {
             self.counters.laggards.add(1);
             if let Some(outbox) = connection.outbox.as_mut() {
@@ -160,10 +164,10 @@ impl Shard {
 
     /// The socket of a lagging connection has room again.
     pub fn writable(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.live(id) else { return };
+        let Some(connection) = self.roster.connections.live(id) else { return };
         connection.lagging = false;
         connection.promised = true;
         connection.heard = true;
-        self.queue_flush(id);
+        self.roster.queue_flush(id);
     }
 }

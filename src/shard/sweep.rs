@@ -24,48 +24,52 @@ impl Shard {
     /// Plans the next batch. Returns its number of sends, at most [`BATCH_SENDS`]. A batch of none
     /// is settled already.
     pub fn plan(&mut self) -> usize {
-        debug_assert!(self.batch.is_empty());
+        debug_assert!(self.delivery.batch.is_empty());
         // Private frames and publications leave each other half a batch.
-        self.plan_outboxes(if self.active.is_empty() { BATCH_SENDS } else { BATCH_SENDS / 2 });
+        self.plan_outboxes(if self.delivery.active.is_empty() {
+            BATCH_SENDS
+        } else {
+            BATCH_SENDS / 2
+        });
         self.plan_topics();
         self.plan_outboxes(BATCH_SENDS);
         self.counters.batches.add(1);
-        self.counters.sends.add(self.batch.len() as u64);
-        if self.batch.is_empty() {
+        self.counters.sends.add(self.delivery.batch.len() as u64);
+        if self.delivery.batch.is_empty() {
             // Laggards have been served without a send, and the log may be released all the same.
             self.settle();
         }
-        self.batch.len()
+        self.delivery.batch.len()
     }
 
     fn plan_outboxes(&mut self, sends_max: usize) {
-        while self.batch.len() < sends_max {
-            let Some(id) = self.flush.pop_front() else { break };
-            let Some(connection) = self.connections.live(id) else { continue };
+        while self.delivery.batch.len() < sends_max {
+            let Some(id) = self.roster.flush.pop_front() else { break };
+            let Some(connection) = self.roster.connections.live(id) else { continue };
             connection.flush_queued = false;
             if connection.outbox.is_none() || connection.lagging || connection.in_batch() {
                 continue;
             }
-            connection.send = self.batch.len() as u8;
-            self.batch.push(PlannedSend::new(id, Source::Outbox));
+            connection.send = self.delivery.batch.len() as u8;
+            self.delivery.batch.push(PlannedSend::new(id, Source::Outbox));
         }
     }
 
     fn plan_topics(&mut self) {
         let mut steps = STEPS_MAX;
         // One turn each: whoever has got a send in this batch takes no more before it is settled.
-        let mut turns = self.active.len();
-        while self.batch.len() < BATCH_SENDS && steps > 0 && turns > 0 {
+        let mut turns = self.delivery.active.len();
+        while self.delivery.batch.len() < BATCH_SENDS && steps > 0 && turns > 0 {
             turns -= 1;
-            let Some(id) = self.active.pop_front() else { break };
-            if self.topics.live(id).is_none() {
+            let Some(id) = self.delivery.active.pop_front() else { break };
+            if self.delivery.topics.live(id).is_none() {
                 continue;
             }
             // One look is charged for the topic itself, so that empty ones end too.
             steps -= 1;
             let mut remains = true;
-            while self.batch.len() < BATCH_SENDS && steps > 0 {
-                let topic = self.topics.at(id.index);
+            while self.delivery.batch.len() < BATCH_SENDS && steps > 0 {
+                let topic = self.delivery.topics.at(id.index);
                 let Some(record) = topic.next_visit() else {
                     remains = topic.next_round();
                     self.counters.rounds.add(1);
@@ -81,13 +85,13 @@ impl Shard {
                     self.visit_outbox(id.index, record);
                 }
             }
-            let topic = self.topics.at(id.index);
+            let topic = self.delivery.topics.at(id.index);
             topic.active = remains;
             if remains {
-                self.active.push_back(id);
+                self.delivery.active.push_back(id);
             }
-            if self.swept.last() != Some(&id) {
-                self.swept.push(id);
+            if self.delivery.swept.last() != Some(&id) {
+                self.delivery.swept.push(id);
             }
         }
         self.counters.sweep_steps.add(u64::from(STEPS_MAX - steps));
@@ -97,50 +101,50 @@ impl Shard {
     /// nothing stands in the way. Returns whether it did.
     #[inline]
     fn visit_direct(&mut self, topic: u32, record: Subscriber) -> bool {
-        let connection = self.connections.at(record.connection);
+        let connection = self.roster.connections.at(record.connection);
         if connection.outbox.is_some() || connection.in_batch() {
             return false;
         }
-        connection.send = self.batch.len() as u8;
-        let id = self.connections.id(record.connection);
-        let swept = self.topics.at(topic);
+        connection.send = self.delivery.batch.len() as u8;
+        let id = self.roster.connections.id(record.connection);
+        let swept = self.delivery.topics.at(topic);
         let (from, to) = (record.position, swept.log.visit_end(record.position));
         swept.visited(to);
-        self.batch.push(PlannedSend::new(id, Source::Log { topic, from, to }));
+        self.delivery.batch.push(PlannedSend::new(id, Source::Log { topic, from, to }));
         true
     }
 
     /// Serves the record at the topic's cursor through its connection's outbox.
     fn visit_outbox(&mut self, topic: u32, record: Subscriber) {
-        let swept = self.topics.peek(topic);
+        let swept = self.delivery.topics.peek(topic);
         let (from, to) = (record.position, swept.log.visit_end(record.position));
         let (policy, mut cost) = (swept.overflow, swept.log.outbox_cost(from, to));
-        let connection = self.connections.peek(record.connection);
+        let connection = self.roster.connections.peek(record.connection);
         let (lagging, place) = (connection.lagging, usize::from(connection.send));
         // A second topic of one connection: its send becomes one of the outbox, which takes both in
         // order.
-        let planned = match self.batch.get(place).map(|send| send.source) {
+        let planned = match self.delivery.batch.get(place).map(|send| send.source) {
             Some(Source::Log { topic, from, to }) => Some((topic, from, to)),
             Some(Source::Outbox) | None => None,
         };
         if let Some((topic, from, to)) = planned {
-            cost += self.topics.peek(topic).log.outbox_cost(from, to);
+            cost += self.delivery.topics.peek(topic).log.outbox_cost(from, to);
         }
         match self.room_in_outbox(record.connection, cost) {
             Ok(()) => {
                 if let Some((topic, from, to)) = planned {
                     self.copy_to_outbox(record.connection, topic, from, to);
-                    self.batch[place].source = Source::Outbox;
+                    self.delivery.batch[place].source = Source::Outbox;
                 }
                 self.copy_to_outbox(record.connection, topic, from, to);
-                self.topics.at(topic).visited(to);
+                self.delivery.topics.at(topic).visited(to);
             }
             // Its socket has refused nothing: what it has in line leaves first, and the next round
             // comes again.
-            Err(_) if !lagging => self.topics.at(topic).visited(from),
+            Err(_) if !lagging => self.delivery.topics.at(topic).visited(from),
             Err(_) if policy == Overflow::Skip => self.park(topic, record.connection),
             Err((key, bytes_max)) => {
-                self.overflow(self.connections.id(record.connection), key, bytes_max, 0);
+                self.overflow(self.roster.connections.id(record.connection), key, bytes_max, 0);
             }
         }
     }
@@ -148,27 +152,27 @@ impl Shard {
     /// Whether so much more may wait for a connection, and for all.
     fn room_in_outbox(&self, connection: u32, cost: usize) -> Result<(), Passed> {
         let limits = &self.settings.limits;
-        if self.connections.peek(connection).outbox_cost() + cost > limits.outbox_bytes {
+        if self.roster.connections.peek(connection).outbox_cost() + cost > limits.outbox_bytes {
             return Err(("roadcast.limits.outbox_bytes", limits.outbox_bytes));
         }
-        if self.outbox_bytes + cost > limits.outboxes_bytes {
+        if self.roster.outbox_bytes + cost > limits.outboxes_bytes {
             return Err(("roadcast.limits.outboxes_bytes", limits.outboxes_bytes));
         }
         Ok(())
     }
 
     pub(super) fn copy_to_outbox(&mut self, connection: u32, topic: u32, from: u64, to: u64) {
-        let log = &self.topics.peek(topic).log;
-        let outbox = self.connections.at(connection).outbox.get_or_insert_default();
+        let log = &self.delivery.topics.peek(topic).log;
+        let outbox = self.roster.connections.at(connection).outbox.get_or_insert_default();
         outbox.push_publications(log.slice(from, to), log.lengths(from, to));
-        self.outbox_bytes += log.outbox_cost(from, to);
+        self.roster.outbox_bytes += log.outbox_cost(from, to);
         self.delayed(to - from);
     }
 
     /// Publications have gone from a log to an outbox.
     pub(super) fn delayed(&mut self, frames: u64) {
         self.counters.delayed.add(frames);
-        self.balance.queued_logs -= frames;
-        self.balance.queued_outboxes += frames;
+        self.delivery.balance.queued_logs -= frames;
+        self.delivery.balance.queued_outboxes += frames;
     }
 }
