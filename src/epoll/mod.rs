@@ -167,7 +167,7 @@ impl EpollBackend {
         if !socket.wanted {
             return None;
         }
-        let read = recv(socket.fd()?, &mut *self.buffer, RecvFlags::DONTWAIT);
+        let read = recv(socket.fd(), &mut *self.buffer, RecvFlags::DONTWAIT);
         let read = match read {
             Ok((bytes @ 1.., _)) => {
                 // Less than there was room for: that was all, and more of it will be told. An end
@@ -254,10 +254,7 @@ impl Backend for EpollBackend {
         socket.watched = true;
         // Anew, since the edge may have been told before: as early as the send was short, and not
         // at all where the kernel had no memory for the send.
-        match socket.fd() {
-            Some(fd) => self.poller.watch_anew(fd, token(id), ROOM),
-            None => Ok(()),
-        }
+        self.poller.watch_anew(socket.fd(), token(id), ROOM)
     }
 
     fn measure(&self, id: ConnId) -> Option<(u64, usize)> {

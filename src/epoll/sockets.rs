@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::shard::ConnId;
+use crate::table::Beside;
 
 /// One connection's socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Socket {
-    fd: Option<OwnedFd>,
-    generation: u32,
+    fd: OwnedFd,
     /// The shard wants what it receives.
     pub wanted: bool,
     /// An edge has told of input, and not all of it has been read.
@@ -27,8 +27,8 @@ pub struct Socket {
 
 impl Socket {
     /// The descriptor.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().map(AsFd::as_fd)
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Whether it may be put in line to be read.
@@ -40,39 +40,41 @@ impl Socket {
 /// All sockets, by the slots of their connections.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    slots: Vec<Socket>,
+    beside: Beside<Socket>,
 }
+
+/// What an idle connection costs here.
+const _: () = assert!(Beside::<Socket>::PLACE_BYTES == 16);
 
 impl Sockets {
     /// Puts a connection's socket in its slot.
     pub fn insert(&mut self, id: ConnId, fd: OwnedFd) {
-        let index = id.index as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Socket::default);
-        }
-        debug_assert!(self.slots[index].fd.is_none(), "a slot holds one socket");
-        self.slots[index] = Socket { fd: Some(fd), generation: id.generation, ..Socket::default() };
+        let socket = Socket {
+            fd,
+            wanted: false,
+            readable: false,
+            ending: false,
+            ended: false,
+            in_line: false,
+            watched: false,
+            closing: false,
+        };
+        self.beside.insert(id.index, id.generation, socket);
     }
 
     /// Takes the socket out of its slot.
     pub fn remove(&mut self, id: ConnId) -> Option<OwnedFd> {
-        self.live(id).and_then(|socket| std::mem::take(socket).fd)
+        self.beside.remove(id.index, id.generation).map(|socket| socket.fd)
     }
 
     /// The connection's socket, if the slot still is its own.
     pub fn live(&mut self, id: ConnId) -> Option<&mut Socket> {
-        self.slots
-            .get_mut(id.index as usize)
-            .filter(|socket| socket.fd.is_some() && socket.generation == id.generation)
+        self.beside.live_mut(id.index, id.generation)
     }
 
     /// The connection's descriptor.
     #[inline]
     pub fn fd(&self, id: ConnId) -> Option<BorrowedFd<'_>> {
-        let socket = self.slots.get(id.index as usize)?;
-        if socket.generation != id.generation {
-            return None;
-        }
-        socket.fd.as_ref().map(AsFd::as_fd)
+        self.beside.live(id.index, id.generation).map(|socket| socket.fd.as_fd())
     }
 }
