@@ -34,9 +34,10 @@ struct Ebb {
 }
 
 impl Ebb {
-    /// Says what is there now; returns whether to give back.
-    fn is_worth_it(&mut self, bytes: u64, now: Duration) -> bool {
-        self.high = self.high.max(bytes);
+    /// Says what is there now, and the most that was since this was last called; returns whether to
+    /// give back.
+    fn is_worth_it(&mut self, high: u64, bytes: u64, now: Duration) -> bool {
+        self.high = self.high.max(high).max(bytes);
         let rests = self.gave_back.is_some_and(|at| now.saturating_sub(at) < REST);
         if self.high - bytes < if rests { WORTH_IT_AT_ONCE } else { WORTH_IT } {
             return false;
@@ -53,8 +54,9 @@ pub fn start(shards: Vec<Arc<ShardCounters>>) -> io::Result<()> {
         let (mut ebb, started) = (Ebb::default(), Instant::now());
         loop {
             sleep(INTERVAL);
+            let high = shards.iter().map(|shard| shard.take_subscriptions_high()).sum();
             let there = shards.iter().map(|shard| shard.standing().subscriptions_bytes).sum();
-            if ebb.is_worth_it(there, started.elapsed()) {
+            if ebb.is_worth_it(high, there, started.elapsed()) {
                 let begin = Instant::now();
                 give_back_free_pages();
                 tracing::debug!(took = ?begin.elapsed(), "memory of topics given back");
@@ -84,8 +86,19 @@ mod tests {
             (0, false),
         ];
         for (step, (mib, expected)) in steps.into_iter().enumerate() {
-            assert_eq!(ebb.is_worth_it(mib << 20, REST * step as u32), expected, "{mib} MiB");
+            assert_eq!(
+                ebb.is_worth_it(mib << 20, mib << 20, REST * step as u32),
+                expected,
+                "{mib} MiB"
+            );
         }
+    }
+
+    #[test]
+    fn what_came_and_went_between_two_looks_is_given_back() {
+        let mut ebb = Ebb::default();
+        assert!(!ebb.is_worth_it(1 << 20, 1 << 20, REST));
+        assert!(ebb.is_worth_it(24 << 20, 0, 2 * REST));
     }
 
     #[test]
@@ -94,13 +107,13 @@ mod tests {
         let second = Duration::from_secs;
         let times = (0..60).filter(|step| {
             let bytes = if step % 2 == 0 { 2 * WORTH_IT } else { 0 };
-            ebb.is_worth_it(bytes, second(2 * step))
+            ebb.is_worth_it(bytes, bytes, second(2 * step))
         });
         assert_eq!(times.collect::<Vec<_>>(), [1, 17, 33, 49]);
         // What has gone meanwhile is given back when it has rested; very much at once.
-        assert!(!ebb.is_worth_it(12 * WORTH_IT, second(120)));
-        assert!(ebb.is_worth_it(2 * WORTH_IT, second(121)));
-        assert!(!ebb.is_worth_it(WORTH_IT, second(122)));
-        assert!(ebb.is_worth_it(WORTH_IT, second(151)));
+        assert!(!ebb.is_worth_it(12 * WORTH_IT, 12 * WORTH_IT, second(120)));
+        assert!(ebb.is_worth_it(2 * WORTH_IT, 2 * WORTH_IT, second(121)));
+        assert!(!ebb.is_worth_it(WORTH_IT, WORTH_IT, second(122)));
+        assert!(ebb.is_worth_it(WORTH_IT, WORTH_IT, second(151)));
     }
 }

@@ -1,5 +1,7 @@
 //! What a shard counts. Written by its thread alone, read by any.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::balance::{STANDING_NUMBERS, Standing};
 use crate::metrics::{Snapshot, counters, counters_by_code};
 
@@ -88,6 +90,10 @@ counters! {
         /// Connections terminated for a missing pong.
         pongs_missing: Part("connections_ended", "silent"),
     } also {
+        /// The most that topics and subscriptions have cost, in bytes, since somebody asked last:
+        /// whoever looks now and then would miss it.
+        /// See [`ShardCounters::take_subscriptions_high`].
+        subscriptions_high: AtomicU64,
         /// Close frames sent on the server's own account.
         closes: Closes,
         /// Close frames of clients, answered.
@@ -101,6 +107,19 @@ counters! {
 }
 
 impl ShardCounters {
+    /// The shard's: so much do topics and subscriptions cost by now.
+    #[inline]
+    pub(super) fn raise_subscriptions_high(&self, bytes: u64) {
+        if bytes > self.subscriptions_high.load(Relaxed) {
+            self.subscriptions_high.store(bytes, Relaxed);
+        }
+    }
+
+    /// The most that topics and subscriptions have cost since this was last asked.
+    pub fn take_subscriptions_high(&self) -> u64 {
+        self.subscriptions_high.swap(0, Relaxed).max(self.standing().subscriptions_bytes)
+    }
+
     /// How the shard stood after its last batch: numbers that belong together.
     pub fn standing(&self) -> Standing {
         Standing::of_numbers(self.standing.read())

@@ -286,6 +286,8 @@ impl Shard {
     /// Lets others read how the shard stands. Done with each batch; the loop does it once more at
     /// its end.
     pub fn publish_standing(&self) {
-        self.counters.standing.publish(&self.standing().to_numbers());
+        let standing = self.standing();
+        self.counters.raise_subscriptions_high(standing.subscriptions_bytes);
+        self.counters.standing.publish(&standing.to_numbers());
     }
 }
