@@ -7,17 +7,19 @@
 //! ```text
 //! backend      what the loop runs on, and its contract
 //! accepting    connections that come in, and rest when descriptors run out
+//! sockets      descriptors, for a backend to keep its state beside
 //! report       what the log says of connections
 //! counters     what the loop counts
 //! ```
 //!
-//! Sockets, system calls and the clock are a [`Backend`]'s: `ring` on io_uring, and the fake of the
-//! tests, which steps this loop under a seed.
+//! Sockets, system calls and the clock are a [`Backend`]'s: `ring` on io_uring, `epoll`, and the
+//! fake of the tests, which steps this loop under a seed.
 
 mod accepting;
 mod backend;
 mod counters;
 mod report;
+mod sockets;
 
 use std::io;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use backend::{Backend, Happened, Short};
 pub use counters::LoopCounters;
+pub use sockets::Sockets;
 
 use crate::mesh::ShardEnd;
 use crate::shard::{BATCH_SENDS, Shard, Task};

@@ -34,7 +34,6 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use socket2::SockRef;
 
 use accepting::Accepting;
 use poller::{EventFlags, Poller};
@@ -191,13 +190,6 @@ impl EpollBackend {
         }
         read.map(|read| (id, read))
     }
-
-    fn shut_down(&self, id: ConnId, how: Shutdown) {
-        if let Some(fd) = self.sockets.fd(id) {
-            // The peer may have reset the connection already.
-            let _ = SockRef::from(&fd).shutdown(how);
-        }
-    }
 }
 
 impl Backend for EpollBackend {
@@ -262,15 +254,12 @@ impl Backend for EpollBackend {
     }
 
     fn finish_sending(&mut self, id: ConnId) {
-        self.shut_down(id, Shutdown::Write);
+        self.sockets.shut_down(id, Shutdown::Write);
     }
 
     fn end(&mut self, id: ConnId, abort: bool) {
-        if let Some(fd) = self.sockets.fd(id)
-            && abort
-        {
-            // What the kernel still holds for it would otherwise live for minutes.
-            let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+        if abort {
+            self.sockets.reset_at_close(id);
         }
         let Some(socket) = self.sockets.live(id) else { return };
         socket.wanted = false;

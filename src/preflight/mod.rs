@@ -63,7 +63,7 @@ const DESCRIPTORS_PER_SHARD: u64 = 8 + OVER_LIMIT_MAX as u64;
 /// listener, files.
 const DESCRIPTORS_ELSEWHERE: u64 = 64;
 /// For one RPC connection: one that waits on the ring, one for what does not wait
-/// (`hub/stream.rs`).
+/// (`hub/runtime.rs`).
 const DESCRIPTORS_PER_RPC: u64 = 2;
 /// The fewest connections that are worth starting for, when their number is left to the
 /// descriptors.

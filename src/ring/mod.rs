@@ -194,13 +194,6 @@ impl RingBackend {
         self.uring.receive(fd, tag::receive(id))
     }
 
-    fn shut_down(&self, id: ConnId, how: Shutdown) {
-        if let Some(fd) = self.sockets.fd(id) {
-            // The peer may have reset the connection already.
-            let _ = socket2::SockRef::from(&fd).shutdown(how);
-        }
-    }
-
     fn close_if_quiet(&mut self, id: ConnId) {
         let Some(socket) = self.sockets.live(id) else { return };
         if socket.ending && socket.is_quiet() && !std::mem::replace(&mut socket.closing, true) {
@@ -292,20 +285,18 @@ impl Backend for RingBackend {
     }
 
     fn finish_sending(&mut self, id: ConnId) {
-        self.shut_down(id, Shutdown::Write);
+        self.sockets.shut_down(id, Shutdown::Write);
     }
 
     /// Closing alone would end nothing while an operation is under way on it.
     fn end(&mut self, id: ConnId, abort: bool) {
-        if let Some(fd) = self.sockets.fd(id)
-            && abort
-        {
-            let _ = socket2::SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+        if abort {
+            self.sockets.reset_at_close(id);
         }
         let Some(socket) = self.sockets.live(id) else { return };
         socket.ending = true;
         if !socket.is_quiet() {
-            self.shut_down(id, Shutdown::Both);
+            self.sockets.shut_down(id, Shutdown::Both);
         }
         self.close_if_quiet(id);
     }

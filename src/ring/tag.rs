@@ -68,7 +68,12 @@ pub fn writable(id: ConnId) -> u64 {
 
 /// What a completion's 64 bits mean.
 pub fn of(user_data: u64, sockets: &Sockets) -> Tag {
-    let connection = || sockets.id(user_data as u32, (user_data >> 32) as u32 & 0x00FF_FFFF);
+    // The connection in that slot, if its generation ends in these 24 bits.
+    let connection = || {
+        let (index, low) = (user_data as u32, (user_data >> 32) as u32 & 0x00FF_FFFF);
+        let generation = sockets.generation(index)?;
+        (generation & 0x00FF_FFFF == low).then_some(ConnId { index, generation })
+    };
     match user_data >> 56 {
         ACCEPT => Tag::Accept,
         SEND => Tag::Send(user_data as u32 as usize),
