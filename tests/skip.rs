@@ -138,7 +138,8 @@ fn the_test_command_runs_what_starts_a_server_once_more_over_epoll() {
     let (_, behind) =
         said.split_once("cargo test --workspace --lib --bins --tests --locked\n").expect(&said);
     let again = behind.lines().find(|line| line.starts_with("epoll: cargo test")).expect(&said);
-    assert_eq!(again, "epoll: cargo test --locked --test server --test system_faults");
+    let expected = "epoll: cargo test --workspace --locked --test server --test system_faults";
+    assert_eq!(again, expected);
 }
 
 #[test]
