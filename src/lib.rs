@@ -13,12 +13,13 @@
 // They panic, or wait, where the output cannot be written: see `cli::out` and `logs`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-pub mod admin;
+pub mod access;
 pub mod backend;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod desk;
 mod ebb;
 pub mod ending;
 pub mod engine;

@@ -84,7 +84,7 @@ pub enum Shown {
     /// A number by now, of this name without prefix.
     Gauge(&'static str),
     /// A part of the counter of the first name; its label has the second as its value. What the
-    /// whole counts, and the name of the label, stand in `admin/exposition.rs`.
+    /// whole counts, and the name of the label, stand in `desk/http/exposition.rs`.
     Part(&'static str, &'static str),
     /// In the log alone.
     LogOnly,

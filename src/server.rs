@@ -18,11 +18,12 @@ use sd_notify::NotifyState;
 use counters::Counters;
 use signals::Begun;
 
-use crate::admin::{self, AdminEndpoint, Progress, ShardTelemetry, Telemetry};
 use crate::backend::BackendName;
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::demo;
+use crate::desk;
+use crate::desk::http::{AdminEndpoint, Progress, ShardTelemetry, Telemetry};
 use crate::ebb;
 use crate::engine::{Backend, Loop};
 use crate::epoll::EpollBackend;
@@ -82,7 +83,7 @@ pub fn serve(config: &Config, backend: BackendName, log: &Outlet) -> Result<Exit
         signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
-        start_admin(admin, telemetry(config, backend, &counters, &hub_end, &progress, log))?;
+        start_desk(admin, telemetry(config, backend, &counters, &hub_end, &progress, log))?;
     }
     ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
     let settings = Arc::new(shard_settings(config, &summary));
@@ -354,19 +355,19 @@ fn telemetry(
     })
 }
 
-/// Starts the thread of the admin endpoints, which ends with the process.
-fn start_admin(
+/// Starts the desk's thread, which ends with the process.
+fn start_desk(
     listeners: Vec<(TcpListener, AdminEndpoint)>,
     telemetry: Arc<Telemetry>,
 ) -> Result<(), StartError> {
     let run = move || {
-        if let Err(error) = admin::run(listeners, &telemetry) {
+        if let Err(error) = desk::run(listeners, &telemetry) {
             // Without it nobody is served worse.
             tracing::error!(%error, "metrics and health are not served");
         }
     };
-    let thread = std::thread::Builder::new().name("admin".into()).spawn(run);
-    thread.map(drop).map_err(refused("a thread for the admin endpoints"))
+    let thread = std::thread::Builder::new().name("desk".into()).spawn(run);
+    thread.map(drop).map_err(refused("a thread for the desk"))
 }
 
 /// Half a server loses messages in silence; none at all is noticed and restarted.

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use roadcast::admin::{ShardTelemetry, Telemetry};
 use roadcast::backend::BackendName;
 use roadcast::config::schema;
+use roadcast::desk::http::{ShardTelemetry, Telemetry};
 use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
 use roadcast::limits::Limits;

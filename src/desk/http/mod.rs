@@ -1,6 +1,5 @@
-//! The admin endpoints, on a thread of their own that exists only where they are configured:
-//! metrics for Prometheus, and health and readiness for whoever watches over the process. They read
-//! what others have counted and wake nobody.
+//! The admin endpoints: metrics for Prometheus, and health and readiness for whoever watches over
+//! the process. They read what others have counted and wake nobody.
 //!
 //! A connection carries one request and ends with its answer; connections, their heads and their
 //! time are bounded.
@@ -50,24 +49,19 @@ pub enum AdminEndpoint {
     },
 }
 
-/// Serves the listeners on the calling thread for as long as the process lives. Fails where no
-/// runtime can be had.
-pub fn run(
+/// Serves the listeners for as long as the process lives. Fails where one cannot be watched.
+pub async fn serve_all(
     listeners: Vec<(TcpListener, AdminEndpoint)>,
     telemetry: &Arc<Telemetry>,
 ) -> io::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
-        let mut endpoints = tokio::task::JoinSet::new();
-        for (listener, endpoint) in listeners {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            endpoints.spawn(accept(listener, endpoint, telemetry.clone()));
-        }
-        while endpoints.join_next().await.is_some() {}
-        Ok(())
-    })
+    let mut endpoints = tokio::task::JoinSet::new();
+    for (listener, endpoint) in listeners {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        endpoints.spawn(accept(listener, endpoint, telemetry.clone()));
+    }
+    while endpoints.join_next().await.is_some() {}
+    Ok(())
 }
 
 async fn accept(
