@@ -4,6 +4,8 @@
 //! process: half a server would lose messages in silence.
 
 mod counters;
+mod cpus;
+mod settings;
 mod signals;
 
 use std::io;
@@ -21,28 +23,20 @@ use signals::Begun;
 use crate::backend::BackendName;
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
-use crate::demo;
 use crate::desk;
-use crate::desk::http::{AdminEndpoint, Progress, ShardTelemetry, Telemetry};
+use crate::desk::http::{AdminEndpoint, Progress, Telemetry};
 use crate::ebb;
 use crate::engine::{Backend, Loop};
 use crate::epoll::EpollBackend;
-use crate::http::head::Bounds;
-use crate::http::origin::OriginRule;
-use crate::hub::{self, HubConfig, RpcListener, Runtime, ShutdownHandle};
+use crate::hub::{self, RpcListener, ShutdownHandle};
 use crate::logs::{self, Outlet};
-use crate::mesh::{self, BrokerId, HubEnd, ShardEnd};
+use crate::mesh::{self, HubEnd, ShardEnd};
 use crate::preflight::{self, StartError};
 use crate::ring::RingBackend;
-use crate::shard::{ConnectionBudget, Page, Shard, ShardConfig};
+use crate::shard::{ConnectionBudget, Shard, ShardConfig};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
 use crate::threads::{Fault, Threads};
-use crate::ws::upgrade::Rules;
-
-/// Part of the grace that is kept for the end itself, after the last connection has been told to
-/// go.
-const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
 /// Beyond the drain, however short it was, and the grace, a thread that has not ended is ended with
 /// the process.
@@ -83,10 +77,13 @@ pub fn serve(config: &Config, backend: BackendName, log: &Outlet) -> Result<Exit
         signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
     if !admin.is_empty() {
-        start_desk(admin, telemetry(config, backend, &counters, &hub_end, &progress, log))?;
+        start_desk(
+            admin,
+            settings::telemetry(config, backend, &counters, &hub_end, &progress, log),
+        )?;
     }
     ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
-    let settings = Arc::new(shard_settings(config, &summary));
+    let settings = Arc::new(settings::shard(config, &summary));
     let mut threads = Threads::default();
     let places = listeners.into_iter().zip(shard_ends);
     start_shards(&mut threads, config, backend, &settings, &counters, places, log)?;
@@ -177,35 +174,6 @@ fn bound_rpc(config: &Config, rpc: &RpcListener) -> io::Result<RpcListen> {
     })
 }
 
-fn shard_settings(config: &Config, summary: &Summary<'_>) -> ShardConfig {
-    ShardConfig {
-        limits: config.limits.clone(),
-        policies: config.policies.clone(),
-        rules: Rules {
-            path: config.path.clone(),
-            echo_path: config.echo_path.clone(),
-            origin: OriginRule::any_of(&config.origins),
-            health_path: config.health_path.clone(),
-            demo: config.demo,
-            subprotocols: config.subprotocols.clone(),
-            bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
-        },
-        proxies: config.proxies.clone(),
-        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
-        default_broker: default_broker(config),
-        demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc, &config.path))),
-        drain: config.drain,
-        drain_accept: config.drain_accept,
-        shutdown_grace: config
-            .shutdown_grace
-            .saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
-    }
-}
-
-fn default_broker(config: &Config) -> BrokerId {
-    BrokerId(config.default_broker as u16)
-}
-
 /// Starts a thread for each shard and waits until each has its backend: rings are made on their own
 /// thread.
 fn start_shards(
@@ -223,7 +191,7 @@ fn start_shards(
         config.limits.handshakes_per_address,
     );
     let sources = sources.map(Arc::new);
-    let cpus = if config.pin { allowed_cpus() } else { Vec::new() };
+    let cpus = if config.pin { cpus::allowed() } else { Vec::new() };
     let (started, starts) = mpsc::channel();
     for (index, (listener, end)) in places.enumerate() {
         let (settings, budget, started) = (settings.clone(), budget.clone(), started.clone());
@@ -233,7 +201,7 @@ fn start_shards(
         let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
         let run = move || {
             if let Some(cpu) = cpu {
-                pin(cpu);
+                cpus::pin(cpu);
             }
             let shard = Shard::new(settings, counters, budget).with_source_limits(sources);
             let wake = end.wake.clone();
@@ -289,19 +257,7 @@ fn start_hub(
     counters: &Counters,
     log: &Outlet,
 ) -> Result<(), StartError> {
-    let hub = HubConfig {
-        runtime: match backend {
-            BackendName::IoUring => Runtime::Uring,
-            BackendName::Epoll => Runtime::Plain,
-        },
-        rpc: Some(rpc),
-        brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
-        default_broker: default_broker(config),
-        limits: config.limits.clone(),
-        counters: counters.hub.clone(),
-        drain: config.drain,
-        shutdown_grace: config.shutdown_grace,
-    };
+    let hub = settings::hub(config, backend, rpc, counters.hub.clone());
     let log = log.clone();
     let (started, start) = mpsc::channel();
     let run = move || {
@@ -326,33 +282,6 @@ fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>,
     let wanted = [(config.metrics, AdminEndpoint::Metrics), (config.status, status)];
     let wanted = wanted.into_iter().filter_map(|(named, endpoint)| Some((named?, endpoint)));
     wanted.map(|((address, key), of)| Ok((preflight::admin_listener(address, key)?, of))).collect()
-}
-
-fn telemetry(
-    config: &Config,
-    backend: BackendName,
-    counters: &Counters,
-    hub: &HubEnd,
-    progress: &Arc<Progress>,
-    log: &Outlet,
-) -> Arc<Telemetry> {
-    let shards = counters.shards.iter().zip(&counters.loops).zip(&hub.down).enumerate();
-    let shards = shards.map(|(index, ((counts, around), lane))| ShardTelemetry {
-        name: index.to_string(),
-        counts: counts.clone(),
-        around: around.clone(),
-        lane: lane.depth(),
-        wake: lane.consumer(),
-    });
-    Arc::new(Telemetry {
-        progress: progress.clone(),
-        log: log.losses().clone(),
-        hub: counters.hub.clone(),
-        hub_wake: hub.wake.clone(),
-        backend,
-        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
-        shards: shards.collect(),
-    })
 }
 
 /// Starts the desk's thread, which ends with the process.
@@ -380,17 +309,4 @@ fn fail(what: &str, error: &io::Error, log: &Outlet) -> ! {
 fn end(code: i32, log: &Outlet) -> ! {
     log.flush();
     std::process::exit(code);
-}
-
-fn allowed_cpus() -> Vec<usize> {
-    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
-    (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect()
-}
-
-fn pin(cpu: usize) {
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(cpu);
-    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
-        tracing::warn!(cpu, %error, "a shard is not bound to its CPU");
-    }
 }

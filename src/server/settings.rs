@@ -1,0 +1,102 @@
+//! What the configuration means to each thread: to the shards, the hub and the desk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::counters::Counters;
+use crate::backend::BackendName;
+use crate::config::Config;
+use crate::config::summary::Summary;
+use crate::demo;
+use crate::desk::http::{Progress, ShardTelemetry, Telemetry};
+use crate::http::head::Bounds;
+use crate::http::origin::OriginRule;
+use crate::hub::{HubConfig, HubCounters, RpcListener, Runtime};
+use crate::logs::Outlet;
+use crate::mesh::{BrokerId, HubEnd};
+use crate::shard::{Page, ShardConfig};
+use crate::ws::upgrade::Rules;
+
+/// Part of the grace that is kept for the end itself, after the last connection has been told to
+/// go.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
+
+/// What each shard is told.
+pub fn shard(config: &Config, summary: &Summary<'_>) -> ShardConfig {
+    ShardConfig {
+        limits: config.limits.clone(),
+        policies: config.policies.clone(),
+        rules: Rules {
+            path: config.path.clone(),
+            echo_path: config.echo_path.clone(),
+            origin: OriginRule::any_of(&config.origins),
+            health_path: config.health_path.clone(),
+            demo: config.demo,
+            subprotocols: config.subprotocols.clone(),
+            bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
+        },
+        proxies: config.proxies.clone(),
+        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
+        default_broker: default_broker(config),
+        demo_page: config.demo.then(|| Page::new(demo::page(&summary.rpc, &config.path))),
+        drain: config.drain,
+        drain_accept: config.drain_accept,
+        shutdown_grace: config
+            .shutdown_grace
+            .saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
+    }
+}
+
+/// What the hub is told.
+pub fn hub(
+    config: &Config,
+    backend: BackendName,
+    rpc: RpcListener,
+    counters: Arc<HubCounters>,
+) -> HubConfig {
+    HubConfig {
+        runtime: match backend {
+            BackendName::IoUring => Runtime::Uring,
+            BackendName::Epoll => Runtime::Plain,
+        },
+        rpc: Some(rpc),
+        brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
+        default_broker: default_broker(config),
+        limits: config.limits.clone(),
+        counters,
+        drain: config.drain,
+        shutdown_grace: config.shutdown_grace,
+    }
+}
+
+/// What the desk shows of the threads.
+pub fn telemetry(
+    config: &Config,
+    backend: BackendName,
+    counters: &Counters,
+    hub: &HubEnd,
+    progress: &Arc<Progress>,
+    log: &Outlet,
+) -> Arc<Telemetry> {
+    let shards = counters.shards.iter().zip(&counters.loops).zip(&hub.down).enumerate();
+    let shards = shards.map(|(index, ((counts, around), lane))| ShardTelemetry {
+        name: index.to_string(),
+        counts: counts.clone(),
+        around: around.clone(),
+        lane: lane.depth(),
+        wake: lane.consumer(),
+    });
+    Arc::new(Telemetry {
+        progress: progress.clone(),
+        log: log.losses().clone(),
+        hub: counters.hub.clone(),
+        hub_wake: hub.wake.clone(),
+        backend,
+        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
+        shards: shards.collect(),
+    })
+}
+
+fn default_broker(config: &Config) -> BrokerId {
+    BrokerId(config.default_broker as u16)
+}
