@@ -1,15 +1,16 @@
-//! One client: what it sends, how it reads, and whether what it reads is what the contract
-//! promises.
+//! One client: what it sends and how it reads. Module `judging`: whether what it reads is what the
+//! contract promises.
+
+mod judging;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use roadcast::limits::Limits;
 use roadcast::shard::ConnId;
-use roadcast::shard::charge::{SUBSCRIPTION_BYTES, topic_bytes};
 use roadcast::ws::frame::Opcode;
 
-use super::book::{Book, Key, Message, Position};
+use super::book::{Book, Key, Position};
 use super::wire;
 
 /// A command that is answered, as the client has sent it.
@@ -244,143 +245,6 @@ impl Client {
             Opcode::Text => self.publication(payload, frame, book),
             Opcode::Binary | Opcode::Continuation => panic!("{opcode:?} from the server"),
         }
-    }
-
-    fn closed(&mut self, payload: &[u8], book: &Book) {
-        let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-        // A Close does not wait for a join that waits for the hub.
-        let answered = match self.expected.front() {
-            Some(Expected::Reply(command)) => command.join,
-            Some(Expected::Echo(..)) => false,
-            None => true,
-        };
-        match (code, self.goodbye) {
-            (Some(1001), _) if book.goodbyes => {}
-            (Some(1013), _) if !self.is_steady() => {}
-            (code, Some(Goodbye::Close(sent))) if code == sent => {
-                assert!(answered, "{:?}", self.expected)
-            }
-            (Some(code), Some(Goodbye::Violation(due))) if code == due => {
-                assert!(answered, "{:?}", self.expected)
-            }
-            _ => panic!("Close {code:?} without a reason: {self:?}"),
-        }
-        self.ended = Some(Ended::Close(code));
-    }
-
-    fn reply(&mut self, payload: &[u8], book: &Book, limits: &Limits) {
-        let text = std::str::from_utf8(payload).expect("JSON");
-        let Some(Expected::Reply(command)) = self.expected.pop_front() else {
-            panic!("unasked: {text}")
-        };
-        let broker = match command.broker.as_str() {
-            "bus" => 1,
-            // One that there is not means the default one.
-            _ => 0,
-        };
-        let (done, refused) = if command.join { ("@join", "#join") } else { ("@leave", "#leave") };
-        let is = |topic| text == wire::reply(topic, &command.topics);
-        assert!(is(done) || is(refused), "{text} to {command:?}");
-        let mut keys: Vec<Key> =
-            command.topics.iter().map(|topic| (broker, topic.clone())).collect();
-        if !command.join {
-            assert!(is(done), "{text}");
-            self.subscriptions.retain(|key, _| !keys.contains(key));
-            return;
-        }
-        keys.retain(|key| !self.subscriptions.contains_key(key));
-        let cost = |key: &Key| topic_bytes(key.1.len()) + SUBSCRIPTION_BYTES;
-        let (asked, asked_bytes) = (keys.len(), keys.iter().map(cost).sum::<usize>());
-        keys.sort();
-        keys.dedup();
-        keys.retain(|(_, topic)| !topic.is_empty());
-        let too_long = command.topics.iter().any(|topic| topic.len() > limits.topic_bytes);
-        let room = limits.topics_per_connection - self.subscriptions.len();
-        let bytes =
-            limits.subscriptions_bytes_per_connection - self.topics().map(cost).sum::<usize>();
-        let shard_has_room =
-            limits.topics == usize::MAX && limits.subscriptions_bytes == usize::MAX;
-        if too_long || keys.len() > room || keys.iter().map(cost).sum::<usize>() > bytes {
-            assert!(is(refused), "over a limit: {text}");
-        } else if asked <= room && asked_bytes <= bytes && shard_has_room && !book.drained {
-            // Topics named twice may count twice.
-            assert!(is(done), "within the limits: {text}");
-        }
-        if is(done) {
-            for key in keys {
-                self.subscriptions.insert(key, Subscription { since: book.now(), next: None });
-            }
-        }
-    }
-
-    fn publication(&mut self, payload: &[u8], frame: &[u8], book: &Book) {
-        let (key, message) = Message::of(payload);
-        let Some(place) = book.place(&key, message) else {
-            panic!("{key:?} {message:?} from nowhere")
-        };
-        assert!(
-            book.at(&key, place).unwrap().1[..] == *frame,
-            "{key:?} {message:?} as it was published"
-        );
-        self.publications += 1;
-        let may_skip = book.skips(&key) && !self.is_steady();
-        let Some(subscription) = self.subscriptions.get_mut(&key) else {
-            panic!("{key:?} {message:?} to somebody who has not joined")
-        };
-        let behind = self.behind.entry(key.clone()).or_default();
-        match subscription.next {
-            Some(next) if may_skip => {
-                assert!(
-                    place.0 == next.0 && place >= next,
-                    "{key:?} {place:?}: {next:?} or a later one"
-                );
-                self.missed += place.1 - next.1;
-            }
-            Some(next) => assert_eq!(place, next, "{key:?}: the next one"),
-            None if may_skip => {
-                assert!(place >= *behind, "{key:?} {place:?}: not before {behind:?}")
-            }
-            None => assert!(
-                place >= *behind && book.may_begin(&key, place, subscription.since),
-                "{key:?} {place:?}: the first since @join, not before {behind:?}",
-            ),
-        }
-        subscription.next = Some((place.0, place.1 + 1));
-        *behind = (place.0, place.1 + 1);
-    }
-
-    /// Everything that it was promised has come.
-    pub fn check_complete(&self, book: &Book, newest_dropped: bool) {
-        assert!(self.stream.is_empty() && self.kernel.is_empty(), "half a frame: {self:?}");
-        for (key, subscription) in &self.subscriptions {
-            let end = book.end(self.host, key);
-            // Also where older ones were skipped the newest comes, unless the server shuts down
-            // first or keeps too many.
-            if (self.ended.is_some() || newest_dropped) && book.skips(key) && !self.is_steady() {
-                assert!(subscription.next.is_none_or(|next| next <= end));
-                continue;
-            }
-            let complete = match subscription.next {
-                Some(next) => next == end,
-                None => book.may_begin(key, end, subscription.since),
-            };
-            assert!(
-                complete,
-                "{key:?} up to {end:?}: {subscription:?} of {:?} on shard {}",
-                self.id, self.host
-            );
-        }
-        if self.ended.is_none() {
-            assert!(self.expected.is_empty(), "unanswered: {:?}", self.expected);
-            assert_eq!(self.pongs, self.pings, "the last ping is answered");
-        }
-    }
-
-    /// The server has ended its direction and all has been read: the last was a whole Close, or an
-    /// HTTP answer.
-    pub fn check_finished(&self) {
-        assert!(self.ended.is_some(), "finished without a last word: {self:?}");
-        assert!(self.stream.is_empty() || self.ended == Some(Ended::Refused));
     }
 }
 
