@@ -17,7 +17,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let machine = if refused.is_ok() {
         preflight::check(&mut config)
     } else {
-        preflight::check_kernel(config.backend)
+        preflight::check_kernel(config.backend, config.shards)
     };
     let mut lines = Vec::new();
     if refused.is_ok() {

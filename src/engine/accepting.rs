@@ -11,8 +11,8 @@ use crate::log_rate::LogRate;
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
 /// What the log says when it rests.
-const ACCEPTING_RESTS: &str =
-    "accepting rests: for \"too many open files\" raise the limit (ulimit -n)";
+const ACCEPTING_RESTS: &str = "accepting rests: for \"too many open files\" raise the limit \
+    (ulimit -n), for \"no space left on device\" the sysctl fs.epoll.max_user_watches";
 
 /// How accepting rests.
 #[derive(Debug, Default)]
@@ -61,8 +61,10 @@ impl<B: Backend> Loop<B> {
         Ok(())
     }
 
+    /// Whoever waited to be accepted is told now: this may be the last turn.
     pub(super) fn stop_accepting(&mut self) -> io::Result<()> {
         self.accept_rest.until = None;
-        self.backend.stop_accepting()
+        self.backend.stop_accepting()?;
+        self.take_in()
     }
 }

@@ -40,7 +40,7 @@ pub enum Happened<'a, I> {
     /// A connection has come in. It has no name yet; dropped, it is closed.
     Accepted(I),
     /// Accepting has ended for this reason, and goes on when it is asked for again. Whoever gave up
-    /// before it was accepted is no reason.
+    /// before it was accepted is no reason; that somebody who was accepted cannot be watched is.
     AcceptingFailed(io::Error),
     /// Input. The bytes may be changed where they are; they are gone with the next call.
     Received(ConnId, &'a mut [u8]),
@@ -76,14 +76,15 @@ pub trait Backend {
     /// when it does already, and after it has been stopped.
     fn accept(&mut self) -> io::Result<()>;
 
-    /// Accepts no more, and closes the listener. Whoever was accepted already may still be handed
-    /// in.
+    /// Closes the listener. Whoever waits to be accepted by now is handed in, at once or with what
+    /// has happened, and then nobody any more.
     fn stop_accepting(&mut self) -> io::Result<()>;
 
     /// The address of a connection that has no name yet.
     fn address(&self, incoming: &Self::Incoming) -> Option<SocketAddr>;
 
-    /// Gives a connection its name. Nothing is received yet.
+    /// Gives a connection its name. Nothing is received yet. One that the system will not watch
+    /// ends at once, by [`Happened::Ended`].
     fn adopt(&mut self, id: ConnId, incoming: Self::Incoming);
 
     /// The address of a connection's peer, also when that has gone.

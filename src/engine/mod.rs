@@ -7,6 +7,7 @@
 //! ```text
 //! backend      what the loop runs on, and its contract
 //! accepting    connections that come in, and rest when descriptors run out
+//! last         those who wait to be accepted when accepting stops
 //! sockets      descriptors, for a backend to keep its state beside
 //! report       what the log says of connections
 //! counters     what the loop counts
@@ -18,6 +19,7 @@
 mod accepting;
 mod backend;
 mod counters;
+mod last;
 mod report;
 mod sockets;
 
@@ -27,6 +29,7 @@ use std::time::{Duration, Instant};
 
 pub use backend::{Backend, Happened, Short};
 pub use counters::LoopCounters;
+pub use last::accept_last;
 pub use sockets::Sockets;
 
 use crate::mesh::ShardEnd;

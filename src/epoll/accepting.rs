@@ -6,11 +6,13 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::vec;
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::poller::{EventFlags, Poller};
+use crate::engine::accept_last;
 
 /// Connections accepted in one turn at most: the others wait for their handshakes no longer than
 /// that.
@@ -26,12 +28,24 @@ pub struct Accepting {
     due: bool,
     /// How many this turn may still accept.
     share: usize,
+    /// Why it has come to a rest, to be told.
+    failed: Option<io::Error>,
+    /// Those who waited when it was stopped.
+    last: vec::IntoIter<OwnedFd>,
 }
 
 impl Accepting {
     pub fn new(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: Some(listener), watched: false, on: false, due: false, share: 0 })
+        Ok(Self {
+            listener: Some(listener),
+            watched: false,
+            on: false,
+            due: false,
+            share: 0,
+            failed: None,
+            last: Vec::new().into_iter(),
+        })
     }
 
     /// Accepts from now on, or again.
@@ -49,9 +63,16 @@ impl Accepting {
         self.due = true;
     }
 
-    /// Closes the listener.
+    /// Accepts nobody for now, for this reason.
+    pub fn fail(&mut self, error: io::Error) {
+        self.on = false;
+        self.failed = Some(error);
+    }
+
+    /// Accepts whoever waits, and closes the listener.
     pub fn stop(&mut self) {
-        self.listener = None;
+        self.failed = None;
+        self.last = self.listener.take().map(accept_last).unwrap_or_default().into_iter();
     }
 
     /// What the next turn may accept.
@@ -61,12 +82,16 @@ impl Accepting {
 
     /// Whether nobody is there as far as is known.
     pub fn is_idle(&self) -> bool {
-        !(self.on && self.due && self.listener.is_some())
+        let due = self.on && self.due && self.listener.is_some();
+        !due && self.failed.is_none() && self.last.len() == 0
     }
 
     /// The next connection of this turn, or why there is none for now.
     pub fn next(&mut self) -> Option<io::Result<OwnedFd>> {
-        let listener = self.listener.as_ref()?;
+        if let Some(error) = self.failed.take() {
+            return Some(Err(error));
+        }
+        let Some(listener) = &self.listener else { return self.last.next().map(Ok) };
         while self.on && self.due && self.share > 0 {
             self.share -= 1;
             match accept_with(listener, SocketFlags::CLOEXEC) {

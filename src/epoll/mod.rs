@@ -213,8 +213,10 @@ impl Backend for EpollBackend {
     }
 
     fn adopt(&mut self, id: ConnId, incoming: OwnedFd) {
-        if self.poller.watch(&incoming, token(id), INPUT).is_err() {
-            // The user may watch no more (fs.epoll.max_user_watches), or memory has run out.
+        if let Err(error) = self.poller.watch(&incoming, token(id), INPUT) {
+            // The user may watch no more (fs.epoll.max_user_watches), or memory has run out: the
+            // next would fare no better.
+            self.accepting.fail(error);
             self.unwatched.push(id);
         }
         self.sockets.insert(id, incoming);

@@ -22,6 +22,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{LocalSet, yield_now};
 use tokio_uring::buf::BoundedBuf;
 
+use crate::ring::make_patiently;
+
 /// Entries of the ring: two operations a connection at most, and a full queue is only submitted
 /// earlier.
 const RING_ENTRIES: u32 = 256;
@@ -41,7 +43,9 @@ impl Runtime {
     pub(super) fn run<T>(self, future: impl Future<Output = T>) -> io::Result<T> {
         match self {
             Self::Uring => {
-                let ring = tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))?;
+                let ring = make_patiently(|| {
+                    tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))
+                })?;
                 Ok(ring.block_on(future))
             }
             Self::Plain => {

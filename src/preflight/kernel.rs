@@ -31,22 +31,29 @@ pub fn supported(release: &str) -> Result<(), StartError> {
     }
 }
 
-/// Whether io_uring can be used on this kernel: makes a ring as a shard does, and drops it.
-pub(super) fn probe_io_uring(release: &str) -> Result<(), StartError> {
+/// Whether io_uring can be used on this kernel: makes as many rings as will be needed, as a shard
+/// does, and drops them.
+pub(super) fn probe_io_uring(release: &str, rings: usize) -> Result<(), StartError> {
     supported(release)?;
-    let Err(error) = ring::probe() else { return Ok(()) };
+    let Err(error) = ring::probe(rings) else { return Ok(()) };
     let sysctl = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let reason = io_uring_denied(
         &error,
+        rings,
         sysctl(SYSCTL_DISABLED).as_deref(),
         sysctl(SYSCTL_GROUP).as_deref(),
     );
     Err(StartError::IoUring(reason))
 }
 
-/// Why `io_uring_setup` failed and how to allow it, from its error and the two sysctls (absent
-/// before Linux 6.6).
-pub fn io_uring_denied(error: &io::Error, disabled: Option<&str>, group: Option<&str>) -> String {
+/// Why so many rings could not be made and how to allow it, from the error and the two sysctls
+/// (absent before Linux 6.6).
+pub fn io_uring_denied(
+    error: &io::Error,
+    rings: usize,
+    disabled: Option<&str>,
+    group: Option<&str>,
+) -> String {
     let seccomp = "a seccomp profile denies it, as container engines do by default; allow io_uring_setup, \
                    io_uring_enter and io_uring_register in a profile of your own (Docker: --security-opt \
                    seccomp=profile.json; Kubernetes: securityContext.seccompProfile; systemd: SystemCallFilter=@aio)";
@@ -71,9 +78,11 @@ pub fn io_uring_denied(error: &io::Error, disabled: Option<&str>, group: Option<
              such as gVisor do not)"
                 .to_owned()
         }
-        (Some(libc::ENOMEM), _) => {
-            "there is not enough memory, or locked memory, for it; raise `ulimit -l` (LimitMEMLOCK=)".to_owned()
-        }
+        (Some(libc::ENOMEM), _) => format!(
+            "there is no memory for {rings} rings (a shard has one, and the hub), or they would pass the limit of locked \
+             memory, which all processes of a user share; raise `ulimit -l` (LimitMEMLOCK=) by {} KiB, or give it CAP_IPC_LOCK",
+            rings * ring::RING_KIB
+        ),
         (Some(libc::EMFILE | libc::ENFILE), _) => "no file descriptor is left; raise `ulimit -n`".to_owned(),
         _ => "the kernel refused it".to_owned(),
     };
@@ -125,7 +134,7 @@ mod tests {
     #[test]
     fn each_way_to_deny_io_uring_says_how_to_allow_it() {
         let denied = |code, disabled| {
-            io_uring_denied(&io::Error::from_raw_os_error(code), disabled, Some("-1"))
+            io_uring_denied(&io::Error::from_raw_os_error(code), 3, disabled, Some("-1"))
         };
         for (code, disabled, expected) in [
             (libc::EPERM, Some("2"), "sysctl -w kernel.io_uring_disabled=0"),
@@ -134,7 +143,7 @@ mod tests {
             (libc::EPERM, None, "seccomp"),
             (libc::ENOSYS, None, "built without it, or a seccomp profile"),
             (libc::EINVAL, Some("0"), "DEFER_TASKRUN"),
-            (libc::ENOMEM, Some("0"), "ulimit -l"),
+            (libc::ENOMEM, Some("0"), "raise `ulimit -l` (LimitMEMLOCK=) by 288 KiB"),
             (libc::EMFILE, Some("0"), "ulimit -n"),
         ] {
             let text = denied(code, disabled);

@@ -76,7 +76,7 @@ const RPC_CONNECTIONS_MIN: usize = 16;
 /// descriptors to the hard one, and where `limits.connections` is 0 puts the number that
 /// descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
-    let machine = check_kernel(config.backend)?;
+    let machine = check_kernel(config.backend, config.shards)?;
     let limits = Arc::make_mut(&mut config.limits);
     if !config.rpc_connections_given {
         limits.rpc_connections = rpc_connections(
@@ -95,11 +95,11 @@ pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     Ok(machine)
 }
 
-/// What holds of the machine whatever else the configuration says. Raises the soft limit of
-/// descriptors to the hard one.
-pub fn check_kernel(wish: BackendWish) -> Result<Machine, StartError> {
+/// What holds of the machine whatever else the configuration says than these. Raises the soft limit
+/// of descriptors to the hard one.
+pub fn check_kernel(wish: BackendWish, shards: usize) -> Result<Machine, StartError> {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    let backend = wish.choose(|| kernel::probe_io_uring(&kernel))?;
+    let backend = wish.choose(|| kernel::probe_io_uring(&kernel, shards + 1))?;
     Ok(Machine { kernel, backend, descriptors: raise_descriptors() })
 }
 

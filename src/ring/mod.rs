@@ -1,12 +1,14 @@
-//! io_uring: the backend of the loop, and the only module with `unsafe`.
+//! io_uring: the backend of the loop, and the only module with `unsafe`: so what others need of the
+//! kernel that cannot be had without is here, too (`tcp`, `memory`).
 //!
 //! ```text
 //! uring      one ring: the safe face of the kernel's interface
 //! buffers    where the kernel puts what it receives
 //! tag        what an operation carries to its completion
 //! sockets    descriptors, and which operations are under way on each
-//! tcp        what the kernel says of a TCP connection
+//! tcp        what the kernel says of a TCP connection, for the backend on epoll too
 //! memory     what the allocator keeps
+//! locked     what rings take of the memory that may be locked
 //! ```
 //!
 //! Each connection has one multishot receive under way, or is paused; each laggard a one-shot poll.
@@ -15,6 +17,7 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod locked;
 mod memory;
 mod sockets;
 mod tag;
@@ -27,7 +30,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec;
 
+pub use locked::{RING_KIB, make_patiently};
 pub use memory::{give_back_free_pages, give_back_what_is_freed};
 
 use buffers::Filled;
@@ -36,7 +41,7 @@ use tag::Tag;
 pub use uring::probe;
 use uring::{Completion, Uring};
 
-use crate::engine::{Backend, Happened, LoopCounters, Short};
+use crate::engine::{Backend, Happened, LoopCounters, Short, accept_last};
 use crate::lane::Wake;
 use crate::shard::ConnId;
 
@@ -58,6 +63,8 @@ pub struct RingBackend {
     closing: Vec<ConnId>,
     /// Connections that have been closed, to be handed in.
     closed: Vec<ConnId>,
+    /// Those who waited when accepting stopped.
+    last: vec::IntoIter<OwnedFd>,
 }
 
 /// What a completion says to the loop; what is received is kept apart.
@@ -92,6 +99,7 @@ impl RingBackend {
             starved: Vec::new(),
             closing: Vec::new(),
             closed: Vec::new(),
+            last: Vec::new().into_iter(),
         })
     }
 
@@ -232,15 +240,14 @@ impl Backend for RingBackend {
         Ok(())
     }
 
-    /// What was accepted already comes as completions still; the listener closes when accepting has
-    /// ended.
+    /// What was accepted already comes as completions still.
     fn stop_accepting(&mut self) -> io::Result<()> {
         if self.accepting {
             self.uring.cancel(tag::accept(), tag::ignored())?;
         }
         if let Some(listener) = self.listener.take() {
             self.uring.enter_until_empty()?;
-            drop(listener);
+            self.last = accept_last(listener).into_iter();
         }
         Ok(())
     }
@@ -342,6 +349,9 @@ impl Backend for RingBackend {
     fn next(&mut self) -> io::Result<Option<Happened<'_, OwnedFd>>> {
         // Its buffer goes back.
         self.filled = None;
+        if let Some(fd) = self.last.next() {
+            return Ok(Some(Happened::Accepted(fd)));
+        }
         while let Some(completion) = self.completions.pop_front() {
             let Some(said) = self.said(completion)? else { continue };
             return Ok(Some(match said {

@@ -1,4 +1,7 @@
-//! What the kernel says of a TCP connection.
+//! What the kernel says of a TCP connection, whatever watches it.
+//!
+//! Both backends ask here. It is in this module because two of the questions take `unsafe`, which
+//! no other may have: no crate in use asks for SO_PEERNAME, or for all of TCP_INFO.
 
 use std::io;
 use std::net::SocketAddr;

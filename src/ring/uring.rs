@@ -19,6 +19,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{Builder, IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{BUFFERS, Buffers, Filled, GROUP};
+use super::locked::make_patiently;
 
 /// Entries of the submission queue: a batch of sends and as many other operations again, several
 /// times over.
@@ -91,15 +92,17 @@ fn given_up() -> io::Error {
     io::Error::other("the ring is closed, since a batch of sends did not come to its end")
 }
 
-/// Makes a ring as a shard does, enters it once, and drops it: whether io_uring can be used here.
-pub fn probe() -> io::Result<()> {
-    Uring::new()?.enter_until_empty()
+/// Whether io_uring can be used here, by so many threads: makes a ring for each as a shard does,
+/// all at once, since there may be memory for some of them only; enters each, and drops them.
+pub fn probe(rings: usize) -> io::Result<()> {
+    let rings: Vec<Uring> = (0..rings).map(|_| Uring::new()).collect::<io::Result<_>>()?;
+    rings.into_iter().try_for_each(|mut ring| ring.enter_until_empty())
 }
 
 impl Uring {
     /// A ring for the calling thread. Fails where the kernel is too old or forbids io_uring.
     pub fn new() -> io::Result<Self> {
-        Self::of(&builder())
+        make_patiently(|| Self::of(&builder()))
     }
 
     fn of(builder: &Builder) -> io::Result<Self> {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::connection::{Admission, ConnId, Connection, Phase};
-use super::{OVER_LIMIT_MAX, Refusal, Shard, Stage, Task};
+use super::{Grace, OVER_LIMIT_MAX, Refusal, Shard, Stage, Task};
 use crate::http::Head;
 use crate::source_limits::{Exceeded, Source, SourceLimits};
 
@@ -65,8 +65,7 @@ impl Shard {
     /// As [`Shard::accepted`], with the peer's address. Without one (it has gone already) it counts
     /// for nobody.
     pub fn accepted_from(&mut self, peer: Option<IpAddr>) -> Option<ConnId> {
-        // Everyone has been told goodbye already; nobody comes behind it.
-        if self.stage == Stage::Closing {
+        if self.grace == Grace::Over {
             return None;
         }
         let (admission, sourced) = self.admit(peer);
@@ -92,6 +91,10 @@ impl Shard {
         }
         self.set_deadline(id, self.settings.limits.head_timeout);
         self.outward.push(Task::Receive(id));
+        // Everyone has been told goodbye already.
+        if self.stage == Stage::Closing {
+            self.refuse_at_the_end(id);
+        }
         Some(id)
     }
 

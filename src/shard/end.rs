@@ -8,10 +8,11 @@
 use std::time::Duration;
 
 use super::balance::Dropped;
-use super::connection::Phase;
+use super::connection::{ConnId, Phase};
 use super::{Shard, Task};
 use crate::mesh::Down;
 use crate::ws::close::CloseCode;
+use crate::ws::upgrade;
 
 /// The reason in the Close of a server that shuts down.
 pub(super) const GOODBYE: &str = "the server is shutting down";
@@ -103,6 +104,13 @@ impl Shard {
         }
     }
 
+    /// Answers a request that has not come yet, or not whole: closed without a word, the connection
+    /// would be reset by what is still on its way.
+    pub(super) fn refuse_at_the_end(&mut self, id: ConnId) {
+        self.counters.refused_shutdown.add(1);
+        self.refuse(id, &upgrade::shutting_down(self.retry_after_s().unwrap_or(1)));
+    }
+
     /// Whether the end has come: drained, every connection told and gone.
     pub fn is_done(&self) -> bool {
         self.stage == Stage::Closing && self.roster.connections.is_empty()
@@ -116,7 +124,7 @@ impl Shard {
         self.stage = Stage::Closing;
         for id in self.roster.connections.ids() {
             match self.roster.connections.at(id.index).phase {
-                Phase::Preface | Phase::Head => self.terminate(id, Dropped::Shutdown, false),
+                Phase::Preface | Phase::Head => self.refuse_at_the_end(id),
                 Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, GOODBYE, Dropped::Shutdown),
                 Phase::Closing { .. } | Phase::Ended => {}
             }

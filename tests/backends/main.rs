@@ -157,6 +157,26 @@ fn a_socket_with_endless_input_does_not_keep_others_waiting<B: Backend>(mut bed:
     }
 }
 
+over_both!(one_turn_reads_no_more_than_its_share_of_a_socket);
+fn one_turn_reads_no_more_than_its_share_of_a_socket<B: Backend>(mut bed: Bed<B>) {
+    // All receive buffers of a ring: 256 of 2 KiB.
+    const SHARE: usize = 512 * 1024;
+    let (mut flood, id) = bed.connect();
+    flood.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    while let Ok(bytes) = flood.write(&[b'f'; 65_536]) {
+        sent += bytes;
+    }
+    assert!(sent > 2 * SHARE, "{sent} bytes are not enough for this test");
+    bed.backend.receive(id).unwrap();
+    let mut all = 0;
+    while all < sent {
+        let one = received(&bed.turn(), id).len();
+        assert!(one <= SHARE, "{one} bytes in one turn");
+        all += one;
+    }
+}
+
 over_both!(what_a_socket_did_not_take_is_told_to_the_byte);
 fn what_a_socket_did_not_take_is_told_to_the_byte<B: Backend>(mut bed: Bed<B>) {
     let (mut client, id) = bed.connect();
@@ -308,6 +328,24 @@ fn a_crowd_is_accepted_and_nobody_once_that_stops<B: Backend>(mut bed: Bed<B>) {
     assert_eq!(bed.turn(), []);
     let refused = TcpStream::connect(bed.address).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+over_both!(whoever_waits_to_be_accepted_when_that_stops_is_handed_in);
+fn whoever_waits_to_be_accepted_when_that_stops_is_handed_in<B: Backend>(mut bed: Bed<B>) {
+    let mut crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(bed.address).unwrap()).collect();
+    bed.backend.stop_accepting().unwrap();
+    let seen = bed.until(|seen| seen.iter().filter(|seen| **seen == Seen::Accepted).count() == 100);
+    assert_eq!(seen.len(), 100);
+    let refused = TcpStream::connect(bed.address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let names = (0..bed.named).map(|index| ConnId { index, generation: 7 });
+    for id in names.collect::<Vec<_>>() {
+        let peer = bed.backend.peer(id);
+        let place = crowd.iter().position(|client| client.local_addr().ok() == peer);
+        let mut client = crowd.swap_remove(place.expect("one of them"));
+        assert_eq!(bed.send(id, b"hello"), 5);
+        client.read_exact(&mut [0; 5]).unwrap();
+    }
 }
 
 over_both!(what_the_peer_has_not_taken_is_measured);

@@ -23,6 +23,7 @@ mod said;
 mod scrape;
 mod server;
 mod skip;
+mod user;
 
 pub use browser::Browser;
 pub use client::{Client, Received, Refusal};
@@ -39,6 +40,7 @@ pub use said::assert_said;
 pub use scrape::Scrape;
 pub use server::{Server, on_epoll, only_epoll, roadcast, roadcast_after};
 pub use skip::{installed, skip};
+pub use user::User;
 
 use std::time::Duration;
 

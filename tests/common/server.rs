@@ -1,7 +1,7 @@
 //! `roadcast serve` as a child process.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::{Client, PATIENCE, Publisher};
 
 /// The binary under test; `ROADCAST_BINARY` names another build of it.
-fn binary() -> OsString {
+pub(super) fn binary() -> OsString {
     std::env::var_os("ROADCAST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_roadcast").into())
 }
 
@@ -59,8 +59,12 @@ pub fn roadcast() -> Command {
 /// As [`roadcast`], in the place of a shell that has run `before`: limits, descriptors, a control
 /// group.
 pub fn roadcast_after(before: &str) -> Command {
+    after(before, &binary())
+}
+
+pub(super) fn after(before: &str, binary: &OsStr) -> Command {
     let mut command = isolated(Command::new("bash"));
-    command.args(["-c", &format!("set -e\n{before}\nexec \"$0\" \"$@\"")]).arg(binary());
+    command.args(["-c", &format!("set -e\n{before}\nexec \"$0\" \"$@\"")]).arg(binary);
     command
 }
 

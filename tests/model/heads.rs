@@ -127,3 +127,30 @@ fn nothing_is_left_of_requests_that_have_ended() {
         }
     }
 }
+
+#[test]
+fn whoever_has_not_asked_by_the_goodbye_or_comes_behind_it_is_answered_all_the_same() {
+    let mut rig = Rig::new(quiet());
+    let (silent, asking) = (rig.accept(), rig.accept());
+    let request = wire::upgrade_request("/ws");
+    rig.bytes(asking, &request[..20]);
+    rig.take(Down::StopAccepting);
+    rig.take(Down::Drain);
+    let late = rig.accept();
+    rig.bytes(late, &request);
+    rig.bytes(asking, &request[20..]);
+    rig.sweep();
+    let tasks = rig.tasks();
+    for id in [silent, asking, late] {
+        let answer = String::from_utf8(rig.taken(id)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+        assert!(tasks.contains(&Task::FinishSending(id)), "{tasks:?}");
+        assert!(!rig.shard.is_done());
+        rig.shard.ended(id);
+        assert_eq!(rig.tasks(), [Task::Terminate { id, abort: false }]);
+        rig.shard.released(id);
+    }
+    assert_eq!(rig.counters.refused_shutdown.value(), 3);
+    assert!(rig.shard.is_done());
+}

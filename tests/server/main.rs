@@ -15,6 +15,7 @@ mod demo;
 mod examples;
 mod http;
 mod laggards;
+mod locked_memory;
 mod log;
 mod metrics;
 mod output;

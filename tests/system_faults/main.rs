@@ -17,3 +17,4 @@ mod restart;
 mod ring;
 mod shutdown;
 mod stalls;
+mod watches;

@@ -1,11 +1,14 @@
 //! SIGTERM, SIGINT and SIGHUP: what was answered ok is delivered, everyone is told goodbye, the
 //! process ends with 0.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
 
 use crate::common::{
-    Client, PROTO, RawClient, Received, Server, eventually, masked, messages, roadcast_after,
+    Client, PATIENCE, PROTO, RawClient, Received, Server, eventually, masked, messages, read_http,
+    roadcast_after, upgrade_request,
 };
 
 const SIGHUP: i32 = 1;
@@ -197,18 +200,54 @@ fn nobody_is_let_in_any_more_while_it_shuts_down() {
     let (server, _stalled, mut reader) = server_held_open();
     server.signal(SIGTERM);
     assert_eq!(reader.next(), Received::Close(1001));
-    match std::net::TcpStream::connect(server.clients) {
+    match TcpStream::connect(server.clients) {
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused),
-        // One that was accepted in the last moment is refused in HTTP or ended.
+        // One that was accepted in the last moment is refused in HTTP, or ended with the listener.
         Ok(mut stream) => {
-            use std::io::Write;
-            stream.set_read_timeout(Some(crate::common::PATIENCE)).expect("a read timeout");
-            let _ = stream.write_all(crate::common::upgrade_request("/ws", &[]).as_bytes());
-            if let Ok(answer) = crate::common::read_http(&mut stream) {
+            stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+            let _ = stream.write_all(upgrade_request("/ws", &[]).as_bytes());
+            if let Ok(answer) = read_http(&mut stream) {
                 assert_eq!(answer.status, 503, "{}", answer.head);
             }
         }
     }
+}
+
+/// The kernel has connected them, and the server has not seen them when it is told to end.
+#[test]
+fn whoever_waits_to_be_accepted_when_it_shuts_down_gets_an_answer() {
+    const SIGSTOP: i32 = 19;
+    const SIGCONT: i32 = 18;
+    let mut server = Server::start(&["roadcast.ping_interval=0", "roadcast.shutdown_grace=10m"]);
+    server.signal(SIGSTOP);
+    let clients: Vec<TcpStream> = (0..400)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.clients).expect("there is a backlog");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+            // One in four has not come to its request yet, or not to its end.
+            let request = upgrade_request("/ws", &[]);
+            let sent = [request.len(), request.len(), request.len() / 2, 0][number % 4];
+            stream.write_all(&request.as_bytes()[..sent]).expect("the kernel takes it");
+            stream
+        })
+        .collect();
+    server.signal(SIGTERM);
+    server.signal(SIGCONT);
+    let mut refused = 0;
+    for (number, mut stream) in clients.into_iter().enumerate() {
+        let answer = read_http(&mut stream).unwrap_or_else(|error| panic!("{number}: {error}"));
+        match answer.status {
+            // Let in before the signal was seen.
+            101 => RawClient::of(stream).expect_close(1001, "a SIGTERM"),
+            503 => {
+                refused += 1;
+                assert_eq!(answer.header("retry-after"), Some("1"), "{}", answer.head);
+            }
+            other => panic!("{number}: {other}"),
+        }
+    }
+    assert!(refused >= 200, "{refused} of those without a request");
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
