@@ -110,6 +110,11 @@ impl<'h> Head<'h> {
         }
     }
 
+    /// What stands behind the path's `?`, if there is one.
+    pub fn query(&self) -> Option<&'h str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
     /// How many headers there are.
     pub fn headers_len(&self) -> usize {
         self.headers.len()
@@ -170,6 +175,7 @@ mod tests {
             assert_eq!(head.bytes(), text.as_bytes());
             assert_eq!((head.method(), head.target()), ("PUT", "/a%20b?c=d"));
             assert_eq!((head.path(), head.is_http11()), ("/a%20b", false));
+            assert_eq!(head.query(), Some("c=d"));
             assert_eq!(head.headers_len(), 5);
             assert_eq!(head.headers().last(), Some(("x", &b"2"[..])));
             assert!(head.values("X").eq([b"1", b"2"]));
@@ -181,19 +187,22 @@ mod tests {
 
     #[test]
     fn the_path_is_what_stands_before_the_query_in_either_form() {
-        for (target, path) in [
-            ("/ws", "/ws"),
-            ("/ws?a=/b", "/ws"),
-            ("?a", "/"),
-            ("http://host:80/ws?a", "/ws"),
-            ("ws://host", "/"),
-            ("ws://host?a", "/"),
-            ("/to://ws/ws", "/to://ws/ws"),
-            ("*", "*"),
+        for (target, path, query) in [
+            ("/ws", "/ws", None),
+            ("/ws?a=/b?c", "/ws", Some("a=/b?c")),
+            ("/ws?", "/ws", Some("")),
+            ("?a", "/", Some("a")),
+            ("http://host:80/ws?a", "/ws", Some("a")),
+            ("ws://host", "/", None),
+            ("ws://host?a", "/", Some("a")),
+            ("/to://ws/ws", "/to://ws/ws", None),
+            ("*", "*", None),
         ] {
             let head = format!("GET {target} HTTP/1.1\r\n\r\n");
-            let found = read(&head, |head| head.map(|head| head.path().to_owned()));
-            assert_eq!(found.as_deref(), Ok(path), "{target}");
+            let found = read(&head, |head| {
+                head.map(|head| (head.path().to_owned(), head.query().map(str::to_owned)))
+            });
+            assert_eq!(found, Ok((path.to_owned(), query.map(str::to_owned))), "{target}");
         }
     }
 

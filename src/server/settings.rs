@@ -33,6 +33,7 @@ pub fn shard(config: &Config, summary: &Summary<'_>) -> ShardConfig {
             health_path: config.health_path.clone(),
             demo: config.demo,
             subprotocols: config.subprotocols.clone(),
+            tokens: false,
             bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
         },
         proxies: config.proxies.clone(),

@@ -5,7 +5,8 @@
 //!
 //! Of the subprotocols that a client offers, in its order, the first one that the rules list is
 //! agreed, since some clients fail without any (RFC 6455 §4.1; a browser does). It changes nothing:
-//! the protocol spoken here has no name. Extensions are not agreed.
+//! the protocol spoken here has no name. Where a token may be brought as a subprotocol, it is never
+//! agreed, and [`TOKENS_WITH`] is listed, too. Extensions are not agreed.
 
 mod answer;
 #[cfg(test)]
@@ -20,8 +21,8 @@ use crate::http::origin::OriginRule;
 use crate::http::{Fault, Head};
 use answer::{NEEDS_HTTP11, switching_protocols};
 pub use answer::{
-    head_given_up, refuse_preface, request_timeout, service_unavailable, shutting_down,
-    too_many_requests,
+    head_given_up, refuse_preface, refuse_token, request_timeout, service_unavailable,
+    shutting_down, too_many_requests,
 };
 use answer::{healthy, refuse, refuse_method, refuse_unread, refuse_without_upgrade};
 
@@ -29,6 +30,12 @@ use answer::{healthy, refuse, refuse_method, refuse_unread, refuse_without_upgra
 /// other word with 501.
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// The subprotocol that a client offers beside its token.
+pub const TOKENS_WITH: &str = "roadcast";
+
+/// What a subprotocol begins with that is a token.
+pub const TOKEN: &str = "token.";
 
 /// What is served where, and to whom. By default at `/`, to everyone.
 #[derive(Clone, Debug)]
@@ -45,6 +52,8 @@ pub struct Rules {
     pub demo: bool,
     /// Subprotocols that are agreed if a client offers them.
     pub subprotocols: Vec<String>,
+    /// Whether a subprotocol may be a token.
+    pub tokens: bool,
     /// How large a request may be.
     pub bounds: Bounds,
 }
@@ -58,6 +67,7 @@ impl Default for Rules {
             origin: OriginRule::new("*"),
             demo: false,
             subprotocols: Vec::new(),
+            tokens: false,
             bounds: Bounds::default(),
         }
     }
@@ -200,7 +210,7 @@ fn judge(head: &Head<'_>, rules: &Rules) -> Answer {
     }
     match head.only_value("Sec-WebSocket-Key") {
         Some(key) if is_key(key) => {
-            let response = switching_protocols(key, subprotocol(head, &rules.subprotocols));
+            let response = switching_protocols(key, subprotocol(head, rules));
             Answer::Upgrade { endpoint, response }
         }
         _ => refuse(
@@ -213,10 +223,12 @@ fn judge(head: &Head<'_>, rules: &Rules) -> Answer {
 
 /// The first subprotocol that the client offers and that is known. They are compared as they stand
 /// (RFC 6455 §11.5).
-fn subprotocol<'k>(head: &Head<'_>, known: &'k [String]) -> Option<&'k str> {
-    head.list("Sec-WebSocket-Protocol")
-        .find_map(|offer| known.iter().find(|known| known.as_bytes() == offer))
-        .map(String::as_str)
+fn subprotocol<'k>(head: &Head<'_>, rules: &'k Rules) -> Option<&'k str> {
+    let known = rules.subprotocols.iter().map(String::as_str);
+    let known = known.chain(rules.tokens.then_some(TOKENS_WITH));
+    let is_token = |offer: &[u8]| rules.tokens && offer.starts_with(TOKEN.as_bytes());
+    let mut offers = head.list("Sec-WebSocket-Protocol").filter(|offer| !is_token(offer));
+    offers.find_map(|offer| known.clone().find(|known| known.as_bytes() == offer))
 }
 
 /// RFC 6455 §4.2.1: 16 bytes in base64. Its unused bits may be anything: some clients make up the

@@ -116,10 +116,16 @@ pub fn too_many_requests(retry_after_s: u32) -> Vec<u8> {
     response(429, &headers, "Too many connections from this address. Try again later.", false)
 }
 
+/// For a token that will not do: with the headers that say so, and a text that says what is wrong.
+pub fn refuse_token(status: u16, headers: &str, text: &str) -> Vec<u8> {
+    response(status, &format!("Connection: close\r\n{headers}"), text, false)
+}
+
 fn response(status: u16, headers: &str, text: &str, head_only: bool) -> Vec<u8> {
     let phrase = match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -15,6 +15,7 @@ fn rules() -> Rules {
         demo: true,
         health_path: Some("/up".into()),
         subprotocols: vec!["chat.v2".into(), "chat".into()],
+        tokens: false,
         bounds: Bounds::default(),
     }
 }
@@ -246,6 +247,16 @@ fn the_first_offer_that_is_listed_is_agreed() {
         assert_eq!(agreed(offers, &rules()), none, "{offers:?}");
     }
     assert_eq!(agreed(&["chat"], &Rules { subprotocols: Vec::new(), ..rules() }), none);
+
+    // A token is never sent back, also where a rule names it.
+    let with_tokens = Rules { tokens: true, ..rules() };
+    assert_eq!(agreed(&["roadcast, token.a.b.c"], &with_tokens), ["roadcast"]);
+    assert_eq!(agreed(&["token.a.b.c", "roadcast"], &with_tokens), ["roadcast"]);
+    assert_eq!(agreed(&["token.a.b.c, chat, roadcast"], &with_tokens), ["chat"]);
+    assert_eq!(agreed(&["token.a.b.c"], &with_tokens), none);
+    assert_eq!(agreed(&["roadcast, token.a.b.c"], &rules()), none);
+    let named = Rules { subprotocols: vec!["token.a".into()], ..with_tokens };
+    assert_eq!(agreed(&["token.a"], &named), none);
 }
 
 #[test]

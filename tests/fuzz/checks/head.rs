@@ -19,6 +19,7 @@ pub fn check(bytes: &[u8]) {
         demo: first & 4 != 0,
         health_path: (first & 8 != 0).then(|| "/up".into()),
         subprotocols: vec!["chat".into()],
+        tokens: first & 16 != 0,
         bounds: Bounds::default(),
     };
     let headers = ["X-Forwarded-For", "Forwarded", "X-Real-IP"]
