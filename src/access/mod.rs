@@ -4,10 +4,12 @@
 //! ```text
 //! identity   who a client is
 //! request    what it came with, for those who are asked about it
+//! token      signed tokens: what they say of a client, and whether they are believed
 //! ```
 
 mod identity;
 mod request;
+pub mod token;
 
 pub use identity::Identity;
 pub use request::AccessRequest;

@@ -1,7 +1,9 @@
-//! What others say that bytes mean: recorded from Go's readers and from the PHP client, or found by
-//! fuzzing. No server is started.
+//! What others say that bytes mean: recorded from Go's readers, from the PHP client and from PyJWT,
+//! or found by fuzzing. No server is started.
 
 mod command_vectors;
 mod corpora;
 mod goridge_vectors;
+mod tokens;
+mod tokens_live;
 mod yaml;

@@ -8,18 +8,20 @@ mod goridge;
 mod head;
 mod reader;
 mod rpc;
+mod token;
 
 /// A check: panics where something does not hold.
 pub type Check = fn(&[u8]);
 
 /// All checks, by the name of their fuzz target.
-pub const ALL: [(&str, Check); 6] = [
+pub const ALL: [(&str, Check); 7] = [
     ("head", head::check),
     ("frames", reader::check),
     ("command", command::check),
     ("goridge", goridge::check),
     ("rpc", rpc::check),
     ("config", config::check),
+    ("token", token::check_all),
 ];
 
 /// Runs the check of this name.
