@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roadcast::backend::BackendName;
 use roadcast::engine::{Loop, LoopCounters};
@@ -106,12 +106,14 @@ impl TestShard {
     }
 
     fn question(&mut self) -> Up {
-        loop {
+        let deadline = Instant::now() + common::PATIENCE;
+        while Instant::now() < deadline {
             if let Some(question) = self.hub.up[0].pop() {
                 return question;
             }
             std::thread::yield_now();
         }
+        panic!("never asked")
     }
 
     fn push(&mut self, cost: u64, mut entry: Down) {
@@ -174,6 +176,31 @@ fn text(client: &mut WebSocket<TcpStream>) -> String {
 fn join(client: &mut WebSocket<TcpStream>, name: &str) {
     client.send(Message::text(format!(r#"{{"command":"join","topics":["{name}"]}}"#))).unwrap();
     assert_eq!(text(client), format!(r#"{{"topic":"@join","payload":["{name}"]}}"#));
+}
+
+over_both!(a_shard_that_sleeps_on_questions_without_room_is_woken_when_there_is_some);
+fn a_shard_that_sleeps_on_questions_without_room_is_woken_when_there_is_some(backend: BackendName) {
+    // Without deadlines nothing else would wake it in time.
+    let head_timeout = Duration::from_secs(600);
+    let limits = Limits { ping_interval: Duration::ZERO, head_timeout, ..Limits::default() };
+    let mut shard = TestShard::start(backend, limits);
+    let mut client = shard.connect("/ws");
+    // More questions than the lane up has entries.
+    let names: Vec<String> = (0..1500).map(|number| format!("\"{number}\"")).collect();
+    let join = format!(r#"{{"command":"join","topics":[{}]}}"#, names.join(","));
+    client.send(Message::text(join)).unwrap();
+    // Leaves it the time to fall asleep; where that was too short, less is tested.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut topics = Vec::new();
+    for _ in &names {
+        let Up::Interest { topic, .. } = shard.question() else { panic!("interest") };
+        topics.push(topic);
+    }
+    // An answer would wake it, too.
+    topics.into_iter().for_each(|topic| shard.push(0, Down::Interested { topic, sequence: 0 }));
+    shard.hub.down[0].wake();
+    let reply = format!(r#"{{"topic":"@join","payload":[{}]}}"#, names.join(","));
+    assert_eq!(text(&mut client), reply);
 }
 
 over_both!(publications_reach_every_subscriber_in_order_and_the_drain_says_goodbye);

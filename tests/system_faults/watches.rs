@@ -6,7 +6,7 @@
 //! whose watches but a few this test has taken. The limit is lowered to a number that is far above
 //! what other users need.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
@@ -76,7 +76,13 @@ fn knock(server: &Server) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(server.clients).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
     stream.write_all(upgrade_request("/ws", &[]).as_bytes()).ok()?;
-    let answer = read_http(&mut stream).ok()?;
+    let answer = match read_http(&mut stream) {
+        Ok(answer) => answer,
+        Err(error) => {
+            assert_ne!(error.kind(), ErrorKind::WouldBlock, "it has not been ended");
+            return None;
+        }
+    };
     assert_eq!(answer.status, 101, "{}", answer.head);
     Some(stream)
 }
@@ -95,7 +101,12 @@ fn a_connection_that_cannot_be_watched_is_ended_and_counted_and_nobody_else_noti
     taken.1.recv().expect("watches");
     let mut command = user.roadcast_after("");
     command.arg("serve");
-    let overrides = ["roadcast.backend=epoll", "roadcast.shards=1", "roadcast.ping_interval=0"];
+    let overrides = [
+        "roadcast.backend=epoll",
+        "roadcast.shards=1",
+        "roadcast.ping_interval=0",
+        "roadcast.limits.head_timeout=5m",
+    ];
     let mut server = Server::start_by(command, &overrides);
     let mut publisher = server.publisher();
     publisher.publish(&["nobody"], b"connected");
