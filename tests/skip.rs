@@ -69,17 +69,19 @@ impl Machine {
             format!("{}/test-command-{}-{name}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
         let machine = Self(directory.into());
         fs::create_dir_all(&machine.0).unwrap();
-        for tool in ["bash", "dirname", "basename", "mktemp", "sort", "sed", "grep", "rm"] {
+        for tool in ["bash", "dirname", "basename", "mktemp", "sort", "sed", "grep", "rm", "nproc"]
+        {
             let paths = std::env::var_os("PATH").unwrap();
             let place = std::env::split_paths(&paths)
                 .map(|path| path.join(tool))
                 .find(|file| file.exists());
             symlink(place.expect(tool), machine.0.join(tool)).unwrap();
         }
-        let cargo = "echo \"${ROADCAST_TEST_BACKEND:+$ROADCAST_TEST_BACKEND: }cargo $*\"
-            case $1 in
-                test) echo 'veth::one: it takes root' >>\"$ROADCAST_SKIPPED\"; exit $FAILURE ;;
-                run) [ -z \"$REFUSAL\" ] || { echo \"roadcast: $REFUSAL\" >&2; exit 1; } ;;
+        let cargo = "backend=$ROADCAST_TEST_BACKEND$RR_ROADCAST_BACKEND
+            echo \"${backend:+$backend: }cargo $*\"
+            case $* in
+                test*) echo 'veth::one: it takes root' >>\"$ROADCAST_SKIPPED\"; exit $FAILURE ;;
+                run*check*) [ -z \"$REFUSAL\" ] || { echo \"roadcast: $REFUSAL\" >&2; exit 1; } ;;
             esac";
         machine.tool("cargo", cargo);
         machine.tool("apt-get", "echo \"apt-get $*\" >&2");
@@ -98,7 +100,7 @@ impl Machine {
         let mut command = Command::new(self.0.join("bash"));
         command.arg(script).env("PATH", &self.0).env("TMPDIR", &self.0);
         // As this test may run in the second pass itself.
-        command.env_remove("ROADCAST_TEST_BACKEND");
+        command.env_remove("ROADCAST_TEST_BACKEND").env_remove("RR_ROADCAST_BACKEND");
         let output = command
             .envs([("CI", ci), ("FAILURE", failure), ("REFUSAL", refusal)])
             .output()
@@ -142,6 +144,25 @@ fn the_test_command_runs_what_starts_a_server_once_more_over_epoll() {
     assert_eq!(again, expected);
 }
 
+/// What the test command says of the soaks, in their order.
+fn soaks(said: &str) -> Vec<&str> {
+    said.lines().filter(|line| line.contains("cargo run") && line.contains(" soak ")).collect()
+}
+
+#[test]
+fn the_test_command_has_faults_at_random_over_each_backend() {
+    let (_, said) = Machine::new("soak").run("", "0", "");
+    let soaks = soaks(&said);
+    assert!(soaks.len() == 2 && soaks[0].starts_with("io_uring: "), "{said}");
+    assert!(soaks[1].starts_with("epoll: "), "{said}");
+    let machine = Machine::new("one-core");
+    fs::remove_file(machine.0.join("nproc")).unwrap();
+    machine.tool("nproc", "echo 1");
+    let (code, said) = machine.run("", "0", "");
+    assert!(code == Some(0) && self::soaks(&said).is_empty(), "{said}");
+    assert!(said.contains("  faults under load, over epoll: it takes two cores\n"), "{said}");
+}
+
 #[test]
 fn where_io_uring_is_denied_the_test_command_runs_what_runs_over_epoll() {
     let refusal = "io_uring cannot be used (Operation not permitted): a seccomp profile denies it";
@@ -153,6 +174,8 @@ fn where_io_uring_is_denied_the_test_command_runs_what_runs_over_epoll() {
     assert_eq!(tests.len(), 2, "{said}");
     assert!(tests[0].contains("--lib") && tests[0].contains("--skip ring::"), "{said}");
     assert!(tests[1].starts_with("epoll: ") && tests[1].contains("--tests"), "{said}");
+    let soaks = soaks(&said);
+    assert!(soaks.len() == 1 && soaks[0].starts_with("epoll: "), "{said}");
     let (code, said) = machine.run("true", "0", refusal);
     assert!(
         code == Some(1) && said.contains("nothing may be left out") && !said.contains("cargo test"),
