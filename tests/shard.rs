@@ -63,7 +63,7 @@ impl TestShard {
         let address = listener.local_addr().unwrap();
         let counters = Arc::new(ShardCounters::default());
         let budget = Arc::new(ConnectionBudget::new(20_000));
-        let settings = Arc::new(ShardConfig {
+        let config = Arc::new(ShardConfig {
             limits: Arc::new(limits),
             policies: Policies::default(),
             rules: Rules {
@@ -82,7 +82,7 @@ impl TestShard {
         let (end, shard_counters, shard_budget) =
             (ends.remove(0), counters.clone(), budget.clone());
         let thread = std::thread::spawn(move || {
-            let shard = Shard::new(settings, shard_counters.clone(), shard_budget);
+            let shard = Shard::new(config, shard_counters.clone(), shard_budget);
             let counters: Arc<LoopCounters> = Arc::default();
             let wake = end.wake.clone();
             match backend {

@@ -13,14 +13,14 @@ pub use letters::{Floor, JOINED, LEFT, Letters};
 
 /// A topic of a workload.
 #[derive(Clone, Debug)]
-pub struct Topic {
+pub struct TopicName {
     /// Its place among the workload's topics.
     pub index: u32,
     /// Its name.
     pub name: String,
 }
 
-impl Topic {
+impl TopicName {
     /// The topic at a place.
     pub fn at(index: u32) -> Self {
         Self { index, name: format!("t{index:05}") }
@@ -47,10 +47,10 @@ pub trait Dialect {
     fn path(&self) -> &'static str;
 
     /// Appends the frames that join `topic` on a connection just upgraded.
-    fn join(&self, topic: &Topic, out: &mut Vec<u8>);
+    fn join(&self, topic: &TopicName, out: &mut Vec<u8>);
 
     /// Appends the frames that join `topic` once more, after a leave.
-    fn join_again(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn join_again(&self, topic: &TopicName, out: &mut Vec<u8>) {
         self.join(topic, out);
     }
 
@@ -59,7 +59,7 @@ pub trait Dialect {
     fn joined(&self, message: &[u8]) -> Option<bool>;
 
     /// Appends the frames that leave `topic`.
-    fn leave(&self, topic: &Topic, out: &mut Vec<u8>);
+    fn leave(&self, topic: &TopicName, out: &mut Vec<u8>);
 
     /// Whether a message to a subscriber says that its leave is done.
     fn left(&self, message: &[u8]) -> bool;
@@ -71,7 +71,7 @@ pub trait Dialect {
     fn greet(&self, _out: &mut Vec<u8>) {}
 
     /// Appends one publish.
-    fn publish(&mut self, topic: &Topic, payload: &[u8], out: &mut Vec<u8>);
+    fn publish(&mut self, topic: &TopicName, payload: &[u8], out: &mut Vec<u8>);
 
     /// Whether each publish is answered.
     fn answers(&self) -> bool;

@@ -29,7 +29,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::clock::Clock;
-use crate::dialect::{Dialect, Link, Topic};
+use crate::dialect::{Dialect, Link, TopicName};
 use crate::order::Order;
 use crate::stamp::{FILLER, STAMP_BYTES, Stamp};
 use flight::Flight;
@@ -79,7 +79,7 @@ pub struct Fleet {
     /// Joins that were refused.
     refused: u64,
     publishers: Vec<Publisher>,
-    topics: Vec<Topic>,
+    topics: Vec<TopicName>,
     /// Of each topic: its next sequence, and how many subscribers count on it.
     sequences: Vec<u32>,
     audience: Vec<u32>,
@@ -128,7 +128,7 @@ impl Fleet {
             pending: 0,
             refused: 0,
             publishers,
-            topics: (0..plan.topics).map(Topic::at).collect(),
+            topics: (0..plan.topics).map(TopicName::at).collect(),
             sequences: vec![0; plan.topics as usize],
             audience: vec![0; plan.topics as usize],
             turn_of: 0,

@@ -41,7 +41,7 @@ const LANE_TURN: usize = 256;
 
 /// What a loop does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Next {
     /// A turn.
     Turn,
     /// It has said that it is about to sleep, and looks at its lanes once more.
@@ -60,7 +60,7 @@ pub struct Loop<B> {
     lanes: ShardEnd,
     /// Entries taken from the lane in one turn at most.
     lane_turn: usize,
-    stage: Stage,
+    next: Next,
     accept_rest: accepting::Rest,
     /// Of the batch under way.
     short: Vec<Short>,
@@ -83,7 +83,7 @@ impl<B: Backend> Loop<B> {
             counters,
             lanes,
             lane_turn: LANE_TURN,
-            stage: Stage::Turn,
+            next: Next::Turn,
             accept_rest: accepting::Rest::default(),
             short: Vec::with_capacity(BATCH_SENDS),
         })
@@ -91,27 +91,27 @@ impl<B: Backend> Loop<B> {
 
     /// Serves until the hub says that all is over and everyone has gone.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.stage != Stage::End {
+        while self.next != Next::End {
             self.step()?;
         }
         Ok(())
     }
 
     /// Goes as far as it matters not what other threads do meanwhile: through a turn, or from one
-    /// [`Stage`] of falling asleep to the next.
+    /// [`Next`] of falling asleep to the next.
     pub fn step(&mut self) -> io::Result<()> {
-        self.stage = match self.stage {
-            Stage::Turn => self.turn()?,
-            Stage::Look => self.look_again()?,
-            Stage::Sleep(until) => self.sleep(until)?,
-            Stage::End => Stage::End,
+        self.next = match self.next {
+            Next::Turn => self.turn()?,
+            Next::Look => self.look_again()?,
+            Next::Sleep(until) => self.sleep(until)?,
+            Next::End => Next::End,
         };
         Ok(())
     }
 
     /// What it does next.
-    pub fn stage(&self) -> Stage {
-        self.stage
+    pub fn next(&self) -> Next {
+        self.next
     }
 
     /// The shard that it is around.
@@ -129,7 +129,7 @@ impl<B: Backend> Loop<B> {
         self.lane_turn = entries;
     }
 
-    fn turn(&mut self) -> io::Result<Stage> {
+    fn turn(&mut self) -> io::Result<Next> {
         self.counters.turns.add(1);
         self.look_at_clock();
         if let Some(begun) = self.lanes.ending.begun() {
@@ -143,7 +143,7 @@ impl<B: Backend> Loop<B> {
         self.ask_hub();
         if self.shard.is_done() {
             self.say_last();
-            return Ok(Stage::End);
+            return Ok(Next::End);
         }
         if self.shard.plan() > 0 {
             self.send_batch()?;
@@ -151,13 +151,13 @@ impl<B: Backend> Loop<B> {
             self.backend.poll()?;
         } else {
             self.lanes.wake.fall_asleep();
-            return Ok(Stage::Look);
+            return Ok(Next::Look);
         }
         self.end_turn()
     }
 
     /// What came before it said that it sleeps would wake nobody.
-    fn look_again(&mut self) -> io::Result<Stage> {
+    fn look_again(&mut self) -> io::Result<Next> {
         let entries = self.shard.wants_entries() && !self.lanes.down.is_empty();
         let questions = self.shard.has_questions() && self.lanes.up.has_room(0);
         let end = self
@@ -174,27 +174,27 @@ impl<B: Backend> Loop<B> {
             Some(at) => self.counters.pulse.rest_until(self.started + at),
             None => self.counters.pulse.rest(),
         }
-        Ok(Stage::Sleep(until))
+        Ok(Next::Sleep(until))
     }
 
-    fn sleep(&mut self, until: Option<Duration>) -> io::Result<Stage> {
+    fn sleep(&mut self, until: Option<Duration>) -> io::Result<Next> {
         let timeout = until.map(|at| at.saturating_sub(self.since_start()));
         let waited = self.backend.wait(timeout);
         self.wake_up(waited)
     }
 
-    fn wake_up(&mut self, slept: io::Result<()>) -> io::Result<Stage> {
+    fn wake_up(&mut self, slept: io::Result<()>) -> io::Result<Next> {
         self.lanes.wake.stay_awake();
         slept?;
         self.look_at_clock();
         self.end_turn()
     }
 
-    fn end_turn(&mut self) -> io::Result<Stage> {
+    fn end_turn(&mut self) -> io::Result<Next> {
         self.take_in()?;
         self.shard.expire();
         self.accept_after_rest(false)?;
-        Ok(Stage::Turn)
+        Ok(Next::Turn)
     }
 
     fn look_at_clock(&mut self) {

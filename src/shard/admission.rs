@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::connection::{Admission, ConnId, Connection, Phase};
-use super::{Grace, OVER_LIMIT_MAX, Refusal, Shard, Stage, Task};
+use super::{Grace, Lifecycle, OVER_LIMIT_MAX, Refusal, Shard, Task};
 use crate::http::Head;
 use crate::source_limits::{Exceeded, Source, SourceLimits};
 
@@ -53,7 +53,7 @@ impl Shard {
     /// Whether connections should be handed in with their address.
     #[inline]
     pub fn wants_addresses(&self) -> bool {
-        self.sources.is_some() || self.settings.proxies.protocol
+        self.sources.is_some() || self.config.proxies.protocol
     }
 
     /// A connection has been accepted, from an address that need not be known. `None`: there is no
@@ -77,7 +77,7 @@ impl Shard {
         }
         self.counters.accepted.add(1);
         let mut connection = Connection::new(admission);
-        let proxies = &self.settings.proxies;
+        let proxies = &self.config.proxies;
         if proxies.protocol && peer.is_some_and(|peer| proxies.trusts(peer)) {
             connection.phase = Phase::Preface;
         }
@@ -89,10 +89,10 @@ impl Shard {
         if let (Admission::OverSource(exceeded), Some(peer)) = (admission, peer) {
             self.report_refused(id, Refusal::Source(exceeded), || Source::of(peer).to_string());
         }
-        self.set_deadline(id, self.settings.limits.head_timeout);
+        self.set_deadline(id, self.config.limits.head_timeout);
         self.outward.push(Task::Receive(id));
         // Everyone has been told goodbye already.
-        if self.stage == Stage::Closing {
+        if self.lifecycle == Lifecycle::Closing {
             self.refuse_at_the_end(id);
         }
         Some(id)
@@ -107,7 +107,7 @@ impl Shard {
             return (Admission::Admitted, None);
         };
         let source = Source::of(peer);
-        if self.settings.proxies.trusts(peer) {
+        if self.config.proxies.trusts(peer) {
             return (Admission::Admitted, Some(Sourced::Forwarding(source)));
         }
         match sources.limits.admit(source, self.now_ms) {
@@ -131,7 +131,7 @@ impl Shard {
         let Some(sources) = &mut self.sources else { return Ok(()) };
         let source = match *sources.at(id) {
             Some(Sourced::Forwarding(proxy)) => {
-                let client = head.and_then(|head| self.settings.proxies.client(head));
+                let client = head.and_then(|head| self.config.proxies.client(head));
                 self.counters.forwarded_missing.add(u64::from(client.is_none()));
                 client.map_or(proxy, Source::of)
             }
@@ -155,7 +155,7 @@ impl Shard {
         let sourced = sources.at(id);
         if let Some(Sourced::Forwarding(proxy)) = *sourced {
             *sourced = Some(match client {
-                Some(client) if self.settings.proxies.trusts(client) => {
+                Some(client) if self.config.proxies.trusts(client) => {
                     Sourced::Forwarding(Source::of(client))
                 }
                 Some(client) => Sourced::Named(Source::of(client)),

@@ -14,7 +14,7 @@ use super::connection::ConnId;
 use super::held::PendingJoin;
 use super::memberships::Membership;
 use super::topic::Topic;
-use super::{About, JoinRefusal, Reason, Refusal, Shard, Stage};
+use super::{About, JoinRefusal, Lifecycle, Reason, Refusal, Shard};
 use crate::command::Command;
 use crate::mesh::{BrokerId, Up};
 use crate::reply::{self, Reply};
@@ -45,13 +45,13 @@ impl Shard {
     /// The broker that a command names. Clients of RoadRunner name any, since it does not look: the
     /// default one, said once a connection.
     fn broker(&mut self, id: ConnId, name: &str) -> BrokerId {
-        if let Some(broker) = self.settings.broker(name) {
+        if let Some(broker) = self.config.broker(name) {
             return broker;
         }
         if !std::mem::replace(&mut self.roster.connections.at(id.index).broker_logged, true) {
             self.report_refused(id, Refusal::Broker, || name.to_owned());
         }
-        self.settings.default_broker
+        self.config.default_broker
     }
 
     fn join(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
@@ -77,7 +77,7 @@ impl Shard {
     fn join_refused(&mut self, id: ConnId, why: JoinRefusal, asked: Option<&[Cow<'_, str>]>) {
         self.counters.joins_refused.add(1);
         if why != JoinRefusal::ShuttingDown {
-            let bytes_max = self.settings.limits.topic_bytes;
+            let bytes_max = self.config.limits.topic_bytes;
             self.report_refused(id, Refusal::Join(why), || {
                 let mut names = asked.unwrap_or_default().iter().map(AsRef::as_ref);
                 let about = match why {
@@ -97,8 +97,8 @@ impl Shard {
         broker: BrokerId,
         names: &[Cow<'_, str>],
     ) -> Result<SmallVec<[u32; 4]>, JoinRefusal> {
-        let limits = &self.settings.limits;
-        if self.stage == Stage::Draining || self.stage == Stage::Closing {
+        let limits = &self.config.limits;
+        if self.lifecycle == Lifecycle::Draining || self.lifecycle == Lifecycle::Closing {
             return Err(JoinRefusal::ShuttingDown);
         }
         if names.iter().any(|name| name.len() > limits.topic_bytes) {
@@ -157,8 +157,7 @@ impl Shard {
     }
 
     fn create_topic(&mut self, broker: BrokerId, name: &str) -> u32 {
-        let index =
-            self.delivery.topics.insert(broker, name, self.settings.policies.overflow(name));
+        let index = self.delivery.topics.insert(broker, name, self.config.policies.overflow(name));
         self.counters.topics.set(self.delivery.topics.len() as u64);
         let topic = self.delivery.topics.id(index);
         let name = self.delivery.topics.peek(index).name.clone();

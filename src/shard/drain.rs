@@ -50,7 +50,7 @@ impl Drain {
 impl Shard {
     /// Begins to tell everyone, where a drain is configured.
     pub(super) fn begin_drain(&mut self, at: Duration) {
-        let (over_ms, began_ms) = (self.settings.drain.as_millis() as u64, at.as_millis() as u64);
+        let (over_ms, began_ms) = (self.config.drain.as_millis() as u64, at.as_millis() as u64);
         if over_ms == 0 {
             return;
         }
@@ -58,7 +58,7 @@ impl Shard {
         ids.retain(|id| self.roster.connections.peek(id.index).is_open());
         let left = ids.len();
         self.drain = Some(Drain { began_ms, over_ms, ids, told: 0, left, over: false });
-        if !self.settings.drain_accept {
+        if !self.config.drain_accept {
             self.stop_listening();
         }
     }
@@ -106,7 +106,7 @@ impl Shard {
             let from = topic.subscribers()[member.record as usize].position;
             topic.log.outbox_cost(from, topic.log.head())
         });
-        let (bytes, limits) = (behind.sum::<usize>(), &self.settings.limits);
+        let (bytes, limits) = (behind.sum::<usize>(), &self.config.limits);
         if connection.outbox_cost() + bytes > limits.outbox_bytes
             || self.roster.outbox_bytes + bytes > limits.outboxes_bytes
         {

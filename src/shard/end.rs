@@ -17,9 +17,9 @@ use crate::ws::upgrade;
 /// The reason in the Close of a server that shuts down.
 pub(super) const GOODBYE: &str = "the server is shutting down";
 
-/// How far the end has come.
+/// How far a shard has come, from serving to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum Lifecycle {
     Serving,
     /// Nobody is accepted; publications still come.
     NotAccepting,
@@ -44,14 +44,14 @@ impl Shard {
     /// nothing.
     pub fn shutdown_began(&mut self, at: Duration) {
         if self.grace == Grace::NotBegun {
-            self.begin_grace(at + self.settings.drain);
+            self.begin_grace(at + self.config.drain);
             self.begin_drain(at);
         }
     }
 
     /// The grace counts from here, unless it ends earlier already.
     pub(super) fn begin_grace(&mut self, at: Duration) {
-        let until_ms = (at + self.settings.shutdown_grace).as_millis() as u64;
+        let until_ms = (at + self.config.shutdown_grace).as_millis() as u64;
         self.grace = match self.grace {
             Grace::NotBegun => Grace::UntilMs(until_ms),
             Grace::UntilMs(known_ms) => Grace::UntilMs(known_ms.min(until_ms)),
@@ -63,14 +63,14 @@ impl Shard {
     /// another may be at this address.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         // When the others of the server still have somebody to tell, the hub has not gone on yet.
-        let drain = self.drain.as_ref().filter(|_| self.stage == Stage::Serving);
+        let drain = self.drain.as_ref().filter(|_| self.lifecycle == Lifecycle::Serving);
         let left_s = drain.map_or(0, |drain| drain.left_s(self.now_ms));
         (self.grace != Grace::NotBegun).then_some(left_s.max(1))
     }
 
     /// The hub has gone, and its lane is empty: the last entry will not come.
     pub fn hub_is_gone(&mut self) {
-        if self.stage < Stage::Draining {
+        if self.lifecycle < Lifecycle::Draining {
             self.take(Down::StopAccepting);
             self.take(Down::Drain);
         }
@@ -78,12 +78,13 @@ impl Shard {
 
     /// Whether it has not been told yet that shutting down has begun, or that the hub has gone.
     pub fn misses_end(&self, begun: bool, hub_gone: bool) -> bool {
-        (begun && self.grace == Grace::NotBegun) || (hub_gone && self.stage < Stage::Draining)
+        (begun && self.grace == Grace::NotBegun)
+            || (hub_gone && self.lifecycle < Lifecycle::Draining)
     }
 
     pub(super) fn stop_accepting(&mut self) {
-        if self.stage == Stage::Serving {
-            self.stage = Stage::NotAccepting;
+        if self.lifecycle == Lifecycle::Serving {
+            self.lifecycle = Lifecycle::NotAccepting;
             self.stop_listening();
         }
     }
@@ -98,7 +99,7 @@ impl Shard {
     pub(super) fn end_grace(&mut self) {
         self.grace = Grace::Over;
         self.stop_accepting();
-        self.stage = Stage::Closing;
+        self.lifecycle = Lifecycle::Closing;
         for id in self.roster.connections.ids() {
             self.terminate(id, Dropped::Shutdown, true);
         }
@@ -113,15 +114,15 @@ impl Shard {
 
     /// Whether the end has come: drained, every connection told and gone.
     pub fn is_done(&self) -> bool {
-        self.stage == Stage::Closing && self.roster.connections.is_empty()
+        self.lifecycle == Lifecycle::Closing && self.roster.connections.is_empty()
     }
 
     /// Says goodbye to everyone once every log has been swept out.
     pub(super) fn drain_step(&mut self) {
-        if self.stage != Stage::Draining || !self.delivery.active.is_empty() {
+        if self.lifecycle != Lifecycle::Draining || !self.delivery.active.is_empty() {
             return;
         }
-        self.stage = Stage::Closing;
+        self.lifecycle = Lifecycle::Closing;
         for id in self.roster.connections.ids() {
             match self.roster.connections.at(id.index).phase {
                 Phase::Preface | Phase::Head => self.refuse_at_the_end(id),

@@ -70,7 +70,7 @@ impl Shard {
     fn leaves_unread(&self, id: ConnId) -> bool {
         let outbox = self.roster.connections.peek(id.index).outbox_cost();
         outbox > REPLIES_BYTES
-            || (outbox > 0 && self.roster.outbox_bytes > self.settings.limits.outboxes_bytes)
+            || (outbox > 0 && self.roster.outbox_bytes > self.config.limits.outboxes_bytes)
     }
 
     fn is_past_bounds(&self, id: ConnId) -> bool {

@@ -48,7 +48,7 @@ impl Shard {
     // Its 32 KB of stack are not for the way of every message.
     #[inline(never)]
     pub(super) fn head(&mut self, id: ConnId, bytes: &mut [u8]) {
-        let bytes_max = self.settings.rules.bounds.bytes;
+        let bytes_max = self.config.rules.bounds.bytes;
         let arrival = match self.heads.extend(id, bytes) {
             Some((head, seen)) => Arrival::of(head, seen, bytes_max),
             None => Arrival::of(bytes, 0, bytes_max),
@@ -64,7 +64,7 @@ impl Shard {
         let mut room = Room::new();
         let head = head_len.and_then(|_| Head::parse(head, &mut room));
         let head = head.as_ref().map_err(|fault| *fault);
-        let answer = upgrade::answer(head, &self.settings.rules);
+        let answer = upgrade::answer(head, &self.config.rules);
         let probe = matches!(answer, Answer::Healthy { .. });
         if let Err(response) = self.let_in(id, head.ok(), probe) {
             return self.refuse(id, &response);
@@ -75,8 +75,8 @@ impl Shard {
                 self.input(id, behind);
             }
             Answer::DemoPage { head_only } => {
-                let settings = self.settings.clone();
-                let page = settings.demo_page.as_ref();
+                let config = self.config.clone();
+                let page = config.demo_page.as_ref();
                 self.refuse(id, page.map_or(&[], |page| page.answer(head_only)));
             }
             Answer::Healthy { response } => self.refuse(id, &response),
@@ -93,7 +93,7 @@ impl Shard {
         if !self.heads.has(id) {
             self.heads.begin(id, bytes);
         }
-        while let Some(oldest) = self.heads.oldest_past(self.settings.limits.heads_bytes) {
+        while let Some(oldest) = self.heads.oldest_past(self.config.limits.heads_bytes) {
             self.refuse_request(oldest, Fault::GivenUp, &upgrade::head_given_up(), String::new);
         }
     }
@@ -182,7 +182,7 @@ impl Shard {
     }
 
     fn reader_limits(&self) -> ReaderLimits {
-        ReaderLimits { message_bytes_max: self.settings.limits.message_bytes }
+        ReaderLimits { message_bytes_max: self.config.limits.message_bytes }
     }
 
     /// Looks for the Close of a connection that has been told goodbye. All else that it sends is

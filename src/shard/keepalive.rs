@@ -68,7 +68,7 @@ impl Shard {
 
     /// Returns whether that was the connection's end.
     fn deadline_passed(&mut self, id: ConnId) -> bool {
-        let laggard_timeout = self.settings.limits.laggard_timeout;
+        let laggard_timeout = self.config.limits.laggard_timeout;
         let connection = self.roster.connections.at(id.index);
         match &mut connection.phase {
             Phase::Preface | Phase::Head => {
@@ -119,7 +119,7 @@ impl Shard {
     }
 
     fn keepalive_passed(&mut self, id: ConnId) {
-        let limits = &self.settings.limits;
+        let limits = &self.config.limits;
         let (interval, patience) = (limits.ping_interval, limits.pong_timeout);
         let connection = self.roster.connections.at(id.index);
         // Whoever is not listened to may have answered.
@@ -173,7 +173,7 @@ impl Shard {
     /// Sets the first ping of a connection, at a place in the interval of its own: pings are
     /// spread.
     pub(super) fn begin_keepalive(&mut self, id: ConnId) {
-        let interval = self.settings.limits.ping_interval;
+        let interval = self.config.limits.ping_interval;
         if interval.is_zero() {
             return self.roster.reschedule(id);
         }

@@ -39,7 +39,7 @@
 //! outward      what the loop is to do: tasks, lines in the log, questions to the hub
 //!
 //! telling      balance, counters, report
-//! made of      settings, queue, lengths, kept
+//! made of      config, queue, lengths, kept
 //! tests        invariants
 //! ```
 //!
@@ -63,6 +63,7 @@ mod balance;
 mod batch;
 pub mod charge;
 mod commands;
+mod config;
 mod connection;
 mod counters;
 mod delivery;
@@ -88,7 +89,6 @@ mod queue;
 mod report;
 mod resting;
 mod roster;
-mod settings;
 mod settle;
 mod sweep;
 mod timers;
@@ -100,17 +100,17 @@ use std::time::Duration;
 
 pub use balance::{Balance, Dropped, Standing};
 pub use batch::BATCH_SENDS;
+pub use config::{ConnectionBudget, Page, ShardConfig};
 pub(crate) use connection::Connections;
 pub use connection::{Admission, ConnId};
 pub use counters::ShardCounters;
 pub use outward::Task;
 pub use report::{About, JoinRefusal, Reason, Refusal, Report};
-pub use settings::{ConnectionBudget, Page, ShardConfig};
 
 use admission::Sources;
 use delivery::Delivery;
 use drain::Drain;
-use end::{Grace, Stage};
+use end::{Grace, Lifecycle};
 use heads::Heads;
 use outward::Outward;
 use roster::Roster;
@@ -121,7 +121,7 @@ use crate::mesh::{Down, TopicId, Up};
 /// One core's connections and topics.
 #[derive(Debug)]
 pub struct Shard {
-    settings: Arc<ShardConfig>,
+    config: Arc<ShardConfig>,
     counters: Arc<ShardCounters>,
     budget: Arc<ConnectionBudget>,
     /// Limits per source address, where there are any.
@@ -133,7 +133,7 @@ pub struct Shard {
     delivery: Delivery,
     roster: Roster,
     outward: Outward,
-    stage: Stage,
+    lifecycle: Lifecycle,
     grace: Grace,
     drain: Option<Drain>,
     /// Whether connections are still accepted, to be served or refused.
@@ -147,17 +147,13 @@ pub const OVER_LIMIT_MAX: usize = 64;
 impl Shard {
     /// A shard without connections. `budget` counts the connections of all shards.
     pub fn new(
-        settings: Arc<ShardConfig>,
+        config: Arc<ShardConfig>,
         counters: Arc<ShardCounters>,
         budget: Arc<ConnectionBudget>,
     ) -> Self {
-        assert_eq!(
-            settings.rules.demo,
-            settings.demo_page.is_some(),
-            "a page that is served is there"
-        );
+        assert_eq!(config.rules.demo, config.demo_page.is_some(), "a page that is served is there");
         Self {
-            settings,
+            config,
             counters,
             budget,
             sources: None,
@@ -167,7 +163,7 @@ impl Shard {
             delivery: Delivery::default(),
             roster: Roster::default(),
             outward: Outward::default(),
-            stage: Stage::Serving,
+            lifecycle: Lifecycle::Serving,
             grace: Grace::NotBegun,
             drain: None,
             listening: true,
@@ -194,7 +190,7 @@ impl Shard {
                 self.stop_accepting();
             }
             Down::Drain => {
-                self.stage = self.stage.max(Stage::Draining);
+                self.lifecycle = self.lifecycle.max(Lifecycle::Draining);
                 self.drain_step();
             }
         }
@@ -203,7 +199,7 @@ impl Shard {
     /// Whether the logs have room for more publications.
     #[inline]
     pub fn wants_entries(&self) -> bool {
-        self.delivery.log_bytes < self.settings.limits.log_bytes
+        self.delivery.log_bytes < self.config.limits.log_bytes
     }
 
     fn interested(&mut self, id: TopicId, sequence: u64) {

@@ -25,7 +25,7 @@ impl Shard {
                     *finished = true;
                     self.outward.push(Task::FinishSending(id));
                     // What stood before its last bytes has had a time of its own.
-                    self.set_deadline(id, self.settings.limits.close_timeout);
+                    self.set_deadline(id, self.config.limits.close_timeout);
                 }
             }
             Phase::Open(_) => {
@@ -76,7 +76,7 @@ impl Shard {
         if std::mem::take(&mut connection.read_paused) {
             self.outward.push(Task::Receive(id));
         }
-        let limits = &self.settings.limits;
+        let limits = &self.config.limits;
         let timeout = if lags {
             limits.close_timeout.max(limits.laggard_timeout)
         } else {

@@ -25,7 +25,7 @@ impl Shard {
         let dropped = dropped + self.delivery.balance.dropped(Dropped::Overflow) - dropped_before;
         self.report_overflow(id, key, bytes_max, dropped);
         // What it was promised is gone; it only has to take the Close.
-        self.set_deadline(id, self.settings.limits.close_timeout);
+        self.set_deadline(id, self.config.limits.close_timeout);
     }
 
     pub(super) fn report_overflow(

@@ -21,7 +21,7 @@ impl Shard {
     pub(super) fn park(&mut self, topic: u32, connection: u32) {
         let topic = self.delivery.topics.at(topic);
         let keep_newest =
-            self.delivery.parked_bytes + topic.log.newest_cost() <= self.settings.limits.log_bytes;
+            self.delivery.parked_bytes + topic.log.newest_cost() <= self.config.limits.log_bytes;
         let skipped = topic.park(keep_newest);
         self.roster.connections.at(connection).parked |= keep_newest;
         self.counters.newest_dropped.add(u64::from(!keep_newest));
@@ -39,7 +39,7 @@ impl Shard {
             // It is closed before it has lagged.
             self.counters.laggards.add(1);
             self.delivery.balance.drop_from_logs(frames, Dropped::Overflow);
-            let bytes_max = self.settings.limits.outboxes_bytes;
+            let bytes_max = self.config.limits.outboxes_bytes;
             self.overflow(id, "roadcast.limits.outboxes_bytes", bytes_max, frames);
         }
     }

@@ -5,7 +5,7 @@ use super::balance::Dropped;
 use super::batch::{ALL, PlannedSend, Source};
 use super::connection::{ConnId, NO_SEND};
 use super::outbox::Outbox;
-use super::{Shard, Stage, Task};
+use super::{Lifecycle, Shard, Task};
 use crate::ws::frame::{self, Opcode};
 
 /// What the kernel has taken of one batch.
@@ -34,7 +34,7 @@ impl Shard {
             self.delivery.release(id);
         }
         self.delivery.swept = swept;
-        if self.stage == Stage::Draining {
+        if self.lifecycle == Lifecycle::Draining {
             self.drain_step();
         }
         self.publish_standing();
@@ -89,7 +89,7 @@ impl Shard {
         self.delivery.balance.delivered += left;
         let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
         // Half empty: what is parked now goes on for a while before it is parked again.
-        if connection.parked && sent > 0 && outbox.cost() <= self.settings.limits.outbox_bytes / 2 {
+        if connection.parked && sent > 0 && outbox.cost() <= self.config.limits.outbox_bytes / 2 {
             self.unpark(id);
         }
         if sent < bytes {
@@ -114,7 +114,7 @@ impl Shard {
         let (border, rest) = log.cut(from, sent);
         let (frames, behind, under_way) = (to - from, to - border, !rest.is_empty());
         let unsent = behind + u64::from(under_way);
-        let bytes_max = self.settings.limits.outboxes_bytes;
+        let bytes_max = self.config.limits.outboxes_bytes;
         let fits = |cost: usize| self.roster.outbox_bytes + cost <= bytes_max;
         let kept = if fits(rest.len() + log.outbox_cost(border, to)) { to } else { border };
         if kept == border && !fits(rest.len()) {
@@ -144,7 +144,7 @@ impl Shard {
     /// The socket took less than it was given: the connection waits for room, alone. `denied`: what
     /// it had is none.
     fn lag(&mut self, id: ConnId, denied: bool) {
-        let laggard_timeout = self.settings.limits.laggard_timeout;
+        let laggard_timeout = self.config.limits.laggard_timeout;
         let connection = self.roster.connections.at(id.index);
         connection.lagging = true;
         if denied {

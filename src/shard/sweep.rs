@@ -151,7 +151,7 @@ impl Shard {
 
     /// Whether so much more may wait for a connection, and for all.
     fn room_in_outbox(&self, connection: u32, cost: usize) -> Result<(), Passed> {
-        let limits = &self.settings.limits;
+        let limits = &self.config.limits;
         if self.roster.connections.peek(connection).outbox_cost() + cost > limits.outbox_bytes {
             return Err(("roadcast.limits.outbox_bytes", limits.outbox_bytes));
         }

@@ -16,7 +16,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const GOING_AWAY: &[u8] = b"\x88\x1D\x03\xE9the server is shutting down";
 
 fn rig(limits: Limits) -> Rig {
-    Rig::with_settings(ShardConfig { drain: DRAIN, ..rig::settings(limits) })
+    Rig::with_config(ShardConfig { drain: DRAIN, ..rig::config(limits) })
 }
 
 /// Those of `ids` that have read a Close by now, in their order.
@@ -172,11 +172,8 @@ fn those_who_have_not_been_told_are_served_and_nobody_is_let_in() {
 
 #[test]
 fn newcomers_may_meet_a_closed_port_instead() {
-    let mut rig = Rig::with_settings(ShardConfig {
-        drain: DRAIN,
-        drain_accept: false,
-        ..rig::settings(quiet())
-    });
+    let mut rig =
+        Rig::with_config(ShardConfig { drain: DRAIN, drain_accept: false, ..rig::config(quiet()) });
     rig.connect();
     rig.tasks();
     rig.shard.shutdown_began(rig.now);
@@ -248,7 +245,7 @@ fn random_traffic_keeps_its_promises_while_everyone_is_told() {
             },
         };
         let mut rig =
-            Rig::with_settings(ShardConfig { drain: DRAIN, policies, ..rig::settings(limits) });
+            Rig::with_config(ShardConfig { drain: DRAIN, policies, ..rig::config(limits) });
         let ids: Vec<ConnId> = (0..20).map(|_| rig.member(&["a", "b"])).collect();
         ids.iter().for_each(|&id| drop(rig.taken(id)));
         rig.shard.shutdown_began(rig.now);

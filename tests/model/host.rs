@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use roadcast::engine::{Loop, LoopCounters, Stage};
+use roadcast::engine::{Loop, LoopCounters, Next};
 use roadcast::lane::{Depth, Wake};
 use roadcast::mesh::ShardEnd;
 use roadcast::shard::{Shard, ShardCounters};
@@ -62,7 +62,7 @@ impl Host {
 
     /// Whether the loop has come to its end.
     pub fn has_ended(&self) -> bool {
-        self.event_loop.stage() == Stage::End
+        self.event_loop.next() == Next::End
     }
 
     pub fn is_listening(&mut self) -> bool {
@@ -94,10 +94,10 @@ impl Host {
         book: &mut Book,
         rng: &mut SmallRng,
     ) {
-        if self.event_loop.stage() == Stage::Look {
+        if self.event_loop.next() == Next::Look {
             self.step(now, clients, book, rng);
         }
-        if let Stage::Sleep(until) = self.event_loop.stage() {
+        if let Next::Sleep(until) = self.event_loop.next() {
             let due = until.is_some_and(|at| at <= now);
             if !(self.is_woken() || due || self.event_loop.backend().is_stirred(clients)) {
                 return;
@@ -140,7 +140,7 @@ impl Host {
 
     /// A loop that sleeps has been woken for what is in its lane.
     pub fn check_woken(&mut self) {
-        let asleep = matches!(self.event_loop.stage(), Stage::Sleep(_));
+        let asleep = matches!(self.event_loop.next(), Next::Sleep(_));
         if asleep && self.depth.entries() > 0 && self.shard().wants_entries() {
             assert!(self.is_woken(), "shard {} sleeps, and its lane is not empty", self.place);
         }

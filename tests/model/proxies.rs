@@ -11,7 +11,7 @@ use roadcast::limits::Limits;
 use roadcast::shard::{ConnId, Shard, ShardConfig, Task};
 use roadcast::source_limits::SourceLimits;
 
-use super::rig::{Rig, quiet, settings};
+use super::rig::{Rig, config, quiet};
 use super::wire;
 
 const PROXY: &str = "10.0.0.1";
@@ -21,10 +21,10 @@ const PROXY: &str = "10.0.0.1";
 fn rig(limits: Limits) -> (Rig, Arc<SourceLimits>) {
     let sources = Arc::new(SourceLimits::new(1, 0).unwrap());
     let mut rig = Rig::new(limits.clone());
-    let settings = settings(limits);
-    let proxies = Proxies { protocol: true, ..settings.proxies.clone() };
+    let config = config(limits);
+    let proxies = Proxies { protocol: true, ..config.proxies.clone() };
     let shard = Shard::new(
-        Arc::new(ShardConfig { proxies, ..settings }),
+        Arc::new(ShardConfig { proxies, ..config }),
         rig.counters.clone(),
         rig.budget.clone(),
     );

@@ -47,8 +47,8 @@ pub struct Rig {
     topics: HashMap<String, (TopicId, u64)>,
 }
 
-/// The settings of most tests: two brokers, an echo path, no pings.
-pub fn settings(limits: Limits) -> ShardConfig {
+/// The configuration of most tests: two brokers, an echo path, no pings.
+pub fn config(limits: Limits) -> ShardConfig {
     ShardConfig {
         limits: Arc::new(limits),
         policies: Policies::default(),
@@ -79,16 +79,16 @@ impl Rig {
     }
 
     pub fn with_policies(limits: Limits, policies: Policies) -> Self {
-        Self::with_settings(ShardConfig { policies, ..settings(limits) })
+        Self::with_config(ShardConfig { policies, ..config(limits) })
     }
 
-    pub fn with_settings(settings: ShardConfig) -> Self {
+    pub fn with_config(config: ShardConfig) -> Self {
         let counters = Arc::new(ShardCounters::default());
-        let budget = Arc::new(ConnectionBudget::new(match settings.limits.connections {
+        let budget = Arc::new(ConnectionBudget::new(match config.limits.connections {
             0 => usize::MAX,
             connections => connections,
         }));
-        let shard = Shard::new(Arc::new(settings), counters.clone(), budget.clone());
+        let shard = Shard::new(Arc::new(config), counters.clone(), budget.clone());
         let (streams, topics) = (HashMap::new(), HashMap::new());
         Self {
             measures: (0, 0),

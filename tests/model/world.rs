@@ -51,17 +51,17 @@ impl World {
         let mut rng = SmallRng::seed_from_u64(seed);
         let limits = limits::random(&mut rng);
         assert_eq!(limits.check(), [], "limits that fit together");
-        let mut settings: ShardConfig = rig::settings(limits.clone());
+        let mut config: ShardConfig = rig::config(limits.clone());
         let patterns =
             |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
-        settings.policies = match rng.random_range(0..3) {
+        config.policies = match rng.random_range(0..3) {
             0 => Policies::default(),
             1 => Policies { skip: patterns(&["t0", "t5"]), disconnect: Vec::new() },
             _ => Policies { skip: patterns(&["t*"]), disconnect: patterns(&["t3"]) },
         };
-        settings.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
-        settings.drain = Duration::from_millis([0, 0, 0, 200, 600][seed as usize % 5]);
-        let settings = Arc::new(settings);
+        config.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
+        config.drain = Duration::from_millis([0, 0, 0, 200, 600][seed as usize % 5]);
+        let config = Arc::new(config);
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
         // More subscribers than a batch has sends, or some on each of a few shards.
         let crowded = rng.random_bool(0.15);
@@ -77,13 +77,13 @@ impl World {
         let host = |(place, lanes): (usize, _)| {
             let counters = Arc::new(ShardCounters::default());
             let shard =
-                Shard::new(settings.clone(), counters.clone(), budget.clone()).reporting_all();
+                Shard::new(config.clone(), counters.clone(), budget.clone()).reporting_all();
             let pace = if place == 0 { pick(&[0.1, 0.5, 1.0, 1.0]) } else { 1.0 };
-            Host::new(place, shard, counters, lanes, epoch, (settings.shutdown_grace, pace))
+            Host::new(place, shard, counters, lanes, epoch, (config.shutdown_grace, pace))
         };
         let hosts = ends.into_iter().zip(depths).enumerate().map(host).collect();
         Self {
-            hub: Hub::new(hub, &limits, Book::new(shards, settings.policies.clone())),
+            hub: Hub::new(hub, &limits, Book::new(shards, config.policies.clone())),
             hosts,
             publishers: rng.random_range(1..5),
             talk: [0.05, 0.2, 0.7][rng.random_range(0..3)],
@@ -96,8 +96,8 @@ impl World {
             ending,
             epoch,
             now: Duration::ZERO,
-            grace: settings.shutdown_grace,
-            drain: settings.drain,
+            grace: config.shutdown_grace,
+            drain: config.drain,
             budget,
             limits,
             rng,

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Dialect, Link, Topic};
+use super::{Dialect, Link, TopicName};
 use crate::frame;
 
 /// The dialect, with the number of the last command.
@@ -17,7 +17,7 @@ impl Dialect for Centrifugo {
         "/connection/websocket"
     }
 
-    fn join(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn join(&self, topic: &TopicName, out: &mut Vec<u8>) {
         let text = format!(
             "{{\"id\":1,\"connect\":{{}}}}\n{{\"id\":2,\"subscribe\":{{\"channel\":\"{}\"}}}}",
             topic.name
@@ -25,7 +25,7 @@ impl Dialect for Centrifugo {
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
     }
 
-    fn join_again(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn join_again(&self, topic: &TopicName, out: &mut Vec<u8>) {
         let text = format!(r#"{{"id":2,"subscribe":{{"channel":"{}"}}}}"#, topic.name);
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
     }
@@ -38,7 +38,7 @@ impl Dialect for Centrifugo {
         text.contains(r#""id":2"#).then_some(true)
     }
 
-    fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn leave(&self, topic: &TopicName, out: &mut Vec<u8>) {
         let text = format!(r#"{{"id":3,"unsubscribe":{{"channel":"{}"}}}}"#, topic.name);
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
     }
@@ -55,7 +55,7 @@ impl Dialect for Centrifugo {
         frame::encode_masked(out, frame::TEXT, br#"{"id":1,"connect":{}}"#);
     }
 
-    fn publish(&mut self, topic: &Topic, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &TopicName, payload: &[u8], out: &mut Vec<u8>) {
         // 1 is the greeting's.
         self.id = self.id.wrapping_add(1).max(2);
         self.text.clear();

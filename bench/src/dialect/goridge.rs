@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Dialect, Link, Topic};
+use super::{Dialect, Link, TopicName};
 use crate::frame;
 
 const METHOD: &[u8] = b"broadcast.Publish";
@@ -83,7 +83,7 @@ fn field_len(bytes: usize) -> usize {
 }
 
 impl Goridge {
-    fn command(command: &str, topic: &Topic, out: &mut Vec<u8>) {
+    fn command(command: &str, topic: &TopicName, out: &mut Vec<u8>) {
         let text = format!(r#"{{"command":"{command}","topics":["{}"]}}"#, topic.name);
         frame::encode_masked(out, frame::TEXT, text.as_bytes());
     }
@@ -94,7 +94,7 @@ impl Dialect for Goridge {
         "/ws"
     }
 
-    fn join(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn join(&self, topic: &TopicName, out: &mut Vec<u8>) {
         Self::command("join", topic, out);
     }
 
@@ -108,7 +108,7 @@ impl Dialect for Goridge {
         }
     }
 
-    fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn leave(&self, topic: &TopicName, out: &mut Vec<u8>) {
         Self::command("leave", topic, out);
     }
 
@@ -120,7 +120,7 @@ impl Dialect for Goridge {
         Link::Socket
     }
 
-    fn publish(&mut self, topic: &Topic, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &TopicName, payload: &[u8], out: &mut Vec<u8>) {
         const COMMAND: &[u8] = b"publish";
         self.call = self.call.wrapping_add(1);
         let message =
@@ -175,7 +175,7 @@ mod tests {
         // The first frame of a recorded session, with its own call number.
         let mut out = Vec::new();
         Goridge::default().publish(
-            &Topic { index: 0, name: "foo".into() },
+            &TopicName { index: 0, name: "foo".into() },
             b"hello, PHP",
             &mut out,
         );
@@ -209,7 +209,7 @@ mod tests {
         let mut dialect = Goridge::asynchronous();
         let mut calls = Vec::new();
         (0..3).for_each(|_| {
-            dialect.publish(&Topic { index: 0, name: "foo".into() }, b"x", &mut calls)
+            dialect.publish(&TopicName { index: 0, name: "foo".into() }, b"x", &mut calls)
         });
         let answer = |call, text: &[u8]| {
             let mut bytes = Vec::new();

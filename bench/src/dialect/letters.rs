@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 
-use super::{Dialect, Link, Topic};
+use super::{Dialect, Link, TopicName};
 use crate::frame;
 
-fn letter(letter: u8, topic: &Topic, out: &mut Vec<u8>) {
+fn letter(letter: u8, topic: &TopicName, out: &mut Vec<u8>) {
     let mut text = vec![letter];
     text.extend_from_slice(topic.name.as_bytes());
     frame::encode_masked(out, frame::TEXT, &text);
@@ -28,7 +28,7 @@ impl Dialect for Letters {
         "/ws"
     }
 
-    fn join(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn join(&self, topic: &TopicName, out: &mut Vec<u8>) {
         letter(b'J', topic, out);
     }
 
@@ -36,7 +36,7 @@ impl Dialect for Letters {
         (message == JOINED).then_some(true)
     }
 
-    fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn leave(&self, topic: &TopicName, out: &mut Vec<u8>) {
         letter(b'L', topic, out);
     }
 
@@ -48,7 +48,7 @@ impl Dialect for Letters {
         Link::WebSocket
     }
 
-    fn publish(&mut self, topic: &Topic, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &TopicName, payload: &[u8], out: &mut Vec<u8>) {
         self.text.clear();
         self.text.push(b'P');
         self.text.extend_from_slice(topic.name.as_bytes());
@@ -77,7 +77,7 @@ impl Dialect for Floor {
         "/ws"
     }
 
-    fn join(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn join(&self, topic: &TopicName, out: &mut Vec<u8>) {
         letter(b'J', topic, out);
     }
 
@@ -85,7 +85,7 @@ impl Dialect for Floor {
         (message == JOINED).then_some(true)
     }
 
-    fn leave(&self, topic: &Topic, out: &mut Vec<u8>) {
+    fn leave(&self, topic: &TopicName, out: &mut Vec<u8>) {
         letter(b'L', topic, out);
     }
 
@@ -97,7 +97,7 @@ impl Dialect for Floor {
         Link::Socket
     }
 
-    fn publish(&mut self, topic: &Topic, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &TopicName, payload: &[u8], out: &mut Vec<u8>) {
         self.text.clear();
         self.text.extend_from_slice(br#"{"topic":""#);
         self.text.extend_from_slice(topic.name.as_bytes());

@@ -2,7 +2,7 @@
 
 /// One publication under way.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
+struct Pending {
     publication: u32,
     topic: u32,
     lacks: u32,
@@ -22,7 +22,7 @@ pub enum Delivery {
 /// The publications under way to one server, found by their number.
 #[derive(Debug)]
 pub struct Flight {
-    slots: Vec<Slot>,
+    pending: Vec<Pending>,
     next: u32,
     deliveries: u64,
 }
@@ -30,21 +30,25 @@ pub struct Flight {
 impl Flight {
     /// Room for at least `window` publications under way.
     pub fn new(window: usize) -> Self {
-        Self { slots: vec![Slot::default(); window.next_power_of_two()], next: 0, deliveries: 0 }
+        Self {
+            pending: vec![Pending::default(); window.next_power_of_two()],
+            next: 0,
+            deliveries: 0,
+        }
     }
 
     fn place(&self, publication: u32) -> usize {
-        publication as usize & (self.slots.len() - 1)
+        publication as usize & (self.pending.len() - 1)
     }
 
     /// Takes the next number for a publication that lacks `deliveries`; `None` while its place is
     /// taken by one that is still under way.
     pub fn depart(&mut self, topic: u32, deliveries: u32) -> Option<u32> {
         let (publication, place) = (self.next, self.place(self.next));
-        if self.slots[place].lacks > 0 {
+        if self.pending[place].lacks > 0 {
             return None;
         }
-        self.slots[place] = Slot { publication, topic, lacks: deliveries };
+        self.pending[place] = Pending { publication, topic, lacks: deliveries };
         self.next = publication.wrapping_add(1);
         self.deliveries += u64::from(deliveries);
         Some(publication)
@@ -54,22 +58,22 @@ impl Flight {
     #[inline]
     pub fn deliver(&mut self, publication: u32, topic: u32) -> Delivery {
         let place = self.place(publication);
-        let slot = &mut self.slots[place];
-        if slot.publication != publication || slot.topic != topic || slot.lacks == 0 {
+        let pending = &mut self.pending[place];
+        if pending.publication != publication || pending.topic != topic || pending.lacks == 0 {
             return Delivery::Unknown;
         }
-        slot.lacks -= 1;
+        pending.lacks -= 1;
         self.deliveries -= 1;
-        if slot.lacks == 0 { Delivery::Completed } else { Delivery::Counted }
+        if pending.lacks == 0 { Delivery::Completed } else { Delivery::Counted }
     }
 
     /// Takes a publication back that was refused. Some of it may have been delivered all the same:
     /// that is unknown then.
     pub fn cancel(&mut self, publication: u32) {
         let place = self.place(publication);
-        let slot = &mut self.slots[place];
-        if slot.publication == publication {
-            self.deliveries -= u64::from(std::mem::take(&mut slot.lacks));
+        let pending = &mut self.pending[place];
+        if pending.publication == publication {
+            self.deliveries -= u64::from(std::mem::take(&mut pending.lacks));
         }
     }
 
@@ -80,7 +84,7 @@ impl Flight {
 
     /// Gives up what is still to come, and says how many deliveries that was.
     pub fn give_up(&mut self) -> u64 {
-        self.slots.iter_mut().for_each(|slot| slot.lacks = 0);
+        self.pending.iter_mut().for_each(|pending| pending.lacks = 0);
         std::mem::take(&mut self.deliveries)
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use rustix::event::epoll;
 
 use super::say_ready;
-use crate::dialect::{JOINED, LEFT, Topic};
+use crate::dialect::{JOINED, LEFT, TopicName};
 use crate::frame;
 
 const CLIENTS: u64 = u64::MAX;
@@ -126,7 +126,9 @@ impl Floor {
         let Some(client) = self.clients.get_mut(&name) else { return Ok(()) };
         while let Some((_, text, len)) = frame::head_masked(&client.input) {
             client.input.drain(..len);
-            let Some(topic) = Topic::index_of(text.get(1..).unwrap_or_default()) else { continue };
+            let Some(topic) = TopicName::index_of(text.get(1..).unwrap_or_default()) else {
+                continue;
+            };
             let subscribers = self.topics.entry(topic).or_default();
             let answer = if text.first() == Some(&b'J') {
                 client.topic = Some(topic);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::dialect::{Dialect, Goridge, Topic, goridge};
+use crate::dialect::{Dialect, Goridge, TopicName, goridge};
 use crate::fleet::upgrade_request;
 use crate::frame;
 
@@ -164,7 +164,7 @@ impl Probe {
         let (mut client, mut caller) = (Client::connect(clients)?, Caller::connect(publishes)?);
         let mut publish = Vec::new();
         Goridge::default().publish(
-            &Topic { index: 0, name: "probe".into() },
+            &TopicName { index: 0, name: "probe".into() },
             b"probe",
             &mut publish,
         );

@@ -1,4 +1,4 @@
-//! What all shards of a server share: settings, and the count of connections.
+//! What all shards of a server share: configuration, and the count of connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
