@@ -167,7 +167,9 @@ impl Shard {
                 Ok(None) => break,
                 Ok(Some(Incoming::Text(message))) => self.message(id, Opcode::Text, message),
                 Ok(Some(Incoming::Binary(message))) => self.message(id, Opcode::Binary, message),
-                Ok(Some(Incoming::Ping(payload))) => self.pong(id, payload),
+                Ok(Some(Incoming::Ping(payload))) => {
+                    self.roster.send_private(id, |out| frame::encode(out, Opcode::Pong, payload))
+                }
                 Ok(Some(Incoming::Pong)) => {}
                 Ok(Some(Incoming::Close(code))) => return self.last(id, Last::Close(code)),
                 Err(violation) => return self.last(id, Last::Violation(violation)),
@@ -207,18 +209,5 @@ impl Shard {
             bytes = &mut bytes[consumed..];
         }
         connection.reader = reader;
-    }
-
-    pub(super) fn pong(&mut self, id: ConnId, payload: &[u8]) {
-        let connection = self.roster.connections.at(id.index);
-        let lagging = connection.lagging;
-        // Also while a late one waits: this is the later one, and must not overtake it.
-        if let Some(outbox) =
-            connection.outbox.as_mut().filter(|outbox| lagging || outbox.keeps_pong())
-        {
-            outbox.keep_pong(payload);
-            return;
-        }
-        self.roster.send_private(id, |out| frame::encode(out, Opcode::Pong, payload));
     }
 }

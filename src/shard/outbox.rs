@@ -30,15 +30,6 @@ pub struct Outbox {
     laggard_mark: u64,
     /// Publications that have not left whole.
     publications: u64,
-    late_pong: Option<LatePong>,
-}
-
-/// The answer to a ping that came while the connection lagged. A later ping replaces its payload
-/// (RFC 6455 §5.5.3), not its turn: it is due when what waited at the first of them has left.
-#[derive(Debug)]
-struct LatePong {
-    payload: Box<[u8]>,
-    due: u64,
 }
 
 impl Outbox {
@@ -119,23 +110,6 @@ impl Outbox {
         self.frames = Lengths::default();
         self.publications = u64::from(self.under_way > 0 && self.publication_under_way);
         (cost - self.cost(), publications - self.publications)
-    }
-
-    /// Keeps the answer to a ping until what waits now has left, in the place of one that is kept
-    /// already.
-    pub fn keep_pong(&mut self, payload: &[u8]) {
-        let due = self.late_pong.as_ref().map_or_else(|| self.end(), |pong| pong.due);
-        self.late_pong = Some(LatePong { payload: payload.into(), due });
-    }
-
-    /// Whether an answer to a ping is kept.
-    pub fn keeps_pong(&self) -> bool {
-        self.late_pong.is_some()
-    }
-
-    /// The answer kept, once it is due.
-    pub fn due_pong(&mut self) -> Option<Box<[u8]>> {
-        self.late_pong.take_if(|pong| pong.due <= self.sent).map(|pong| pong.payload)
     }
 
     /// `sent` at which all that waits now has left.

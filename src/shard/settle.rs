@@ -6,7 +6,6 @@ use super::batch::{ALL, PlannedSend, Source};
 use super::connection::{ConnId, NO_SEND};
 use super::outbox::Outbox;
 use super::{Lifecycle, Shard, Task};
-use crate::ws::frame::{self, Opcode};
 
 /// What the kernel has taken of one batch.
 #[derive(Default)]
@@ -87,7 +86,7 @@ impl Shard {
         self.roster.outbox_bytes -= cost - outbox.cost();
         self.delivery.balance.queued_outboxes -= left;
         self.delivery.balance.delivered += left;
-        let (drained, pong) = (outbox.is_empty(), outbox.due_pong());
+        let drained = outbox.is_empty();
         // Half empty: what is parked now goes on for a while before it is parked again.
         if connection.parked && sent > 0 && outbox.cost() <= self.config.limits.outbox_bytes / 2 {
             self.unpark(id);
@@ -98,9 +97,6 @@ impl Shard {
             self.outbox_drained(id);
         }
         if self.roster.connections.at(id.index).is_open() {
-            if let Some(payload) = pong {
-                self.roster.send_private(id, |out| frame::encode(out, Opcode::Pong, &payload));
-            }
             // Also while it lags: it may say that it leaves, and what it causes is bounded.
             self.resume(id);
         }

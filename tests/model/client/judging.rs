@@ -137,7 +137,7 @@ impl Client {
         }
         if self.ended.is_none() {
             assert!(self.expected.is_empty(), "unanswered: {:?}", self.expected);
-            assert_eq!(self.pongs, self.pings, "the last ping is answered");
+            assert_eq!(self.pongs, self.pings, "every ping is answered");
         }
     }
 
