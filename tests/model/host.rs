@@ -103,6 +103,10 @@ impl Host {
                 return;
             }
             self.step(now, clients, book, rng);
+            // Now and then time passes between a wake-up and its turn, and others go on.
+            if rng.random() {
+                return;
+            }
         }
         if self.has_ended() {
             return self.event_loop.backend().forget_backlog(clients);
