@@ -1,6 +1,6 @@
 //! Who a client is.
 
-use crate::policy::Pattern;
+use super::pattern::{Pattern, Values};
 
 /// What a token says of a client, or a worker or callback that let it in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,4 +13,17 @@ pub struct Identity {
     pub claims: Vec<(Box<str>, Box<str>)>,
     /// What its token lets it join; `None`: it says nothing of that.
     pub topics: Option<Vec<Pattern>>,
+}
+
+impl Identity {
+    /// What stands for the words in a pattern's braces.
+    pub fn values(&self) -> Values<'_> {
+        Values { user: self.user.as_deref(), claims: &self.claims }
+    }
+
+    /// Whether its token says that it may join this topic.
+    pub fn may_join(&self, topic: &str) -> bool {
+        let mut patterns = self.topics.iter().flatten();
+        patterns.any(|pattern| pattern.matches(topic, self.values()))
+    }
 }

@@ -5,11 +5,23 @@
 //! identity   who a client is
 //! request    what it came with, for those who are asked about it
 //! token      signed tokens: what they say of a client, and whether they are believed
+//! pattern    patterns of topics' names
+//! rules      who may join what, as rules say
+//! settings   who is asked, as the operator has set it
 //! ```
 
 mod identity;
+mod pattern;
 mod request;
+mod rules;
+mod settings;
 pub mod token;
 
 pub use identity::Identity;
+pub use pattern::{PATTERN_BYTES_MAX, Pattern, Values};
 pub use request::AccessRequest;
+pub use rules::{Join, Judgement, Rule, Rules};
+pub use settings::{
+    AccessSettings, Asked, CallbackSettings, KeySource, OnInit, PerUser, PoolSettings, Relay,
+    Secret, Supervisor, TokenSettings, WorkersSettings,
+};

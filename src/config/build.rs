@@ -8,13 +8,14 @@ use super::error::Origin;
 use super::key::Value;
 use super::reader::Reader;
 use super::{Config, RpcListen, brokers, value};
+use crate::access::Pattern;
 use crate::backend::BackendWish;
 use crate::http::forwarded::ClientHeader;
 use crate::http::proxies::Proxies;
 use crate::limits::{Field, Limits};
 use crate::logs::{Encoding, Level, LogConfig, Mode};
 use crate::memory::Memory;
-use crate::policy::{Pattern, Policies};
+use crate::policy::Policies;
 use crate::worst_case;
 
 /// Where clients connect, and the key that says so.
@@ -61,8 +62,8 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         some => some,
     };
     let policies = Policies {
-        skip: read.words("roadcast.overflow.skip", Pattern::parse),
-        disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse),
+        skip: read.words("roadcast.overflow.skip", Pattern::parse_without_session),
+        disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse_without_session),
     };
     let mut limits = limits(read);
     let given = |path: &str| read.origin(path) != Origin::Default;

@@ -240,7 +240,7 @@ fn random_traffic_keeps_its_promises_while_everyone_is_told() {
         let policies = match seed % 2 {
             0 => Default::default(),
             _ => roadcast::policy::Policies {
-                skip: vec![roadcast::policy::Pattern::parse("b*").unwrap()],
+                skip: vec![roadcast::access::Pattern::parse("b*").unwrap()],
                 disconnect: Vec::new(),
             },
         };

@@ -1,7 +1,8 @@
 //! Topics whose policy is to skip: a laggard stays, and the newest publication survives.
 
+use roadcast::access::Pattern;
 use roadcast::limits::Limits;
-use roadcast::policy::{Pattern, Policies};
+use roadcast::policy::Policies;
 use roadcast::shard::{Dropped, Task};
 
 use super::rig::{Rig, Taken, quiet};

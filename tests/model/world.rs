@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use roadcast::access::Pattern;
 use roadcast::ending::Ending;
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
-use roadcast::policy::{Pattern, Policies};
+use roadcast::policy::Policies;
 use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Shard, ShardConfig, ShardCounters};
 
 use super::book::Book;

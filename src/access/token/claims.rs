@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Accepted, Demands, TokenFault};
 use crate::access::Identity;
-use crate::policy::Pattern;
+use crate::access::Pattern;
 
 /// Patterns in the claim `topics`.
 pub const TOPICS_MAX: usize = 1000;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
 use super::*;
-use crate::policy::Pattern;
+use crate::access::Pattern;
 
 const SECRET: &[u8] = b"a secret";
 

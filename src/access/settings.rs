@@ -1,0 +1,190 @@
+//! Who is asked who may connect and join, as the operator has set it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Rules;
+
+/// See the module. By default nobody is asked, and everyone may do everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// Who is asked at the upgrade, and at joins where rules say so.
+    pub asked: Asked,
+    /// How tokens are checked, if they are.
+    pub tokens: Option<TokenSettings>,
+    /// Who may join what.
+    pub rules: Rules,
+    /// Bytes of verdicts that are remembered, of all.
+    pub remember_bytes: usize,
+    /// What becomes of a user's connections past `limits.connections_per_user`.
+    pub per_user: PerUser,
+}
+
+/// Who knows what a rule does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// PHP workers, as RoadRunner's.
+    Workers(Box<WorkersSettings>),
+    /// A server, over HTTP.
+    Callback(Box<CallbackSettings>),
+}
+
+/// What becomes of one connection too many of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PerUser {
+    /// The oldest is closed, with 4409.
+    #[default]
+    Replace,
+    /// The new one is refused.
+    Refuse,
+}
+
+/// The workers, and how they are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkersSettings {
+    /// A program and its arguments; at least the program.
+    pub command: Vec<String>,
+    /// Where they run: the directory of the configuration file.
+    pub directory: PathBuf,
+    /// Variables beside those of the server, in order, later ones win; names are in capitals. They
+    /// come after `RR_RPC`.
+    pub env: Vec<(String, Secret)>,
+    /// The user that they run as; `None`: the server's own.
+    pub user: Option<String>,
+    /// By what they are spoken to.
+    pub relay: Relay,
+    /// For one to connect to a relay that is a socket.
+    pub relay_timeout: Duration,
+    /// What runs once before them.
+    pub on_init: Option<OnInit>,
+    /// How many there are, and for how long.
+    pub pool: PoolSettings,
+}
+
+/// What runs once before the workers are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnInit {
+    /// A program and its arguments; at least the program.
+    pub command: Vec<String>,
+    /// For it to end.
+    pub timeout: Duration,
+    /// As of workers, behind theirs.
+    pub env: Vec<(String, Secret)>,
+}
+
+/// By what workers are spoken to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Relay {
+    /// Their standard input and output.
+    #[default]
+    Pipes,
+    /// They connect to this address.
+    Tcp(SocketAddr),
+    /// They connect to this Unix socket.
+    Unix(PathBuf),
+}
+
+/// `websockets.pool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// A fresh process for each question, none that stand ready.
+    pub debug: bool,
+    /// Workers that stand ready; at least 1.
+    pub num_workers: usize,
+    /// Questions after which one is replaced; 0 = never.
+    pub max_jobs: usize,
+    /// For a question to get a worker, and for a worker to start.
+    pub allocate_timeout: Duration,
+    /// For a worker to end once it has been told to; then it is killed.
+    pub destroy_timeout: Duration,
+    /// What else workers are replaced for.
+    pub supervisor: Option<Supervisor>,
+}
+
+/// What workers are replaced for. Zero each: not for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervisor {
+    /// Between two looks at all workers; never zero.
+    pub watch_tick: Duration,
+    /// Its age.
+    pub ttl: Duration,
+    /// Time since its last question, if it has had one.
+    pub idle_ttl: Duration,
+    /// Time that one question takes; it is killed then.
+    pub exec_ttl: Duration,
+    /// Its memory (RSS).
+    pub max_worker_memory_bytes: u64,
+}
+
+/// `roadcast.access.http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackSettings {
+    /// `http://` or `https://`; it may hold a password.
+    pub url: Secret,
+    /// For one answer.
+    pub timeout: Duration,
+    /// Questions that are under way at a time; at least 1.
+    pub concurrency: usize,
+    /// The headers of a request that are passed on; case does not matter.
+    pub headers: Vec<String>,
+    /// A file of certificates (PEM) in place of the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// `roadcast.access.jwt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// What signatures are checked with.
+    pub keys: KeySource,
+    /// Names of algorithms, such as `ES256`, each of which `keys` may be for; empty: all those.
+    pub algorithms: Vec<String>,
+    /// One of these must be in the token's `aud`; empty: any will do, and none.
+    pub audience: Vec<String>,
+    /// One of these must be the token's `iss`; empty: any will do, and none.
+    pub issuer: Vec<String>,
+    /// By how much clocks may differ.
+    pub leeway: Duration,
+    /// Whether nobody may connect without a token.
+    pub required: bool,
+    /// The query parameter that may hold it.
+    pub query: Option<String>,
+    /// The cookie that may hold it.
+    pub cookie: Option<String>,
+    /// Whether an offered subprotocol may hold it: `token.<jwt>` beside `roadcast`.
+    pub subprotocol: bool,
+    /// Whether who has a token may connect without that workers or the callback are asked.
+    pub suffices: bool,
+}
+
+/// Where keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A secret that signers share: HS256, HS384, HS512.
+    Secret(Secret),
+    /// A public key, as PEM.
+    PublicKey(String),
+    /// The URL of a set of keys.
+    Jwks(String),
+}
+
+/// A text that stands in no log, error or debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl AccessSettings {
+    /// Whether somebody is to be asked, here or elsewhere, who may connect or join.
+    pub fn guarded(&self) -> bool {
+        self.asked != Asked::Nobody || self.tokens.is_some() || !self.rules.open()
+    }
+}
