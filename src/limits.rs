@@ -28,6 +28,12 @@ limits! {
         /// From a ping to the last moment for a sign of life; 0 = a missing pong ends nothing.
         pong_timeout: Duration(0 ..= 24 h) = 8 s;
     }
+    in "roadcast.access." {
+        /// Verdicts that workers or the callback let be remembered (docs/access.md), of all. Past
+        /// it the oldest are forgotten.
+        remember_bytes: Bytes(0 ..= 1 GiB) = 16 MiB
+            => Held::once("remembered verdicts").where_asked();
+    }
     in "roadcast.limits." {
         /// Connections in all; 0 = as many as file descriptors allow. Past it: 503.
         connections: Count(0 ..= 16_000_000) = 0;
@@ -36,6 +42,19 @@ limits! {
         connections_per_address: Count(0 ..= 16_000_000) = 0;
         /// Handshakes of one client address in a second; 0 = no limit. Past it: 429.
         handshakes_per_address: Count(0 ..= 1_000_000) = 0;
+        /// Connections of one user at a time, in the whole process; 0 = no limit. Past it:
+        /// `connections_per_user_beyond`.
+        connections_per_user: Count(0 ..= 16_000_000) = 0;
+        /// Questions of one shard under way, who may connect or join, with the requests that they
+        /// are about; by default less where memory is short. Past it: 503, `#join`.
+        asks_bytes: Bytes(1 KiB ..= 64 GiB) = 16 MiB
+            => Held::in_each_shard("questions of access").where_asked()
+                .follows_memory_down_to(|limits| limits.head_bytes);
+        /// Sessions of one shard: who clients are, and the requests that workers are told of at
+        /// each join; by default less where memory is short. Past it: 503.
+        sessions_bytes: Bytes(1 KiB ..= 64 GiB) = 256 MiB
+            => Held::in_each_shard("sessions").where_asked()
+                .follows_memory_down_to(|limits| limits.head_bytes);
         /// One message from a client, all fragments together. Past it: close 1009.
         message_bytes: Bytes(125 ..= 1 GiB) = 64 KiB;
         /// Topics of one connection. A join past it: `#join`.
@@ -150,6 +169,16 @@ impl Limits {
                 ("head_bytes", self.head_bytes),
                 ("heads_bytes", self.heads_bytes),
                 "all unfinished requests together must hold at least one",
+            ),
+            (
+                ("head_bytes", self.head_bytes),
+                ("asks_bytes", self.asks_bytes),
+                "all questions together must hold at least one request",
+            ),
+            (
+                ("head_bytes", self.head_bytes),
+                ("sessions_bytes", self.sessions_bytes),
+                "all sessions together must hold at least one request",
             ),
         ];
         let clashes =

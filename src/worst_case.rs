@@ -24,6 +24,15 @@ pub struct Row {
     pub bytes: u64,
 }
 
+/// What is in use, beside what always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Some topic's policy is to skip.
+    pub skips: bool,
+    /// Somebody is asked who may connect or join.
+    pub asks: bool,
+}
+
 /// Steps in which limits are lowered.
 const PARTS: usize = 1024;
 /// What they are rounded down to.
@@ -36,18 +45,18 @@ const SUBSCRIBERS_LEAST: usize = 4;
 /// topics.
 const SUBSCRIPTIONS_LEAST: usize = 1024 * 1024;
 
-/// All rows: those of the limits, and those of constants. `skips`: whether any topic's policy is to
-/// skip.
-pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
+/// All rows: those of the limits, and those of constants.
+pub fn rows(limits: &Limits, shards: usize, uses: Uses) -> Vec<Row> {
     let shards = shards as u64;
     let held = Limits::TABLE.iter().filter_map(|limit| limit.held.map(|held| (limit, held)));
+    let held = held.filter(|(_, held)| uses.asks || !held.where_asked);
     let held = held.map(|(limit, held)| {
         let places = if held.in_each_shard { shards } else { 1 };
         let bytes = (limit.value)(limits).saturating_mul(held.times).saturating_mul(places);
         Row { what: held.what, bytes }
     });
     let mut rows: Vec<Row> = held.collect();
-    let parked = if skips { (limits.log_bytes as u64).saturating_mul(QUEUE_HOLDS) } else { 0 };
+    let parked = if uses.skips { (limits.log_bytes as u64).saturating_mul(QUEUE_HOLDS) } else { 0 };
     rows.extend([
         Row { what: "memory of empty topic logs", bytes: SPARE_LOGS_BYTES * shards },
         Row {
@@ -61,8 +70,8 @@ pub fn rows(limits: &Limits, shards: usize, skips: bool) -> Vec<Row> {
 }
 
 /// The sum of all rows.
-pub fn sum(limits: &Limits, shards: usize, skips: bool) -> u64 {
-    rows(limits, shards, skips).iter().fold(0, |sum, row| sum.saturating_add(row.bytes))
+pub fn sum(limits: &Limits, shards: usize, uses: Uses) -> u64 {
+    rows(limits, shards, uses).iter().fold(0, |sum, row| sum.saturating_add(row.bytes))
 }
 
 /// The limits whose defaults follow memory.
@@ -84,7 +93,7 @@ pub fn follow(
     limits: &mut Limits,
     memory: Option<u64>,
     shards: usize,
-    skips: bool,
+    uses: Uses,
     given: impl Fn(&str) -> bool,
 ) {
     let budget = memory.map_or(u64::MAX, share);
@@ -109,7 +118,7 @@ pub fn follow(
         }
         scaled
     };
-    let fits = |parts: usize| sum(&scaled(parts), shards, skips) <= budget;
+    let fits = |parts: usize| sum(&scaled(parts), shards, uses) <= budget;
     // The most that fits: the sum grows with the factor.
     let (mut low, mut high) = (0, PARTS);
     while low < high {
@@ -124,11 +133,12 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const SKIPS: Uses = Uses { skips: true, asks: false };
 
     fn followed(memory: u64, shards: usize, given: &[&str]) -> Limits {
         let mut limits = Limits::default();
         let given = |path: &str| given.contains(&path.strip_prefix("roadcast.limits.").unwrap());
-        follow(&mut limits, Some(memory), shards, false, given);
+        follow(&mut limits, Some(memory), shards, Uses::default(), given);
         limits
     }
 
@@ -137,7 +147,7 @@ mod tests {
         for mib in [128, 256, 512, 1024, 4096, 65_536] {
             for shards in [1, 2, 4] {
                 let limits = followed(mib * MIB, shards, &[]);
-                let sum = sum(&limits, shards, false);
+                let sum = sum(&limits, shards, Uses::default());
                 // Below this the least that the limits ask of each other is more.
                 let least = shards as u64 * (4 + 2 + 2 + 1 + 1 + 1) * MIB + 6 * MIB;
                 assert!(sum <= (mib * MIB / 2).max(least), "{mib} MiB, {shards} shards: {sum}");
@@ -150,7 +160,7 @@ mod tests {
     fn where_there_is_plenty_the_defaults_stay_and_otherwise_most_of_it_is_used() {
         assert_eq!(followed(64 << 30, 4, &[]), Limits::default());
         let limits = followed(512 * MIB, 2, &[]);
-        assert!(sum(&limits, 2, false) > 240 * MIB, "{limits:?}");
+        assert!(sum(&limits, 2, Uses::default()) > 240 * MIB, "{limits:?}");
         assert!(limits.outboxes_bytes as u64 >= 32 * MIB, "{limits:?}");
     }
 
@@ -159,7 +169,7 @@ mod tests {
         let limits = followed(512 * MIB, 2, &["outboxes_bytes"]);
         assert_eq!(limits.outboxes_bytes, Limits::default().outboxes_bytes);
         assert_eq!((limits.log_bytes, limits.lane_bytes), (MIB as usize, 2 * MIB as usize));
-        assert!(sum(&limits, 2, false) > 256 * MIB);
+        assert!(sum(&limits, 2, Uses::default()) > 256 * MIB);
     }
 
     #[test]
@@ -172,14 +182,18 @@ mod tests {
         let (part, whole) = parts(followed(128 * MIB, 2, &["subscriptions_bytes_per_connection"]));
         assert!(part == 8 << 20 && whole >= part, "{part} of {whole}");
         let mut limits = Limits { subscriptions_bytes: 4 << 20, ..Limits::default() };
-        follow(&mut limits, None, 2, false, |path| path == "roadcast.limits.subscriptions_bytes");
+        follow(&mut limits, None, 2, Uses::default(), |path| {
+            path == "roadcast.limits.subscriptions_bytes"
+        });
         assert_eq!(parts(limits), (1 << 20, 4 << 20));
     }
 
     #[test]
     fn a_default_is_raised_to_what_others_ask_of_it() {
         let mut limits = Limits { outbox_bytes: 16 << 20, ..Limits::default() };
-        follow(&mut limits, None, 2, false, |path| path == "roadcast.limits.outbox_bytes");
+        follow(&mut limits, None, 2, Uses::default(), |path| {
+            path == "roadcast.limits.outbox_bytes"
+        });
         assert_eq!(limits.lane_bytes, 16 << 20);
         assert!(limits.check().is_empty());
     }
@@ -187,6 +201,21 @@ mod tests {
     #[test]
     fn topics_that_skip_hold_their_newest_publications_beside() {
         let limits = Limits::default();
-        assert_eq!(sum(&limits, 3, true) - sum(&limits, 3, false), 3 * 2 * limits.log_bytes as u64);
+        assert_eq!(
+            sum(&limits, 3, SKIPS) - sum(&limits, 3, Uses::default()),
+            3 * 2 * limits.log_bytes as u64
+        );
+    }
+
+    #[test]
+    fn what_is_held_only_where_somebody_is_asked_counts_only_there() {
+        let asks = Uses { asks: true, ..Uses::default() };
+        let limits = Limits::default();
+        let more = sum(&limits, 2, asks) - sum(&limits, 2, Uses::default());
+        let per_shard = limits.asks_bytes + limits.sessions_bytes;
+        assert_eq!(more, (2 * per_shard + limits.remember_bytes) as u64);
+        let mut limits = Limits::default();
+        follow(&mut limits, Some(1024 * MIB), 2, asks, |_| false);
+        assert!(sum(&limits, 2, asks) <= 512 * MIB && limits.check().is_empty(), "{limits:?}");
     }
 }

@@ -16,8 +16,6 @@ pub struct AccessSettings {
     pub tokens: Option<TokenSettings>,
     /// Who may join what.
     pub rules: Rules,
-    /// Bytes of verdicts that are remembered, of all.
-    pub remember_bytes: usize,
     /// What becomes of a user's connections past `limits.connections_per_user`.
     pub per_user: PerUser,
 }
@@ -143,7 +141,7 @@ pub struct TokenSettings {
     pub keys: KeySource,
     /// Names of algorithms, such as `ES256`, each of which `keys` may be for; empty: all those.
     pub algorithms: Vec<String>,
-    /// One of these must be in the token's `aud`; empty: any will do, and none.
+    /// One of these must be in the token's `aud`; empty: a token with an `aud` is for others.
     pub audience: Vec<String>,
     /// One of these must be the token's `iss`; empty: any will do, and none.
     pub issuer: Vec<String>,
@@ -183,8 +181,14 @@ impl fmt::Debug for Secret {
 }
 
 impl AccessSettings {
-    /// Whether somebody is to be asked, here or elsewhere, who may connect or join.
+    /// Whether somebody is to be asked, or a token be checked: sessions are kept then, and the
+    /// desk has something to do.
+    pub fn asks(&self) -> bool {
+        self.asked != Asked::Nobody || self.tokens.is_some()
+    }
+
+    /// Whether anybody may be kept out.
     pub fn guarded(&self) -> bool {
-        self.asked != Asked::Nobody || self.tokens.is_some() || !self.rules.open()
+        self.asks() || !self.rules.open()
     }
 }

@@ -55,6 +55,12 @@ pub struct CheckArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Say what would become of a join of this topic, and which rule decides; repeatable
+    #[arg(long = "topic", value_name = "TOPIC", value_parser = topic)]
+    pub topics: Vec<String>,
+    /// As this user, as workers or a callback would name it
+    #[arg(long, value_name = "NAME", requires = "topics")]
+    pub user: Option<String>,
 }
 
 /// Arguments of `publish`.

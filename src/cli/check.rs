@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::args::CheckArgs;
 use super::out;
+use crate::access::Identity;
 use crate::config::{Config, Examined, Problems};
 use crate::preflight;
 
@@ -27,6 +28,14 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         let (kernel, descriptors) = (&machine.kernel, machine.descriptors);
         lines.push(format!("backend        {}", machine.backend));
         lines.push(format!("machine        Linux {kernel}, {descriptors} open files"));
+    }
+    // What is guarded was understood as far as rules go; otherwise defaults would be judged.
+    if !args.topics.is_empty() && (refused.is_ok() || config.access.guarded()) {
+        let identity = args
+            .user
+            .as_deref()
+            .map(|user| Identity { user: Some(user.into()), ..Identity::default() });
+        lines.push(config.access.told_join(identity.as_ref(), &args.topics));
     }
     lines.extend(notices.iter().map(ToString::to_string));
     if !lines.is_empty()

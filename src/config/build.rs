@@ -7,16 +7,15 @@ use std::sync::Arc;
 use super::error::Origin;
 use super::key::Value;
 use super::reader::Reader;
-use super::{Config, RpcListen, brokers, value};
+use super::{Config, LoadOptions, RpcListen, access, brokers, value};
 use crate::access::Pattern;
 use crate::backend::BackendWish;
 use crate::http::forwarded::ClientHeader;
 use crate::http::proxies::Proxies;
 use crate::limits::{Field, Limits};
 use crate::logs::{Encoding, Level, LogConfig, Mode};
-use crate::memory::Memory;
 use crate::policy::Policies;
-use crate::worst_case;
+use crate::worst_case::{self, Uses};
 
 /// Where clients connect, and the key that says so.
 pub fn http_address(read: &Reader<'_>) -> (SocketAddr, &'static str) {
@@ -49,14 +48,10 @@ fn admin(
 }
 
 /// What these settings mean. Where one is wrong, its default stands in.
-pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) -> Config {
+pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -> Config {
     let (http, http_key) = http_address(read);
     let (rpc, rpc_key) = rpc_address(read);
     let (brokers, default_broker) = brokers::read(read);
-    // They say something only together, and what is wrong with either is told all the same.
-    for key in ["roadcast.access", "server.command"] {
-        let _ = read.value(key);
-    }
     let shards = match read.number("roadcast.shards") {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
@@ -65,10 +60,17 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         skip: read.words("roadcast.overflow.skip", Pattern::parse_without_session),
         disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse_without_session),
     };
+    let mut directory = options.cwd.join(file.clone().unwrap_or_default());
+    if file.is_some() {
+        directory.pop();
+    }
+    let access = access::settings(read, &directory);
+    let memory = options.memory.clone();
     let mut limits = limits(read);
     let given = |path: &str| read.origin(path) != Origin::Default;
     let bytes = memory.as_ref().map(|memory| memory.bytes);
-    worst_case::follow(&mut limits, bytes, shards, policies.skips(), given);
+    let uses = Uses { skips: policies.skips(), asks: access.asks() };
+    worst_case::follow(&mut limits, bytes, shards, uses, given);
     Config {
         file,
         http,
@@ -104,6 +106,7 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, memory: Option<Memory>) 
         drain: read.duration("roadcast.drain"),
         drain_accept: read.flag("roadcast.drain_accept"),
         shutdown_grace: read.duration("roadcast.shutdown_grace"),
+        access,
         policies,
         limits: Arc::new(limits),
         memory,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::key::Value;
 use super::key::show_about;
 use super::reader::Reader;
-use super::{Config, Notice, Origin, RpcListen};
+use super::{Config, Notice, Origin, RpcListen, access};
 use crate::http::origin::OriginRule;
 use crate::worst_case;
 
@@ -74,7 +74,7 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         );
         warn("roadcast.rpc.mode", text);
     }
-    let sum = worst_case::sum(&config.limits, config.shards, config.policies.skips());
+    let sum = worst_case::sum(&config.limits, config.shards, config.uses());
     if let Some(memory) = &config.memory
         && sum > worst_case::share(memory.bytes)
     {
@@ -115,5 +115,6 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         );
         warn(key, text);
     }
+    notices.extend(access::doubts(&config.access, read));
     notices
 }

@@ -46,6 +46,8 @@ pub enum Kind {
     Bytes(u64, u64),
     /// A duration; bounds in milliseconds. See [`value::duration`].
     Duration(u64, u64),
+    /// The same as RoadRunner writes it, where a bare number counts nanoseconds.
+    GoDuration(u64, u64),
     /// Where to listen, and the port that is usual there; see [`value::address`].
     Address(u16),
     /// Where to listen for RPC, and the port that is usual there; see [`value::rpc_listen`].
@@ -56,6 +58,14 @@ pub enum Kind {
     Mode,
     /// A list of words.
     Words,
+    /// A program and its arguments: words between blanks, or a list.
+    Command,
+    /// Text that nobody is told.
+    Secret,
+    /// Names and values: a map, or a list of maps; in a file alone.
+    Pairs,
+    /// A list of maps with these keys; in a file alone.
+    Maps(&'static [&'static str]),
     /// Rules of which an `Origin` must meet one; see [`crate::http::origin`].
     Origins,
     /// Not read.
@@ -65,19 +75,19 @@ pub enum Kind {
 /// A value that fits its key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Of `Text`, `Choice` (in lower case) and `Path`.
+    /// Of `Text`, `Choice` (in lower case), `Path` and `Secret`.
     Text(String),
     /// Of `Flag`.
     Flag(bool),
     /// Of `Count`, `Bytes` and `Mode`.
     Number(u64),
-    /// Of `Duration`.
+    /// Of `Duration` and `GoDuration`.
     Duration(Duration),
     /// Of `Address`.
     Address(std::net::SocketAddr),
     /// Of `Rpc`.
     Rpc(RpcListen),
-    /// Of `Words` and `Origins`; neither it nor a word of it is empty.
+    /// Of `Words`, `Origins` and `Command`; neither it nor a word of it is empty.
     Words(Vec<String>),
 }
 
@@ -107,7 +117,12 @@ impl Key {
                 let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
                 return self.parse_list(&words);
             }
-            Kind::Text | Kind::Opaque => Ok(Value::Text(text.to_owned())),
+            Kind::Command => {
+                let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+                return self.parse_list(&words);
+            }
+            Kind::Pairs | Kind::Maps(_) => Err(format!("is {}; write it in a file", self.bounds())),
+            Kind::Text | Kind::Secret | Kind::Opaque => Ok(Value::Text(text.to_owned())),
             Kind::Flag => value::bool(text).map(Value::Flag),
             Kind::Choice(words) => {
                 let word = text.to_ascii_lowercase();
@@ -117,8 +132,9 @@ impl Key {
             }
             Kind::Count(min, max) => within(value::count(text), (min, max), |n| n.to_string()),
             Kind::Bytes(min, max) => within(value::bytes(text), (min, max), show_bytes),
-            Kind::Duration(min, max) => {
-                let duration = value::duration(text);
+            Kind::Duration(min, max) | Kind::GoDuration(min, max) => {
+                let go = matches!(self.kind, Kind::GoDuration(..));
+                let duration = if go { value::go_duration(text) } else { value::duration(text) };
                 // Rounded up, so that 1 ns is not taken for "off".
                 let millis = |of: &Duration| {
                     u64::try_from(of.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
@@ -163,7 +179,9 @@ impl Key {
                 Err("is an empty list; write \"*\" for all origins, or those that may connect"
                     .to_owned())
             }
-            Kind::Words | Kind::Origins => Ok((!words.is_empty()).then_some(Value::Words(words))),
+            Kind::Words | Kind::Origins | Kind::Command => {
+                Ok((!words.is_empty()).then_some(Value::Words(words)))
+            }
             _ => Err("holds a list; expected one value".to_owned()),
         }
     }
@@ -180,7 +198,7 @@ impl Key {
     /// What it takes, for the documentation.
     pub(super) fn bounds(&self) -> String {
         match self.kind {
-            Kind::Text | Kind::Opaque => "text".to_owned(),
+            Kind::Text | Kind::Secret | Kind::Opaque => "text".to_owned(),
             Kind::Flag => "`true`, `false`".to_owned(),
             Kind::Choice(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
@@ -190,11 +208,18 @@ impl Key {
             Kind::Duration(min, max) => {
                 format!("duration, {} to {}", show_millis(min), show_millis(max))
             }
+            Kind::GoDuration(min, max) => {
+                let (min, max) = (show_millis(min), show_millis(max));
+                format!("duration, {min} to {max}; a bare number is nanoseconds")
+            }
             Kind::Address(_) => "host:port".to_owned(),
             Kind::Rpc(_) => "`tcp://host:port`, `unix:///path`".to_owned(),
             Kind::Path => "URL path".to_owned(),
             Kind::Mode => "octal, `0000` to `0777`".to_owned(),
             Kind::Words | Kind::Origins => "list".to_owned(),
+            Kind::Command => "words between blanks, or a list".to_owned(),
+            Kind::Pairs => "a map, or a list of maps".to_owned(),
+            Kind::Maps(keys) => format!("a list of maps with {}", keys.join(" and ")),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::environment::{self, Environment};
 use super::error::{ConfigError, Origin};
 use super::guards;
-use super::key::{Key, Status};
+use super::key::{Key, Kind, Status};
 use super::schema::{self, Found};
 use super::settings::{Settings, expected};
 use super::yaml::{Data, Node};
@@ -57,17 +57,16 @@ impl Settings {
             self.sections.insert(section.to_ascii_lowercase());
         }
         match schema::find(path) {
+            Found::Key(Key { path: whole, .. }, _)
+                if matches!(node.data, Data::Map(_)) && schema::is_section(whole) =>
+            {
+                self.section(path, node, at, env);
+            }
+            Found::Key(key, _) if matches!(key.kind, Kind::Pairs | Kind::Maps(_)) => {
+                self.set_table(key, node, at, env);
+            }
             Found::Key(key, spelled) if key.status == Status::Used => {
-                let text = |item: &Node| match &item.data {
-                    Data::Scalar(text) => Some(text.clone()),
-                    Data::Null => Some(String::new()),
-                    Data::List(_) | Data::Map(_) => None,
-                };
-                let (items, list) = match &node.data {
-                    Data::List(items) => (items.iter().map(text).collect::<Option<Vec<_>>>(), true),
-                    _ => (text(node).map(|word| vec![word]), false),
-                };
-                let Some(words) = items else {
+                let Some((words, list)) = node.words() else {
                     let problem =
                         format!("holds a section or a nested list; expected {}", expected(key));
                     return self.problems.push(ConfigError::value(
@@ -76,31 +75,43 @@ impl Settings {
                         problem,
                     ));
                 };
-                self.set(key, spelled, words, list, at(node), env);
+                let setting = self.setting(key, words, list, at(node), env);
+                self.set(spelled, setting);
             }
             Found::Key(key, _) => self.note_unused(key, node),
             Found::Section { named } => {
                 if named && matches!(node.data, Data::Null | Data::Map(_)) {
                     self.name(path.last().map(String::as_str).unwrap_or_default(), at(node));
                 }
-                match &node.data {
-                    Data::Null => {}
-                    Data::Map(pairs) => {
-                        for (key, value) in pairs {
-                            path.push(key.text.clone());
-                            self.descend(path, (key.line, key.column), value, at, env);
-                            path.pop();
-                        }
-                    }
-                    Data::Scalar(_) | Data::List(_) => {
-                        let instead = instead(path, node);
-                        let problem = format!("is a section: it holds keys, not a value{instead}");
-                        self.problems.push(ConfigError::value(&at(node), path.join("."), problem));
-                    }
-                }
+                self.section(path, node, at, env);
             }
             Found::Unknown => self.unknown(path, &at(&Node { line, column, data: Data::Null })),
             Found::Elsewhere => self.elsewhere(path, &at(&Node { line, column, data: Data::Null })),
+        }
+    }
+
+    fn section(
+        &mut self,
+        path: &mut Vec<String>,
+        node: &Node,
+        at: &dyn Fn(&Node) -> Origin,
+        env: &Environment,
+    ) {
+        match &node.data {
+            Data::Null | Data::Map(_) => {
+                self.written.insert(path.join(".").to_ascii_lowercase(), at(node));
+            }
+            Data::Scalar(_) | Data::List(_) => {
+                let instead = instead(path, node);
+                let problem = format!("is a section: it holds keys, not a value{instead}");
+                self.problems.push(ConfigError::value(&at(node), path.join("."), problem));
+            }
+        }
+        let Data::Map(pairs) = &node.data else { return };
+        for (key, value) in pairs {
+            path.push(key.text.clone());
+            self.descend(path, (key.line, key.column), value, at, env);
+            path.pop();
         }
     }
 
@@ -119,7 +130,7 @@ impl Settings {
             match self.overridden(rest) {
                 Some((key, path)) if key.status == Status::Used => {
                     self.enter(&path, &origin);
-                    self.set(key, path, vec![value.clone()], false, origin, env);
+                    self.set_word(key, path, value, origin, env);
                 }
                 Some((key, _)) => {
                     self.unused.insert(key.path, key.status);
@@ -206,7 +217,7 @@ impl Settings {
                         problem,
                     ));
                 }
-                self.set(key, path, vec![unquoted(value).to_owned()], false, origin, env);
+                self.set_word(key, path, unquoted(value), origin, env);
             }
             Found::Key(key, _) => {
                 self.unused.insert(key.path, key.status);

@@ -18,19 +18,20 @@
 //! yaml         a file as a tree, with places
 //! environment  `${VAR}` in values, and `RR_…`
 //! layers       each of these, and `-o`, over those before
-//! settings     what is left in the end; `setting` is one value of it
+//! settings     what is left in the end; `setting` is one value of it, `tables` lists of maps
 //! strangers    what has no effect
 //! guards       keys that keep people out: mistakes there are errors
 //!
 //! what runs
 //! reader       settings as the types of their keys
-//! build        the [`Config`]; `brokers` and `addresses` are parts of it
+//! build        the [`Config`]; `brokers`, `addresses` and `access` are parts of it
 //! together     settings that do not fit together
 //! doubts       what is hardly meant so
 //! error        what is wrong, and where
 //! summary      what runs, for people
 //! ```
 
+mod access;
 pub mod addresses;
 pub mod brokers;
 mod build;
@@ -48,6 +49,7 @@ mod setting;
 pub mod settings;
 mod strangers;
 pub mod summary;
+mod tables;
 mod together;
 pub mod value;
 pub mod yaml;
@@ -65,12 +67,14 @@ pub use error::{ConfigError, Notice, Origin, Problems};
 pub use files::DEFAULT_FILES;
 pub use value::RpcListen;
 
+use crate::access::AccessSettings;
 use crate::backend::BackendWish;
 use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::logs::LogConfig;
 use crate::memory::{self, Memory};
 use crate::policy::Policies;
+use crate::worst_case::Uses;
 use reader::Reader;
 use settings::Settings;
 use yaml::Node;
@@ -152,6 +156,8 @@ pub struct Config {
     pub drain_accept: bool,
     /// From the end of the drain to the exit, at most.
     pub shutdown_grace: Duration,
+    /// Who is asked who may connect and join.
+    pub access: AccessSettings,
     /// What becomes of clients that do not keep up.
     pub policies: Policies,
     /// The bounds in force.
@@ -176,6 +182,11 @@ pub struct Examined {
 }
 
 impl Config {
+    /// What is in use, beside what always is.
+    pub fn uses(&self) -> Uses {
+        Uses { skips: self.policies.skips(), asks: self.access.asks() }
+    }
+
     /// Reads the configuration, with what is worth saying about it.
     pub fn load(options: &LoadOptions) -> Result<(Self, Vec<Notice>), Problems> {
         let Examined { config, notices, problems } = Self::examine(options);
@@ -205,7 +216,7 @@ impl Config {
         let whole = problems.is_empty();
         problems.extend(settings.take_problems());
         let read = Reader::new(&settings, problems);
-        let config = build::config(&read, file.clone(), options.memory.clone());
+        let config = build::config(&read, file.clone(), options);
         let mut doubts = Vec::new();
         if whole {
             together::check(&config, &read);

@@ -50,6 +50,12 @@ pub fn find(path: &[String]) -> Found {
     found
 }
 
+/// Whether keys lie below the one of this path.
+pub fn is_section(path: &str) -> bool {
+    let below = |key: &Key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    KEYS.iter().any(below)
+}
+
 /// The known key or section nearest to an unknown one: a sibling spelled alike, or one of the same
 /// name in another place.
 pub fn nearest(path: &[String]) -> Option<String> {

@@ -5,7 +5,7 @@ use super::key::Key;
 
 /// A value as written; of lists, each item.
 #[derive(Clone, Debug)]
-pub(super) struct Setting {
+pub struct Setting {
     /// What it is for.
     pub key: &'static Key,
     /// With variables replaced.
@@ -23,6 +23,14 @@ pub(super) struct Setting {
 }
 
 impl Setting {
+    /// Fails where a variable in it has no value and must have one.
+    pub fn is_set(&self) -> Result<(), String> {
+        let Some(name) = &self.unset else { return Ok(()) };
+        Err(format!(
+            "${{{name}}} is not set, or empty, and this key decides who gets in; set it, or give a default: ${{{name}:-…}}"
+        ))
+    }
+
     /// A problem with the value as it was written: `"${VAR}"` rather than what stands in the
     /// variable.
     pub fn hidden(&self, problem: String) -> String {

@@ -11,11 +11,16 @@ use super::guards;
 use super::key::{Key, Kind, Status, Value};
 use super::schema::{self};
 use super::setting::Setting;
+use super::tables::Row;
 
 /// All settings, by path.
 #[derive(Debug, Default)]
 pub struct Settings {
     values: BTreeMap<Vec<String>, Setting>,
+    /// Lists of maps, by the path of their key.
+    pub(super) tables: BTreeMap<&'static str, Vec<Row>>,
+    /// Sections that a file has, also empty ones, by their paths in lower case.
+    pub(super) written: BTreeMap<String, Origin>,
     /// Names below `broadcast`, in the order written.
     pub(super) names: Vec<(String, Origin)>,
     /// Top-level sections that anyone wrote, in lower case.
@@ -44,15 +49,39 @@ impl Settings {
         }
     }
 
-    pub(super) fn set(
+    pub(super) fn set(&mut self, path: Vec<String>, setting: Setting) {
+        self.values.insert(path, setting);
+    }
+
+    /// Sets a key outside a file, where a value is one word.
+    pub(super) fn set_word(
         &mut self,
         key: &'static Key,
         path: Vec<String>,
+        word: &str,
+        origin: Origin,
+        env: &Environment,
+    ) {
+        match key.kind {
+            Kind::Pairs | Kind::Maps(_) => self.problems.extend(
+                key.parse(word).err().map(|why| ConfigError::value(&origin, key.path, why)),
+            ),
+            _ => {
+                let setting = self.setting(key, vec![word.to_owned()], false, origin, env);
+                self.set(path, setting);
+            }
+        }
+    }
+
+    /// What was written for a key, with its variables replaced.
+    pub(super) fn setting(
+        &mut self,
+        key: &'static Key,
         written: Vec<String>,
         list: bool,
         origin: Origin,
         env: &Environment,
-    ) {
+    ) -> Setting {
         let guarded = guards::keep_out(key);
         let mut empty = Vec::new();
         let mut unclosed = false;
@@ -63,7 +92,7 @@ impl Settings {
                 environment::expand(word, env, &mut empty)
             })
             .collect();
-        let at = path.join(".");
+        let at = key.path;
         if unclosed {
             let text = format!("{origin}: {at}: a `${{` without its `}}` is taken as it stands");
             self.notices.push(Notice::warning(text));
@@ -76,7 +105,7 @@ impl Settings {
         }
         let unset = empty.into_iter().next().filter(|_| guarded);
         let written = written.iter().any(|word| word.contains("${")).then_some(written);
-        self.values.insert(path, Setting { key, words, written, list, origin, unset });
+        Setting { key, words, written, list, origin, unset }
     }
 
     /// What was wrong with keys, taken out.
@@ -87,6 +116,23 @@ impl Settings {
     /// Whether anyone wrote this top-level section, also an empty one.
     pub fn has_section(&self, section: &str) -> bool {
         self.sections.contains(section)
+    }
+
+    /// Where this path, or anything below it, was written, by whatever layer; the last of them.
+    pub fn below(&self, path: &str) -> Option<&Origin> {
+        let is_below = |found: &str| {
+            found.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let values = self.values.iter().filter(|(at, setting)| {
+            let empty = setting.words.iter().all(String::is_empty) && setting.unset.is_none();
+            !empty && is_below(&at.join("."))
+        });
+        let values = values.map(|(_, setting)| &setting.origin);
+        let tables = self.tables.iter().filter(|(at, rows)| is_below(at) && !rows.is_empty());
+        let tables = tables.map(|(_, rows)| &rows[0].origin);
+        let sections = self.written.iter().filter(|(at, _)| is_below(at));
+        let sections = sections.map(|(_, origin)| origin);
+        values.chain(tables).chain(sections).max_by_key(|origin| origin.rank())
     }
 
     /// The names below `broadcast`, with where each was written first.
@@ -107,18 +153,14 @@ impl Settings {
 
     /// The value that was written for a path.
     pub fn written(&self, path: &[String]) -> Result<Option<(Value, Origin)>, ConfigError> {
-        let Some(setting @ Setting { key, words, list, origin, unset, written }) =
+        let Some(setting @ Setting { key, words, list, origin, written, .. }) =
             self.values.get(path)
         else {
             return Ok(None);
         };
         let error =
             |problem: String| ConfigError::value(origin, path.join("."), setting.hidden(problem));
-        if let Some(name) = unset {
-            return Err(error(format!(
-                "${{{name}}} is not set, or empty, and this key decides who gets in; set it, or give a default: ${{{name}:-…}}"
-            )));
-        }
+        setting.is_set().map_err(&error)?;
         let value = match words.as_slice() {
             _ if *list => key.parse_list(words),
             [word] => key.parse_written(word, written.as_ref().map_or(word, |written| &written[0])),
@@ -140,5 +182,9 @@ impl Settings {
 }
 
 pub(super) fn expected(key: &Key) -> &'static str {
-    if matches!(key.kind, Kind::Words | Kind::Origins) { "a list of words" } else { "one value" }
+    if matches!(key.kind, Kind::Words | Kind::Origins | Kind::Command) {
+        "a list of words"
+    } else {
+        "one value"
+    }
 }

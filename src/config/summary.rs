@@ -86,6 +86,7 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "status         http://{address}/health and /ready{everywhere}")?;
         }
         writeln!(f, "brokers        {}", names.collect::<Vec<_>>().join(", "))?;
+        writeln!(f, "{}", config.access.summary())?;
         writeln!(f, "shards         {}{pinned}", config.shards)?;
         writeln!(f, "echo           {echo}")?;
         writeln!(
@@ -136,8 +137,8 @@ impl fmt::Display for Summary<'_> {
             limits.lane_entries,
             size(limits.socket_send_bytes)
         )?;
-        let mut rows = worst_case::rows(limits, config.shards, config.policies.skips());
-        let sum = worst_case::sum(limits, config.shards, config.policies.skips());
+        let mut rows = worst_case::rows(limits, config.shards, config.uses());
+        let sum = worst_case::sum(limits, config.shards, config.uses());
         let of = config.memory.as_ref().map_or(String::new(), |memory| format!(" of {memory}"));
         rows.retain(|row| row.bytes > 0);
         rows.sort_by_key(|row| Reverse(row.bytes));

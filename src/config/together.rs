@@ -3,11 +3,11 @@
 use super::error::{ConfigError, Origin};
 use super::key::show_bytes;
 use super::reader::Reader;
-use super::{Config, RpcListen};
+use super::{Config, RpcListen, access};
 
 /// Books what does not fit together, each at a place where someone wrote one of the two.
 pub fn check(config: &Config, read: &Reader<'_>) {
-    access(read);
+    access::check(&config.access, read);
     if config.echo_path.as_ref() == Some(&config.path) {
         let problem = format!("{} is websockets.path as well; give it another path", config.path);
         refuse(read, ["roadcast.echo_path", "websockets.path"], &problem);
@@ -37,20 +37,6 @@ fn refuse(read: &Reader<'_>, keys: [&str; 2], problem: &str) {
         .find(|(_, origin)| *origin != Origin::Default);
     let (key, origin) = written.unwrap_or((&keys[0], Origin::Default));
     read.refuse(ConfigError::value(&origin, *key, problem));
-}
-
-fn access(read: &Reader<'_>) {
-    let (command, origin) = read.value("server.command");
-    if read.settings.has_section("websockets")
-        && command.is_some()
-        && read.value("roadcast.access").0.is_none()
-        && read.sound(&["roadcast.access"])
-    {
-        let problem = "with the section `websockets`, RoadRunner asks these workers who may connect and join. \
-                       Roadcast does not run workers yet, so everyone might; set `roadcast.access: open` (or \
-                       -o roadcast.access=open) to start without them";
-        read.refuse(ConfigError::value(&origin, "server.command", problem));
-    }
 }
 
 fn health_path(config: &Config, read: &Reader<'_>) {

@@ -100,6 +100,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(problem()) } else { Ok(total) }
 }
 
+/// A duration as RoadRunner's keys have it: a bare number counts nanoseconds.
+pub fn go_duration(text: &str) -> Result<Duration, String> {
+    let found =
+        count(text).map_or_else(|_| duration(text), |nanos| Ok(Duration::from_nanos(nanos)));
+    match found {
+        Ok(found) if found > Duration::ZERO && found < Duration::from_millis(1) => Err(format!(
+            "\"{text}\" is less than a millisecond: as in RoadRunner, a bare number counts \
+             nanoseconds; write the unit: 60s"
+        )),
+        Err(_) => Err(format!("\"{text}\" is not a duration; write 30s, 1m30s or 500ms")),
+        found => found,
+    }
+}
+
 /// An address to listen on, as Go reads it: `127.0.0.1:8080`, `:8080` (all interfaces, IPv4 and
 /// IPv6), `[::1]:8080`, `localhost:8080` (resolved now, IPv4 preferred). `hint` is what to write
 /// instead of one that will not do.
@@ -252,6 +266,15 @@ mod tests {
         for text in ["", "s", "-1s", "1d", "1s2", "1..5s", "99999999999999999999h", "1 s"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_bare_number_of_roadrunners_counts_nanoseconds() {
+        for (text, expected) in [("60000000000", 60_000), ("60s", 60_000), ("0", 0), ("0s", 0)] {
+            assert_eq!(go_duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        assert!(go_duration("60").unwrap_err().contains("nanoseconds; write the unit: 60s"));
+        assert!(go_duration("1d").unwrap_err().contains("is not a duration"));
     }
 
     #[test]

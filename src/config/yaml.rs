@@ -47,6 +47,22 @@ pub enum Data {
     Map(Vec<(Key, Node)>),
 }
 
+impl Node {
+    /// A scalar as one word, a list of them as its words, and whether it is a list; `None`: it
+    /// holds more than that.
+    pub fn words(&self) -> Option<(Vec<String>, bool)> {
+        let text = |item: &Self| match &item.data {
+            Data::Scalar(text) => Some(text.clone()),
+            Data::Null => Some(String::new()),
+            Data::List(_) | Data::Map(_) => None,
+        };
+        match &self.data {
+            Data::List(items) => Some((items.iter().map(text).collect::<Option<_>>()?, true)),
+            _ => Some((vec![text(self)?], false)),
+        }
+    }
+}
+
 /// The key of a pair in a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {

@@ -86,13 +86,15 @@ pub struct Held {
     pub times: u64,
     /// Whether each shard holds as much; otherwise it is held once.
     pub in_each_shard: bool,
+    /// Whether it is held only where somebody is asked who may connect or join.
+    pub where_asked: bool,
     /// Where the default follows the memory there is: what other limits ask of it at least.
     pub least: Option<fn(&Limits) -> usize>,
 }
 
 impl Held {
     pub(super) const fn once(what: &'static str) -> Self {
-        Self { what, times: 1, in_each_shard: false, least: None }
+        Self { what, times: 1, in_each_shard: false, where_asked: false, least: None }
     }
 
     pub(super) const fn in_each_shard(what: &'static str) -> Self {
@@ -101,6 +103,10 @@ impl Held {
 
     pub(super) const fn in_queues(self) -> Self {
         Self { times: QUEUE_HOLDS, ..self }
+    }
+
+    pub(super) const fn where_asked(self) -> Self {
+        Self { where_asked: true, ..self }
     }
 
     /// The default is lowered where memory is short, to no less than that.

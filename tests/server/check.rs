@@ -209,6 +209,34 @@ fn workers_that_would_have_guarded_access_are_told_with_the_way_out() {
 }
 
 #[test]
+fn check_says_what_would_become_of_a_join_and_which_rule_decides() {
+    let site = Site::new("");
+    let output = site.run(&["check", "--topic", "news"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in [
+        "access         open: everyone may connect and join\n",
+        "join           news: allow, by default: nobody is asked\n",
+        "as a whole, by nobody in particular: allowed\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let site = Site::new(
+        "server: { command: php w.php }\nroadcast: { access: { rules: [{ topics: 'user.{user}', join: allow }] } }",
+    );
+    let output = site.run(&["check", "--topic", "user.7", "--topic", "x", "--user", "7"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "join           user.7: allow, by rule 1 (.rr.yaml:2:34)\n",
+        "               x: ask, by default: no rule means it\n",
+        "as a whole, by the user \"7\": the workers are asked about x\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(site.run(&["check", "--user", "7"]).status.code(), Some(2));
+}
+
+#[test]
 fn too_few_descriptors_are_told_with_numbers() {
     let site = Site::new("roadcast: { shards: 1, limits: { connections: 3000 } }");
     for word in ["check", "serve"] {

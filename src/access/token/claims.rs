@@ -7,8 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Accepted, Demands, TokenFault};
-use crate::access::Identity;
-use crate::access::Pattern;
+use crate::access::{Identity, Pattern};
 
 /// Patterns in the claim `topics`.
 pub const TOPICS_MAX: usize = 1000;

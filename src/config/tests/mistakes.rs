@@ -196,7 +196,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
     let whole = MISTAKEN.replace("include: [nope.yaml, bad.yaml]", "include: []");
     let told = load(&whole).unwrap_err();
     for part in [
-        "6:20: server.command: with the section",
+        "6:20: server.command: RoadRunner asks these workers",
         "11:25: roadcast.limits.lane_bytes: 1MiB is below",
     ] {
         assert!(told.contains(part), "{told}");

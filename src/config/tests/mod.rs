@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
+mod access;
 mod brokers;
 mod doubts;
 mod endpoints;

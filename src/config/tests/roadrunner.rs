@@ -54,8 +54,8 @@ fn a_roadrunner_file_is_read_as_it_is() {
 fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() {
     assert_eq!(
         notices(ROADRUNNER),
-        "note: known, not used yet: redis.addrs, redis.db, server.relay, server.relay_timeout, websockets.pool\n\
-         note: RoadRunner's own, without effect here: http.middleware, http.pool, logs.channels\n\
+        "note: known, not used yet: redis.addrs, redis.db\n\
+         note: RoadRunner's own, without effect here: http.middleware, http.pool, logs.channels, server.relay\n\
          note: sections of other plugins, ignored: jobs, kv\n"
     );
 }
@@ -76,7 +76,7 @@ fn workers_that_would_have_guarded_access_are_not_skipped_in_silence() {
         "{error}"
     );
     assert!(load(&format!("{guarded}roadcast: {{ access: open }}")).is_ok());
-    assert!(load("server: { command: php worker.php }\nhttp: {}\n").is_ok());
+    assert!(load("server: { command: php worker.php }\nhttp: {}\n").is_err());
     assert!(load("server: { command: \"\" }\nwebsockets: {}\n").is_ok());
     assert!(load("server: { command: [php, worker.php] }\nwebsockets: {}\n").is_err());
     // However the section came to be.
