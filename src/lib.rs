@@ -13,6 +13,16 @@
 // They panic, or wait, where the output cannot be written: see `cli::out` and `logs`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+// Before those whose tests are made by its macro.
+#[cfg(test)]
+#[macro_use]
+#[path = "../tests/common/both.rs"]
+mod both;
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/common/skip.rs"]
+mod skip;
+
 pub mod access;
 pub mod backend;
 pub mod cli;

@@ -2,6 +2,7 @@
 //! lanes, and tungstenite is the client. Shows what only the kernel can: short sends, resets, full
 //! sockets, descriptors.
 
+#[macro_use]
 mod common;
 
 use std::io::{Read, Write};
@@ -23,25 +24,12 @@ use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::upgrade::Rules;
 use tungstenite::{Message, WebSocket};
 
-/// Makes two tests of one function: over each backend.
-macro_rules! over_both {
-    ($name:ident) => {
-        mod $name {
-            use super::BackendName;
+fn io_uring() -> Option<BackendName> {
+    common::io_uring_allowed().then_some(BackendName::IoUring)
+}
 
-            #[test]
-            fn io_uring() {
-                if !super::common::only_epoll() {
-                    super::$name(BackendName::IoUring);
-                }
-            }
-
-            #[test]
-            fn epoll() {
-                super::$name(BackendName::Epoll);
-            }
-        }
-    };
+fn epoll() -> BackendName {
+    BackendName::Epoll
 }
 
 struct TestShard {

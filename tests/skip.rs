@@ -1,6 +1,7 @@
 //! Goal: a test that cannot run on this machine is not taken for one that passed. Method: this
 //! binary runs a test of its own that skips, as `cargo test` does: with its output captured.
 
+#[macro_use]
 mod common;
 
 use std::fs;
@@ -8,16 +9,18 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{installed, skip};
+use common::{installed, io_uring_allowed, io_uring_denied, skip, under};
 
-/// Runs `a_test_that_skips` in a process of its own; what it left in the file of skipped tests.
-fn skipped(ci: &str) -> (Output, String) {
-    let file = format!("{}/skipped-{}-{ci}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+/// Runs one of the tests below in a process of its own, started by `start`; what it left in the
+/// file of skipped tests.
+fn skipped(test: &str, ci: &str, start: impl FnOnce(Command) -> Output) -> (Output, String) {
+    let unique = format!("{}-{test}-{ci}", std::process::id()).replace(':', "-");
+    let file = format!("{}/skipped-{unique}", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&file, "another::test: another reason\n").unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_test_that_skips"]);
-    let output =
-        command.env("CI", ci).env("ROADCAST_SKIPPED", &file).env("SKIP", "yes").output().unwrap();
+    command.args(["--exact", test]);
+    command.env("CI", ci).env("ROADCAST_SKIPPED", &file).env("SKIP", "yes");
+    let output = start(command);
     let lines = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     (output, lines)
@@ -35,7 +38,7 @@ fn a_test_that_skips() {
 
 #[test]
 fn what_is_skipped_is_said_and_gathered_with_its_reason() {
-    let (output, lines) = skipped("");
+    let (output, lines) = skipped("a_test_that_skips", "", |mut command| command.output().unwrap());
     assert!(output.status.success(), "{output:?}");
     let expected = "another::test: another reason\n\
                     skip::a_test_that_skips: `a-program-that-nobody-has` is not installed\n\
@@ -47,9 +50,37 @@ fn what_is_skipped_is_said_and_gathered_with_its_reason() {
     assert!(said.contains(line), "{said}");
 }
 
+fn io_uring() -> Option<&'static str> {
+    io_uring_allowed().then_some("io_uring")
+}
+
+fn epoll() -> &'static str {
+    "epoll"
+}
+
+over_both!(a_test_over_both);
+fn a_test_over_both(backend: &str) {
+    assert!(backend == "epoll" || std::env::var_os("SKIP").is_none(), "it was to be skipped");
+}
+
+#[test]
+fn where_io_uring_is_denied_what_runs_over_it_is_skipped_and_the_rest_is_not() {
+    let denied = |mut command: Command| {
+        under(io_uring_denied(libc::EPERM), move || command.output().unwrap())
+    };
+    let (output, lines) = skipped("a_test_over_both::io_uring", "", denied);
+    assert!(output.status.success(), "{output:?}");
+    let why = "skip::a_test_over_both::io_uring: io_uring cannot be used here: Operation not";
+    assert!(lines.contains(why), "{lines}");
+    let (output, lines) = skipped("a_test_over_both::epoll", "", denied);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(lines, "another::test: another reason\n");
+}
+
 #[test]
 fn in_ci_nothing_may_be_skipped() {
-    let (output, lines) = skipped("true");
+    let (output, lines) =
+        skipped("a_test_that_skips", "true", |mut command| command.output().unwrap());
     assert_eq!(output.status.code(), Some(101), "{output:?}");
     assert_eq!(lines, "another::test: another reason\n");
     let said = String::from_utf8(output.stdout).unwrap();
@@ -171,9 +202,8 @@ fn where_io_uring_is_denied_the_test_command_runs_what_runs_over_epoll() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(&format!("\n  all that runs over io_uring: {refusal}\n")), "{said}");
     let tests: Vec<&str> = said.lines().filter(|line| line.contains("cargo test")).collect();
-    assert_eq!(tests.len(), 2, "{said}");
-    assert!(tests[0].contains("--lib") && tests[0].contains("--skip ring::"), "{said}");
-    assert!(tests[1].starts_with("epoll: ") && tests[1].contains("--tests"), "{said}");
+    // All of them: those over io_uring skip by themselves.
+    assert_eq!(tests, ["epoll: cargo test --workspace --lib --bins --tests --locked"], "{said}");
     let soaks = soaks(&said);
     assert!(soaks.len() == 1 && soaks[0].starts_with("epoll: "), "{said}");
     let (code, said) = machine.run("true", "0", refusal);

@@ -7,28 +7,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::both::io_uring_allowed;
 use crate::limits::Limits;
 use crate::mesh::{BrokerId, Down, ShardEnd, TopicId, Up, mesh};
 use crate::rpc::{self, Codec, Decoded};
-
-/// Makes two tests of one function: over each runtime.
-macro_rules! over_both {
-    ($name:ident) => {
-        mod $name {
-            use super::Runtime;
-
-            #[test]
-            fn uring() {
-                super::$name(Runtime::Uring);
-            }
-
-            #[test]
-            fn plain() {
-                super::$name(Runtime::Plain);
-            }
-        }
-    };
-}
 
 mod asynchronous;
 mod calls;
@@ -36,6 +18,14 @@ mod lanes;
 mod shutdown;
 mod sockets;
 mod turns;
+
+fn io_uring() -> Option<Runtime> {
+    io_uring_allowed().then_some(Runtime::Uring)
+}
+
+fn epoll() -> Runtime {
+    Runtime::Plain
+}
 
 /// Only a hang takes this long.
 const HANG: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! Goal: both backends keep the contract of `engine::Backend`, which the loop around a shard relies
 //! on. Method: each alone, on real sockets, without a loop; a test is a thread's turns.
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -12,36 +13,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bed::{Bed, Seen};
-use common::{PATIENCE, only_epoll};
+use common::{PATIENCE, io_uring_allowed};
 use roadcast::engine::{Backend, Happened};
 use roadcast::epoll::EpollBackend;
 use roadcast::ring::RingBackend;
 use roadcast::shard::ConnId;
 use socket2::SockRef;
 
-/// Makes two tests of one function: over each backend.
-macro_rules! over_both {
-    ($name:ident) => {
-        mod $name {
-            use super::*;
+fn io_uring() -> Option<Bed<RingBackend>> {
+    io_uring_allowed().then(|| {
+        Bed::new(|listener, wake| RingBackend::new(listener, wake.clone(), Arc::default()).unwrap())
+    })
+}
 
-            #[test]
-            fn io_uring() {
-                if !only_epoll() {
-                    super::$name(Bed::new(|listener, wake| {
-                        RingBackend::new(listener, wake.clone(), Arc::default()).unwrap()
-                    }));
-                }
-            }
-
-            #[test]
-            fn epoll() {
-                super::$name(Bed::new(|listener, wake| {
-                    EpollBackend::new(listener, wake.clone()).unwrap()
-                }));
-            }
-        }
-    };
+fn epoll() -> Bed<EpollBackend> {
+    Bed::new(|listener, wake| EpollBackend::new(listener, wake.clone()).unwrap())
 }
 
 fn received(seen: &[Seen], of: ConnId) -> Vec<u8> {

@@ -8,11 +8,14 @@
 //! time.
 
 // Each test binary uses its own part of this module.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
+#[macro_use]
+mod both;
 mod browser;
 pub mod cli;
 mod client;
+mod filter;
 mod group;
 mod namespace;
 mod numbered;
@@ -22,11 +25,14 @@ mod raw;
 mod said;
 mod scrape;
 mod server;
+mod site;
 mod skip;
 mod user;
 
+pub use both::io_uring_allowed;
 pub use browser::Browser;
 pub use client::{Client, Received, Refusal};
+pub use filter::{io_uring_denied, under};
 pub use group::Group;
 pub use namespace::Namespace;
 pub use numbered::Numbered;
@@ -39,6 +45,7 @@ pub use raw::{HttpAnswer, RawClient, get, http, masked, read_http, upgrade_reque
 pub use said::assert_said;
 pub use scrape::Scrape;
 pub use server::{Server, on_epoll, only_epoll, roadcast, roadcast_after};
+pub use site::Site;
 pub use skip::{installed, skip};
 pub use user::User;
 

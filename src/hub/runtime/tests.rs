@@ -6,8 +6,12 @@ use std::os::unix::net;
 use std::rc::Rc;
 
 use super::*;
+use crate::both::io_uring_allowed;
 
-const BOTH: [Runtime; 2] = [Runtime::Uring, Runtime::Plain];
+/// Both, where io_uring is allowed.
+fn both() -> impl Iterator<Item = Runtime> {
+    io_uring_allowed().then_some(Runtime::Uring).into_iter().chain([Runtime::Plain])
+}
 
 fn socket_of(runtime: Runtime, socket: net::UnixStream) -> Socket {
     socket.set_nonblocking(true).unwrap();
@@ -29,7 +33,7 @@ fn count_turns(runtime: Runtime) -> Rc<Cell<usize>> {
 
 #[test]
 fn each_read_gives_others_a_turn_although_bytes_are_there() {
-    for runtime in BOTH {
+    for runtime in both() {
         let (mut peer, socket) = net::UnixStream::pair().unwrap();
         peer.write_all(&[b'x'; 1000]).unwrap();
         let run = async {
@@ -47,7 +51,7 @@ fn each_read_gives_others_a_turn_although_bytes_are_there() {
 
 #[test]
 fn who_gives_way_finds_that_another_has_read_what_had_come() {
-    for runtime in BOTH {
+    for runtime in both() {
         let (mut peer, socket) = net::UnixStream::pair().unwrap();
         let run = async {
             let socket = socket_of(runtime, socket);
@@ -74,7 +78,7 @@ fn who_gives_way_finds_that_another_has_read_what_had_come() {
 
 #[test]
 fn all_of_a_stream_is_read_and_its_end_however_it_is_parted() {
-    for runtime in BOTH {
+    for runtime in both() {
         let (mut peer, socket) = net::UnixStream::pair().unwrap();
         let writer = std::thread::spawn(move || {
             for bytes in 0..2000 {
@@ -101,7 +105,7 @@ fn all_of_a_stream_is_read_and_its_end_however_it_is_parted() {
 
 #[test]
 fn what_does_not_fit_is_written_once_the_peer_has_read() {
-    for runtime in BOTH {
+    for runtime in both() {
         let (mut peer, socket) = net::UnixStream::pair().unwrap();
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -125,7 +129,7 @@ fn what_does_not_fit_is_written_once_the_peer_has_read() {
 
 #[test]
 fn shutting_a_socket_down_ends_what_waits_for_it() {
-    for runtime in BOTH {
+    for runtime in both() {
         let (peer, socket) = net::UnixStream::pair().unwrap();
         let run = async {
             let socket = Rc::new(socket_of(runtime, socket));
