@@ -84,7 +84,7 @@ impl fmt::Display for ChosenBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fallback {
             None => self.name.fmt(f),
-            Some(why) => write!(f, "{}, slower than io_uring: {why}", self.name),
+            Some(why) => write!(f, "{}, usually at more CPU: {why}", self.name),
         }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn auto_takes_io_uring_where_it_can_and_says_why_where_it_cannot() {
         assert_eq!(chosen("auto", Ok(())), Ok("io_uring".to_owned()));
-        let told = Ok("epoll, slower than io_uring: it is denied".to_owned());
+        let told = Ok("epoll, usually at more CPU: it is denied".to_owned());
         assert_eq!(chosen("auto", Err("it is denied")), told);
     }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::StartError;
 use crate::ring;
 
 /// The oldest kernel whose io_uring will do: 6.1 brought `IORING_SETUP_DEFER_TASKRUN`.
@@ -14,7 +13,7 @@ const SYSCTL_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
 const SYSCTL_GROUP: &str = "/proc/sys/kernel/io_uring_group";
 
 /// Whether a kernel of this release (`uname -r`) will do for io_uring.
-pub fn supported(release: &str) -> Result<(), StartError> {
+pub fn supported(release: &str) -> Result<(), String> {
     let mut parts = release.trim_start().split(|c: char| !c.is_ascii_digit());
     let mut part = || parts.next().and_then(|digits| digits.parse::<u32>().ok());
     let (major, minor) = KERNEL_MIN;
@@ -22,28 +21,27 @@ pub fn supported(release: &str) -> Result<(), StartError> {
         (Some(found_major), Some(found_minor)) if (found_major, found_minor) >= KERNEL_MIN => {
             Ok(())
         }
-        (Some(_), Some(_)) => Err(StartError::IoUring(format!(
+        (Some(_), Some(_)) => Err(format!(
             "Linux {release} is too old for io_uring: that needs {major}.{minor} or later (DEFER_TASKRUN)"
-        ))),
-        _ => Err(StartError::IoUring(format!(
+        )),
+        _ => Err(format!(
             "the kernel's release \"{release}\" is not understood: io_uring needs Linux {major}.{minor} or later"
-        ))),
+        )),
     }
 }
 
 /// Whether io_uring can be used on this kernel: makes as many rings as will be needed, as a shard
 /// does, and drops them.
-pub(super) fn probe_io_uring(release: &str, rings: usize) -> Result<(), StartError> {
+pub(super) fn probe_io_uring(release: &str, rings: usize) -> Result<(), String> {
     supported(release)?;
     let Err(error) = ring::probe(rings) else { return Ok(()) };
     let sysctl = |path| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let reason = io_uring_denied(
+    Err(io_uring_denied(
         &error,
         rings,
         sysctl(SYSCTL_DISABLED).as_deref(),
         sysctl(SYSCTL_GROUP).as_deref(),
-    );
-    Err(StartError::IoUring(reason))
+    ))
 }
 
 /// Why so many rings could not be made and how to allow it, from the error and the two sysctls
@@ -120,7 +118,7 @@ mod tests {
             "3.10.0-1160.el7.x86_64",
             "2.6.32",
         ] {
-            let error = supported(release).unwrap_err().to_string();
+            let error = supported(release).unwrap_err();
             assert!(
                 error.contains(release) && error.contains("that needs 6.1 or later"),
                 "{error}"

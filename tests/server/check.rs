@@ -3,54 +3,23 @@
 //! filters on the child alone.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-const ROADCAST: &str = env!("CARGO_BIN_EXE_roadcast");
+use crate::common::{Site, io_uring_allowed, io_uring_denied, under};
 
-/// A working directory with a `.rr.yaml`; it goes with the value.
-struct Site(PathBuf);
-
-impl Site {
-    fn new(configuration: &str) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let unique = format!(
-            "roadcast-check-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(unique);
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join(".rr.yaml"), configuration).unwrap();
-        Self(path)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(&self.0);
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RR_"))
-        {
-            command.env_remove(name);
-        }
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(ROADCAST).args(arguments).output().unwrap()
-    }
-
-    /// What `arguments` say on stderr, having failed to start.
-    fn refusal(&self, arguments: &[&str]) -> String {
-        refusal(self.run(arguments))
-    }
+/// What `arguments` come to.
+fn run(site: &Site, arguments: &[&str]) -> Output {
+    site.roadcast(arguments).output().unwrap()
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// What `arguments` come to where no more files may be open.
+fn run_with_descriptors(site: &Site, limits: &str, arguments: &[&str]) -> Output {
+    site.roadcast_after(limits, arguments).output().unwrap()
+}
+
+/// What `arguments` say on stderr, having failed to start.
+fn refused(site: &Site, arguments: &[&str]) -> String {
+    refusal(run(site, arguments))
 }
 
 fn refusal(output: Output) -> String {
@@ -62,7 +31,7 @@ fn refusal(output: Output) -> String {
 /// Both ways to start tell the same.
 fn refused_by_both(site: &Site, more: &[&str], expected: &str) {
     for word in ["check", "serve"] {
-        let text = site.refusal(&[&[word], more].concat());
+        let text = refused(site, &[&[word], more].concat());
         assert!(text.starts_with("roadcast: ") && text.contains(expected), "{word}: {text}");
     }
 }
@@ -75,7 +44,7 @@ fn check_prints_what_would_run_and_binds_nothing() {
         "http: {{ address: \"{address}\" }}\nhtpp: {{}}\nwebsockets: {{ path: /live }}\n"
     ));
     let output =
-        site.run(&["check", "-o", "roadcast.shards=3", "-o", "roadcast.limits.connections=500"]);
+        run(&site, &["check", "-o", "roadcast.shards=3", "-o", "roadcast.limits.connections=500"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     for part in [
@@ -102,7 +71,7 @@ fn every_url_that_is_printed_can_be_opened_and_the_demo_page_has_a_line_of_its_o
             "http: {{ address: '{all}:8080' }}\nrpc: {{ listen: 'tcp://{all}:6001' }}\nmetrics: {{ address: '{all}:2112' }}\n\
              status: {{ address: '{all}:2114' }}\nroadcast: {{ demo: true }}\n"
         ));
-        let output = site.run(&["check"]);
+        let output = run(&site, &["check"]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{all}: {text}");
         text.lines()
@@ -130,14 +99,16 @@ fn every_url_that_is_printed_can_be_opened_and_the_demo_page_has_a_line_of_its_o
 #[test]
 fn check_names_the_number_of_connections_that_descriptors_allow() {
     let site = Site::new("roadcast: { shards: 2 }");
-    let limit = "ulimit -n 2000 && exec \"$0\" check";
-    let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("connections 1360; RPC connections 216\n")
-            && text.contains("2000 open files"),
-        "{text}"
-    );
+    for (backend, publishers) in [("epoll", 432), ("io_uring", 216)] {
+        if backend == "io_uring" && !io_uring_allowed() {
+            continue;
+        }
+        let wish = format!("roadcast.backend={backend}");
+        let output = run_with_descriptors(&site, "ulimit -n 2000", &["check", "-o", &wish]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let expected = format!("connections 1360; RPC connections {publishers}\n");
+        assert!(text.contains(&expected) && text.contains("2000 open files"), "{backend}: {text}");
+    }
 }
 
 #[test]
@@ -178,7 +149,7 @@ fn all_that_is_wrong_is_told_at_once_a_line_each() {
         "logs: { level: loud }\nhttp: { address: 8080 }\nhtpp: {}\nbroadcast: { bus: { driver: redis } }\n",
     );
     for word in ["check", "serve"] {
-        let output = site.run(&[word, "-o", "rpc.listn=x"]);
+        let output = run(&site, &[word, "-o", "rpc.listn=x"]);
         let warned =
             String::from_utf8_lossy(&output.stdout).contains("warning: .rr.yaml:3:1: htpp");
         assert_eq!(warned, word == "check", "{output:?}");
@@ -205,13 +176,13 @@ fn a_variable_that_is_not_set_opens_no_address_to_the_world() {
 fn workers_that_would_have_guarded_access_are_told_with_the_way_out() {
     let site = Site::new("server: { command: php worker.php }\nwebsockets: {}\n");
     refused_by_both(&site, &[], "roadcast.access: open");
-    assert_eq!(site.run(&["check", "-o", "roadcast.access=open"]).status.code(), Some(0));
+    assert_eq!(run(&site, &["check", "-o", "roadcast.access=open"]).status.code(), Some(0));
 }
 
 #[test]
 fn check_says_what_would_become_of_a_join_and_which_rule_decides() {
     let site = Site::new("");
-    let output = site.run(&["check", "--topic", "news"]);
+    let output = run(&site, &["check", "--topic", "news"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     for part in [
@@ -224,7 +195,7 @@ fn check_says_what_would_become_of_a_join_and_which_rule_decides() {
     let site = Site::new(
         "server: { command: php w.php }\nroadcast: { access: { rules: [{ topics: 'user.{user}', join: allow }] } }",
     );
-    let output = site.run(&["check", "--topic", "user.7", "--topic", "x", "--user", "7"]);
+    let output = run(&site, &["check", "--topic", "user.7", "--topic", "x", "--user", "7"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
         "join           user.7: allow, by rule 1 (.rr.yaml:2:34)\n",
@@ -233,27 +204,28 @@ fn check_says_what_would_become_of_a_join_and_which_rule_decides() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert_eq!(site.run(&["check", "--user", "7"]).status.code(), Some(2));
+    assert_eq!(run(&site, &["check", "--user", "7"]).status.code(), Some(2));
 }
 
 #[test]
 fn too_few_descriptors_are_told_with_numbers() {
     let site = Site::new("roadcast: { shards: 1, limits: { connections: 3000 } }");
+    let epoll = ["-o", "roadcast.backend=epoll"];
     for word in ["check", "serve"] {
-        let limit = format!("ulimit -n 2000 && exec \"$0\" {word}");
-        let text = refusal(site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap());
-        assert!(text.contains("limit of open files is 2000, and 3168 are needed"), "{text}");
-        assert!(text.contains("LimitNOFILE=3168"), "{text}");
+        let arguments = [&[word], &epoll[..]].concat();
+        let text = refusal(run_with_descriptors(&site, "ulimit -n 2000", &arguments));
+        assert!(text.contains("limit of open files is 2000, and 3152 are needed"), "{text}");
+        assert!(text.contains("LimitNOFILE=3152"), "{text}");
     }
+    let many = [&["check", "-o", "roadcast.shards=40"], &epoll[..]].concat();
+    let text = refusal(run_with_descriptors(&site, "ulimit -n 2000", &many));
+    assert!(text.contains("2880 for roadcast.shards (72 each)"), "{text}");
 }
 
 #[test]
 fn the_number_of_descriptors_that_is_asked_for_is_enough() {
     let site = Site::new("roadcast: { shards: 2 }");
-    let check = |limit: u64| {
-        let limit = format!("ulimit -n {limit} && exec \"$0\" check");
-        site.command("sh").args(["-c", &limit, ROADCAST]).output().unwrap()
-    };
+    let check = |limit: u64| run_with_descriptors(&site, &format!("ulimit -n {limit}"), &["check"]);
     let told = refusal(check(100));
     let (_, needed) = told.split_once("is 100, and ").unwrap();
     let needed: u64 = needed.split(' ').next().unwrap().parse().unwrap();
@@ -265,8 +237,7 @@ fn the_number_of_descriptors_that_is_asked_for_is_enough() {
 #[test]
 fn a_soft_limit_of_descriptors_is_raised() {
     let site = Site::new("roadcast: { limits: { connections: 500 } }");
-    let limit = "ulimit -n 3000 && ulimit -Sn 100 && exec \"$0\" check";
-    let output = site.command("sh").args(["-c", limit, ROADCAST]).output().unwrap();
+    let output = run_with_descriptors(&site, "ulimit -n 3000; ulimit -Sn 100", &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -275,7 +246,7 @@ fn a_client_port_in_use_is_told_with_its_key() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for key in ["http.address", "roadcast.http.address"] {
-        let text = Site::new("").refusal(&["serve", "-o", &format!("{key}={address}")]);
+        let text = refused(&Site::new(""), &["serve", "-o", &format!("{key}={address}")]);
         assert!(text.contains(&format!("roadcast: {key}: {address}: is in use")), "{text}");
     }
 }
@@ -285,14 +256,14 @@ fn an_rpc_port_in_use_is_told_with_its_key() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", taken.local_addr().unwrap());
     let site = Site::new("http: { address: \"127.0.0.1:0\" }");
-    let text = site.refusal(&["serve", "-o", &format!("rpc.listen={address}")]);
+    let text = refused(&site, &["serve", "-o", &format!("rpc.listen={address}")]);
     assert!(text.contains(&format!("roadcast: rpc.listen: {address}: is in use")), "{text}");
 }
 
 #[test]
 fn rpc_that_others_may_reach_is_warned_of_by_check_and_in_the_log() {
     let site = Site::new("rpc: { listen: \"tcp://0.0.0.0:6001\" }");
-    let output = site.run(&["check"]);
+    let output = run(&site, &["check"]);
     let told = String::from_utf8(output.stdout).unwrap();
     let warning =
         ".rr.yaml:1:16: rpc.listen: tcp://0.0.0.0:6001 can be reached from other machines";
@@ -300,23 +271,13 @@ fn rpc_that_others_may_reach_is_warned_of_by_check_and_in_the_log() {
     // It does not come to listen there: its client port is taken.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http.address={}", taken.local_addr().unwrap());
-    let text = refusal(site.run(&["serve", "-o", &address]));
+    let text = refusal(run(&site, &["serve", "-o", &address]));
     assert!(text.contains(&format!("WARN   configuration: {warning}")), "{text}");
 }
 
 /// What `command` puts out where `io_uring_setup` fails with `errno`.
 fn without_io_uring(mut command: Command, errno: i32) -> Output {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-    // A filter binds its thread and what that thread starts: the child, and not the other tests.
-    let child = std::thread::spawn(move || {
-        let deny = SeccompAction::Errno(errno as u32);
-        let calls = [(libc::SYS_io_uring_setup, vec![])].into();
-        let arch = std::env::consts::ARCH.try_into().unwrap();
-        let filter = SeccompFilter::new(calls, SeccompAction::Allow, deny, arch).unwrap();
-        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-        command.output().unwrap()
-    });
-    child.join().unwrap()
+    under(io_uring_denied(errno), move || command.output().unwrap())
 }
 
 const DENIED: [(i32, &str); 2] = [
@@ -326,16 +287,14 @@ const DENIED: [(i32, &str); 2] = [
 
 #[test]
 fn io_uring_that_is_asked_for_and_denied_by_seccomp_is_told_with_the_calls_to_allow() {
-    let site = Site::new("roadcast: { backend: io_uring }");
+    let site = Site::new("");
     for (errno, expected) in DENIED {
         for word in ["check", "serve"] {
-            let mut command = site.command(ROADCAST);
-            command.arg(word);
+            let command = site.roadcast(&[word, "-o", "roadcast.backend=io_uring"]);
             let text = refusal(without_io_uring(command, errno));
-            assert!(
-                text.contains("roadcast: io_uring cannot be used") && text.contains(expected),
-                "{text}"
-            );
+            let begin = "roadcast: roadcast.backend: io_uring cannot be used";
+            assert!(text.contains(begin) && text.contains(expected), "{text}");
+            assert!(text.ends_with("or set `auto`, which runs on epoll then\n"), "{text}");
         }
     }
 }
@@ -349,37 +308,28 @@ fn check_says_which_backend_it_would_be_and_why_it_is_not_io_uring() {
         let line = text.lines().find_map(|line| line.strip_prefix("backend        "));
         line.unwrap_or_else(|| panic!("{text}")).to_owned()
     };
-    let check = |arguments: &[&str]| {
-        let mut command = site.command(ROADCAST);
-        command.arg("check").args(arguments);
-        command
-    };
+    let check = |wish: &str| site.roadcast(&["check", "-o", &format!("roadcast.backend={wish}")]);
     for (errno, expected) in DENIED {
-        let told = backend(without_io_uring(check(&[]), errno));
+        let told = backend(without_io_uring(check("auto"), errno));
         assert!(
-            told.starts_with("epoll, slower than io_uring: io_uring cannot be used")
+            told.starts_with("epoll, usually at more CPU: io_uring cannot be used")
                 && told.contains(expected),
             "{told}"
         );
     }
-    let epoll = &["-o", "roadcast.backend=epoll"];
-    assert_eq!(backend(check(epoll).output().unwrap()), "epoll");
-    assert_eq!(backend(without_io_uring(check(epoll), libc::EPERM)), "epoll");
-    let io_uring = &["-o", "roadcast.backend=io_uring"];
-    match check(io_uring).output().unwrap() {
-        allowed if allowed.status.success() => {
-            assert_eq!(backend(allowed), "io_uring");
-            assert_eq!(backend(check(&[]).output().unwrap()), "io_uring");
-        }
-        denied => println!("io_uring is denied here: {}", refusal(denied)),
+    assert_eq!(backend(check("epoll").output().unwrap()), "epoll");
+    assert_eq!(backend(without_io_uring(check("epoll"), libc::EPERM)), "epoll");
+    if io_uring_allowed() {
+        assert_eq!(backend(check("io_uring").output().unwrap()), "io_uring");
+        assert_eq!(backend(check("auto").output().unwrap()), "io_uring");
     }
 }
 
 #[test]
 fn a_command_line_that_is_not_understood_exits_with_2() {
     for arguments in [&["serve", "--nonsense"][..], &["publish"], &[]] {
-        assert_eq!(Site::new("").run(arguments).status.code(), Some(2), "{arguments:?}");
+        assert_eq!(run(&Site::new(""), arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let version = Site::new("").run(&["--version"]);
+    let version = run(&Site::new(""), &["--version"]);
     assert_eq!((version.status.code(), version.stdout.starts_with(b"roadcast ")), (Some(0), true));
 }

@@ -3,42 +3,14 @@
 //! place of a configuration; clients and publishers that send hostile text wherever the server
 //! takes some; every byte that it writes is looked at, in each encoding.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use crate::common::{
-    ERROR, JSON, PROTO, RawClient, Server, http, masked, roadcast, upgrade_request,
-};
+use crate::common::{ERROR, JSON, PROTO, RawClient, Server, Site, http, masked, upgrade_request};
 
 const SECRET: &str = "hunter2-s3cret";
 
 /// The log is read by a thread: whoever wants all of it waits for this.
 const LAST_LINE: &str = "stopped by SIGTERM after";
-
-/// A directory with a `.rr.yaml`; it goes with the value.
-struct Site(PathBuf);
-
-impl Site {
-    fn new(name: &str, configuration: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("roadcast-secrets-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory of its own");
-        std::fs::write(path.join(".rr.yaml"), configuration).expect("a file in it");
-        Self(path)
-    }
-
-    fn command(&self, word: &str) -> Command {
-        let mut command = roadcast();
-        command.current_dir(&self.0).arg(word);
-        command
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A file as RoadRunner's users have it, with a secret wherever one stands.
 const FILE: &str = r#"
@@ -56,7 +28,7 @@ roadcast: { access: open, shards: 1 }
 
 #[test]
 fn no_secret_of_a_configuration_is_printed_or_logged() {
-    let site = Site::new("file", FILE);
+    let site = Site::new(FILE);
     let secrets = |command: &mut Command| {
         command
             .env("REDIS_PASSWORD", SECRET)
@@ -69,14 +41,14 @@ fn no_secret_of_a_configuration_is_printed_or_logged() {
             &format!("kv.password={SECRET}"),
         ]);
     };
-    let mut check = site.command("check");
+    let mut check = site.roadcast(&["check"]);
     secrets(&mut check);
     let output = check.output().expect("it runs");
     let told = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
     assert!(output.status.success() && told.contains("redis.password"), "the key is named: {told}");
     assert!(!told.contains(SECRET), "{told}");
 
-    let mut serve = site.command("serve");
+    let mut serve = site.roadcast(&["serve"]);
     secrets(&mut serve);
     let mut server = Server::spawn(serve);
     drop(server.client());
@@ -91,7 +63,7 @@ fn no_secret_of_a_configuration_is_printed_or_logged() {
 
 #[test]
 fn an_error_repeats_no_value_that_may_be_a_secret() {
-    for (number, (file, arguments)) in [
+    for (file, arguments) in [
         ("http: { address: \"${REDIS_PASSWORD}\" }", &[][..]),
         ("rpc: { listen: \"tcp://${REDIS_PASSWORD}\" }", &[]),
         ("http: { trusted_subnets: \"10.0.0.0/8, ${REDIS_PASSWORD}\" }", &[]),
@@ -103,13 +75,10 @@ fn an_error_repeats_no_value_that_may_be_a_secret() {
         ("", &["-o", "redis.password hunter2-s3cret"]),
         ("", &["-o", "redis.pasword=hunter2-s3cret"]),
         ("", &["-o", "logs.mode=${REDIS_PASSWORD}"]),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let site = Site::new(&format!("error-{number}"), file);
+    ] {
+        let site = Site::new(file);
         for word in ["check", "serve"] {
-            let mut command = site.command(word);
+            let mut command = site.roadcast(&[word]);
             let output =
                 command.args(arguments).env("REDIS_PASSWORD", SECRET).output().expect("it runs");
             let told = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
