@@ -7,6 +7,7 @@ mod counters;
 mod cpus;
 mod settings;
 mod signals;
+mod starting;
 
 use std::io;
 use std::net::TcpListener;
@@ -205,47 +206,30 @@ fn start_shards(
             }
             let shard = Shard::new(settings, counters, budget).with_source_limits(sources);
             let wake = end.wake.clone();
-            let ran = match backend {
+            let name = format!("shard {index}");
+            let ran = starting::run(&started, &name, |serving| match backend {
                 BackendName::IoUring => {
-                    let backend = RingBackend::new(listener, wake, loop_counters.clone());
-                    run_loop(
-                        backend.and_then(|on| Loop::new(shard, loop_counters, end, on)),
-                        &started,
-                    )
+                    let on = RingBackend::new(listener, wake, loop_counters.clone())?;
+                    run_loop(Loop::new(shard, loop_counters, end, on)?, serving)
                 }
                 BackendName::Epoll => {
-                    let backend = EpollBackend::new(listener, wake);
-                    run_loop(
-                        backend.and_then(|on| Loop::new(shard, loop_counters, end, on)),
-                        &started,
-                    )
+                    let on = EpollBackend::new(listener, wake)?;
+                    run_loop(Loop::new(shard, loop_counters, end, on)?, serving)
                 }
-            };
+            });
             if let Err(error) = ran {
-                fail(&format!("shard {index}"), &error, &log);
+                fail(&name, &error, &log);
             }
         };
         threads.spawn(&format!("shard-{index}"), run).map_err(refused("a thread for a shard"))?;
     }
-    for _ in 0..config.shards {
-        let start = starts.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-        start.map_err(refused("what a shard waits and sends by"))?;
-    }
-    Ok(())
+    drop(started);
+    starting::wait(&starts, config.shards, backend)
 }
 
-/// Runs a loop to its end, if it could be made. `started` hears whether.
-fn run_loop<B: Backend>(
-    event_loop: io::Result<Loop<B>>,
-    started: &mpsc::Sender<io::Result<()>>,
-) -> io::Result<()> {
-    let (event_loop, start) = match event_loop {
-        Ok(event_loop) => (Some(event_loop), Ok(())),
-        Err(error) => (None, Err(error)),
-    };
-    // Whoever waits for it is gone only if another shard has failed to start.
-    let _ = started.send(start);
-    event_loop.map_or(Ok(()), |mut event_loop| event_loop.run())
+fn run_loop<B: Backend>(mut event_loop: Loop<B>, serving: &mut dyn FnMut()) -> io::Result<()> {
+    serving();
+    event_loop.run()
 }
 
 fn start_hub(
@@ -259,22 +243,15 @@ fn start_hub(
 ) -> Result<(), StartError> {
     let hub = settings::hub(config, backend, rpc, counters.hub.clone());
     let log = log.clone();
-    let (started, start) = mpsc::channel();
+    let (started, starts) = mpsc::channel();
     let run = move || {
-        let said = started.clone();
-        let ready = move || {
-            let _ = said.send(Ok(()));
-        };
-        if let Err(error) = hub::run(hub, end, ready)
-            && let Err(mpsc::SendError(Err(error))) = started.send(Err(error))
-        {
-            // Nobody waits for its start any more: it failed while serving.
+        let ran = starting::run(&started, "the hub", |serving| hub::run(hub, end, serving));
+        if let Err(error) = ran {
             fail("the hub", &error, &log);
         }
     };
     threads.spawn("hub", run).map_err(refused("a thread for the hub"))?;
-    let start = start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-    start.map_err(refused("a runtime for the hub"))
+    starting::wait(&starts, 1, backend)
 }
 
 fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>, StartError> {
