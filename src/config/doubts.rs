@@ -21,6 +21,7 @@ fn reachable(address: SocketAddr) -> bool {
 pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut warn = |key: &str, text: String| {
+        let text = read.settings.told(key, text);
         notices.push(Notice::warning(format!("{}: {key}{text}", read.origin(key))));
     };
     for rule in &config.origins {

@@ -172,12 +172,17 @@ impl Settings {
     /// An error about a value, told as the value was written.
     pub fn hidden(&self, error: ConfigError) -> ConfigError {
         let ConfigError::Value { origin, key, problem } = error else { return error };
-        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-        let problem = match self.values.get(&path) {
-            Some(setting) => setting.hidden(problem),
-            None => problem,
-        };
+        let problem = self.told(&key, problem);
         ConfigError::Value { origin, key, problem }
+    }
+
+    /// What is said of a key, with its value as it was written.
+    pub fn told(&self, key: &str, text: String) -> String {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        match self.values.get(&path) {
+            Some(setting) => setting.hidden(text),
+            None => text,
+        }
     }
 }
 

@@ -139,3 +139,12 @@ fn what_is_open_to_everybody_on_a_public_address_is_warned_of() {
     }
     assert_eq!(notices("http: { address: \"[::1]:8080\" }\nroadcast: { demo: true }"), "");
 }
+
+#[test]
+fn a_doubt_about_what_a_variable_holds_shows_the_variable() {
+    let env = [("SECRET", "hunter2 x")];
+    let loaded = load_with(&[], &env, &["websockets.allowed_origin=${SECRET}"]).unwrap();
+    let told: String = loaded.1.iter().map(ToString::to_string).collect();
+    assert!(told.contains("\"${SECRET}\" fits no browser's origin"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
