@@ -37,7 +37,7 @@ pub enum Fault {
     Method,
     /// A method that there is not; in lower case, too.
     UnknownMethod,
-    /// No `Host`, or more than one.
+    /// No `Host`, more than one, or one that is none.
     Host,
     /// It has a body.
     Body,
@@ -108,7 +108,7 @@ impl Fault {
             Self::Origins => "more than one Origin header",
             Self::Method => "GET is served at this path",
             Self::UnknownMethod => "no method of HTTP, whose names are in capitals",
-            Self::Host => "not one Host header",
+            Self::Host => "not one valid Host header",
             Self::Body => "the request has a body",
             Self::NoUpgrade => {
                 "no upgrade to a WebSocket: a proxy in between must pass on the headers Upgrade and Connection"

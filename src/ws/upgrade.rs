@@ -190,8 +190,9 @@ fn judge(head: &Head<'_>, rules: &Rules) -> Answer {
     if !head.is_http11() {
         return refuse(Fault::Http10, NEEDS_HTTP11, false);
     }
-    if head.only_value("Host").is_none() {
-        return refuse(Fault::Host, "The request needs one Host header.", false);
+    if !head.only_value("Host").is_some_and(is_host) {
+        let text = "The request needs one Host header: a host, and a port if need be.";
+        return refuse(Fault::Host, text, false);
     }
     let has_content = head.values("Content-Length").any(|length| length != b"0");
     if has_content || head.values("Transfer-Encoding").next().is_some() {
@@ -229,6 +230,13 @@ fn subprotocol<'k>(head: &Head<'_>, rules: &'k Rules) -> Option<&'k str> {
     let is_token = |offer: &[u8]| rules.tokens && offer.starts_with(TOKEN.as_bytes());
     let mut offers = head.list("Sec-WebSocket-Protocol").filter(|offer| !is_token(offer));
     offers.find_map(|offer| known.clone().find(|known| known.as_bytes() == offer))
+}
+
+/// Whether every byte may stand in a `Host` (RFC 9112 §3.2, RFC 3986 §3.2.2). None at all will do:
+/// the target of such a request names no host.
+fn is_host(value: &[u8]) -> bool {
+    let may = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
+    value.iter().all(may)
 }
 
 /// RFC 6455 §4.2.1: 16 bytes in base64. Its unused bits may be anything: some clients make up the

@@ -134,7 +134,7 @@ fn the_log_says_why_a_request_is_refused_once_a_reason() {
             with("Sec-WebSocket-Version:", "Sec-WebSocket-Version: 8"),
             "another version of the WebSocket",
         ),
-        (without("Host:"), "not one Host header"),
+        (without("Host:"), "not one valid Host header"),
     ];
     for _ in 0..3 {
         for (request, _) in &table {

@@ -339,6 +339,7 @@ fn the_log_is_told_why_and_about_what() {
         (request("GET /ws HTTP/1.1", &[HOST, UPGRADE]), Fault::Origin, "no Origin"),
         (request("get /ws HTTP/1.1", &all), Fault::UnknownMethod, "get"),
         (request("GET /ws HTTP/1.1", &[ORIGIN, UPGRADE]), Fault::Host, ""),
+        (request("GET /ws HTTP/1.1", &["Host: a b/c@d\r\n", ORIGIN]), Fault::Host, ""),
     ] {
         let Answer::Refuse { fault, .. } = judge_every_way(&request, &rules()) else {
             panic!("{request}")
