@@ -11,7 +11,7 @@ mod account;
 mod lines;
 mod settle;
 
-use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -19,6 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use prost::Message as _;
+use socket2::Socket;
 
 use super::args::PublishArgs;
 use super::dial::{self, DialError};
@@ -82,7 +83,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
         Some(url) => url.clone(),
         None => super::addresses(&args.config)?.publish()?,
     };
-    let Connection { reading, writing, shut } = connect(&address)?;
+    let Connection { reading, writing, ending } = connect(&address)?;
     let messages = match args.message.as_deref() {
         Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),
         _ => {
@@ -120,7 +121,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
         Ok(()) => Err(PublishError::LinesRefused(settling.account)),
         Err(why) => {
             // What has not been written by now never leaves, so what is told of the rest is true.
-            shut();
+            let _ = ending.shutdown(Shutdown::Both);
             settling.rest();
             Err(PublishError::Midway { why: why.into(), account: settling.account })
         }
@@ -134,34 +135,29 @@ fn invitation(topics: &[String]) -> String {
 
 /// Both directions of a socket, and its end.
 struct Connection {
-    reading: Box<dyn Read + Send>,
-    writing: Box<dyn Write + Send>,
-    shut: Box<dyn FnOnce()>,
+    reading: Socket,
+    writing: Socket,
+    ending: Socket,
 }
 
 fn connect(address: &str) -> Result<Connection, PublishError> {
-    let broken = |error| PublishError::Broken(address.to_owned(), error);
+    let socket = dial(address)?;
+    let opened = socket.set_read_timeout(Some(ANSWER_TIMEOUT)).and_then(|()| {
+        let (reading, ending) = (socket.try_clone()?, socket.try_clone()?);
+        Ok(Connection { reading, writing: socket, ending })
+    });
+    opened.map_err(|error| PublishError::Broken(address.to_owned(), error))
+}
+
+fn dial(address: &str) -> Result<Socket, PublishError> {
     if let Some(path) = address.strip_prefix("unix://") {
-        let stream = dial::unix(path, address)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
-        let (reading, ending) =
-            (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
-        let shut = Box::new(move || drop(ending.shutdown(Shutdown::Both)));
-        return Ok(Connection { reading: Box::new(reading), writing: Box::new(stream), shut });
+        return Ok(dial::unix(path, address)?.into());
     }
     let parts = address.strip_prefix("tcp://").unwrap_or(address).rsplit_once(':');
-    let Some((host, Ok(port))) = parts.map(|(host, port)| (host, port.parse())) else {
-        return Err(PublishError::Address(address.to_owned()));
-    };
-    if host.contains('/') {
-        return Err(PublishError::Address(address.to_owned()));
+    match parts.map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.contains('/') => Ok(dial::tcp(host, port, address)?.into()),
+        _ => Err(PublishError::Address(address.to_owned())),
     }
-    let stream = dial::tcp(host, port, address)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
-    let (reading, ending) =
-        (stream.try_clone().map_err(broken)?, stream.try_clone().map_err(broken)?);
-    let shut = Box::new(move || drop(ending.shutdown(Shutdown::Both)));
-    Ok(Connection { reading: Box::new(reading), writing: Box::new(stream), shut })
 }
 
 /// What all calls have in common.

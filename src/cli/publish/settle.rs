@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use socket2::Socket;
+
 use super::account::Account;
 use super::{CALLS_MAX, Opened, PublishError};
 use crate::escape;
@@ -14,7 +16,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The answers to the calls in flight.
 pub struct Settling<'a> {
     /// Where they come from.
-    pub reading: Box<dyn Read + Send>,
+    pub reading: Socket,
     /// The other side of the window.
     pub in_flight: &'a Receiver<Opened>,
     /// For errors.
@@ -120,7 +122,7 @@ impl Answers<'_> {
     /// The next answer: the number of its call, and how it went.
     fn next(
         &mut self,
-        reading: &mut Box<dyn Read + Send>,
+        reading: &mut impl Read,
     ) -> Result<(u32, Result<(), Refused>), PublishError> {
         loop {
             match rpc::decode_answer(&self.buffer, ANSWER_BYTES_MAX) {

@@ -65,9 +65,7 @@ impl SubscribeError {
             Self::Origin(_) | Self::Output(_) | Self::Signals(_) => false,
         }
     }
-}
 
-impl SubscribeError {
     /// How long the server wants not to be asked again.
     pub fn retry_after(&self) -> Duration {
         match self {
