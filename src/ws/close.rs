@@ -9,8 +9,6 @@ use super::frame::{self, CONTROL_BYTES_MAX, Opcode};
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// The purpose of the connection is fulfilled.
-    pub const NORMAL: Self = Self(1000);
     /// The server shuts down, or the browser leaves the page.
     pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke the protocol.
@@ -83,7 +81,7 @@ mod tests {
         for lead in 0..4 {
             let reason = "a".repeat(lead) + &"😀".repeat(40);
             let mut out = Vec::new();
-            encode(&mut out, CloseCode::NORMAL, &reason);
+            encode(&mut out, CloseCode::TOO_BIG, &reason);
             let cut = std::str::from_utf8(&out[4..]).unwrap();
             assert!(reason.starts_with(cut));
             assert!(cut.len() <= REASON_BYTES_MAX && cut.len() > REASON_BYTES_MAX - 4);
