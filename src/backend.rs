@@ -43,11 +43,12 @@ impl BackendWish {
     pub const WORDS: &[&str] = &["auto", "io_uring", "epoll"];
 
     /// What one of the words asks for.
-    pub fn of(word: &str) -> Self {
+    pub fn of(word: &str) -> Option<Self> {
         match word {
-            "io_uring" => Self::Only(BackendName::IoUring),
-            "epoll" => Self::Only(BackendName::Epoll),
-            _ => Self::Auto,
+            "auto" => Some(Self::Auto),
+            "io_uring" => Some(Self::Only(BackendName::IoUring)),
+            "epoll" => Some(Self::Only(BackendName::Epoll)),
+            _ => None,
         }
     }
 
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     fn chosen(word: &str, io_uring: Result<(), &'static str>) -> Result<String, &'static str> {
-        BackendWish::of(word).choose(|| io_uring).map(|chosen| chosen.to_string())
+        BackendWish::of(word).unwrap().choose(|| io_uring).map(|chosen| chosen.to_string())
     }
 
     #[test]
@@ -116,9 +117,11 @@ mod tests {
     fn every_word_of_the_key_asks_for_what_it_says() {
         for word in BackendWish::WORDS {
             match BackendWish::of(word) {
-                BackendWish::Auto => assert_eq!(*word, "auto"),
-                BackendWish::Only(name) => assert_eq!(*word, name.name()),
+                Some(BackendWish::Auto) => assert_eq!(*word, "auto"),
+                Some(BackendWish::Only(name)) => assert_eq!(*word, name.name()),
+                None => panic!("{word} asks for nothing"),
             }
         }
+        assert_eq!(BackendWish::of("kqueue"), None);
     }
 }

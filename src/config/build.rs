@@ -100,7 +100,8 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -
         backend: read
             .text("roadcast.backend")
             .as_deref()
-            .map_or(BackendWish::Auto, BackendWish::of),
+            .and_then(BackendWish::of)
+            .unwrap_or_default(),
         shards,
         pin: read.flag("roadcast.pin"),
         drain: read.duration("roadcast.drain"),

@@ -76,7 +76,7 @@ const USED: &[Key] = &[
     key("status.unavailable_status_code", Kind::Count(400, 599), "503", "HTTP status when the answer is no."),
 
     key("roadcast.shards", Kind::Count(0, 1024), "0", "Threads that carry connections; 0 = as many as CPUs the process may run on."),
-    key("roadcast.backend", Kind::Choice(BackendWish::WORDS), "auto", "What the threads wait and send by. `auto`: io_uring where it can be used, otherwise epoll, which is slower; the log says why. `io_uring`: that, or no start."),
+    key("roadcast.backend", Kind::Choice(BackendWish::WORDS), "auto", "What the threads wait and send by. `auto`: io_uring where it can be used, otherwise epoll, usually at more CPU; the log says why. `io_uring`: that, or no start."),
     key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
     key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: nobody is asked, also where the file has workers. Otherwise a section: docs/access.md."),
     key("roadcast.access.rules", Kind::Maps(&["topics", "join"]), "", "Who may join what; the first that means a topic decides. `topics`: a pattern, or a list of them. `join`: `allow`, `deny`, `token`, `ask`."),
