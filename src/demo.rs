@@ -22,9 +22,8 @@ const TEMPLATE: &str = include_str!("demo/index.html");
 /// loopback, since that is where a publisher on this machine connects. `ws_path` is the path of the
 /// WebSocket endpoint, from its slash. About 26 KiB.
 pub fn page(rpc: &RpcListen, ws_path: &str) -> Vec<u8> {
-    filled(
-        &serde_json::json!({ "rpc": connectable(rpc), "path": ws_path, "invocation": invocation::words() }),
-    )
+    let (rpc, words) = (connectable(rpc), invocation::words());
+    filled(&serde_json::json!({ "rpc": rpc, "path": ws_path, "invocation": words }))
 }
 
 fn filled(config: &serde_json::Value) -> Vec<u8> {
@@ -124,7 +123,8 @@ mod tests {
     #[test]
     fn values_that_look_like_markup_stay_values() {
         let hostile = "/ws</script><script>alert(1)</script>\u{2028}\"'&";
-        let values = serde_json::json!({ "rpc": hostile, "path": hostile, "invocation": [hostile, hostile] });
+        let words = [hostile, hostile];
+        let values = serde_json::json!({ "rpc": hostile, "path": hostile, "invocation": words });
         let (_, body) = split(&filled(&values));
         assert!(!body.contains("alert(1)</script>"), "the value ended its block");
         assert_eq!(config(&body), values);

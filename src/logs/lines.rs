@@ -214,7 +214,8 @@ mod tests {
         "a\nERROR forged\r\x1b[2J\u{9b}31m\u{2028}\u{202e}\u{200f}\u{61c}\0 \"b\" \\\" peer=\"\\";
 
     fn hostile_event() {
-        tracing::info!(origin = HOSTILE, debugged = ?HOSTILE, shown = %HOSTILE, count = 3, "from {HOSTILE}");
+        let (debugged, shown) = (HOSTILE, HOSTILE);
+        tracing::info!(origin = HOSTILE, ?debugged, %shown, count = 3, "from {HOSTILE}");
     }
 
     #[test]

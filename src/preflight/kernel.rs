@@ -68,7 +68,10 @@ pub fn io_uring_denied(
             group.unwrap_or("unknown")
         ),
         (Some(libc::EPERM | libc::EACCES | libc::ENOSYS), _) => {
-            let absent = if code == Some(libc::ENOSYS) { "the kernel was built without it, or " } else { "" };
+            let absent = match code {
+                Some(libc::ENOSYS) => "the kernel was built without it, or ",
+                _ => "",
+            };
             format!("{absent}{seccomp}")
         }
         (Some(libc::EINVAL), _) => {

@@ -69,7 +69,10 @@ impl Browser {
         let page = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
         browser.session = Some(browser.call("Target.attachToTarget", attach)["sessionId"].clone());
-        let window = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let (scale, mobile) = (1, width < 600);
+        let window = json!({
+            "width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile,
+        });
         browser.call("Emulation.setDeviceMetricsOverride", window);
         browser.call("Page.navigate", json!({ "url": url }));
         browser

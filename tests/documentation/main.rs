@@ -237,6 +237,24 @@ fn links_between_the_documents_lead_somewhere() {
     }
 }
 
+/// Whether a line has a long text in it, or is a part of one that goes on from line to line.
+fn is_text(line: &str, before: &str, in_raw: bool) -> bool {
+    let plain = line.replace("\\\"", "");
+    let long = plain.split('"').skip(1).step_by(2).any(|text| text.chars().count() >= 40);
+    // The last line of one that is no raw string, and has its line ends in it.
+    let last = plain.matches('"').count() == 1 && plain.find('"') > Some(40);
+    let goes_on = line.ends_with('\\') || before.ends_with('\\');
+    long || last || goes_on || in_raw || line.contains("r#\"")
+}
+
+#[test]
+fn only_text_may_be_wide() {
+    let long = "x".repeat(50);
+    assert!(is_text(&format!("say(\"{long}\");"), "", false));
+    assert!(is_text(&format!("and {long} \\"), "", false) && is_text(&long, "so \\", false));
+    assert!(!is_text(&format!("{long}(\"a\", {long}, \"b\")"), "", false));
+}
+
 /// rustfmt breaks code, and neither comments nor text.
 #[test]
 fn no_line_of_code_or_comment_is_wider_than_100_characters() {
@@ -247,11 +265,19 @@ fn no_line_of_code_or_comment_is_wider_than_100_characters() {
             if entry.is_dir() && !entry.ends_with("target") {
                 folders.push(entry);
             } else if entry.extension().is_some_and(|extension| extension == "rs") {
-                for (number, line) in (1..).zip(std::fs::read_to_string(&entry).unwrap().lines()) {
-                    let is_text = line.contains('"') || line.ends_with('\\');
-                    if line.chars().count() > 100 && !is_text {
+                // The rows of a table.
+                if entry.ends_with("src/config/keys.rs") {
+                    continue;
+                }
+                let source = std::fs::read_to_string(&entry).unwrap();
+                let (mut before, mut in_raw) = ("", false);
+                for (number, line) in (1..).zip(source.lines()) {
+                    if line.chars().count() > 100 && !is_text(line, before, in_raw) {
                         wide += &format!("\n  {}:{number}", entry.display());
                     }
+                    let opens = line.rfind("r#\"").map_or(in_raw, |_| true);
+                    in_raw = opens && !line.contains("\"#");
+                    before = line;
                 }
             }
         }

@@ -37,7 +37,10 @@ pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
             "overrun",
             format!(
                 "{PUBLISHERS} publishers with {method} of {PAYLOAD} B to {SUBSCRIBERS} subscribers of {PUBLISHERS} topics, {} for {} s",
-                if asynchronous { format!("{ASYNC} calls/s") } else { format!("{CALLS} calls under way") },
+                match asynchronous {
+                    true => format!("{ASYNC} calls/s"),
+                    false => format!("{CALLS} calls under way"),
+                },
                 length.as_secs()
             ),
         );

@@ -86,8 +86,10 @@ pub fn run(ground: &Ground<'_>, checks: &mut Checks) -> Result<()> {
             format!(
                 "{overflows} past outbox_bytes (1013), {} by laggard_timeout, the last {} after it stopped",
                 too_slow.saturating_sub(overflows),
-                gone.as_ref()
-                    .map_or("never".to_owned(), |(after, _)| format!("{:.0} s", after.as_secs_f64())),
+                match &gone {
+                    Some((after, _)) => format!("{:.0} s", after.as_secs_f64()),
+                    None => "never".to_owned(),
+                },
             ),
             gone.is_some() && overflows.max(too_slow) == stopped as u64,
         );
