@@ -21,7 +21,7 @@ use sd_notify::NotifyState;
 use counters::Counters;
 use signals::Begun;
 
-use crate::backend::BackendName;
+use crate::backend::{BackendName, ChosenBackend};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
 use crate::desk;
@@ -37,7 +37,7 @@ use crate::ring::RingBackend;
 use crate::shard::{ConnectionBudget, Shard, ShardConfig};
 use crate::socket_file::SocketFile;
 use crate::source_limits::SourceLimits;
-use crate::threads::{Fault, Threads};
+use crate::threads::{BadEnd, Threads};
 
 /// Beyond the drain, however short it was, and the grace, a thread that has not ended is ended with
 /// the process.
@@ -45,7 +45,12 @@ const WATCHDOG: Duration = Duration::from_secs(1);
 
 /// Serves until a signal. Returns success when everyone has been served and told goodbye, or the
 /// grace was over. `log` is where the process's logs go, to be flushed where the process ends.
-pub fn serve(config: &Config, backend: BackendName, log: &Outlet) -> Result<ExitCode, StartError> {
+pub fn serve(
+    config: &Config,
+    chosen: &ChosenBackend,
+    log: &Outlet,
+) -> Result<ExitCode, StartError> {
+    let backend = chosen.name;
     let listeners = preflight::listeners(
         config.http,
         config.http_key,
@@ -64,6 +69,7 @@ pub fn serve(config: &Config, backend: BackendName, log: &Outlet) -> Result<Exit
     };
     let summary = Summary {
         config,
+        backend: Some(chosen),
         metrics: bound(|of| *of == AdminEndpoint::Metrics)
             .map_err(refused("the address for metrics"))?,
         status: bound(|of| *of != AdminEndpoint::Metrics)
@@ -115,8 +121,8 @@ pub fn serve(config: &Config, backend: BackendName, log: &Outlet) -> Result<Exit
     match ended {
         Ok(()) => {}
         // A panic has ended the process already, or left its message on stderr.
-        Err(Fault::Panicked(_)) => end(1, log),
-        Err(Fault::Overdue(threads)) => {
+        Err(BadEnd::Panicked(_)) => end(1, log),
+        Err(BadEnd::Overdue(threads)) => {
             let threads = threads.join(", ");
             let over = match config.drain {
                 Duration::ZERO => "roadcast.shutdown_grace",

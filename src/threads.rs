@@ -34,7 +34,7 @@ impl Beginning {
 
 /// Why the process must end at once.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum BadEnd {
     /// A thread has panicked.
     Panicked(String),
     /// These have not ended in time.
@@ -76,7 +76,7 @@ impl Threads {
 
     /// Waits until all have ended: for ever until shutting down begins, and `patience` from then
     /// on. `now` is the clock.
-    pub fn join(mut self, patience: Duration, now: impl Fn() -> Instant) -> Result<(), Fault> {
+    pub fn join(mut self, patience: Duration, now: impl Fn() -> Instant) -> Result<(), BadEnd> {
         let mut end_at: Option<Instant> = None;
         while !self.standing.is_empty() {
             let note = match end_at {
@@ -92,11 +92,11 @@ impl Threads {
                     };
                     let (name, thread) = self.standing.swap_remove(place);
                     if thread.join().is_err() {
-                        return Err(Fault::Panicked(name));
+                        return Err(BadEnd::Panicked(name));
                     }
                 }
                 Err(_) => {
-                    return Err(Fault::Overdue(
+                    return Err(BadEnd::Overdue(
                         self.standing.into_iter().map(|(name, _)| name).collect(),
                     ));
                 }
@@ -121,7 +121,7 @@ mod tests {
         threads.beginning().say(begun + patience);
         assert_eq!(
             threads.join(patience, || begun + patience),
-            Err(Fault::Overdue(vec!["stuck".into()]))
+            Err(BadEnd::Overdue(vec!["stuck".into()]))
         );
         drop(release);
     }
@@ -142,7 +142,7 @@ mod tests {
         let (release, held) = channel::<()>();
         threads.spawn("shard", move || held.recv().unwrap_or_default()).unwrap();
         threads.spawn("hub", || std::panic::resume_unwind(Box::new(()))).unwrap();
-        assert_eq!(threads.join(Duration::ZERO, Instant::now), Err(Fault::Panicked("hub".into())));
+        assert_eq!(threads.join(Duration::ZERO, Instant::now), Err(BadEnd::Panicked("hub".into())));
         drop(release);
     }
 }

@@ -22,11 +22,14 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let mut lines = Vec::new();
     if refused.is_ok() {
-        lines.push(config.summary().to_string());
+        let backend = machine.as_ref().ok().map(|machine| &machine.backend);
+        lines.push(config.summary(backend).to_string());
     }
     if let Ok(machine) = &machine {
         let (kernel, descriptors) = (&machine.kernel, machine.descriptors);
-        lines.push(format!("backend        {}", machine.backend));
+        if refused.is_err() {
+            lines.push(format!("backend        {}", machine.backend));
+        }
         lines.push(format!("machine        Linux {kernel}, {descriptors} open files"));
     }
     // What is guarded was understood as far as rules go; otherwise defaults would be judged.

@@ -108,5 +108,5 @@ fn serve(args: &ServeArgs) -> ExitCode {
         None => tracing::info!("running on {}", machine.backend),
         Some(_) => tracing::warn!("running on {}", machine.backend),
     }
-    server::serve(&config, machine.backend.name, &log).unwrap_or_else(refused)
+    server::serve(&config, &machine.backend, &log).unwrap_or_else(refused)
 }

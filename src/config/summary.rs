@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::key::{show_about, show_bytes};
 use super::{Config, RpcListen};
+use crate::backend::ChosenBackend;
 use crate::worst_case;
 
 /// A configuration with the addresses as they are bound (a port 0 has become a real one).
@@ -16,6 +17,8 @@ pub struct Summary<'a> {
     pub http: SocketAddr,
     /// Where publishers connect.
     pub rpc: RpcListen,
+    /// What it runs on, if the machine has been asked.
+    pub backend: Option<&'a ChosenBackend>,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
     /// Where health and readiness are served.
@@ -24,12 +27,13 @@ pub struct Summary<'a> {
 
 impl Config {
     /// What would run, with the addresses as configured.
-    pub fn summary(&self) -> Summary<'_> {
+    pub fn summary<'a>(&'a self, backend: Option<&'a ChosenBackend>) -> Summary<'a> {
         let address = |named: Option<(SocketAddr, &'static str)>| named.map(|(address, _)| address);
         Summary {
             config: self,
             http: self.http,
             rpc: self.rpc.clone(),
+            backend,
             metrics: address(self.metrics),
             status: address(self.status),
         }
@@ -88,6 +92,9 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "brokers        {}", names.collect::<Vec<_>>().join(", "))?;
         writeln!(f, "{}", config.access.summary())?;
         writeln!(f, "shards         {}{pinned}", config.shards)?;
+        if let Some(backend) = self.backend {
+            writeln!(f, "backend        {backend}")?;
+        }
         writeln!(f, "echo           {echo}")?;
         writeln!(
             f,

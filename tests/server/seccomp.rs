@@ -102,6 +102,8 @@ fn where_io_uring_is_denied_the_server_serves_over_epoll_and_says_why() {
         let server = &started.0;
         let said = server.says("running on epoll", 1);
         assert!(said.contains("WARN") && said.contains("seccomp profile denies it"), "{said}");
+        let printed = server.printed.join("\n");
+        assert!(printed.contains("\nbackend        epoll, usually at more CPU: "), "{printed}");
         assert_eq!(asked(server, "status", "/ready"), "ok\nbackend: epoll\n");
         let metrics = asked(server, "metrics", "/metrics");
         assert!(metrics.contains("roadcast_backend_info{backend=\"epoll\"} 1\n"), "{metrics}");

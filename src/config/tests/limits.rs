@@ -47,7 +47,7 @@ fn limits_that_nobody_set_follow_the_memory_there_is() {
         config.limits
     );
     assert_eq!(notices, "");
-    let told = config.summary().to_string();
+    let told = config.summary(None).to_string();
     assert!(told.contains(" at worst of 512MiB (/sys/fs/cgroup/memory.max): outboxes "), "{told}");
     assert_eq!(*with_memory(two, 64 << 10).0.limits, Limits::default());
     // With topics that skip the logs count twice.

@@ -96,7 +96,7 @@ fn what_comes_from_the_environment_is_told_by_name_and_what_is_no_key_not_at_all
                  broadcast: { bus: { driver: memory, config: { password: hunter2 } } }\nkv: { hunter: { password: hunter2 } }\n";
     let (config, notices) =
         load_with(&[(".rr.yaml", redis)], &env, &["redis.password=hunter2"]).unwrap();
-    let told = format!("{}\n{notices:?}", config.summary());
+    let told = format!("{}\n{notices:?}", config.summary(None));
     assert!(told.contains("redis.pasword: no such key; did you mean redis.password?"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
     for (file, overrides) in [
