@@ -14,12 +14,12 @@ pub const INTERVAL: Duration = Duration::from_secs(10);
 /// they are never dropped.
 #[derive(Debug)]
 pub struct LogRate<R> {
-    said: Vec<Said<R>>,
+    said: Vec<Last<R>>,
     interval: Duration,
 }
 
 #[derive(Debug)]
-struct Said<R> {
+struct Last<R> {
     reason: R,
     at: Duration,
     unsaid: u64,
@@ -27,14 +27,14 @@ struct Said<R> {
 
 impl<R> Default for LogRate<R> {
     fn default() -> Self {
-        Self::every(INTERVAL)
+        Self { said: Vec::new(), interval: INTERVAL }
     }
 }
 
 impl<R> LogRate<R> {
-    /// One line each `interval`. Zero says everything.
-    pub fn every(interval: Duration) -> Self {
-        Self { said: Vec::new(), interval }
+    /// Says everything, at once.
+    pub fn everything() -> Self {
+        Self { said: Vec::new(), interval: Duration::ZERO }
     }
 }
 
@@ -43,7 +43,7 @@ impl<R: Copy + PartialEq> LogRate<R> {
     /// not to be said.
     pub fn admit(&mut self, reason: R, now: Duration) -> Option<Unsaid> {
         let Some(said) = self.said.iter_mut().find(|said| said.reason == reason) else {
-            self.said.push(Said { reason, at: now, unsaid: 0 });
+            self.said.push(Last { reason, at: now, unsaid: 0 });
             return Some(Unsaid(0));
         };
         if now.saturating_sub(said.at) < self.interval {

@@ -27,7 +27,7 @@ use super::out;
 use crate::config::Problems;
 use crate::rpc::{self, Codec};
 use account::Account;
-use lines::{Messages, Next};
+use lines::{Input, Next};
 use settle::{Refused, Settling};
 
 /// Calls in flight, and as many on their way between the threads. Their answers (43 bytes each) fit
@@ -39,7 +39,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why not all was published.
 #[derive(Debug, thiserror::Error)]
-enum PublishError {
+enum Failure {
     #[error(transparent)]
     Config(#[from] Problems),
     #[error("`{0}` is not an address of a publish socket: tcp://HOST:PORT or unix:///PATH")]
@@ -65,7 +65,7 @@ enum PublishError {
     #[error("{0}")]
     LinesRefused(Account),
     #[error("{why}. {account}")]
-    Midway { why: Box<PublishError>, account: Account },
+    Midway { why: Box<Failure>, account: Account },
 }
 
 /// Publishes what the arguments say. 0 once all of it has been answered ok; 1 if anything was not,
@@ -78,27 +78,27 @@ pub fn run(args: &PublishArgs) -> ExitCode {
     }
 }
 
-fn publish(args: &PublishArgs) -> Result<(), PublishError> {
+fn publish(args: &PublishArgs) -> Result<(), Failure> {
     let address = match &args.url {
         Some(url) => url.clone(),
         None => super::addresses(&args.config)?.publish()?,
     };
     let Connection { reading, writing, ending } = connect(&address)?;
     let messages = match args.message.as_deref() {
-        Some(message) if message != "-" => Messages::One(Some(message.as_bytes().to_vec())),
+        Some(message) if message != "-" => Input::One(Some(message.as_bytes().to_vec())),
         _ => {
             if io::stdin().is_terminal() {
                 out::say(invitation(&args.topics));
             }
-            Messages::Lines(BufReader::new(io::stdin()))
+            Input::Lines(BufReader::new(io::stdin()))
         }
     };
-    let lines = matches!(messages, Messages::Lines(_));
+    let lines = matches!(messages, Input::Lines(_));
     let calls = Calls { topics: args.topics.clone(), broker: args.broker.clone() };
     let (opened, in_flight) = sync_channel(CALLS_MAX);
     let broken = {
         let address = address.clone();
-        move |error| PublishError::Broken(address.clone(), error)
+        move |error| Failure::Broken(address.clone(), error)
     };
     thread::spawn(move || {
         let mut writing = BufWriter::new(writing);
@@ -110,7 +110,7 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
     let mut settling =
         Settling { reading, in_flight: &in_flight, address: &address, account: Account::default() };
     if !lines {
-        return settling.run(|number, why| Err(PublishError::Refused(number, why)));
+        return settling.run(|number, why| Err(Failure::Refused(number, why)));
     }
     let outcome = settling.run(|line, why| {
         out::say(format_args!("roadcast: line {line} {why}"));
@@ -118,12 +118,12 @@ fn publish(args: &PublishArgs) -> Result<(), PublishError> {
     });
     match outcome {
         Ok(()) if settling.account.refused == 0 => Ok(()),
-        Ok(()) => Err(PublishError::LinesRefused(settling.account)),
+        Ok(()) => Err(Failure::LinesRefused(settling.account)),
         Err(why) => {
             // What has not been written by now never leaves, so what is told of the rest is true.
             let _ = ending.shutdown(Shutdown::Both);
             settling.rest();
-            Err(PublishError::Midway { why: why.into(), account: settling.account })
+            Err(Failure::Midway { why: why.into(), account: settling.account })
         }
     }
 }
@@ -140,23 +140,23 @@ struct Connection {
     ending: Socket,
 }
 
-fn connect(address: &str) -> Result<Connection, PublishError> {
+fn connect(address: &str) -> Result<Connection, Failure> {
     let socket = dial(address)?;
     let opened = socket.set_read_timeout(Some(ANSWER_TIMEOUT)).and_then(|()| {
         let (reading, ending) = (socket.try_clone()?, socket.try_clone()?);
         Ok(Connection { reading, writing: socket, ending })
     });
-    opened.map_err(|error| PublishError::Broken(address.to_owned(), error))
+    opened.map_err(|error| Failure::Broken(address.to_owned(), error))
 }
 
-fn dial(address: &str) -> Result<Socket, PublishError> {
+fn dial(address: &str) -> Result<Socket, Failure> {
     if let Some(path) = address.strip_prefix("unix://") {
         return Ok(dial::unix(path, address)?.into());
     }
     let parts = address.strip_prefix("tcp://").unwrap_or(address).rsplit_once(':');
     match parts.map(|(host, port)| (host, port.parse())) {
         Some((host, Ok(port))) if !host.contains('/') => Ok(dial::tcp(host, port, address)?.into()),
-        _ => Err(PublishError::Address(address.to_owned())),
+        _ => Err(Failure::Address(address.to_owned())),
     }
 }
 
@@ -197,24 +197,24 @@ enum Opened {
     /// This line is too long to be sent.
     TooLong(u32),
     /// Nothing more is sent. Of the connection, what the reading side sees of it says more.
-    Failed(PublishError),
+    Failed(Failure),
 }
 
 /// Sends a call for each message, numbered from 1 as the lines are. Each number goes into the
 /// window before its call is written.
 fn send_all(
-    mut messages: Messages,
+    mut messages: Input,
     calls: &Calls,
     writing: &mut impl Write,
     opened: &SyncSender<Opened>,
-    broken: impl Fn(io::Error) -> PublishError,
-) -> Result<(), PublishError> {
+    broken: impl Fn(io::Error) -> Failure,
+) -> Result<(), Failure> {
     let mut number = 0u32;
     loop {
         if messages.awaited() {
             writing.flush().map_err(&broken)?;
         }
-        let next = messages.next().map_err(PublishError::Input)?;
+        let next = messages.next().map_err(Failure::Input)?;
         number = number.wrapping_add(1);
         let (message, opens) = match next {
             Next::End => break,

@@ -1,7 +1,6 @@
 //! What a shard has to say in the log, of connections: one line a reason at a time.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::Shard;
 use super::connection::ConnId;
@@ -155,7 +154,7 @@ impl fmt::Display for Refusal {
 impl Shard {
     /// The same shard without a limit on its reports: for a simulation that goes by them.
     pub fn reporting_all(mut self) -> Self {
-        self.outward.said = LogRate::every(Duration::ZERO);
+        self.outward.said = LogRate::everything();
         self
     }
 

@@ -105,7 +105,7 @@ enum Place {
     Control(usize),
 }
 
-enum Progress {
+enum Step {
     /// All input is consumed.
     InputEnds,
     /// There may be more to do with the rest of the input.
@@ -138,12 +138,12 @@ impl Reader {
             let before = consumed;
             consumed += used;
             match progress {
-                Progress::InputEnds => return (consumed, Ok(None)),
-                Progress::Continues => {}
-                Progress::Found(opcode, Place::Input(range)) => {
+                Step::InputEnds => return (consumed, Ok(None)),
+                Step::Continues => {}
+                Step::Found(opcode, Place::Input(range)) => {
                     break (opcode, Place::Input(before + range.start..before + range.end));
                 }
-                Progress::Found(opcode, place) => break (opcode, place),
+                Step::Found(opcode, place) => break (opcode, place),
             }
         };
 
@@ -179,17 +179,17 @@ impl Reader {
         &mut self,
         input: &mut [u8],
         limits: ReaderLimits,
-    ) -> Result<(usize, Progress), Violation> {
+    ) -> Result<(usize, Step), Violation> {
         if let Some(partial) = &mut self.partial
             && partial.frame.is_some()
         {
             return partial.read_payload(input, limits);
         }
         if input.is_empty() {
-            return Ok((0, Progress::InputEnds));
+            return Ok((0, Step::InputEnds));
         }
         let Some((header, used)) = self.read_header(input, limits)? else {
-            return Ok((input.len(), Progress::InputEnds));
+            return Ok((input.len(), Step::InputEnds));
         };
         let alone =
             header.opcode.is_control() || (header.fin && header.opcode != Opcode::Continuation);
@@ -201,14 +201,14 @@ impl Reader {
                 return Err(Violation::NOT_UTF8);
             }
             let end = used + header.payload_len;
-            return Ok((end, Progress::Found(header.opcode, Place::Input(used..end))));
+            return Ok((end, Step::Found(header.opcode, Place::Input(used..end))));
         }
         let partial = self.partial.get_or_insert_default();
         if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             partial.message = Some(Fragments { opcode: header.opcode, utf8: Utf8::default() });
         }
         partial.frame = Some((header, 0));
-        Ok((used, Progress::Continues))
+        Ok((used, Step::Continues))
     }
 
     /// A header and the bytes of input it took; `None` when it is not complete, and what there is
@@ -254,8 +254,8 @@ impl Partial {
         &mut self,
         input: &mut [u8],
         limits: ReaderLimits,
-    ) -> Result<(usize, Progress), Violation> {
-        let Some((header, arrived)) = self.frame else { return Ok((0, Progress::Continues)) };
+    ) -> Result<(usize, Step), Violation> {
+        let Some((header, arrived)) = self.frame else { return Ok((0, Step::Continues)) };
         let taken = input.len().min(header.payload_len - arrived);
         let payload = &mut input[..taken];
         frame::unmask(payload, header.key, arrived);
@@ -274,17 +274,17 @@ impl Partial {
         }
         if arrived < header.payload_len {
             self.frame = Some((header, arrived));
-            return Ok((taken, Progress::InputEnds));
+            return Ok((taken, Step::InputEnds));
         }
 
         self.frame = None;
         if header.opcode.is_control() {
-            return Ok((taken, Progress::Found(header.opcode, Place::Control(arrived))));
+            return Ok((taken, Step::Found(header.opcode, Place::Control(arrived))));
         }
         match self.message.take_if(|_| header.fin) {
             Some(message) if !message.utf8.is_complete() => Err(Violation::NOT_UTF8),
-            Some(message) => Ok((taken, Progress::Found(message.opcode, Place::Message))),
-            None => Ok((taken, Progress::Continues)),
+            Some(message) => Ok((taken, Step::Found(message.opcode, Place::Message))),
+            None => Ok((taken, Step::Continues)),
         }
     }
 }

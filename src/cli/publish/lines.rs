@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Stdin};
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Where messages come from.
-pub enum Messages {
+pub enum Input {
     /// The command line.
     One(Option<Vec<u8>>),
     /// Standard input, a message a line.
@@ -24,7 +24,7 @@ pub enum Next {
     End,
 }
 
-impl Messages {
+impl Input {
     /// The next message. Waits for it.
     pub fn next(&mut self) -> io::Result<Next> {
         let input = match self {

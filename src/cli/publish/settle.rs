@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use socket2::Socket;
 
 use super::account::Account;
-use super::{CALLS_MAX, Opened, PublishError};
+use super::{CALLS_MAX, Failure, Opened};
 use crate::escape;
 use crate::rpc::{self, Decoded};
 
@@ -30,8 +30,8 @@ impl Settling<'_> {
     /// it was not taken, and why; it may end everything.
     pub fn run(
         &mut self,
-        mut refused: impl FnMut(u32, Refused) -> Result<(), PublishError>,
-    ) -> Result<(), PublishError> {
+        mut refused: impl FnMut(u32, Refused) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let mut answers = Answers { buffer: Vec::new(), address: self.address };
         let mut ended = None;
         loop {
@@ -58,7 +58,7 @@ impl Settling<'_> {
             while !self.account.open.remove(&call) {
                 let Ok(opened) = self.in_flight.try_recv() else {
                     let what = format!("it answers a call {call} that was not made");
-                    return Err(PublishError::Stranger(self.address.to_owned(), what));
+                    return Err(Failure::Stranger(self.address.to_owned(), what));
                 };
                 ended = self.open(opened, &mut refused)?.or(ended);
             }
@@ -85,8 +85,8 @@ impl Settling<'_> {
     fn open(
         &mut self,
         opened: Opened,
-        refused: &mut impl FnMut(u32, Refused) -> Result<(), PublishError>,
-    ) -> Result<Option<Result<(), PublishError>>, PublishError> {
+        refused: &mut impl FnMut(u32, Refused) -> Result<(), Failure>,
+    ) -> Result<Option<Result<(), Failure>>, Failure> {
         match opened {
             Opened::Call(call) => {
                 self.account.open.insert(call);
@@ -120,10 +120,7 @@ struct Answers<'a> {
 
 impl Answers<'_> {
     /// The next answer: the number of its call, and how it went.
-    fn next(
-        &mut self,
-        reading: &mut impl Read,
-    ) -> Result<(u32, Result<(), Refused>), PublishError> {
+    fn next(&mut self, reading: &mut impl Read) -> Result<(u32, Result<(), Refused>), Failure> {
         loop {
             match rpc::decode_answer(&self.buffer, ANSWER_BYTES_MAX) {
                 Ok(Decoded::Whole { value: answer, bytes }) => {
@@ -138,25 +135,22 @@ impl Answers<'_> {
                 }
                 Ok(Decoded::Partial { .. }) => {}
                 Err(violation) => {
-                    return Err(PublishError::Stranger(
-                        self.address.to_owned(),
-                        violation.to_string(),
-                    ));
+                    return Err(Failure::Stranger(self.address.to_owned(), violation.to_string()));
                 }
             }
             let mut chunk = [0; 4096];
             let count = match reading.read(&mut chunk) {
-                Ok(0) => return Err(PublishError::Closed(self.address.to_owned())),
+                Ok(0) => return Err(Failure::Closed(self.address.to_owned())),
                 Ok(count) => count,
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => continue,
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        return Err(PublishError::Silent(self.address.to_owned()));
+                        return Err(Failure::Silent(self.address.to_owned()));
                     }
                     io::ErrorKind::ConnectionReset => {
-                        return Err(PublishError::Closed(self.address.to_owned()));
+                        return Err(Failure::Closed(self.address.to_owned()));
                     }
-                    _ => return Err(PublishError::Broken(self.address.to_owned(), error)),
+                    _ => return Err(Failure::Broken(self.address.to_owned(), error)),
                 },
             };
             self.buffer.extend_from_slice(&chunk[..count]);

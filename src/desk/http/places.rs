@@ -30,7 +30,7 @@ impl Spoken {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Taken {
     task: AbortHandle,
     spoken: Spoken,
     since: Instant,
@@ -40,7 +40,7 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Places {
     tasks: JoinSet<()>,
-    held: VecDeque<Held>,
+    held: VecDeque<Taken>,
 }
 
 impl Places {
@@ -55,7 +55,7 @@ impl Places {
         // A connection that takes too long is its peer's affair.
         let serving = timeout(CONNECTION_TIME, serving(spoken.clone()));
         let task = self.tasks.spawn(async { drop(serving.await) });
-        self.held.push_back(Held { task, spoken, since: Instant::now() });
+        self.held.push_back(Taken { task, spoken, since: Instant::now() });
         // What it has sent is read before the next one may take its place.
         tokio::task::yield_now().await;
     }
