@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
-use tokio::io::Interest;
+use tokio::io::Interest as Readiness;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{LocalSet, yield_now};
 use tokio_uring::buf::BoundedBuf;
@@ -179,12 +179,12 @@ impl Plain {
         let (mut waited, mut read) = (false, None);
         while read.is_none() {
             poll_fn(|context| {
-                let ready = self.poll_ready(Interest::READABLE, context);
+                let ready = self.poll_ready(Readiness::READABLE, context);
                 waited |= ready.is_pending();
                 ready
             })
             .await?;
-            let tried = self.try_io(Interest::READABLE, || {
+            let tried = self.try_io(Readiness::READABLE, || {
                 let (bytes, _) = recv(self, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
                 read = Some(bytes);
                 // A short read has taken all there was. tokio is told so, as by a read that would
@@ -205,26 +205,26 @@ impl Plain {
     async fn transmit(&self, bytes: &[u8]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
-            poll_fn(|context| self.poll_ready(Interest::WRITABLE, context)).await?;
-            match self.try_io(Interest::WRITABLE, || Ok(send(self, bytes, flags)?)) {
+            poll_fn(|context| self.poll_ready(Readiness::WRITABLE, context)).await?;
+            match self.try_io(Readiness::WRITABLE, || Ok(send(self, bytes, flags)?)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
         }
     }
 
-    fn poll_ready(&self, interest: Interest, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&self, interest: Readiness, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match (self, interest) {
-            (Self::Tcp(stream), Interest::READABLE) => stream.poll_read_ready(context),
+            (Self::Tcp(stream), Readiness::READABLE) => stream.poll_read_ready(context),
             (Self::Tcp(stream), _) => stream.poll_write_ready(context),
-            (Self::Unix(stream), Interest::READABLE) => stream.poll_read_ready(context),
+            (Self::Unix(stream), Readiness::READABLE) => stream.poll_read_ready(context),
             (Self::Unix(stream), _) => stream.poll_write_ready(context),
         }
     }
 
     fn try_io<T>(
         &self,
-        interest: Interest,
+        interest: Readiness,
         operation: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         match self {

@@ -68,7 +68,7 @@ pub struct RingBackend {
 }
 
 /// What a completion says to the loop; what is received is kept apart.
-enum Said {
+enum Meaning {
     Accepted(OwnedFd),
     AcceptingFailed(io::Error),
     Received(ConnId),
@@ -110,7 +110,7 @@ impl RingBackend {
     }
 
     /// What a completion says, unless that is nothing.
-    fn said(&mut self, mut completion: Completion) -> io::Result<Option<Said>> {
+    fn said(&mut self, mut completion: Completion) -> io::Result<Option<Meaning>> {
         Ok(match tag::of(completion.user_data, &self.sockets) {
             Tag::Accept => self.accepted(&completion)?,
             Tag::Receive(id) => {
@@ -122,7 +122,7 @@ impl RingBackend {
                     socket.watching = false;
                 }
                 self.close_if_quiet(id);
-                Some(Said::Writable(id))
+                Some(Meaning::Writable(id))
             }
             // Another wake-up adds to the eventfd's count, which nobody reads: the look-out sees
             // each addition.
@@ -131,20 +131,20 @@ impl RingBackend {
                     self.wake.acknowledge();
                     self.uring.watch_readable(self.wake.as_fd(), tag::wake())?;
                 }
-                Some(Said::Woken)
+                Some(Meaning::Woken)
             }
             Tag::Ignored => None,
             Tag::Send(_) => unreachable!("sends end within their batch"),
         })
     }
 
-    fn accepted(&mut self, completion: &Completion) -> io::Result<Option<Said>> {
+    fn accepted(&mut self, completion: &Completion) -> io::Result<Option<Meaning>> {
         self.accepting = completion.more();
         let said = match completion.result {
             fd if fd >= 0 => {
                 // SAFETY: the kernel has just handed this descriptor to us, and nobody else knows
                 // it.
-                Some(Said::Accepted(unsafe { OwnedFd::from_raw_fd(fd) }))
+                Some(Meaning::Accepted(unsafe { OwnedFd::from_raw_fd(fd) }))
             }
             // Whoever gave up before it was accepted is no reason to stop; nor is a cancellation,
             // which has no listener.
@@ -156,19 +156,19 @@ impl RingBackend {
             }
             _ if self.listener.is_none() => None,
             errno => {
-                return Ok(Some(Said::AcceptingFailed(io::Error::from_raw_os_error(-errno))));
+                return Ok(Some(Meaning::AcceptingFailed(io::Error::from_raw_os_error(-errno))));
             }
         };
         self.accept()?;
         Ok(said)
     }
 
-    fn received(&mut self, id: ConnId, completion: &Completion) -> io::Result<Option<Said>> {
+    fn received(&mut self, id: ConnId, completion: &Completion) -> io::Result<Option<Meaning>> {
         let Some(socket) = self.sockets.live(id) else { return Ok(None) };
         socket.receiving = completion.more();
         let stopped = !socket.receiving;
         let said = match completion.result {
-            bytes if bytes > 0 => Some(Said::Received(id)),
+            bytes if bytes > 0 => Some(Meaning::Received(id)),
             // A pause, which may have been taken back meanwhile.
             errno if [libc::ECANCELED, libc::EINTR].contains(&-errno) => None,
             errno if -errno == libc::ENOBUFS => {
@@ -180,7 +180,7 @@ impl RingBackend {
             // The end of the stream, or a dead socket.
             _ => {
                 self.close_if_quiet(id);
-                return Ok(Some(Said::Ended(id)));
+                return Ok(Some(Meaning::Ended(id)));
             }
         };
         // What ends a multishot may still carry data.
@@ -355,14 +355,14 @@ impl Backend for RingBackend {
         while let Some(completion) = self.completions.pop_front() {
             let Some(said) = self.said(completion)? else { continue };
             return Ok(Some(match said {
-                Said::Accepted(fd) => Happened::Accepted(fd),
-                Said::AcceptingFailed(error) => Happened::AcceptingFailed(error),
-                Said::Received(id) => {
+                Meaning::Accepted(fd) => Happened::Accepted(fd),
+                Meaning::AcceptingFailed(error) => Happened::AcceptingFailed(error),
+                Meaning::Received(id) => {
                     Happened::Received(id, self.filled.as_deref_mut().unwrap_or_default())
                 }
-                Said::Ended(id) => Happened::Ended(id),
-                Said::Writable(id) => Happened::Writable(id),
-                Said::Woken => Happened::Woken,
+                Meaning::Ended(id) => Happened::Ended(id),
+                Meaning::Writable(id) => Happened::Writable(id),
+                Meaning::Woken => Happened::Woken,
             }));
         }
         // All buffers are back by now.
