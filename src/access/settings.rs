@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Rules;
+use super::token::{Algorithm, Demands, Key, KeyError};
 
 /// See the module. By default nobody is asked, and everyone may do everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,6 +178,29 @@ pub struct Secret(pub String);
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
+    }
+}
+
+impl TokenSettings {
+    /// What tokens are checked with, where that is no set of keys that must be fetched.
+    pub fn key(&self) -> Option<Result<Key, KeyError>> {
+        match &self.keys {
+            KeySource::Secret(Secret(secret)) => Some(Key::secret(secret.as_bytes())),
+            KeySource::PublicKey(pem) => Some(Key::pem(pem)),
+            KeySource::Jwks(_) => None,
+        }
+    }
+
+    /// What is demanded of tokens, with the claims that rules name.
+    pub fn demands(&self, rules: &Rules) -> Demands {
+        let algorithms = self.algorithms.iter();
+        Demands {
+            algorithms: algorithms.filter_map(|name| Algorithm::named(name)).collect(),
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            leeway: self.leeway,
+            claims: rules.claims().into_iter().map(Box::from).collect(),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! `roadcast check`: what would run, and whether this machine can run it. Binds nothing.
 
+use std::io::Read as _;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use super::args::CheckArgs;
 use super::out;
-use crate::access::Identity;
+use crate::access::{AccessSettings, Identity, token};
 use crate::config::{Config, Examined, Problems};
 use crate::preflight;
 
@@ -34,10 +36,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
     // What is guarded was understood as far as rules go; otherwise defaults would be judged.
     if !args.topics.is_empty() && (refused.is_ok() || config.access.guarded()) {
-        let identity = args
-            .user
-            .as_deref()
-            .map(|user| Identity { user: Some(user.into()), ..Identity::default() });
+        let (identity, told) = session(args, &config.access);
+        lines.extend(told);
         lines.push(config.access.told_join(identity.as_ref(), &args.topics));
     }
     lines.extend(notices.iter().map(ToString::to_string));
@@ -49,4 +49,33 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let refused = refused.map_err(super::fail);
     let machine = machine.map_err(super::fail);
     refused.and(machine.map(|_| ExitCode::SUCCESS)).unwrap_or_else(|code| code)
+}
+
+/// Who joins, by these arguments, and what is to be said of its token.
+fn session(args: &CheckArgs, access: &AccessSettings) -> (Option<Identity>, Option<String>) {
+    let user = |user: &String| Identity { user: Some(user.as_str().into()), ..Identity::default() };
+    let Some(given) = &args.token else { return (args.user.as_ref().map(user), None) };
+    let told = |text: &str| (None, Some(format!("token          {text}")));
+    let mut text = given.clone();
+    if given == "-" {
+        text.clear();
+        // One byte more than a token may have tells that there is too much.
+        let most = token::TOKEN_BYTES_MAX as u64 + 1;
+        if let Err(error) = std::io::stdin().take(most).read_to_string(&mut text) {
+            return told(&format!("cannot be read: {error}"));
+        }
+    }
+    let Some(settings) = &access.tokens else {
+        return told("is not looked at: roadcast.access.jwt is not set");
+    };
+    let key = match settings.key() {
+        Some(Ok(key)) => key,
+        Some(Err(error)) => return told(&error.to_string()),
+        None => return told("cannot be checked here: its keys are fetched by a server that runs"),
+    };
+    let demands = settings.demands(&access.rules);
+    match token::check(text.trim().as_bytes(), &[key], &demands, SystemTime::now()) {
+        Ok(accepted) => (Some(accepted.identity), told("is accepted").1),
+        Err(fault) => told(&format!("is refused: {}", fault.why())),
+    }
 }

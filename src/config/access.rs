@@ -20,6 +20,7 @@ use super::error::ConfigError;
 use super::key::Value;
 use super::reader::Reader;
 use super::value;
+use crate::access::token::Algorithm;
 use crate::access::{
     AccessSettings, Asked, CallbackSettings, Join, KeySource, OnInit, PerUser, PoolSettings, Relay,
     Secret, Supervisor, TokenSettings, WorkersSettings,
@@ -234,7 +235,28 @@ fn tokens(read: &Reader<'_>, directory: &Path) -> Option<TokenSettings> {
         subprotocol: read.flag(&of("subprotocol")),
         suffices: read.flag(&of("suffices")),
     };
-    keys.map(|_| settings)
+    keys?;
+    suitable(read, &settings);
+    Some(settings)
+}
+
+/// Books a key that is none, and algorithms that it is not for.
+fn suitable(read: &Reader<'_>, tokens: &TokenSettings) {
+    let at = if matches!(tokens.keys, KeySource::Secret(_)) { SECRET } else { PUBLIC_KEY };
+    let key = match tokens.key() {
+        Some(Ok(key)) => key,
+        Some(Err(why)) if read.sound(&[at]) => {
+            return read.refuse(ConfigError::value(&read.origin(at), at, why.to_string()));
+        }
+        _ => return,
+    };
+    for name in &tokens.algorithms {
+        if Algorithm::named(name).is_some_and(|algorithm| !key.is_for(algorithm)) {
+            let path = "roadcast.access.jwt.algorithms";
+            let problem = format!("\"{name}\" is not for the key that is set here");
+            read.refuse(ConfigError::value(&read.origin(path), path, problem));
+        }
+    }
 }
 
 fn named(

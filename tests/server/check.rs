@@ -198,13 +198,41 @@ fn check_says_what_would_become_of_a_join_and_which_rule_decides() {
     let output = run(&site, &["check", "--topic", "user.7", "--topic", "x", "--user", "7"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
-        "join           user.7: allow, by rule 1 (.rr.yaml:2:34)\n",
+        "join           user.7: allow, by rule 1 (.rr.yaml:2:31)\n",
         "               x: ask, by default: no rule means it\n",
         "as a whole, by the user \"7\": the workers are asked about x\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(run(&site, &["check", "--user", "7"]).status.code(), Some(2));
+}
+
+#[test]
+fn check_reads_a_token_and_never_tells_it() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let site = Site::new(&format!("roadcast: {{ access: {{ jwt: {{ secret: {secret} }} }} }}"));
+    // HS256 with that secret: {"sub":"7","topics":["news"]}
+    let signed = [
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
+        "eyJzdWIiOiI3IiwidG9waWNzIjpbIm5ld3MiXX0",
+        "gvBPff51exE8ePY2smD0jWjrCGEnrTSBNl3DCuQa_Og",
+    ]
+    .join(".");
+    let check = |token: &str| {
+        let output = run(&site, &["check", "--topic", "news", "--token", token]);
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let text = check(&signed);
+    for part in [
+        "token          is accepted\n",
+        "join           news: token, by default: no rule means it; the token has it\n",
+        "as a whole, by the user \"7\": allowed\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = check(&signed.replace("eyJzdWI", "eyJzdWX"));
+    assert!(text.contains("token          is refused: the token's signature is wrong"), "{text}");
+    assert!(!text.contains("eyJ") && !text.contains(secret), "{text}");
 }
 
 #[test]

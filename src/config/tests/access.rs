@@ -3,6 +3,13 @@
 use super::*;
 use crate::access::{Asked, Join, KeySource, PerUser, Relay, Secret, TokenSettings};
 
+/// A public key for ES256.
+const P256: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEXp5Dc6uhqv/SzbVyLy8P/eBmbfLT
+nhXZBzh35C+5XPDtON47GXKKea21JmIG/q3pQsEwEoCjHLmofSU4vA6S9Q==
+-----END PUBLIC KEY-----
+";
+
 /// What would run, whether or not it is refused.
 fn examined(file: &str, overrides: &[&str]) -> (AccessSettings, String) {
     let directory = Directory::new();
@@ -133,7 +140,7 @@ fn tokens_have_their_keys() {
     assert_eq!((found.leeway, found.required), (Duration::from_secs(60), false));
     assert_eq!((found.query.as_deref(), found.cookie.as_deref()), (Some("token"), Some("sid")));
     assert_eq!((found.subprotocol, found.suffices), (true, true));
-    let pem = "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n";
+    let pem = P256;
     let found = tokens(&format!("roadcast: {{ access: {{ jwt: {{ public_key: {pem:?} }} }} }}"));
     assert_eq!(found.keys, KeySource::PublicKey(pem.to_owned()));
     assert!(found.required && !found.subprotocol && !found.suffices && found.query.is_none());
@@ -187,6 +194,14 @@ fn what_would_ask_nobody_or_let_in_nobody_is_an_error_with_the_remedy() {
         (jwt("{ jwks: 'https://a', algorithms: [HS256] }"), "is not for the key that is set here; allowed: RS256"),
         (jwt("{ secret: a, algorithms: [None] }"), "\"None\" is never accepted"),
         (jwt("{ secret: a, algorithms: [X1] }"), "\"X1\" is not known"),
+        (
+            jwt(&format!("{{ public_key: {P256:?}, algorithms: [RS256] }}")),
+            "\"RS256\" is not for the key that is set here",
+        ),
+        (
+            jwt("{ public_key: \"-----BEGIN PUBLIC KEY-----\\nx\\n-----END PUBLIC KEY-----\" }"),
+            "roadcast.access.jwt.public_key: ",
+        ),
         (jwt("{ secret: a, cookie: 'a b' }"), "\"a b\" is no name of a cookie"),
         (jwt("{ secret: a, query: 'a&b' }"), "\"a&b\" is no name of a query parameter"),
         (jwt("{ jwks: a }"), "is no URL of a server"),
