@@ -8,15 +8,20 @@
 //! pattern    patterns of topics' names
 //! rules      who may join what, as rules say
 //! settings   who is asked, as the operator has set it
+//! context    the same as the JSON that workers and the HTTP callback get
+//! verdict    what they answer, and what of it goes to the client
 //! ```
 
+pub mod context;
 mod identity;
 mod pattern;
 mod request;
 mod rules;
 mod settings;
 pub mod token;
+pub mod verdict;
 
+pub use context::About;
 pub use identity::Identity;
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, Values};
 pub use request::AccessRequest;
@@ -25,3 +30,4 @@ pub use settings::{
     AccessSettings, Asked, CallbackSettings, KeySource, OnInit, PerUser, PoolSettings, Relay,
     Secret, Supervisor, TokenSettings, WorkersSettings,
 };
+pub use verdict::{AskFailed, Judged};

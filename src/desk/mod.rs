@@ -2,9 +2,11 @@
 //! neither a shard nor the hub. It exists only where it has something to do.
 //!
 //! ```text
+//! access  whoever is asked who may connect and who may join
 //! http    metrics, health and readiness
 //! ```
 
+pub mod access;
 pub mod http;
 
 use std::io;

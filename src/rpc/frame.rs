@@ -27,6 +27,18 @@ pub mod flag {
     pub const PROTO: u8 = 0x80;
 }
 
+/// The bits of byte 10, of frames to and from workers.
+pub mod stream {
+    /// More frames of the same answer follow.
+    pub const MORE: u8 = 0x01;
+    /// The other side should end its answer.
+    pub const STOP: u8 = 0x02;
+    /// Is to be answered with [`PONG`].
+    pub const PING: u8 = 0x04;
+    /// Answers [`PING`].
+    pub const PONG: u8 = 0x08;
+}
+
 /// Bytes of the shortest frame: a header without options.
 pub const FRAME_BYTES_MIN: usize = 4 * WORDS_MIN;
 
@@ -39,6 +51,8 @@ const WORDS_MAX: usize = 13;
 pub struct Frame<'a> {
     /// Byte 1, see [`flag`].
     pub flags: u8,
+    /// Byte 10, see [`stream`].
+    pub stream: u8,
     options: &'a [u8],
     /// What follows the options.
     pub payload: &'a [u8],
@@ -139,7 +153,7 @@ pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Fra
     let Some((header, _)) = buffer.split_first_chunk::<FRAME_BYTES_MIN>() else {
         return Ok(Decoded::Partial { bytes: FRAME_BYTES_MIN });
     };
-    let [_, flags, l0, l1, l2, l3, c0, c1, c2, c3, ..] = *header;
+    let [_, flags, l0, l1, l2, l3, c0, c1, c2, c3, stream, _] = *header;
     if crc32fast::hash(&header[..6]) != u32::from_le_bytes([c0, c1, c2, c3]) {
         // The record of a handshake, of any version of TLS.
         let tls = buffer.starts_with(&[0x16, 3]);
@@ -154,7 +168,7 @@ pub fn decode(buffer: &[u8], bytes_max: usize) -> Result<Decoded<Frame<'_>>, Fra
     else {
         return Ok(Decoded::Partial { bytes });
     };
-    Ok(Decoded::Whole { value: Frame { flags, options, payload }, bytes })
+    Ok(Decoded::Whole { value: Frame { flags, stream, options, payload }, bytes })
 }
 
 /// Appends a frame whose payload is the given parts, one behind the other.
@@ -227,7 +241,7 @@ mod tests {
         assert_eq!(
             decode(&two[first..], 1024),
             Ok(Decoded::Whole {
-                value: Frame { flags: flag::PROTO, options: &[], payload: &[] },
+                value: Frame { flags: flag::PROTO, stream: 0, options: &[], payload: &[] },
                 bytes: 12
             })
         );
@@ -280,9 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_bits_do_not_matter() {
+    fn the_stream_bits_are_told_and_no_part_of_the_checksum() {
         let mut whole = frame(&[1, 2], b"abc");
         whole[10] = 0x0f;
-        assert!(matches!(decode(&whole, 1024), Ok(Decoded::Whole { .. })));
+        let decoded = decode(&whole, 1024);
+        assert!(matches!(decoded, Ok(Decoded::Whole { value, .. }) if value.stream == 0x0f));
     }
 }

@@ -16,8 +16,8 @@
 //! - **A request is never expanded**: messages and topics are iterators over the body.
 //! - Recursion is bounded whatever the nesting of unknown fields.
 //!
-//! Deliberately absent: GOB; the stream bits (bytes 10 and 11, for frames to and from workers) and
-//! the CONTROL and ERROR flags of a call, which the Go server does not look at either.
+//! Deliberately absent: GOB; of a call, the stream bits (byte 10, for frames to and from workers) and
+//! the flags CONTROL and ERROR, which the Go server does not look at either.
 
 mod answer;
 mod call;
@@ -34,7 +34,7 @@ pub use call::{Call, Method, Publish, decode};
 pub use error::CallError;
 pub use frame::{
     Decoded, FRAME_BYTES_MIN, Frame, FrameError, decode as decode_frame, encode as encode_frame,
-    flag,
+    flag, stream,
 };
 pub use layout::Layout;
 pub use request::{Checking, Message, Request, Step, Topics};
