@@ -24,7 +24,7 @@ pub const USER_BYTES_MAX: usize = 1024;
 /// `Roadcast-Info`.
 pub const INFO_BYTES_MAX: usize = 8 * 1024;
 /// The longest time for which a verdict is remembered.
-pub const REMEMBER_MAX: Duration = Duration::from_hours(24);
+pub const REMEMBER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,15 +142,12 @@ impl Judged {
 
     fn is_passed(&self, name: &str) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
-        let is_name = !name.is_empty() && name.bytes().all(crate::http::head::is_token);
-        let ours = name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("roadcast-"));
         let named = self.values("Connection").flat_map(|list| list.split(','));
-        let body_left_out = is("Content-Type") || is("Content-Encoding");
-        is_name
-            && !ours
-            && !HOP_BY_HOP.into_iter().any(is)
-            && !named.map(str::trim).any(is)
-            && !(body_left_out && self.body.len() > BODY_BYTES_MAX)
+        let stays = is_ours(name)
+            || HOP_BY_HOP.into_iter().any(is)
+            || named.map(str::trim).any(is)
+            || self.body.len() > BODY_BYTES_MAX && (is("Content-Type") || is("Content-Encoding"));
+        !stays && !name.is_empty() && name.bytes().all(crate::http::head::is_token)
     }
 
     /// Who the client is, by `Roadcast-User` and `Roadcast-Info`.
@@ -193,6 +190,11 @@ impl Judged {
         let named = self.headers.iter().filter(move |(of, _)| of.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str())
     }
+}
+
+/// What is said to us, by `Roadcast-*`.
+fn is_ours(name: &str) -> bool {
+    name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("roadcast-"))
 }
 
 /// RFC 9110 §7.6.1, and the length, which is counted here.

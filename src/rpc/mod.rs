@@ -16,8 +16,8 @@
 //! - **A request is never expanded**: messages and topics are iterators over the body.
 //! - Recursion is bounded whatever the nesting of unknown fields.
 //!
-//! Deliberately absent: GOB; of a call, the stream bits (byte 10, for frames to and from workers) and
-//! the flags CONTROL and ERROR, which the Go server does not look at either.
+//! Deliberately absent: GOB; of a call, the stream bits (byte 10, for frames to and from workers)
+//! and the flags CONTROL and ERROR, which the Go server does not look at either.
 
 mod answer;
 mod call;

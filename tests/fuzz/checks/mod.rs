@@ -4,17 +4,19 @@
 mod bodies;
 mod command;
 mod config;
+mod context;
 mod goridge;
 mod head;
 mod reader;
 mod rpc;
 mod token;
+mod worker;
 
 /// A check: panics where something does not hold.
 pub type Check = fn(&[u8]);
 
 /// All checks, by the name of their fuzz target.
-pub const ALL: [(&str, Check); 7] = [
+pub const ALL: [(&str, Check); 9] = [
     ("head", head::check),
     ("frames", reader::check),
     ("command", command::check),
@@ -22,6 +24,8 @@ pub const ALL: [(&str, Check); 7] = [
     ("rpc", rpc::check),
     ("config", config::check),
     ("token", token::check_all),
+    ("context", context::check),
+    ("worker", worker::check),
 ];
 
 /// Runs the check of this name.

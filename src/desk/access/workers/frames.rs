@@ -123,7 +123,7 @@ impl Ear {
 
     /// The next that was said; `None`: more bytes are needed. After an error there is nothing more
     /// to be had.
-    pub fn next(&mut self) -> Result<Option<Said>, Garbled> {
+    pub fn next_said(&mut self) -> Result<Option<Said>, Garbled> {
         loop {
             let (said, bytes) = match decode_frame(&self.heard, ANSWER_BYTES_MAX) {
                 Ok(Decoded::Partial { .. }) => return Ok(None),
@@ -217,7 +217,7 @@ mod tests {
         for chunk in chunks {
             ear.hear(chunk);
             loop {
-                match ear.next() {
+                match ear.next_said() {
                     Ok(None) => break,
                     Ok(Some(said)) => all.push(Ok(said)),
                     Err(garbled) => {

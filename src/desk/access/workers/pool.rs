@@ -17,6 +17,9 @@ use super::usage;
 use super::worker::Process;
 use crate::access::{AskFailed, Judged};
 
+/// Another server may be there in a moment.
+const STOPPED: Result<Judged, AskFailed> = Err(AskFailed::Busy { retry_after_s: 1 });
+
 /// See the module. What is under way ends with the value.
 #[derive(Debug)]
 pub struct Pool {
@@ -74,7 +77,7 @@ impl Pool {
             return Err(AskFailed::Failed("a question without a request".to_owned()));
         }
         if self.generation.borrow().is_none() {
-            return Err(AskFailed::Busy { retry_after_s: 1 });
+            return STOPPED;
         }
         if let Some(retry_after_s) = shared.down() {
             counts.refused_down.add(1);
@@ -93,7 +96,7 @@ impl Pool {
         let leaves = Leaves { shared, number };
         tokio::select! {
             biased;
-            answer = &mut answered => return answer.unwrap_or(Err(AskFailed::Busy { retry_after_s: 1 })),
+            answer = &mut answered => return answer.unwrap_or(STOPPED),
             () = sleep(shared.settings.allocate_timeout) => {}
         }
         if leaves.now() {
@@ -101,7 +104,7 @@ impl Pool {
             return later();
         }
         // A worker has it.
-        answered.await.unwrap_or(Err(AskFailed::Busy { retry_after_s: 1 }))
+        answered.await.unwrap_or(STOPPED)
     }
 
     /// Whether questions can be answered; if not, why.
@@ -132,8 +135,8 @@ impl Pool {
     }
 
     /// The command that workers run.
-    pub fn command(&self) -> &str {
-        &self.shared.settings.command
+    pub fn command(&self) -> String {
+        self.shared.settings.command.join(" ")
     }
 
     /// Replaces all workers, so that changed code acts: starts new ones, then has them asked and
@@ -248,8 +251,9 @@ async fn init(settings: &WorkerSettings) {
         Ok(process) => process.run(on_init.timeout).await,
         Err(error) => Err(error.to_string()),
     };
+    let command = on_init.command.join(" ");
     match run {
-        Ok(()) => tracing::info!(command = on_init.command, "server.on_init has run"),
-        Err(why) => tracing::error!(command = on_init.command, why, "server.on_init failed"),
+        Ok(()) => tracing::info!(command, "server.on_init has run"),
+        Err(why) => tracing::error!(command, why, "server.on_init failed"),
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerSettings {
-    /// `server.command`: words between single blanks, as RoadRunner splits it; no quotes.
-    pub command: String,
+    /// `server.command`: a program and its arguments.
+    pub command: Vec<String>,
     /// Where workers run: the directory of the configuration file.
     pub directory: PathBuf,
     /// `server.user`.
@@ -42,7 +42,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            command: String::new(),
+            command: Vec::new(),
             directory: ".".into(),
             user: None,
             env: Vec::new(),
@@ -99,7 +99,7 @@ pub enum Relay {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnInit {
     /// As [`WorkerSettings::command`].
-    pub command: String,
+    pub command: Vec<String>,
     /// It is killed when this is over.
     pub timeout: Duration,
     /// As [`WorkerSettings::env`], and behind it.

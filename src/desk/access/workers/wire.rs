@@ -102,7 +102,7 @@ impl Wire {
         let mut out = frame.to_vec();
         let mut written = 0;
         loop {
-            match self.ear.next() {
+            match self.ear.next_said() {
                 Ok(Some(Said::Ping)) => out.extend(frames::pong()),
                 Ok(Some(said)) if written >= frame.len() => return Ok(said),
                 // It may say this at any time, and reads nothing from then on.
@@ -146,7 +146,7 @@ impl Wire {
     /// What a worker says though nobody has asked, once it does. May be dropped at any time.
     pub async fn unasked(&mut self) -> Result<Said, Broken> {
         loop {
-            match self.ear.next() {
+            match self.ear.next_said() {
                 Ok(Some(said)) => return Ok(said),
                 Ok(None) => {}
                 Err(garbled) => return Err(self.heard_noise(garbled).await),

@@ -88,9 +88,10 @@ impl Worker {
     /// Starts one and waits until it has said who it is; why not, in words. It gets
     /// `allocate_timeout` for it. May be dropped at any time.
     pub async fn start(of: &WorkerSettings, relayed: Option<&Relayed>) -> Result<Self, String> {
-        let relay = relayed.map_or("pipes", |relayed| &relayed.name);
+        let (relay, command) =
+            (relayed.map_or("pipes", |relayed| &relayed.name), of.command.join(" "));
         let mut process = Process::spawn(&of.command, of, relay, &[])
-            .map_err(|error| format!("cannot start `{}`: {error}", of.command))?;
+            .map_err(|error| format!("cannot start `{command}`: {error}"))?;
         let started = Instant::now();
         let introduced = async {
             if let Some(relayed) = relayed {
@@ -115,15 +116,15 @@ impl Worker {
             }
             Ok(Err(Broken::Gone | Broken::Unsent(_) | Broken::Cut)) => {
                 let status = process.status().await;
-                format!("`{}` ended ({status}) before it had said its pid", of.command)
+                format!("`{command}` ended ({status}) before it had said its pid")
             }
             Ok(Err(Broken::Unasked)) => {
-                format!("`{}` said something else than its pid", of.command)
+                format!("`{command}` said something else than its pid")
             }
-            Ok(Err(broken)) => format!("`{}`: {broken}", of.command),
+            Ok(Err(broken)) => format!("`{command}`: {broken}"),
             Err(_) => {
                 let said = "had not said its pid within websockets.pool.allocate_timeout";
-                format!("`{}` {said} ({:?})", of.command, of.allocate_timeout)
+                format!("`{command}` {said} ({:?})", of.allocate_timeout)
             }
         };
         process.kill().await;
@@ -277,16 +278,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command: its words stand between single blanks.
+    /// Starts a command: a program and its arguments.
     pub fn spawn(
-        command: &str,
+        command: &[String],
         of: &WorkerSettings,
         relay: &str,
         env: &[(String, String)],
     ) -> io::Result<Self> {
-        let mut words = command.split(' ');
-        let mut process = Command::new(words.next().unwrap_or_default());
-        process.args(words).current_dir(&of.directory).process_group(0).kill_on_drop(true);
+        let (program, arguments) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
+        let mut process = Command::new(program);
+        process.args(arguments).current_dir(&of.directory).process_group(0).kill_on_drop(true);
         process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process.env("RR_RELAY", relay);
         process.envs(of.env.iter().chain(env).map(|(name, value)| (name, value)));
