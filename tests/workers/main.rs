@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `answers` | what workers answer, and what they are told |
+//! | `documents` | the example of docs/access.md |
 //! | `faults` | workers that fail, and what becomes of them |
 //! | `pool` | order, bounds, replacement, reset, stop |
 //! | `starts` | workers that do not start; relays, environment |
@@ -15,6 +16,7 @@ mod skip;
 
 mod answers;
 mod bed;
+mod documents;
 mod faults;
 mod pool;
 mod starts;

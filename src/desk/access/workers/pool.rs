@@ -21,7 +21,6 @@ use crate::access::{AskFailed, Judged};
 const STOPPED: Result<Judged, AskFailed> = Err(AskFailed::Busy { retry_after_s: 1 });
 
 /// See the module. What is under way ends with the value.
-#[derive(Debug)]
 pub struct Pool {
     shared: Rc<Shared>,
     /// `None`: stopped.

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// See the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::users;
+use crate::access;
+
+/// See the module. Variables may hold secrets: it has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct WorkerSettings {
     /// `server.command`: a program and its arguments.
     pub command: Vec<String>,
@@ -13,8 +16,7 @@ pub struct WorkerSettings {
     pub directory: PathBuf,
     /// `server.user`.
     pub user: Option<User>,
-    /// What the environment has beside our own and `RR_RELAY`, the later entry winning:
-    /// `RR_RPC`, `server.env`, `RR_MODE`, `RR_BROADCAST_PATH`, `roadcast.workers.env`.
+    /// What the environment has beside our own and `RR_RELAY`, the later entry winning.
     pub env: Vec<(String, String)>,
     /// `roadcast.workers.relay`.
     pub relay: Relay,
@@ -63,6 +65,56 @@ impl Default for WorkerSettings {
 }
 
 impl WorkerSettings {
+    /// What the operator has set. `rpc` is our own RPC address, as PHP's clients take it
+    /// (`tcp://127.0.0.1:6001`), `path` that of the WebSocket. An error names the key.
+    pub fn of(
+        set: &access::WorkersSettings,
+        rpc: Option<&str>,
+        path: &str,
+    ) -> Result<Self, String> {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let plain = |env: &[(String, access::Secret)]| {
+            let each = env.iter().map(|(name, value)| (name.clone(), value.0.clone()));
+            each.collect::<Vec<_>>()
+        };
+        let mut env: Vec<_> = rpc.map(|rpc| pair("RR_RPC", rpc)).into_iter().collect();
+        env.extend(plain(&set.env));
+        env.extend([pair("RR_MODE", "http"), pair("RR_BROADCAST_PATH", path)]);
+        let user = set.user.as_deref().map(users::user).transpose();
+        let some = |time: Duration| (!time.is_zero()).then_some(time);
+        let pool = &set.pool;
+        let supervisor = pool.supervisor.as_ref().map(|of| Supervision {
+            watch_tick: of.watch_tick,
+            ttl: some(of.ttl),
+            idle_ttl: some(of.idle_ttl),
+            exec_ttl: some(of.exec_ttl),
+            memory_bytes_max: Some(of.max_worker_memory_bytes).filter(|bytes| *bytes > 0),
+        });
+        Ok(Self {
+            command: set.command.clone(),
+            directory: set.directory.clone(),
+            user: user.map_err(|why| format!("server.user: {why}"))?,
+            env,
+            relay: match &set.relay {
+                access::Relay::Pipes => Relay::Pipes,
+                access::Relay::Tcp(address) => Relay::Tcp(*address),
+                access::Relay::Unix(path) => Relay::Unix(path.clone()),
+            },
+            on_init: set.on_init.as_ref().map(|of| OnInit {
+                command: of.command.clone(),
+                timeout: of.timeout,
+                env: plain(&of.env),
+            }),
+            num_workers: pool.num_workers,
+            debug: pool.debug,
+            max_jobs: pool.max_jobs as u64,
+            allocate_timeout: pool.allocate_timeout,
+            supervisor,
+            stop_grace: pool.destroy_timeout,
+            ..Self::default()
+        })
+    }
+
     /// The supervision; where there is none, one that replaces nobody.
     pub fn supervision(&self) -> Supervision {
         self.supervisor.unwrap_or(Supervision {
@@ -96,7 +148,7 @@ pub enum Relay {
 }
 
 /// What is run once before the first worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OnInit {
     /// As [`WorkerSettings::command`].
     pub command: Vec<String>,
@@ -119,4 +171,58 @@ pub struct Supervision {
     pub exec_ttl: Option<Duration>,
     /// Its resident memory.
     pub memory_bytes_max: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operator_has_set_comes_in_roadrunner_s_order_and_zero_is_never() {
+        let second = Duration::from_secs(1);
+        let secret = |value: &str| access::Secret(value.to_owned());
+        let mut set = access::WorkersSettings {
+            command: vec!["php".into(), "worker.php".into()],
+            directory: "/app".into(),
+            env: vec![("RR_RPC".into(), secret("tcp://other:1")), ("RR_MODE".into(), secret("x"))],
+            user: None,
+            relay: access::Relay::Unix("/run/x".into()),
+            relay_timeout: second,
+            on_init: None,
+            pool: access::PoolSettings {
+                debug: false,
+                num_workers: 3,
+                max_jobs: 7,
+                allocate_timeout: 2 * second,
+                destroy_timeout: 3 * second,
+                supervisor: Some(access::Supervisor {
+                    watch_tick: second,
+                    ttl: Duration::ZERO,
+                    idle_ttl: second,
+                    exec_ttl: Duration::ZERO,
+                    max_worker_memory_bytes: 0,
+                }),
+            },
+        };
+        let of = |set: &_| WorkerSettings::of(set, Some("tcp://127.0.0.1:6001"), "/ws");
+        let settings = of(&set).unwrap_or_else(|why| panic!("{why}"));
+        let env: Vec<_> =
+            settings.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected = [
+            ("RR_RPC", "tcp://127.0.0.1:6001"),
+            ("RR_RPC", "tcp://other:1"),
+            ("RR_MODE", "x"),
+            ("RR_MODE", "http"),
+            ("RR_BROADCAST_PATH", "/ws"),
+        ];
+        assert_eq!(env, expected);
+        let supervision = settings.supervision();
+        assert_eq!((supervision.ttl, supervision.idle_ttl), (None, Some(second)));
+        assert_eq!((supervision.exec_ttl, supervision.memory_bytes_max), (None, None));
+        assert_eq!((settings.num_workers, settings.max_jobs), (3, 7));
+        assert_eq!((settings.allocate_timeout, settings.stop_grace), (2 * second, 3 * second));
+        set.user = Some("no such user".into());
+        let why = of(&set).err().unwrap_or_default();
+        assert!(why.starts_with("server.user: there is no user"), "{why}");
+    }
 }

@@ -21,7 +21,6 @@ use crate::log_rate::LogRate;
 const FAILURES_DOWN: u32 = 2;
 
 /// See the module.
-#[derive(Debug)]
 pub struct Shared {
     pub settings: WorkerSettings,
     pub queue: Queue,
