@@ -3,7 +3,8 @@
 //!
 //! Field names are matched without regard to (ASCII) case, of a field given twice the last counts,
 //! `null` is an empty string, fields of other names are skipped whatever they hold. So is a
-//! `broker` that is no string: RoadRunner skips it always.
+//! `broker` or `payload` that is no string: RoadRunner skips the one always, and has no use for the
+//! other.
 
 mod long;
 
@@ -38,6 +39,11 @@ pub enum Command<'a> {
     },
     /// Accepted, without effect.
     Headers,
+    /// Go on with this token. RoadRunner has no such command.
+    Token {
+        /// As sent; empty if there is none.
+        token: Cow<'a, str>,
+    },
     /// Not known here.
     Other {
         /// As sent, however long; empty if the field is missing.
@@ -75,11 +81,17 @@ impl From<JsonError> for Malformed {
 }
 
 impl<'a> Command<'a> {
-    fn new(name: Cow<'a, str>, broker: Cow<'a, str>, topics: Option<Topics<'a>>) -> Self {
+    fn new(
+        name: Cow<'a, str>,
+        broker: Cow<'a, str>,
+        topics: Option<Topics<'a>>,
+        payload: Cow<'a, str>,
+    ) -> Self {
         match &*name {
             "join" => Self::Join { broker, topics },
             "leave" => Self::Leave { broker, topics },
             "headers" => Self::Headers,
+            "token" => Self::Token { token: payload },
             _ => Self::Other { name },
         }
     }
@@ -105,6 +117,7 @@ pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<
     json.enter()?;
 
     let (mut command, mut broker, mut topics) = (Cow::Borrowed(""), Cow::Borrowed(""), None);
+    let mut payload = Cow::Borrowed("");
     let mut first = true;
     while let Some(name) = json.next_field(std::mem::take(&mut first))? {
         if name.eq_ignore_ascii_case("command") {
@@ -113,12 +126,14 @@ pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<
             broker = string(&mut json)?.unwrap_or_default();
         } else if name.eq_ignore_ascii_case("topics") {
             topics = strings(&mut json)?;
+        } else if name.eq_ignore_ascii_case("payload") {
+            payload = string(&mut json)?.unwrap_or_default();
         } else {
             json.skip()?;
         }
     }
     json.end()?;
-    Ok(Command::new(command, broker, topics))
+    Ok(Command::new(command, broker, topics, payload))
 }
 
 /// The string that comes next, empty if it is `null`; `None` if it is something else.

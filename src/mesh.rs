@@ -1,8 +1,11 @@
-//! The mesh: all lanes between the hub and the shards, and what travels on them.
+//! The mesh: all lanes between the hub and the shards, and what travels on them. Between shards and
+//! the desk: [`desk`].
 //!
 //! Each direction of each pair is FIFO, and publications and interest answers share the down lane.
 //! That order is the whole of the join guarantee: a shard completes a join when the answer comes,
 //! and every publication that the hub sequences later follows it in the same lane.
+
+pub mod desk;
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::sync::Arc;
 use crate::ending::Ending;
 use crate::lane::{self, Receiver, Sender, Wake};
 use crate::limits::Limits;
+use desk::DeskLanes;
 
 /// Which configured broker, by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +26,16 @@ pub struct TopicId {
     /// Place in the shard's topic table.
     pub index: u32,
     /// Tells this use of the place from all others.
+    pub generation: u32,
+}
+
+/// A shard's own name for one of its connections. The generation tells a connection from a later
+/// one in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Place in the shard's table of connections.
+    pub index: u32,
+    /// Counts the uses of the place.
     pub generation: u32,
 }
 
@@ -100,6 +114,8 @@ pub struct ShardEnd {
     pub down: Receiver<Down>,
     /// Questions to the hub.
     pub up: Sender<Up>,
+    /// To the desk and back, where somebody is asked about clients.
+    pub desk: Option<DeskLanes>,
     /// Wakes the shard.
     pub wake: Arc<Wake>,
     /// When shutting down began, for all threads.
@@ -132,7 +148,8 @@ pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>
             lane::lane(UP_ENTRIES, u64::MAX, hub_wake.clone(), wake.clone());
         hub.down.push(down_send);
         hub.up.push(up_receive);
-        ends.push(ShardEnd { down: down_receive, up: up_send, wake, ending: ending.clone() });
+        let (down, up) = (down_receive, up_send);
+        ends.push(ShardEnd { down, up, desk: None, wake, ending: ending.clone() });
     }
     Ok((hub, ends))
 }

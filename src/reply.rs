@@ -24,6 +24,15 @@ impl Reply {
     }
 }
 
+/// Appends the answer to a token: `{"topic":"@token","payload":[]}`, or `#token` if it is refused.
+pub fn encode_token(out: &mut Vec<u8>, good: bool) {
+    let payload: &[u8] = match good {
+        true => br#"{"topic":"@token","payload":[]}"#,
+        false => br##"{"topic":"#token","payload":[]}"##,
+    };
+    frame::encode(out, Opcode::Text, payload);
+}
+
 /// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked,
 /// in their order. `None` is a command that named no list, and reads `null`.
 pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: Option<&[impl AsRef<str>]>) {

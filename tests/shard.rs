@@ -59,6 +59,7 @@ impl TestShard {
                 echo_path: Some("/echo".into()),
                 ..Rules::default()
             },
+            access: None,
             proxies: Proxies::default(),
             brokers: vec!["default".into()],
             default_broker: BrokerId(0),

@@ -37,6 +37,7 @@ impl Core {
         let settings = ShardConfig {
             limits: Arc::new(limits),
             rules: Rules { path: "/ws".into(), ..Rules::default() },
+            access: None,
             proxies: Proxies::default(),
             brokers: vec!["memory".into()],
             default_broker: BrokerId(0),

@@ -26,4 +26,14 @@ impl Identity {
         let mut patterns = self.topics.iter().flatten();
         patterns.any(|pattern| pattern.matches(topic, self.values()))
     }
+    /// What it holds of memory, as bounds count it.
+    pub fn cost(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let claims = self.claims.iter().map(|(name, value)| CLAIM_BYTES + name.len() + value.len());
+        let topics = self.topics.iter().flatten().map(Pattern::cost);
+        text(&self.user) + text(&self.info) + claims.sum::<usize>() + topics.sum::<usize>()
+    }
 }
+
+/// What a claim costs beyond its name and value.
+const CLAIM_BYTES: usize = 32;

@@ -2,6 +2,7 @@
 //! must be asked elsewhere the desk asks.
 //!
 //! ```text
+//! grant      what lets a client in: who it is, and until when
 //! identity   who a client is
 //! request    what it came with, for those who are asked about it
 //! token      signed tokens: what they say of a client, and whether they are believed
@@ -13,6 +14,7 @@
 //! ```
 
 pub mod context;
+mod grant;
 mod identity;
 mod pattern;
 mod request;
@@ -22,6 +24,7 @@ pub mod token;
 pub mod verdict;
 
 pub use context::About;
+pub use grant::Grant;
 pub use identity::Identity;
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, Values};
 pub use request::AccessRequest;

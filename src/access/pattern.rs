@@ -116,6 +116,15 @@ impl Pattern {
         rest.is_empty()
     }
 
+    /// What it holds of memory, as bounds count it.
+    pub fn cost(&self) -> usize {
+        let text = |part: &Part| match part {
+            Part::Text(text) | Part::Claim(text) => text.len(),
+            Part::User | Part::Segment | Part::Rest => 0,
+        };
+        self.parts.iter().map(|part| size_of::<Part>() + text(part)).sum()
+    }
+
     /// Whether every name is meant.
     pub fn is_any(&self) -> bool {
         *self.parts == [Part::Rest]

@@ -28,6 +28,7 @@ pub(super) fn parse(message: &mut [u8]) -> Option<Command<'_>> {
     let [Node::Object { .. }, fields @ ..] = &tape.0[..] else { return None };
 
     let (mut nodes, mut command, mut broker, mut topics) = (fields, "", "", None);
+    let mut payload = "";
     while let [Node::String(name), value, rest @ ..] = nodes {
         // The nodes of a value follow it.
         let (within, behind) = rest.split_at_checked(node_count(value))?;
@@ -46,10 +47,13 @@ pub(super) fn parse(message: &mut [u8]) -> Option<Command<'_>> {
                 ),
                 _ => return None,
             };
+        } else if name.eq_ignore_ascii_case("payload") {
+            payload = string(value).unwrap_or_default();
         }
         nodes = behind;
     }
-    Some(Command::new(Cow::Borrowed(command), Cow::Borrowed(broker), topics))
+    let [command, broker, payload] = [command, broker, payload].map(Cow::Borrowed);
+    Some(Command::new(command, broker, topics, payload))
 }
 
 /// How many nodes lie within this one.

@@ -28,6 +28,7 @@ fn outcome_of(message: &[u8]) -> Outcome {
     Some(match parse(message, &mut Vec::new()).ok()? {
         Command::Join { broker, topics } => ("join".into(), broker.into(), owned(topics)),
         Command::Leave { broker, topics } => ("leave".into(), broker.into(), owned(topics)),
+        Command::Token { token } => ("token".into(), token.into(), None),
         Command::Headers => ("headers".into(), String::new(), None),
         Command::Other { name } => (name.into(), String::new(), None),
     })

@@ -2,7 +2,7 @@
 //! neither a shard nor the hub. It exists only where it has something to do.
 //!
 //! ```text
-//! access  whoever is asked who may connect and who may join
+//! access  who may connect and who may join
 //! http    metrics, health and readiness
 //! ```
 

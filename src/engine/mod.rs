@@ -139,8 +139,10 @@ impl<B: Backend> Loop<B> {
             }
         }
         self.take_entries();
+        self.hear_desk();
         self.carry_out_tasks()?;
         self.ask_hub();
+        self.ask_desk();
         if self.shard.is_done() {
             self.say_last();
             return Ok(Next::End);
@@ -163,7 +165,7 @@ impl<B: Backend> Loop<B> {
         let end = self
             .shard
             .misses_end(self.lanes.ending.begun().is_some(), self.lanes.down.is_abandoned());
-        if entries || questions || end {
+        if entries || questions || end || self.desk_matters() {
             let polled = self.backend.poll();
             return self.wake_up(polled);
         }
@@ -241,6 +243,37 @@ impl<B: Backend> Loop<B> {
         if asked {
             self.lanes.up.wake();
         }
+    }
+
+    fn hear_desk(&mut self) {
+        let Some(desk) = &mut self.lanes.desk else { return };
+        for _ in 0..self.lane_turn {
+            let Some(word) = desk.words.pop() else { return };
+            self.shard.hear(word);
+        }
+    }
+
+    fn ask_desk(&mut self) {
+        let Some(desk) = &mut self.lanes.desk else { return };
+        let mut asked = false;
+        while let Some(ask) = self.shard.next_ask() {
+            if let Err(ask) = desk.asks.push(0, ask) {
+                self.shard.return_ask(ask);
+                desk.asks.want_room();
+                break;
+            }
+            asked = true;
+        }
+        if asked {
+            desk.asks.wake();
+        }
+    }
+
+    /// Whether there is an answer of the desk, or room for a question to it.
+    fn desk_matters(&self) -> bool {
+        self.lanes.desk.as_ref().is_some_and(|desk| {
+            !desk.words.is_empty() || (self.shard.has_asks() && desk.asks.has_room(0))
+        })
     }
 
     /// Sends the planned batch and settles it. Nothing else touches the shard between the two.

@@ -26,14 +26,17 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
         }
         Reason::TooSlow(_) => tracing::warn!(peer, "{reason}{unsaid}"),
         Reason::RoomDenied => tracing::error!(peer, "{reason}{unsaid}"),
-        Reason::PongMissing => tracing::info!(peer, "{reason}{unsaid}"),
+        Reason::PongMissing | Reason::TokenExpired => tracing::info!(peer, "{reason}{unsaid}"),
         Reason::Refused(refusal) => match refusal {
             Refusal::Request(Fault::Origin) => {
                 tracing::warn!(peer, origin = sent, "{reason}{unsaid}")
             }
             Refusal::Request(_) if sent.is_empty() => tracing::info!(peer, "{reason}{unsaid}"),
             Refusal::Request(_) => tracing::info!(peer, about = sent, "{reason}{unsaid}"),
-            Refusal::Connection => tracing::warn!(peer, "{reason}{unsaid}"),
+            Refusal::Denied(_) | Refusal::Token(_) => tracing::info!(peer, "{reason}{unsaid}"),
+            Refusal::Connection | Refusal::Asks | Refusal::Sessions => {
+                tracing::warn!(peer, "{reason}{unsaid}")
+            }
             Refusal::Source(_) => tracing::warn!(peer, address = sent, "{reason}{unsaid}"),
             Refusal::Broker => tracing::info!(peer, broker = sent, "{reason}{unsaid}"),
             Refusal::Join(_) => tracing::warn!(peer, about = sent, "{reason}{unsaid}"),

@@ -36,6 +36,7 @@ pub fn shard(config: &Config, summary: &Summary<'_>) -> ShardConfig {
             tokens: false,
             bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
         },
+        access: None,
         proxies: config.proxies.clone(),
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         default_broker: default_broker(config),

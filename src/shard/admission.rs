@@ -53,7 +53,7 @@ impl Shard {
     /// Whether connections should be handed in with their address.
     #[inline]
     pub fn wants_addresses(&self) -> bool {
-        self.sources.is_some() || self.config.proxies.protocol
+        self.sources.is_some() || self.config.proxies.protocol || self.peers.is_some()
     }
 
     /// A connection has been accepted, from an address that need not be known. `None`: there is no
@@ -85,6 +85,9 @@ impl Shard {
         self.counters.open.set(self.roster.connections.len() as u64);
         if let Some(sources) = &mut self.sources {
             *sources.at(id) = sourced;
+        }
+        if let Some(peers) = &mut self.peers {
+            peers.set(id, peer);
         }
         if let (Admission::OverSource(exceeded), Some(peer)) = (admission, peer) {
             self.report_refused(id, Refusal::Source(exceeded), || Source::of(peer).to_string());
@@ -151,6 +154,9 @@ impl Shard {
     /// client's request says of others is its own word, unless it is a trusted proxy itself.
     /// `None`: the proxy speaks for itself.
     pub(super) fn speaks_for(&mut self, id: ConnId, client: Option<IpAddr>) {
+        if let (Some(peers), Some(client)) = (&mut self.peers, client) {
+            peers.set(id, Some(client));
+        }
         let Some(sources) = &mut self.sources else { return };
         let sourced = sources.at(id);
         if let Some(Sourced::Forwarding(proxy)) = *sourced {

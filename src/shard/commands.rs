@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::balance::Dropped;
 use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::ConnId;
-use super::held::PendingJoin;
+use super::held::{Awaited, PendingJoin};
 use super::memberships::Membership;
 use super::topic::Topic;
 use super::{About, JoinRefusal, Lifecycle, Reason, Refusal, Shard};
@@ -28,18 +28,27 @@ impl Shard {
     /// Carries out one command.
     pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
         match crate::command::parse(message, &mut Vec::new()) {
-            Ok(Command::Join { broker, topics }) => self.join(id, &broker, topics.as_deref()),
+            Ok(Command::Join { broker, topics }) => {
+                self.counters.commands.add(1);
+                if self.may_join(id, message, topics.as_deref()) {
+                    self.join(id, &broker, topics.as_deref());
+                }
+            }
             Ok(Command::Leave { broker, topics }) => self.leave(id, &broker, topics.as_deref()),
             Ok(Command::Headers) => self.counters.commands.add(1),
-            Ok(Command::Other { name }) => {
-                self.counters.malformed.add(1);
-                self.report(id, Reason::UnknownCommand, || About::sent(&name));
-            }
+            Ok(Command::Token { token }) if self.takes_tokens() => self.renew(id, &token),
+            Ok(Command::Token { .. }) => self.unknown_command(id, "token"),
+            Ok(Command::Other { name }) => self.unknown_command(id, &name),
             Err(malformed) => {
                 self.counters.malformed.add(1);
                 self.report(id, Reason::MalformedCommand(malformed), || About::Nothing);
             }
         }
+    }
+
+    fn unknown_command(&mut self, id: ConnId, name: &str) {
+        self.counters.malformed.add(1);
+        self.report(id, Reason::UnknownCommand, || About::sent(name));
     }
 
     /// The broker that a command names. Clients of RoadRunner name any, since it does not look: the
@@ -54,8 +63,8 @@ impl Shard {
         self.config.default_broker
     }
 
-    fn join(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
-        self.counters.commands.add(1);
+    /// Carries out a join that is allowed, as far as limits go.
+    pub(super) fn join(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
         let broker = self.broker(id, broker);
         let topics = match self.wanted_topics(id, broker, asked.unwrap_or_default()) {
             Ok(topics) => topics,
@@ -70,11 +79,17 @@ impl Shard {
             self.complete_join(id, pending);
         } else {
             self.delivery.topics.charge(pending.reply.len());
-            self.roster.connections.at(id.index).held.get_or_insert_default().join = Some(pending);
+            let held = self.roster.connections.at(id.index).held.get_or_insert_default();
+            held.awaits = Some(Awaited::Interest(pending));
         }
     }
 
-    fn join_refused(&mut self, id: ConnId, why: JoinRefusal, asked: Option<&[Cow<'_, str>]>) {
+    pub(super) fn join_refused(
+        &mut self,
+        id: ConnId,
+        why: JoinRefusal,
+        asked: Option<&[Cow<'_, str>]>,
+    ) {
         self.counters.joins_refused.add(1);
         if why != JoinRefusal::ShuttingDown {
             let bytes_max = self.config.limits.topic_bytes;
@@ -169,10 +184,10 @@ impl Shard {
     pub(super) fn join_answered(&mut self, id: ConnId) {
         let Some(connection) = self.roster.connections.live(id) else { return };
         let Some(held) = connection.held.as_mut() else { return };
-        let Some(pending) = held.join.as_mut() else { return };
+        let Some(Awaited::Interest(pending)) = held.awaits.as_mut() else { return };
         pending.waiting -= 1;
         if pending.waiting == 0
-            && let Some(pending) = held.join.take()
+            && let Some(Awaited::Interest(pending)) = held.awaits.take()
         {
             self.delivery.topics.discharge(pending.reply.len());
             self.complete_join(id, pending);

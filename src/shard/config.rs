@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::access;
 use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::mesh::BrokerId;
@@ -19,6 +20,8 @@ pub struct ShardConfig {
     pub policies: Policies,
     /// Who may upgrade, and where.
     pub rules: Rules,
+    /// Who may join what, and whom to ask; `None`: everyone may connect and join.
+    pub access: Option<AccessConfig>,
     /// Who is believed about for whom it speaks.
     pub proxies: Proxies,
     /// Names of the brokers; the place is the [`BrokerId`].
@@ -34,6 +37,17 @@ pub struct ShardConfig {
     pub drain_accept: bool,
     /// From then on until whoever is still connected is terminated.
     pub shutdown_grace: Duration,
+}
+
+/// Who may join what, and whom to ask.
+#[derive(Debug)]
+pub struct AccessConfig {
+    /// Whether the desk is asked about everyone who connects.
+    pub asks_to_connect: bool,
+    /// Whether clients may send tokens.
+    pub takes_tokens: bool,
+    /// Who may join what.
+    pub rules: access::Rules,
 }
 
 impl ShardConfig {

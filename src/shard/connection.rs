@@ -6,28 +6,23 @@
 
 use std::cmp::Reverse;
 
-use super::held::Held;
+use super::asking::Asking;
+use super::held::{Awaited, Held, PendingJoin};
 use super::memberships::Memberships;
 use super::outbox::Outbox;
+use super::session::Session;
 use super::timers::Tick;
+pub use crate::mesh::ConnId;
 use crate::source_limits::Exceeded;
 use crate::table::Table;
 use crate::ws::reader::Reader;
 use crate::ws::upgrade::Endpoint;
 
-/// A connection of this shard: its slot and the use of that slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnId {
-    /// Place in the table.
-    pub index: u32,
-    /// Counts the uses of the place.
-    pub generation: u32,
-}
-
 /// Where a connection is in its life.
 ///
-/// `Head → Open → Closing → Ended`, behind a proxy that says so `Preface` first; a refusal goes
-/// from `Head` to `Closing`, a dead socket from anywhere to `Ended`.
+/// `Head → Open → Closing → Ended`, behind a proxy that says so `Preface` first, where somebody is
+/// asked `Asking` before `Open`; a refusal goes from `Head` or `Asking` to `Closing`, a dead socket
+/// from anywhere to `Ended`.
 #[derive(Debug)]
 pub enum Phase {
     /// A header of the PROXY protocol is arriving; pieces of it are in
@@ -35,6 +30,8 @@ pub enum Phase {
     Preface,
     /// The upgrade request is arriving; pieces of it are in [`Heads`](super::heads::Heads).
     Head,
+    /// The desk is asked whether it may connect.
+    Asking(Box<Asking>),
     /// A WebSocket.
     Open(Endpoint),
     /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input but a Close is
@@ -78,6 +75,8 @@ pub struct Connection {
     pub outbox: Option<Box<Outbox>>,
     /// What waits to be served by us.
     pub held: Option<Box<Held>>,
+    /// What it has been let in with, where somebody was asked.
+    pub session: Option<Box<Session>>,
     /// Its topics.
     pub topics: Memberships,
     /// What they cost, each as if nobody else were subscribed to it: see the module `charge`.
@@ -120,6 +119,7 @@ impl Connection {
             reader: Reader::default(),
             outbox: None,
             held: None,
+            session: None,
             topics: Memberships::default(),
             topics_bytes: 0,
             keepalive: None,
@@ -151,16 +151,30 @@ impl Connection {
         matches!(self.phase, Phase::Open(_))
     }
 
-    /// Whether a join of it waits for the hub.
+    /// Whether a command of it waits for an answer.
     #[inline]
-    pub fn awaits_join(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.join.is_some())
+    pub fn awaits_answer(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.awaits.is_some())
+    }
+
+    /// A join of it that waits for the hub.
+    pub fn awaited_join(&self) -> Option<&PendingJoin> {
+        match self.held.as_ref()?.awaits.as_ref()? {
+            Awaited::Interest(join) => Some(join),
+            Awaited::Verdict(_) | Awaited::Token(_) => None,
+        }
     }
 
     /// Whether messages of it wait.
     #[inline]
     pub fn holds_messages(&self) -> bool {
         self.held.as_ref().is_some_and(|held| !held.messages.is_empty())
+    }
+
+    /// When its token runs out.
+    #[inline]
+    pub fn expires(&self) -> Option<Tick> {
+        self.session.as_ref().and_then(|session| session.expires)
     }
 
     /// What its outbox holds, as bounds count it.

@@ -7,7 +7,7 @@ use crate::metrics::{Snapshot, counters, counters_by_code};
 
 counters_by_code! {
     /// Close frames by status code (RFC 6455 §7.4.1); 1005 is a Close without a code.
-    Closes [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1011, 1012, 1013]
+    Closes [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1011, 1012, 1013, 4401, 4409]
 }
 
 counters_by_code! {
@@ -39,6 +39,13 @@ counters! {
         refused_shutdown: Part("connections_refused", "shutdown"),
         /// Requests that took too long.
         head_timeouts: Part("connections_refused", "timeout"),
+        /// Upgrade requests refused with 503 because too much is asked of the desk, or held of its
+        /// answers.
+        refused_asks: Part("connections_refused", "access_limit"),
+        /// Who was asked has said no to an upgrade, or has not answered.
+        denied: Part("connections_refused", "access"),
+        /// Tokens that clients sent to go on with, refused with #token.
+        tokens_refused: Counter("tokens_refused"),
         /// Connections that became WebSockets.
         upgraded: Counter("connections_upgraded"),
         /// Commands understood.

@@ -3,6 +3,8 @@
 //! What is held are whole messages, unmasked and checked, not bytes of the stream: the reader goes
 //! on, so a Ping, a Pong or a Close behind them is seen when it comes.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::lengths::Lengths;
@@ -14,8 +16,8 @@ use crate::ws::reader::Violation;
 /// What waits for one connection to be served. Exists only while there is something.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The join that must complete first.
-    pub join: Option<PendingJoin>,
+    /// The answer that must come first.
+    pub awaits: Option<Awaited>,
     /// What the client has sent behind it, or behind replies that it does not read.
     pub messages: Messages,
     /// What ends the connection once those have been served.
@@ -25,11 +27,40 @@ pub struct Held {
 impl Held {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.join.is_none() && self.messages.is_empty() && self.last.is_none()
+        self.awaits.is_none() && self.messages.is_empty() && self.last.is_none()
     }
 }
 
-/// A join that waits for the hub: the commands behind it wait too.
+/// What a command waits for: the commands behind it wait too.
+#[derive(Debug)]
+pub enum Awaited {
+    /// A join, for the hub.
+    Interest(PendingJoin),
+    /// A join, for the desk to say that it may go on.
+    Verdict(PendingVerdict),
+    /// Another token, for the desk to say that it is good.
+    Token(PendingToken),
+}
+
+/// A join that may not go on yet.
+#[derive(Debug)]
+pub struct PendingVerdict {
+    /// Lives while anybody waits for the answer.
+    pub _waits: Arc<()>,
+    /// The command, to be carried out then.
+    pub message: Box<[u8]>,
+}
+
+/// A token that is being looked at.
+#[derive(Debug)]
+pub struct PendingToken {
+    /// Lives while anybody waits for the answer.
+    pub _waits: Arc<()>,
+    /// The one before has run out meanwhile.
+    pub expired: bool,
+}
+
+/// A join that waits for the hub.
 #[derive(Debug)]
 pub struct PendingJoin {
     /// What to subscribe to, pinned meanwhile.

@@ -1,7 +1,7 @@
-//! When a client's messages may not be served yet: behind a join that waits for the hub, so that
-//! replies keep the order of commands, and behind replies that the client does not read. They are
-//! held then, in their order, and past a bound the client is not read from. What a client causes
-//! itself pauses that client alone.
+//! When a client's messages may not be served yet: behind a join that waits for the hub or the
+//! desk, so that replies keep the order of commands, and behind replies that the client does not
+//! read. They are held then, in their order, and past a bound the client is not read from. What a
+//! client causes itself pauses that client alone.
 //!
 //! Ping and Pong wait for nothing. A Close, or what breaks the protocol, waits for messages behind
 //! unread replies, but not for a join: such a client waits for no answer any more.
@@ -46,7 +46,7 @@ impl Shard {
     /// The client has sent its last.
     pub(super) fn last(&mut self, id: ConnId, last: Last) {
         match &mut self.roster.connections.at(id.index).held {
-            Some(held) if held.join.is_none() => {
+            Some(held) if held.awaits.is_none() => {
                 held.last = Some(last);
                 self.pause_past_bounds(id);
             }
@@ -63,7 +63,7 @@ impl Shard {
 
     /// Whether messages must wait.
     fn must_hold(&self, id: ConnId) -> bool {
-        self.leaves_unread(id) || self.roster.connections.peek(id.index).awaits_join()
+        self.leaves_unread(id) || self.roster.connections.peek(id.index).awaits_answer()
     }
 
     /// Whether replies must be read before there are more.
@@ -75,7 +75,7 @@ impl Shard {
 
     fn is_past_bounds(&self, id: ConnId) -> bool {
         let connection = self.roster.connections.peek(id.index);
-        let bytes_max = if connection.awaits_join() { HELD_BYTES } else { 0 };
+        let bytes_max = if connection.awaits_answer() { HELD_BYTES } else { 0 };
         let held = connection.held.as_ref().map_or(0, |held| held.messages.cost());
         held > bytes_max || self.leaves_unread(id)
     }
@@ -122,7 +122,7 @@ impl Shard {
         let connection = self.roster.connections.at(id.index);
         let Some(held) = &mut connection.held else { return };
         held.messages = messages;
-        let served = held.join.is_some() || held.messages.is_empty();
+        let served = held.awaits.is_some() || held.messages.is_empty();
         let last = held.last.take_if(|_| served);
         if held.is_empty() {
             connection.held = None;

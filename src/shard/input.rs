@@ -23,6 +23,7 @@ impl Shard {
         match &mut connection.phase {
             Phase::Preface => self.preface(id, bytes),
             Phase::Head => self.head(id, bytes),
+            Phase::Asking(_) => self.keep_behind(id, bytes),
             Phase::Open(_) => self.input(id, bytes),
             Phase::Closing { answered: false, .. } => self.await_close(id, bytes),
             Phase::Closing { .. } | Phase::Ended => {}
@@ -70,6 +71,11 @@ impl Shard {
             return self.refuse(id, &response);
         }
         match answer {
+            Answer::Upgrade { endpoint, response } if self.asks_to_connect() => {
+                if let Ok(head) = head {
+                    self.ask_to_connect(id, endpoint, head, response, behind);
+                }
+            }
             Answer::Upgrade { endpoint, response } => {
                 self.upgraded(id, endpoint, &response);
                 self.input(id, behind);
@@ -123,7 +129,7 @@ impl Shard {
         }
     }
 
-    fn upgraded(&mut self, id: ConnId, endpoint: Endpoint, response: &[u8]) {
+    pub(super) fn upgraded(&mut self, id: ConnId, endpoint: Endpoint, response: &[u8]) {
         self.counters.upgraded.add(1);
         let connection = self.roster.connections.at(id.index);
         connection.phase = Phase::Open(endpoint);
@@ -152,7 +158,7 @@ impl Shard {
     }
 
     /// Reads WebSocket input until it is used up.
-    fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
+    pub(super) fn input(&mut self, id: ConnId, mut bytes: &mut [u8]) {
         let limits = self.reader_limits();
         let connection = self.roster.connections.at(id.index);
         // Behind a Close that waits for its turn nothing is read.

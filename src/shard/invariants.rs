@@ -59,11 +59,11 @@ impl Shard {
             }
         }
         assert_eq!(outbox_bytes, self.roster.outbox_bytes);
+        self.check_sessions();
         let (held, received) =
             (self.counters.input_held.value(), self.counters.bytes_received.value());
         assert!(held <= received, "{held} of {received} bytes were held: some were copied twice");
-        let waiting =
-            |id: &ConnId| self.roster.connections.peek(id.index).held.as_ref()?.join.as_ref();
+        let waiting = |id: &ConnId| self.roster.connections.peek(id.index).awaited_join();
         let replies = self
             .roster
             .connections
@@ -97,6 +97,19 @@ impl Shard {
             (log_bytes, parked_bytes),
             (self.delivery.log_bytes, self.delivery.parked_bytes)
         );
+    }
+
+    /// What sessions cost is what it is said to, and whoever has ended has none.
+    fn check_sessions(&self) {
+        let mut bytes = 0;
+        for id in self.roster.connections.ids() {
+            let connection = self.roster.connections.peek(id.index);
+            let Some(session) = &connection.session else { continue };
+            assert!(connection.is_open(), "{id:?} has ended, and its session has not");
+            bytes += session.grant.cost();
+        }
+        assert_eq!(bytes, self.roster.sessions_bytes);
+        assert!(self.asks.bytes() <= self.config.limits.asks_bytes);
     }
 
     /// Deliveries of the batch under way.

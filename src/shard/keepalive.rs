@@ -63,6 +63,9 @@ impl Shard {
         if keepalive {
             self.keepalive_passed(id);
         }
+        if passed(self.roster.connections.peek(id.index).expires()) {
+            self.session_expired(id);
+        }
         self.roster.reschedule(id);
     }
 
@@ -107,6 +110,8 @@ impl Shard {
                 "its goodbye did not leave within roadcast.limits.close_timeout, or what stood before it within \
                  roadcast.limits.laggard_timeout",
             ),
+            // The desk takes its time.
+            Phase::Asking(_) => false,
             Phase::Ended => true,
         }
     }

@@ -3,7 +3,8 @@
 //! The loop around it (`engine`, or a test) hands in what happened (`accepted`, `received`,
 //! `writable`, `ended`, `take`, `expire`) and takes out what to do: a batch of sends
 //! ([`Shard::plan`] … [`Shard::settle`]), operations on sockets ([`Shard::next_task`]) and
-//! questions to the hub ([`Shard::next_question`]). Time is an argument.
+//! questions to the hub ([`Shard::next_question`]) and to the desk ([`Shard::next_ask`]). Time is
+//! an argument.
 //!
 //! ```text
 //! coming in
@@ -11,12 +12,15 @@
 //! preface      the header of the PROXY protocol
 //! heads        upgrade requests that have arrived in part
 //! input        the upgrade, then WebSocket messages
+//! asking       what the desk is asked about clients
 //! commands     joins and leaves
 //! held         messages that wait behind a join
 //! holding      what is held, and when it goes on
 //!
 //! what there is
 //! connection   one connection, and the table of all
+//! session      what a connection has been let in with
+//! peers        for whom each speaks, where somebody is asked
 //! memberships  the topics of one connection
 //! topic        one topic: its subscribers, and how far the sweep has come
 //! topics       the table of all topics
@@ -59,6 +63,7 @@
 //! Deliberately absent: descriptors, system calls, clocks, locks.
 
 mod admission;
+mod asking;
 mod balance;
 mod batch;
 pub mod charge;
@@ -84,11 +89,13 @@ mod outgoing;
 mod outward;
 mod overflow;
 mod parking;
+mod peers;
 mod preface;
 mod queue;
 mod report;
 mod resting;
 mod roster;
+mod session;
 mod settle;
 mod sweep;
 mod timers;
@@ -100,19 +107,21 @@ use std::time::Duration;
 
 pub use balance::{Balance, Dropped, Standing};
 pub use batch::BATCH_SENDS;
-pub use config::{ConnectionBudget, Page, ShardConfig};
+pub use config::{AccessConfig, ConnectionBudget, Page, ShardConfig};
 pub(crate) use connection::Connections;
 pub use connection::{Admission, ConnId};
 pub use counters::ShardCounters;
 pub use outward::Task;
-pub use report::{About, JoinRefusal, Reason, Refusal, Report};
+pub use report::{About, JoinRefusal, Reason, Refusal, Report, TokenRefusal};
 
 use admission::Sources;
+use asking::Asks;
 use delivery::Delivery;
 use drain::Drain;
 use end::{Grace, Lifecycle};
 use heads::Heads;
 use outward::Outward;
+use peers::Peers;
 use roster::Roster;
 use topic::Interest;
 
@@ -133,6 +142,9 @@ pub struct Shard {
     delivery: Delivery,
     roster: Roster,
     outward: Outward,
+    asks: Asks,
+    /// Addresses of those who are asked about.
+    peers: Option<Peers>,
     lifecycle: Lifecycle,
     grace: Grace,
     drain: Option<Drain>,
@@ -152,6 +164,8 @@ impl Shard {
         budget: Arc<ConnectionBudget>,
     ) -> Self {
         assert_eq!(config.rules.demo, config.demo_page.is_some(), "a page that is served is there");
+        let asks = config.access.as_ref().is_some_and(|access| access.asks_to_connect);
+        let peers = asks.then(Peers::default);
         Self {
             config,
             counters,
@@ -163,6 +177,8 @@ impl Shard {
             delivery: Delivery::default(),
             roster: Roster::default(),
             outward: Outward::default(),
+            asks: Asks::default(),
+            peers,
             lifecycle: Lifecycle::Serving,
             grace: Grace::NotBegun,
             drain: None,

@@ -2,6 +2,7 @@
 
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
+use super::held::Awaited;
 use super::{About, Reason, Shard, Task};
 use crate::ws::close::{self, CloseCode};
 use crate::ws::reader::Reader;
@@ -32,7 +33,7 @@ impl Shard {
                 connection.deadline = None;
                 self.roster.reschedule(id);
             }
-            Phase::Preface | Phase::Head | Phase::Ended => {}
+            Phase::Preface | Phase::Head | Phase::Asking(_) | Phase::Ended => {}
         }
     }
 
@@ -62,6 +63,7 @@ impl Shard {
     /// waited for; and its Close, unless it has `answered`, or no Close of it could be understood.
     pub(super) fn await_end(&mut self, id: ConnId, answered: bool) {
         self.forget_head(id);
+        self.end_session(id);
         let connection = self.roster.connections.at(id.index);
         // A laggard gets the time that laggards get: what it has been promised stands before the
         // Close.
@@ -109,6 +111,7 @@ impl Shard {
         }
         self.leave_all(id, dropped);
         self.forget_head(id);
+        self.end_session(id);
         let connection = self.roster.connections.at(id.index);
         connection.phase = Phase::Ended;
         connection.reader = Reader::default();
@@ -124,11 +127,11 @@ impl Shard {
         self.outward.push(Task::Terminate { id, abort });
     }
 
-    /// Takes a connection out of every topic, and gives up a join that waits.
+    /// Takes a connection out of every topic, and gives up what it waits for.
     fn leave_all(&mut self, id: ConnId, dropped: Dropped) {
         let connection = self.roster.connections.at(id.index);
-        let pending = connection.held.as_mut().and_then(|held| held.join.take());
-        if let Some(pending) = pending {
+        let awaited = connection.held.as_mut().and_then(|held| held.awaits.take());
+        if let Some(Awaited::Interest(pending)) = awaited {
             self.delivery.topics.discharge(pending.reply.len());
             for topic in pending.topics {
                 self.unpin(topic);

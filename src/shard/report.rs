@@ -7,6 +7,7 @@ use super::connection::ConnId;
 use crate::command::Malformed;
 use crate::http::Fault;
 use crate::log_rate::{LeftOut, LogRate, Unsaid};
+use crate::mesh::desk::Why;
 use crate::source_limits::Exceeded;
 use crate::ws::close::CloseCode;
 
@@ -58,6 +59,8 @@ pub enum Reason {
     RoomDenied,
     /// No sign of life since a ping. It is terminated.
     PongMissing,
+    /// Its token has run out. It is closed with 4401.
+    TokenExpired,
     /// It, or what it asked for, was refused.
     Refused(Refusal),
 }
@@ -73,6 +76,14 @@ pub enum Refusal {
     Source(Exceeded),
     /// A join, with `#join`.
     Join(JoinRefusal),
+    /// Somebody who may not connect.
+    Denied(Why),
+    /// Another token, with `#token`.
+    Token(TokenRefusal),
+    /// An upgrade, since as many questions are under way as may be, with 503.
+    Asks,
+    /// An upgrade, since sessions hold what they may, with 503.
+    Sessions,
     /// The name of a broker that there is not: the default one is taken.
     Broker,
 }
@@ -90,8 +101,38 @@ pub enum JoinRefusal {
     BytesOfConnection,
     /// The shard would pass `roadcast.limits.subscriptions_bytes`.
     BytesOfShard,
+    /// A rule says so.
+    Rules,
+    /// Who was asked says so.
+    Desk(Why),
+    /// As many questions are under way as may be.
+    Asks,
     /// The server shuts down: nobody's fault, and not said.
     ShuttingDown,
+}
+
+/// Why another token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It is not good.
+    Desk(Why),
+    /// As many questions are under way as may be.
+    Asks,
+    /// Sessions hold what they may.
+    Sessions,
+}
+
+const ASKS: &str = "roadcast.limits.asks_bytes is reached";
+const SESSIONS: &str = "roadcast.limits.sessions_bytes is reached";
+
+impl TokenRefusal {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Desk(why) => why.why(),
+            Self::Asks => ASKS,
+            Self::Sessions => SESSIONS,
+        }
+    }
 }
 
 impl JoinRefusal {
@@ -107,6 +148,9 @@ impl JoinRefusal {
                 "the connection would be over roadcast.limits.subscriptions_bytes_per_connection"
             }
             Self::BytesOfShard => "the shard would be over roadcast.limits.subscriptions_bytes",
+            Self::Rules => "roadcast.access.rules",
+            Self::Desk(why) => why.why(),
+            Self::Asks => ASKS,
             Self::ShuttingDown => "the server is shutting down",
         }
     }
@@ -124,6 +168,7 @@ impl fmt::Display for Reason {
                 "the kernel has no memory for what clients are sent, and slows them down: raise the memory limit of the \
                  container or service, or net.ipv4.tcp_mem",
             ),
+            Self::TokenExpired => f.write_str("closed with 4401: its token has expired"),
             Self::PongMissing => f.write_str("terminated: no sign of life since a ping"),
             Self::Refused(refusal) => refusal.fmt(f),
         }
@@ -144,6 +189,10 @@ impl fmt::Display for Refusal {
             }
             Self::Source(exceeded) => write!(f, "refused with 429: {} is reached", exceeded.key()),
             Self::Join(why) => write!(f, "join refused: {}", why.why()),
+            Self::Denied(why) => write!(f, "may not connect: {}", why.why()),
+            Self::Token(why) => write!(f, "token refused: {}", why.why()),
+            Self::Asks => write!(f, "refused with 503: {ASKS}"),
+            Self::Sessions => write!(f, "refused with 503: {SESSIONS}"),
             Self::Broker => f.write_str(
                 "a command names a broker that `broadcast` does not have: the default one is taken",
             ),

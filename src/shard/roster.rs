@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - `flush` names each connection that is marked so, once, and perhaps some that have ended;
-//! - `outbox_bytes` is what all outboxes cost.
+//! - `outbox_bytes` is what all outboxes cost, `sessions_bytes` what all sessions do.
 
 use std::collections::VecDeque;
 
@@ -19,6 +19,8 @@ pub(super) struct Roster {
     pub flush: VecDeque<ConnId>,
     /// What all outboxes cost.
     pub outbox_bytes: usize,
+    /// What all sessions cost.
+    pub sessions_bytes: usize,
     pub resting: Resting,
     /// Slots whose deadline has passed; empty but while they are dealt with.
     pub due: Vec<u32>,
@@ -47,6 +49,7 @@ impl Roster {
     /// A deadline of the connection has changed.
     pub fn reschedule(&mut self, id: ConnId) {
         let connection = self.connections.peek(id.index);
-        self.timers.set(id.index, [connection.deadline, connection.keepalive]);
+        self.timers
+            .set(id.index, [connection.deadline, connection.keepalive, connection.expires()]);
     }
 }

@@ -47,13 +47,13 @@ fn earlier(one: Option<Tick>, other: Option<Tick>) -> Option<Tick> {
 }
 
 impl Timers {
-    /// Sets a slot's next deadline to the earlier of two, where there are any.
-    pub fn set(&mut self, index: u32, ticks: [Option<Tick>; 2]) {
+    /// Sets a slot's next deadline to the earliest of these, where there are any.
+    pub fn set<const N: usize>(&mut self, index: u32, ticks: [Option<Tick>; N]) {
         let index = index as usize;
         if index >= self.due.len() {
             self.due.resize(index + 1, None);
         }
-        let tick = earlier(ticks[0], ticks[1]);
+        let tick = ticks.into_iter().flatten().min();
         self.due[index] = tick;
         self.earliest = earlier(self.earliest, tick);
     }

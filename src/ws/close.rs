@@ -19,6 +19,10 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// The server cannot serve this client now: it does not keep up, or there are too many.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// The token that let the client in has run out: after 401 of HTTP.
+    pub const TOKEN_EXPIRED: Self = Self(4401);
+    /// The client's user has opened newer connections: after 409 of HTTP.
+    pub const REPLACED: Self = Self(4409);
 
     /// Whether a peer may send it: the codes of the registry that are not reserved for local use
     /// (1005, 1006, 1015), and the ranges of libraries and applications, 3000–4999 (RFC 6455

@@ -73,6 +73,10 @@ pub struct Book {
     pub drained: bool,
     /// Clients may be told goodbye.
     pub goodbyes: bool,
+    /// Somebody is asked who may connect and join.
+    pub asks: bool,
+    /// And what is asked may be refused for want of an answer, or of room.
+    pub desk_fails: bool,
     /// Asked and not taken by the hub, of each shard.
     asked: Vec<VecDeque<Up>>,
     /// The shards that want a topic.

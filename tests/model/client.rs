@@ -25,6 +25,8 @@ pub struct Command {
 #[derive(Debug)]
 pub enum Expected {
     Reply(Command),
+    /// The answer to a token that is good, or is not.
+    Token(bool),
     Echo(Opcode, Vec<u8>),
 }
 
@@ -65,6 +67,8 @@ pub struct Client {
     pub echo: bool,
     /// Its request is one that is refused.
     pub refused: bool,
+    /// Its token may run out.
+    pub expiring: bool,
     /// Bytes that the kernel holds for it at most.
     pub capacity: usize,
     /// Bytes it reads at a time at most; 0: it never reads.
@@ -109,6 +113,7 @@ impl Client {
             id: None,
             echo: false,
             refused: false,
+            expiring: false,
             capacity: usize::MAX,
             reads: usize::MAX,
             short: 0.0,

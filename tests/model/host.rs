@@ -23,6 +23,8 @@ pub struct Host {
     pub loop_counters: Arc<LoopCounters>,
     /// Of its lane.
     depth: Depth,
+    /// Of the lane from the desk, where there is one.
+    pub words: Option<Depth>,
     wake: Arc<Wake>,
     grace: Duration,
     /// How often it takes anything from its lane in a turn.
@@ -49,6 +51,7 @@ impl Host {
             counters,
             loop_counters,
             depth,
+            words: None,
             wake,
             grace,
             pace,
@@ -82,7 +85,8 @@ impl Host {
     /// Whether nothing is under way but what waits for clients that never read.
     pub fn is_quiet(&mut self, clients: &[Client]) -> bool {
         let shard = self.event_loop.shard();
-        let quiet = !shard.has_work() && !shard.has_questions() && self.depth.entries() == 0;
+        let quiet = !shard.has_work() && !shard.has_questions() && !shard.has_asks();
+        let quiet = quiet && self.depth.entries() == 0 && self.words_waiting() == 0;
         self.has_ended() || (quiet && self.event_loop.backend().is_quiet(clients))
     }
 
@@ -135,6 +139,10 @@ impl Host {
         self.event_loop.backend().end_step(clients, book, rng);
     }
 
+    fn words_waiting(&self) -> u64 {
+        self.words.as_ref().map_or(0, Depth::entries)
+    }
+
     /// Whether its wake-up has been signalled.
     fn is_woken(&mut self) -> bool {
         let backend = self.event_loop.backend();
@@ -145,7 +153,8 @@ impl Host {
     /// A loop that sleeps has been woken for what is in its lane.
     pub fn check_woken(&mut self) {
         let asleep = matches!(self.event_loop.next(), Next::Sleep(_));
-        if asleep && self.depth.entries() > 0 && self.shard().wants_entries() {
+        let entries = self.depth.entries() > 0 && self.shard().wants_entries();
+        if asleep && (entries || self.words_waiting() > 0) {
             assert!(self.is_woken(), "shard {} sleeps, and its lane is not empty", self.place);
         }
     }

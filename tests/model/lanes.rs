@@ -7,6 +7,7 @@ use std::time::Instant;
 use roadcast::ending::Ending;
 use roadcast::lane::{Wake, lane};
 use roadcast::limits::Limits;
+use roadcast::mesh::desk::{DeskEnd, DeskLanes};
 use roadcast::mesh::{HubEnd, ShardEnd};
 
 /// `questions` is how many of them a lane has room for.
@@ -26,7 +27,21 @@ pub fn mesh(
         let (up, from_shard) = lane(questions, u64::MAX, hub_wake.clone(), wake.clone());
         hub_down.push(to_shard);
         hub_up.push(from_shard);
-        ends.push(ShardEnd { down, up, wake, ending: ending.clone() });
+        ends.push(ShardEnd { down, up, desk: None, wake, ending: ending.clone() });
     }
     (HubEnd { down: hub_down, up: hub_up, wake: hub_wake, ending }, ends)
+}
+
+/// The lanes between these shards and the desk, with room for so many entries each way.
+pub fn desk(shards: &mut [ShardEnd], entries: usize) -> DeskEnd {
+    let wake = Wake::new().expect("an eventfd");
+    let (mut asks, mut words) = (Vec::new(), Vec::new());
+    for shard in shards {
+        let (ask, asked) = lane(entries, u64::MAX, wake.clone(), shard.wake.clone());
+        let (say, said) = lane(entries, u64::MAX, shard.wake.clone(), wake.clone());
+        shard.desk = Some(DeskLanes { asks: ask, words: said });
+        asks.push(asked);
+        words.push(say);
+    }
+    DeskEnd { asks, words, wake }
 }

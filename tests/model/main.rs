@@ -14,6 +14,7 @@
 //! fake           the backend that it runs on: fake sockets
 //! lanes, limits  the mesh, with room for few questions; small limits
 //! hub, tasks     the hub's runtime, one poll at a time
+//! desk           who may connect and join: answers in any order
 //! client, talk   what clients say and read, judged
 //! publisher, calls, bodies   what publishers call and are answered
 //! wire           both directions of a client's stream
@@ -26,6 +27,7 @@ mod bodies;
 mod book;
 mod calls;
 mod client;
+mod desk;
 mod fake;
 mod host;
 mod hub;
@@ -40,6 +42,7 @@ mod tasks;
 mod wire;
 mod world;
 
+mod access;
 mod charges;
 mod drain;
 mod ends;

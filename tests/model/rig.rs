@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roadcast::access::Rules;
 use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
@@ -11,11 +12,11 @@ use roadcast::mesh::{BrokerId, Down, TopicId, Up};
 use roadcast::policy::Policies;
 use roadcast::publication;
 use roadcast::shard::{
-    About, Balance, ConnId, ConnectionBudget, Reason, Report, Shard, ShardConfig, ShardCounters,
-    Task,
+    About, AccessConfig, Balance, ConnId, ConnectionBudget, Reason, Report, Shard, ShardConfig,
+    ShardCounters, Task,
 };
 use roadcast::ws::frame::{self, Opcode};
-use roadcast::ws::upgrade::Rules;
+use roadcast::ws::upgrade;
 
 use super::wire;
 
@@ -52,12 +53,13 @@ pub fn config(limits: Limits) -> ShardConfig {
     ShardConfig {
         limits: Arc::new(limits),
         policies: Policies::default(),
-        rules: Rules {
+        rules: upgrade::Rules {
             path: "/ws".into(),
             echo_path: Some("/echo".into()),
             health_path: Some("/up".into()),
-            ..Rules::default()
+            ..upgrade::Rules::default()
         },
+        access: None,
         proxies: Proxies { subnets: vec!["10.0.0.0/8".parse().unwrap()], ..Proxies::default() },
         brokers: vec!["memory".into(), "bus".into()],
         default_broker: BrokerId(0),
@@ -66,6 +68,12 @@ pub fn config(limits: Limits) -> ShardConfig {
         drain_accept: true,
         shutdown_grace: Duration::from_secs(30),
     }
+}
+
+/// The same where somebody is asked: about who connects, by rules about who joins.
+pub fn asking(limits: Limits, rules: Rules) -> ShardConfig {
+    let access = AccessConfig { asks_to_connect: true, takes_tokens: true, rules };
+    ShardConfig { access: Some(access), ..config(limits) }
 }
 
 /// The default limits without pings.

@@ -4,6 +4,7 @@ use rand::RngExt;
 use roadcast::ws::frame::Opcode;
 
 use super::client::{Client, Command, Expected, Goodbye};
+use super::desk;
 use super::wire;
 use super::world::World;
 
@@ -18,6 +19,7 @@ impl World {
         let mut client = Client::new(host);
         client.echo = self.rng.random_bool(0.15);
         client.refused = self.rng.random_bool(0.03);
+        client.expiring = self.desk.is_some() && self.rng.random_bool(0.2);
         match self.rng.random_range(0..10) {
             0..4 => {}
             4 => client.reads = 0,
@@ -29,8 +31,10 @@ impl World {
             client.short = [0.0, 0.1, 0.6][self.rng.random_range(0..3)];
         }
         let path = match (client.refused, client.echo) {
+            (true, _) if self.desk.is_some() && place.is_multiple_of(2) => desk::DENIED,
             (true, _) => "/nowhere",
             (_, true) => "/echo",
+            _ if client.expiring => desk::EXPIRING,
             _ => "/ws",
         };
         client.send(&wire::upgrade_request(path));
@@ -51,6 +55,7 @@ impl World {
                     self.clients[place].send(&ping);
                 }
                 15..18 => self.speak_nonsense(place),
+                18..22 if self.desk.is_some() && !self.clients[place].echo => self.renew(place),
                 _ if self.clients[place].echo => self.say_echo(place),
                 _ => self.say_command(place),
             }
@@ -77,6 +82,17 @@ impl World {
             _ => {}
         }
         self.command(place, Command { join, broker: broker.into(), topics });
+    }
+
+    /// Sends another token.
+    fn renew(&mut self, place: usize) {
+        let good = self.rng.random_bool(0.7);
+        let token = desk::TOKENS[usize::from(!good)];
+        let message = serde_json::json!({ "command": "token", "payload": token }).to_string();
+        self.message(place, Opcode::Text, message.as_bytes());
+        let client = &mut self.clients[place];
+        client.expiring |= good;
+        client.expect(Expected::Token(good));
     }
 
     pub fn leave_everything(&mut self, place: usize) {

@@ -17,6 +17,7 @@ use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Shard, ShardConfig
 
 use super::book::Book;
 use super::client::{Client, Ended, Goodbye};
+use super::desk::{self, Desk};
 use super::host::Host;
 use super::hub::Hub;
 use super::{lanes, limits, rig};
@@ -25,6 +26,8 @@ pub struct World {
     pub rng: SmallRng,
     pub limits: Limits,
     pub hub: Hub,
+    /// Where somebody is asked who may connect and join.
+    pub desk: Option<Desk>,
     pub hosts: Vec<Host>,
     pub clients: Vec<Client>,
     budget: Arc<ConnectionBudget>,
@@ -62,6 +65,8 @@ impl World {
         };
         config.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
         config.drain = Duration::from_millis([0, 0, 0, 200, 600][seed as usize % 5]);
+        let asks = rng.random_bool(0.4);
+        config.access = asks.then(desk::config);
         let config = Arc::new(config);
         let budget = Arc::new(ConnectionBudget::new(limits.connections));
         // More subscribers than a batch has sends, or some on each of a few shards.
@@ -71,7 +76,8 @@ impl World {
             false => (rng.random_range(1..=4), rng.random_range(2..30), 0.2, 8),
         };
         let (questions, epoch) = ([1, 2, 1024][rng.random_range(0..3)], Instant::now());
-        let (hub, ends) = lanes::mesh(shards, &limits, questions, epoch);
+        let (hub, mut ends) = lanes::mesh(shards, &limits, questions, epoch);
+        let desk = asks.then(|| Desk::new(lanes::desk(&mut ends, questions), &mut rng));
         let (shutdown, ending) = (ShutdownHandle::new(&hub), hub.ending.clone());
         let depths: Vec<_> = hub.down.iter().map(|lane| lane.depth()).collect();
         let mut pick = |values: &[f64]| values[rng.random_range(0..values.len())];
@@ -82,9 +88,17 @@ impl World {
             let pace = if place == 0 { pick(&[0.1, 0.5, 1.0, 1.0]) } else { 1.0 };
             Host::new(place, shard, counters, lanes, epoch, (config.shutdown_grace, pace))
         };
-        let hosts = ends.into_iter().zip(depths).enumerate().map(host).collect();
+        let mut hosts: Vec<Host> = ends.into_iter().zip(depths).enumerate().map(host).collect();
+        for (host, depth) in hosts.iter_mut().zip(desk.iter().flat_map(Desk::depths)) {
+            host.words = Some(depth);
+        }
+        let mut book = Book::new(shards, config.policies.clone());
+        book.asks = asks;
+        let tight = limits.asks_bytes < 1 << 30 || limits.sessions_bytes < 1 << 30;
+        book.desk_fails = tight || desk.as_ref().is_some_and(|desk| desk.fails);
         Self {
-            hub: Hub::new(hub, &limits, Book::new(shards, config.policies.clone())),
+            hub: Hub::new(hub, &limits, book),
+            desk,
             hosts,
             publishers: rng.random_range(1..5),
             talk: [0.05, 0.2, 0.7][rng.random_range(0..3)],
@@ -196,6 +210,10 @@ impl World {
             }
             self.hosts.iter_mut().for_each(Host::check_woken);
         }
+        if let Some(desk) = &mut self.desk {
+            desk.step(&mut self.rng);
+            self.hosts.iter_mut().for_each(Host::check_woken);
+        }
         for host in &mut self.hosts {
             self.hub.book.tick();
             host.turn(self.now, &mut self.clients, &mut self.hub.book, &mut self.rng);
@@ -226,6 +244,9 @@ impl World {
             client.gone || (client.goodbye.is_none() && idle)
         };
         self.hub.is_quiet()
+            // Shards that have come to their end hear nothing any more.
+            && (self.hosts.iter().all(Host::has_ended)
+                || self.desk.as_ref().is_none_or(Desk::is_quiet))
             && self.hosts.iter_mut().all(|host| host.is_quiet(&self.clients))
             && self.clients.iter().all(done)
     }

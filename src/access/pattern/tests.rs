@@ -140,7 +140,7 @@ fn whatever_the_pattern_and_the_name_it_fits_as_if_every_way_had_been_tried() {
         (0..count).map(|_| words[rng.random_range(0..words.len())]).collect()
     };
     let (mut fitting, mut patterns) = (0, 0);
-    for _ in 0..30_000 {
+    for _ in 0..200_000 {
         let pattern = joined(&["a", "b", "ö", ".", ".*.", "*", "{user}", "{c}", "."], 7);
         let topic = joined(&["a", "b", "ö", ".", "*", "a.b"], 7);
         let (user, claim) = (joined(&["a", ".", "*", "b"], 2), joined(&["a", "ö", "a.b"], 1));
@@ -153,7 +153,7 @@ fn whatever_the_pattern_and_the_name_it_fits_as_if_every_way_had_been_tried() {
         patterns += 1;
         fitting += u32::from(found);
     }
-    assert!(patterns > 5_000 && fitting > 300, "{patterns} patterns, {fitting} fit");
+    assert!(patterns > 50_000 && fitting > 2_000, "{patterns} patterns, {fitting} fit");
 }
 
 /// A matcher that goes back would take as many steps as there are ways to share the name out.
@@ -161,7 +161,7 @@ fn whatever_the_pattern_and_the_name_it_fits_as_if_every_way_had_been_tried() {
 fn a_pattern_of_many_stars_is_no_work() {
     let pattern = Pattern::parse(&format!("{}x", "*.".repeat(500))).unwrap();
     let topic = "a.".repeat(30_000);
-    for _ in 0..1_000 {
+    for _ in 0..10_000 {
         assert!(!pattern.matches(&topic, Values::default()));
     }
 }

@@ -103,6 +103,12 @@ pub fn service_unavailable() -> Vec<u8> {
     response(503, "Connection: close\r\n", text, false)
 }
 
+/// The 503 for an upgrade that nobody could be asked about in time.
+pub fn busy() -> Vec<u8> {
+    let text = "Too many clients connect at once. Try again.";
+    response(503, "Connection: close\r\nRetry-After: 1\r\n", text, false)
+}
+
 /// The 503 for a server that shuts down: in so many seconds another one may answer at its address.
 pub fn shutting_down(retry_after_s: u64) -> Vec<u8> {
     let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");

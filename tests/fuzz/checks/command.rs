@@ -22,6 +22,7 @@ fn compare(bytes: &[u8]) {
         Ok(Command::Join { broker, topics }) => named("join", &broker, topics),
         Ok(Command::Leave { broker, topics }) => named("leave", &broker, topics),
         Ok(Command::Headers) => named("headers", "", None),
+        Ok(Command::Token { .. }) => named("token", "", None),
         Ok(Command::Other { name }) => named(&name, "", None),
         Err(_) => None,
     };

@@ -4,6 +4,7 @@ use roadcast::limits::Limits;
 use roadcast::shard::charge::{SUBSCRIPTION_BYTES, topic_bytes};
 
 use super::super::book::{Book, Key, Message};
+use super::super::desk::{Verdict, verdict_of};
 use super::super::wire;
 use super::{Client, Ended, Expected, Goodbye, Subscription};
 
@@ -11,15 +12,17 @@ impl Client {
     /// A Close: it must have a reason.
     pub(super) fn closed(&mut self, payload: &[u8], book: &Book) {
         let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-        // A Close does not wait for a join that waits for the hub.
+        // A Close does not wait for what waits for the hub or the desk.
         let answered = match self.expected.front() {
             Some(Expected::Reply(command)) => command.join,
+            Some(Expected::Token(_)) => true,
             Some(Expected::Echo(..)) => false,
             None => true,
         };
         match (code, self.goodbye) {
             (Some(1001), _) if book.goodbyes => {}
             (Some(1013), _) if !self.is_steady() => {}
+            (Some(4401), _) if self.expiring => {}
             (code, Some(Goodbye::Close(sent))) if code == sent => {
                 assert!(answered, "{:?}", self.expected)
             }
@@ -34,8 +37,14 @@ impl Client {
     /// A reply: it must be that to the oldest command, and as the limits have it.
     pub(super) fn reply(&mut self, payload: &[u8], book: &Book, limits: &Limits) {
         let text = std::str::from_utf8(payload).expect("JSON");
-        let Some(Expected::Reply(command)) = self.expected.pop_front() else {
-            panic!("unasked: {text}")
+        let command = match self.expected.pop_front() {
+            Some(Expected::Reply(command)) => command,
+            Some(Expected::Token(good)) => {
+                let [yes, no] = ["@token", "#token"].map(|topic| wire::reply(topic, &[""; 0]));
+                let right = (good && text == yes) || ((!good || book.desk_fails) && text == no);
+                return assert!(right, "{text} to a token, good: {good}");
+            }
+            other => panic!("unasked: {text} for {other:?}"),
         };
         let broker = match command.broker.as_str() {
             "bus" => 1,
@@ -64,9 +73,21 @@ impl Client {
             limits.subscriptions_bytes_per_connection - self.topics().map(cost).sum::<usize>();
         let shard_has_room =
             limits.topics == usize::MAX && limits.subscriptions_bytes == usize::MAX;
+        let verdicts = || command.topics.iter().map(|topic| verdict_of(topic));
+        let forbids = |verdict| matches!(verdict, Verdict::Denied | Verdict::Asked(false));
+        if book.asks && verdicts().any(forbids) {
+            return assert!(is(refused), "may not be joined: {text}");
+        }
+        let may_fail =
+            book.desk_fails && verdicts().any(|verdict| matches!(verdict, Verdict::Asked(_)));
         if too_long || keys.len() > room || keys.iter().map(cost).sum::<usize>() > bytes {
             assert!(is(refused), "over a limit: {text}");
-        } else if asked <= room && asked_bytes <= bytes && shard_has_room && !book.drained {
+        } else if asked <= room
+            && asked_bytes <= bytes
+            && shard_has_room
+            && !book.drained
+            && !may_fail
+        {
             // Topics named twice may count twice.
             assert!(is(done), "within the limits: {text}");
         }
