@@ -117,8 +117,9 @@ pub trait Backend {
     /// as far as the socket takes it, and adds to `short` what did not end whole, in any order.
     ///
     /// What has happened meanwhile is handed in afterwards as after [`Backend::poll`], as far as
-    /// the backend has seen it. It must look now and then: a loop that always has something to send
-    /// does not poll.
+    /// the backend has seen it. A loop that always has something to send does not poll, so it must
+    /// look here: behind each batch while a connection waits for room, since that one is owed more
+    /// with every turn, and else now and then.
     fn send<'a>(
         &mut self,
         sends: impl ExactSizeIterator<Item = (usize, ConnId, &'a [u8])>,

@@ -15,6 +15,9 @@
 //! - **Nobody holds a turn.** A turn reads each socket once, and no more than `READS_TURN` of
 //!   them; whoever has more goes to the end of the line. The loop does not sleep before the line is
 //!   empty.
+//! - **Room is told as soon as a batch has gone** since it came: while a connection waits for it, its
+//!   outbox fills, and one that fills up closes it. As long as any waits, the loop looks at its
+//!   sockets behind each batch, and otherwise now and then.
 //! - A send is a system call of its own that does not wait: once a batch has been passed over, the
 //!   kernel has copied every byte that it took.
 //!
@@ -54,21 +57,24 @@ const _: () = assert!(BUFFER_BYTES as u64 <= worst_case::RECEIVE_BYTES);
 /// Sockets read in one turn at most.
 const READS_TURN: usize = 64;
 
-/// Sends after which a loop that always has something to send looks at its sockets. A look costs
-/// what a fraction of a send does.
+/// Sends after which a loop that always has something to send looks at its sockets, and how many of
+/// them a batch counts for at least: 16 batches may go by. A look costs what a fraction of a send
+/// does.
 const SENDS_UNTIL_LOOK: usize = 128;
+const SENDS_BATCH: usize = 8;
 
 /// What an event tells of, besides the connections, whose numbers stand for themselves.
 const WAKE: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
 /// What is watched of every connection, and what besides once its room has mattered.
-const INPUT: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
+const INPUT: EventFlags = EventFlags::IN.union(EventFlags::PRI).union(EventFlags::RDHUP);
 const ROOM: EventFlags = INPUT.union(EventFlags::OUT);
 
-/// What tells that a stream ends, or that a socket is dead.
+/// What tells that a socket is dead, and of whatever a read stops short of: urgent data too, which
+/// no WebSocket has.
 const DEAD: EventFlags = EventFlags::ERR.union(EventFlags::HUP);
-const END: EventFlags = DEAD.union(EventFlags::RDHUP);
+const STOPS: EventFlags = DEAD.union(EventFlags::RDHUP).union(EventFlags::PRI);
 
 fn token(id: ConnId) -> u64 {
     u64::from(id.generation) << 32 | u64::from(id.index)
@@ -90,6 +96,8 @@ pub struct EpollBackend {
     line: VecDeque<ConnId>,
     /// How many of them this turn may still read.
     reads: usize,
+    /// Look-outs under way.
+    watching: usize,
     /// Look-outs that have ended.
     writable: Vec<ConnId>,
     /// Connections that could not be watched.
@@ -115,6 +123,7 @@ impl EpollBackend {
             buffer: vec![0; BUFFER_BYTES].into(),
             line: VecDeque::new(),
             reads: 0,
+            watching: 0,
             writable: Vec::new(),
             unwatched: Vec::new(),
             closing: Vec::new(),
@@ -135,13 +144,14 @@ impl EpollBackend {
                     let id = connection(token);
                     let Some(socket) = self.sockets.live(id) else { continue };
                     socket.readable |= flags.intersects(INPUT.union(DEAD));
-                    socket.ending |= flags.intersects(END);
+                    socket.reads_on |= flags.intersects(STOPS);
                     if socket.is_due() {
                         socket.in_line = true;
                         self.line.push_back(id);
                     }
                     if socket.watched && flags.intersects(DEAD.union(EventFlags::OUT)) {
                         socket.watched = false;
+                        self.watching -= 1;
                         self.writable.push(id);
                     }
                 }
@@ -169,9 +179,9 @@ impl EpollBackend {
         let read = recv(socket.fd(), &mut *self.buffer, RecvFlags::DONTWAIT);
         let read = match read {
             Ok((bytes @ 1.., _)) => {
-                // Less than there was room for: that was all, and more of it will be told. An end
-                // that has been told comes only behind the last byte.
-                socket.readable = bytes == BUFFER_BYTES || socket.ending;
+                // Less than there was room for: that was all, and more of it will be told, unless
+                // the read has stopped short of something that has been told already.
+                socket.readable = bytes == BUFFER_BYTES || socket.reads_on;
                 Some(Ok(bytes))
             }
             Err(Errno::AGAIN) => {
@@ -245,10 +255,17 @@ impl Backend for EpollBackend {
 
     fn watch_writable(&mut self, id: ConnId) -> io::Result<()> {
         let Some(socket) = self.sockets.live(id) else { return Ok(()) };
-        socket.watched = true;
         // Anew, since the edge may have been told before: as early as the send was short, and not
         // at all where the kernel had no memory for the send.
-        self.poller.watch_anew(socket.fd(), token(id), ROOM)
+        if self.poller.watch_anew(socket.fd(), token(id), ROOM).is_ok() {
+            socket.watched = true;
+            self.watching += 1;
+        } else {
+            // Nothing would ever be told of it: it is as good as dead.
+            self.sockets.shut_down(id, Shutdown::Both);
+            self.writable.push(id);
+        }
+        Ok(())
     }
 
     fn measure(&self, id: ConnId) -> Option<(u64, usize)> {
@@ -266,6 +283,7 @@ impl Backend for EpollBackend {
         let Some(socket) = self.sockets.live(id) else { return };
         socket.wanted = false;
         if std::mem::take(&mut socket.watched) {
+            self.watching -= 1;
             self.writable.push(id);
         }
         // Closed with the turn's end: until then it can be asked for its peer.
@@ -279,7 +297,7 @@ impl Backend for EpollBackend {
         sends: impl ExactSizeIterator<Item = (usize, ConnId, &'a [u8])>,
         short: &mut Vec<Short>,
     ) -> io::Result<()> {
-        self.sends_since_look += sends.len();
+        self.sends_since_look += sends.len().max(SENDS_BATCH);
         for (place, id, bytes) in sends {
             let Some(fd) = self.sockets.fd(id) else {
                 unreachable!("a planned connection has a socket")
@@ -290,7 +308,7 @@ impl Backend for EpollBackend {
                 Err(errno) => short.push(Short { place, result: -errno.raw_os_error() }),
             }
         }
-        if self.sends_since_look >= SENDS_UNTIL_LOOK {
+        if self.watching > 0 || self.sends_since_look >= SENDS_UNTIL_LOOK {
             return self.poll();
         }
         self.begin_share();

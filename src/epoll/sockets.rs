@@ -15,8 +15,9 @@ pub struct State {
     pub wanted: bool,
     /// An edge has told of input, and not all of it has been read.
     pub readable: bool,
-    /// An edge has told of the stream's end, or of an error: it is read on until that comes.
-    pub ending: bool,
+    /// An edge has told of what a read stops short of: urgent data, the stream's end, an error. It
+    /// is read on until there is nothing.
+    pub reads_on: bool,
     /// The end has come: nothing is read any more.
     pub ended: bool,
     /// It is in line to be read.

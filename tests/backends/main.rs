@@ -6,6 +6,7 @@
 mod common;
 
 mod bed;
+mod room;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -120,6 +121,22 @@ fn an_end_that_comes_with_the_last_bytes_is_told_behind_them<B: Backend>(mut bed
     }
 }
 
+over_both!(what_stands_behind_urgent_data_is_handed_in);
+fn what_stands_behind_urgent_data_is_handed_in<B: Backend>(mut bed: Bed<B>) {
+    let (mut client, id) = bed.connect();
+    for round in 0..5 {
+        client.write_all(b"before").unwrap();
+        SockRef::from(&client).send_out_of_band(b"!").unwrap();
+        client.write_all(b"behind").unwrap();
+        // All of it has come when it is asked for; later, now and then not.
+        bed.backend.receive(id).unwrap();
+        let seen = bed.until(|seen| received(seen, id).len() == 12);
+        assert_eq!(received(&seen, id), b"beforebehind", "round {round}");
+        bed.backend.pause_receive(id).unwrap();
+        bed.turn();
+    }
+}
+
 over_both!(a_socket_with_endless_input_does_not_keep_others_waiting);
 fn a_socket_with_endless_input_does_not_keep_others_waiting<B: Backend>(mut bed: Bed<B>) {
     let (mut flood, endless) = bed.connect();
@@ -146,7 +163,7 @@ fn a_socket_with_endless_input_does_not_keep_others_waiting<B: Backend>(mut bed:
 /// The share of io_uring is the kernel's.
 #[test]
 fn over_epoll_a_turn_reads_each_socket_once() {
-    let mut bed = Bed::new(|listener, wake| EpollBackend::new(listener, wake.clone()).unwrap());
+    let mut bed = epoll();
     let floods: Vec<_> = (0..3).map(|_| bed.connect()).collect();
     let mut left = 0;
     for (client, id) in &floods {
@@ -163,68 +180,6 @@ fn over_epoll_a_turn_reads_each_socket_once() {
             left -= received(&seen, *id).len();
         }
     }
-}
-
-over_both!(what_a_socket_did_not_take_is_told_to_the_byte);
-fn what_a_socket_did_not_take_is_told_to_the_byte<B: Backend>(mut bed: Bed<B>) {
-    let (mut client, id) = bed.connect();
-    let taken = bed.fill(id);
-    let mut read = vec![0; taken];
-    client.read_exact(&mut read).unwrap();
-    client.set_nonblocking(true).unwrap();
-    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    assert!(read.iter().all(|byte| *byte == b'x'));
-}
-
-over_both!(room_is_told_once_when_it_comes);
-fn room_is_told_once_when_it_comes<B: Backend>(mut bed: Bed<B>) {
-    let (mut client, id) = bed.connect();
-    for _ in 0..3 {
-        let taken = bed.fill(id);
-        bed.backend.watch_writable(id).unwrap();
-        for _ in 0..3 {
-            assert_eq!(bed.turn(), [], "there is none");
-        }
-        client.read_exact(&mut vec![0; taken]).unwrap();
-        bed.until(|seen| seen.contains(&Seen::Writable(id)));
-        assert_eq!(bed.turn(), [], "once");
-    }
-}
-
-over_both!(room_that_was_there_before_anyone_asked_is_told);
-fn room_that_was_there_before_anyone_asked_is_told<B: Backend>(mut bed: Bed<B>) {
-    let (mut client, id) = bed.connect();
-    bed.backend.receive(id).unwrap();
-    // A socket that was never full, as where the kernel had no memory for the send.
-    bed.backend.watch_writable(id).unwrap();
-    bed.until(|seen| *seen == [Seen::Writable(id)]);
-    bed.backend.watch_writable(id).unwrap();
-    bed.until(|seen| *seen == [Seen::Writable(id)]);
-    // One that was full and is not any more when somebody asks.
-    let taken = bed.fill(id);
-    client.read_exact(&mut vec![0; taken]).unwrap();
-    for _ in 0..3 {
-        assert_eq!(bed.turn(), []);
-    }
-    bed.backend.watch_writable(id).unwrap();
-    bed.until(|seen| *seen == [Seen::Writable(id)]);
-}
-
-over_both!(a_look_out_for_room_ends_with_the_socket);
-fn a_look_out_for_room_ends_with_the_socket<B: Backend>(mut bed: Bed<B>) {
-    let (client, id) = bed.connect();
-    bed.fill(id);
-    bed.backend.watch_writable(id).unwrap();
-    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(client);
-    bed.until(|seen| seen.contains(&Seen::Writable(id)));
-    assert!([-libc::EPIPE, -libc::ECONNRESET].contains(&bed.send(id, b"x")));
-    let (_client, other) = bed.connect();
-    bed.fill(other);
-    bed.backend.watch_writable(other).unwrap();
-    bed.backend.end(other, true);
-    let seen = bed.until(|seen| seen.contains(&Seen::Released(other)));
-    assert_eq!(seen, [Seen::Writable(other), Seen::Released(other)]);
 }
 
 over_both!(a_connection_is_released_once_behind_what_it_was_sent);
@@ -334,6 +289,32 @@ fn whoever_waits_to_be_accepted_when_that_stops_is_handed_in<B: Backend>(mut bed
         assert_eq!(bed.send(id, b"hello"), 5);
         client.read_exact(&mut [0; 5]).unwrap();
     }
+}
+
+/// io_uring watches nothing beforehand.
+#[test]
+fn over_epoll_a_connection_that_cannot_be_watched_ends_and_the_loop_goes_on() {
+    let mut bed = epoll();
+    let id = ConnId { index: 5, generation: 1 };
+    bed.backend.adopt(id, std::fs::File::open("/dev/null").unwrap().into());
+    // The shard may still want to know when it has room.
+    bed.backend.watch_writable(id).unwrap();
+    let mut seen = Vec::new();
+    while let Some(happened) = bed.backend.next().unwrap() {
+        match happened {
+            Happened::AcceptingFailed(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+                seen.push("rest")
+            }
+            Happened::Ended(ended) if ended == id => seen.push("ended"),
+            Happened::Writable(dead) if dead == id => seen.push("look-out over"),
+            other => panic!("{other:?}"),
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["ended", "look-out over", "rest"]);
+    bed.backend.accept().unwrap();
+    let (_client, _) = bed.connect();
 }
 
 over_both!(what_the_peer_has_not_taken_is_measured);
