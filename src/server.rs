@@ -5,6 +5,7 @@
 
 mod counters;
 mod cpus;
+mod desk;
 mod settings;
 mod signals;
 mod starting;
@@ -19,13 +20,13 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 
 use counters::Counters;
+use desk::DeskThread;
 use signals::Begun;
 
 use crate::backend::{BackendName, ChosenBackend};
 use crate::config::summary::Summary;
 use crate::config::{Config, RpcListen};
-use crate::desk;
-use crate::desk::http::{AdminEndpoint, Progress, Telemetry};
+use crate::desk::http::{AdminEndpoint, Progress};
 use crate::ebb;
 use crate::engine::{Backend, Loop};
 use crate::epoll::EpollBackend;
@@ -77,18 +78,20 @@ pub fn serve(
         http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
         rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
     };
-    let (hub_end, shard_ends) =
+    let (hub_end, mut shard_ends) =
         mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
     let counters = Arc::new(Counters::new(config));
     let signals =
         signals::take().map_err(refused("a handler for SIGTERM, SIGINT, SIGHUP and SIGUSR1"))?;
     let progress = Arc::new(Progress::default());
-    if !admin.is_empty() {
-        start_desk(
-            admin,
-            settings::telemetry(config, backend, &counters, &hub_end, &progress, log),
-        )?;
-    }
+    let telemetry = settings::telemetry(config, backend, &counters, &hub_end, &progress, log);
+    let access = if config.access.asks() {
+        let lanes = mesh::desk::lanes(&mut shard_ends).map_err(refused("eventfds for the desk"))?;
+        Some(settings::access(config, &summary.rpc, counters.access.clone(), lanes)?)
+    } else {
+        None
+    };
+    let desk = DeskThread::start(admin, telemetry, access, backend, log)?;
     ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
     let settings = Arc::new(settings::shard(config, &summary));
     let mut threads = Threads::default();
@@ -134,6 +137,9 @@ pub fn serve(
             );
             end(1, log);
         }
+    }
+    if let Some(desk) = desk {
+        desk.stop().map_err(refused("the desk's end"))?;
     }
     say_stopped(watching.end(), started.elapsed(), &counters);
     stdout.flush();
@@ -265,21 +271,6 @@ fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>,
     let wanted = [(config.metrics, AdminEndpoint::Metrics), (config.status, status)];
     let wanted = wanted.into_iter().filter_map(|(named, endpoint)| Some((named?, endpoint)));
     wanted.map(|((address, key), of)| Ok((preflight::admin_listener(address, key)?, of))).collect()
-}
-
-/// Starts the desk's thread, which ends with the process.
-fn start_desk(
-    listeners: Vec<(TcpListener, AdminEndpoint)>,
-    telemetry: Arc<Telemetry>,
-) -> Result<(), StartError> {
-    let run = move || {
-        if let Err(error) = desk::run(listeners, &telemetry) {
-            // Without it nobody is served worse.
-            tracing::error!(%error, "metrics and health are not served");
-        }
-    };
-    let thread = std::thread::Builder::new().name("desk".into()).spawn(run);
-    thread.map(drop).map_err(refused("a thread for the desk"))
 }
 
 /// Half a server loses messages in silence; none at all is noticed and restarted.

@@ -9,6 +9,8 @@ use super::{AccessRequest, Identity};
 pub struct Grant {
     /// Who the client is.
     pub identity: Identity,
+    /// The `sub` of its token. Another token must have the same.
+    pub subject: Option<Box<str>>,
     /// What it came with, where joins may have to be asked about.
     pub request: Option<AccessRequest>,
     /// How long from now on it is good; `None`: for ever.
@@ -22,6 +24,7 @@ impl Grant {
     /// What it holds of memory, as the bound counts it.
     pub fn cost(&self) -> usize {
         let head = self.request.as_ref().map_or(0, |request| request.head.len());
-        GRANT_BYTES + head + self.identity.cost()
+        let subject = self.subject.as_ref().map_or(0, |subject| subject.len());
+        GRANT_BYTES + head + subject + self.identity.cost()
     }
 }

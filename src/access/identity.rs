@@ -26,6 +26,12 @@ impl Identity {
         let mut patterns = self.topics.iter().flatten();
         patterns.any(|pattern| pattern.matches(topic, self.values()))
     }
+    /// Takes what workers or the callback say of who it is, where they say something.
+    pub fn learn(&mut self, said: Self) {
+        self.user = said.user.or(self.user.take());
+        self.info = said.info.or(self.info.take());
+    }
+
     /// What it holds of memory, as bounds count it.
     pub fn cost(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());

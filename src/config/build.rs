@@ -64,6 +64,10 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -
     if file.is_some() {
         directory.pop();
     }
+    // A file that is named without a directory.
+    if directory.as_os_str().is_empty() {
+        directory.push(".");
+    }
     let access = access::settings(read, &directory);
     let memory = options.memory.clone();
     let mut limits = limits(read);

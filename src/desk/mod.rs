@@ -12,16 +12,53 @@ pub mod http;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_local};
+
+use access::AccessPlan;
 use http::{AdminEndpoint, Telemetry};
 
-/// Serves the listeners on the calling thread for as long as the process lives. Fails where no
-/// runtime can be had.
-pub fn run(
-    listeners: Vec<(TcpListener, AdminEndpoint)>,
-    telemetry: &Arc<Telemetry>,
+/// What the desk has to do.
+pub struct Desk {
+    /// The admin endpoints.
+    pub listeners: Vec<(TcpListener, AdminEndpoint)>,
+    /// What they tell of.
+    pub telemetry: Arc<Telemetry>,
+    /// Who may connect and join, where that is to be asked.
+    pub access: Option<AccessPlan>,
+}
+
+/// Does it on the calling thread until `stop` is told, or dropped; then ends the workers, those
+/// that are being asked within the time that it was told. `ready` is called once it has begun.
+///
+/// Fails where no runtime can be had, a listener cannot be watched, or keys are none.
+pub fn run(desk: Desk, ready: impl FnOnce(), stop: oneshot::Receiver<Duration>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(desk, ready, stop))
+}
+
+async fn serve(
+    desk: Desk,
+    ready: impl FnOnce(),
+    stop: oneshot::Receiver<Duration>,
 ) -> io::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(http::serve_all(listeners, telemetry))
+    let Desk { listeners, telemetry, access } = desk;
+    let mut workers = None;
+    if let Some(plan) = access {
+        let (access, asks) = access::open(plan)?;
+        workers = access.workers().cloned();
+        if let Some(pool) = &workers {
+            telemetry.watch_workers(pool.telemetry());
+        }
+        spawn_local(access.serve(asks));
+    }
+    http::serve_all(listeners, &telemetry)?;
+    ready();
+    let grace = stop.await.unwrap_or_default();
+    if let Some(pool) = workers {
+        pool.stop(grace).await;
+    }
+    Ok(())
 }

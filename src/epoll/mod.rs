@@ -15,8 +15,8 @@
 //! - **Nobody holds a turn.** A turn reads each socket once, and no more than `READS_TURN` of
 //!   them; whoever has more goes to the end of the line. The loop does not sleep before the line is
 //!   empty.
-//! - **Room is told as soon as a batch has gone** since it came: while a connection waits for it, its
-//!   outbox fills, and one that fills up closes it. As long as any waits, the loop looks at its
+//! - **Room is told as soon as a batch has gone** since it came: while a connection waits for it,
+//!   its outbox fills, and one that fills up closes it. As long as any waits, the loop looks at its
 //!   sockets behind each batch, and otherwise now and then.
 //! - A send is a system call of its own that does not wait: once a batch has been passed over, the
 //!   kernel has copied every byte that it took.

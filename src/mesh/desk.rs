@@ -106,6 +106,8 @@ pub enum Why {
     Token(&'static str),
     /// Its user has as many connections as it may.
     User,
+    /// It had gone before it was asked about.
+    Gone,
 }
 
 impl Why {
@@ -116,7 +118,8 @@ impl Why {
             Self::NoAnswer => "who was asked has given no answer, or none that makes sense",
             Self::Busy => "nobody was free to be asked in time",
             Self::Token(why) => why,
-            Self::User => "roadcast.limits.connections_per_user",
+            Self::User => "roadcast.limits.connections_per_user is reached",
+            Self::Gone => "it had gone before it was asked about",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::desk::access::AccessCounters;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
 use crate::shard::{Dropped, ShardCounters};
@@ -15,6 +16,8 @@ pub struct Counters {
     pub shards: Vec<Arc<ShardCounters>>,
     /// Of the loops around the shards, in the same order.
     pub loops: Vec<Arc<LoopCounters>>,
+    /// Of access, at the desk.
+    pub access: Arc<AccessCounters>,
 }
 
 impl Counters {
@@ -24,6 +27,7 @@ impl Counters {
             hub: Arc::new(HubCounters::new(config.brokers.len())),
             shards: (0..config.shards).map(|_| Arc::default()).collect(),
             loops: (0..config.shards).map(|_| Arc::default()).collect(),
+            access: Arc::default(),
         }
     }
 

@@ -1,20 +1,27 @@
 //! What the configuration means to each thread: to the shards, the hub and the desk.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::counters::Counters;
+use crate::access::Asked;
 use crate::backend::BackendName;
 use crate::config::Config;
+use crate::config::RpcListen;
 use crate::config::summary::Summary;
 use crate::demo;
+use crate::desk::access::workers::WorkerSettings;
+use crate::desk::access::{AccessCounters, AccessPlan};
 use crate::desk::http::{Progress, ShardTelemetry, Telemetry};
 use crate::http::head::Bounds;
 use crate::http::origin::OriginRule;
 use crate::hub::{HubConfig, HubCounters, RpcListener, Runtime};
 use crate::logs::Outlet;
+use crate::mesh::desk::DeskEnd;
 use crate::mesh::{BrokerId, HubEnd};
-use crate::shard::{Page, ShardConfig};
+use crate::preflight::StartError;
+use crate::shard::{AccessConfig, Page, ShardConfig};
 use crate::ws::upgrade::Rules;
 
 /// Part of the grace that is kept for the end itself, after the last connection has been told to
@@ -33,10 +40,14 @@ pub fn shard(config: &Config, summary: &Summary<'_>) -> ShardConfig {
             health_path: config.health_path.clone(),
             demo: config.demo,
             subprotocols: config.subprotocols.clone(),
-            tokens: false,
+            tokens: config.access.tokens.as_ref().is_some_and(|tokens| tokens.subprotocol),
             bounds: Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers },
         },
-        access: None,
+        access: config.access.guarded().then(|| AccessConfig {
+            asks_to_connect: config.access.asks(),
+            takes_tokens: config.access.tokens.is_some(),
+            rules: config.access.rules.clone(),
+        }),
         proxies: config.proxies.clone(),
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         default_broker: default_broker(config),
@@ -46,6 +57,44 @@ pub fn shard(config: &Config, summary: &Summary<'_>) -> ShardConfig {
         shutdown_grace: config
             .shutdown_grace
             .saturating_sub(LAST_MOMENTS.min(config.shutdown_grace / 4)),
+    }
+}
+
+/// What the desk is to ask, and whom.
+pub fn access(
+    config: &Config,
+    rpc: &RpcListen,
+    counters: Arc<AccessCounters>,
+    end: DeskEnd,
+) -> Result<AccessPlan, StartError> {
+    let workers = match &config.access.asked {
+        Asked::Workers(workers) => {
+            Some(WorkerSettings::of(workers, Some(&reachable(rpc)), &config.path))
+        }
+        Asked::Nobody | Asked::Callback(_) => None,
+    };
+    let refused = |why| StartError::System {
+        what: "the workers of server.command".to_owned(),
+        source: io::Error::other(why),
+    };
+    Ok(AccessPlan {
+        settings: config.access.clone(),
+        workers: workers.transpose().map_err(|why: String| refused(why))?,
+        remember_bytes: config.limits.remember_bytes,
+        connections_per_user: config.limits.connections_per_user,
+        counters,
+        end,
+    })
+}
+
+/// An RPC address as a process on this machine reaches it, in the one form that PHP's client takes:
+/// IPv4.
+fn reachable(rpc: &RpcListen) -> String {
+    match rpc {
+        RpcListen::Tcp(address) if address.ip().is_unspecified() => {
+            format!("tcp://127.0.0.1:{}", address.port())
+        }
+        rpc => rpc.to_string(),
     }
 }
 
@@ -96,6 +145,8 @@ pub fn telemetry(
         backend,
         brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         shards: shards.collect(),
+        access: config.access.asks().then(|| counters.access.clone()),
+        workers: OnceLock::new(),
     })
 }
 

@@ -20,12 +20,12 @@ use std::sync::Arc;
 
 use super::balance::Dropped;
 use super::connection::{ConnId, Phase};
-use super::held::{Awaited, PendingToken, PendingVerdict};
+use super::held::{Awaited, PendingConnect, PendingToken, PendingVerdict};
 use super::{JoinRefusal, Refusal, Shard, Task, TokenRefusal};
 use crate::access::{AccessRequest, Grant, Judgement};
 use crate::command::{self, Command};
 use crate::http::Head;
-use crate::mesh::desk::{About, Answer, Ask, Denial, Ticket, Word};
+use crate::mesh::desk::{About, Answer, Ask, Denial, Ticket, Why, Word};
 use crate::reply;
 use crate::ws::upgrade::{self, Endpoint};
 
@@ -40,18 +40,6 @@ const BEHIND_BYTES: usize = 16 * 1024;
 pub(super) struct Asks {
     queue: VecDeque<Ask>,
     bytes: usize,
-}
-
-/// An upgrade that waits for the desk.
-#[derive(Debug)]
-pub struct Asking {
-    /// Lives while anybody waits for the answer.
-    _waits: Arc<()>,
-    endpoint: Endpoint,
-    /// The 101, if it is let in.
-    response: Vec<u8>,
-    /// What the client has sent behind its request.
-    behind: Vec<u8>,
 }
 
 impl Asks {
@@ -95,7 +83,7 @@ impl Shard {
 
     fn answered(&mut self, id: ConnId, answer: Answer) {
         let Some(connection) = self.roster.connections.live(id) else { return };
-        if let Phase::Asking(_) = connection.phase {
+        if let Phase::Asking = connection.phase {
             return self.connect_answered(id, answer);
         }
         let Some(held) = connection.held.as_mut() else { return };
@@ -127,8 +115,9 @@ impl Shard {
         };
         let connection = self.roster.connections.at(id.index);
         let behind = behind.to_vec();
-        connection.phase =
-            Phase::Asking(Box::new(Asking { _waits: waits, endpoint, response, behind }));
+        connection.phase = Phase::Asking;
+        let waiting = PendingConnect { _waits: waits, endpoint, response, behind };
+        connection.held.get_or_insert_default().awaits = Some(Awaited::Connect(waiting));
         // The desk answers in a time of its own.
         connection.deadline = None;
         self.roster.reschedule(id);
@@ -137,9 +126,10 @@ impl Shard {
     /// Keeps what comes from a client that is not let in yet.
     pub(super) fn keep_behind(&mut self, id: ConnId, bytes: &[u8]) {
         let connection = self.roster.connections.at(id.index);
-        let Phase::Asking(asking) = &mut connection.phase else { return };
-        asking.behind.extend_from_slice(bytes);
-        if asking.behind.len() > BEHIND_BYTES
+        let awaits = connection.held.as_mut().and_then(|held| held.awaits.as_mut());
+        let Some(Awaited::Connect(waiting)) = awaits else { return };
+        waiting.behind.extend_from_slice(bytes);
+        if waiting.behind.len() > BEHIND_BYTES
             && !std::mem::replace(&mut connection.read_paused, true)
         {
             self.outward.push(Task::PauseReceive(id));
@@ -177,16 +167,15 @@ impl Shard {
                 self.report_refused(id, Refusal::Denied(why), String::new);
                 self.refuse(id, &response);
             }
-            Answer::Allowed | Answer::Refused(_) => unreachable!("answers to other questions"),
+            Answer::Allowed | Answer::Refused(_) => self.refuse(id, &upgrade::no_verdict()),
         }
     }
 
     fn let_in_with(&mut self, id: ConnId, grant: Arc<Grant>) {
         let connection = self.roster.connections.at(id.index);
-        let Phase::Asking(asking) = std::mem::replace(&mut connection.phase, Phase::Head) else {
-            return;
-        };
-        let Asking { endpoint, response, mut behind, .. } = *asking;
+        let awaits = connection.held.take().and_then(|held| held.awaits);
+        let Some(Awaited::Connect(waiting)) = awaits else { return };
+        let PendingConnect { endpoint, response, mut behind, .. } = waiting;
         let paused = std::mem::take(&mut connection.read_paused);
         self.begin_session(id, grant);
         self.upgraded(id, endpoint, &response);
@@ -199,7 +188,7 @@ impl Shard {
     fn refuse_busy(&mut self, id: ConnId, why: Refusal) {
         self.counters.refused_asks.add(1);
         self.report_refused(id, why, String::new);
-        self.refuse(id, &upgrade::busy());
+        self.refuse(id, &upgrade::busy(1));
     }
 
     /// Whether a join may be carried out at once; if not, it has been refused, or waits for the
@@ -264,7 +253,9 @@ impl Shard {
             Answer::Refused(why) => {
                 self.join_refused(id, JoinRefusal::Desk(*why), topics.as_deref());
             }
-            Answer::Granted(_) | Answer::Denied(_) => unreachable!("answers to other questions"),
+            Answer::Granted(_) | Answer::Denied(_) => {
+                self.join_refused(id, JoinRefusal::Desk(Why::NoAnswer), topics.as_deref());
+            }
         }
     }
 
@@ -292,7 +283,7 @@ impl Shard {
             }
             Answer::Granted(_) => TokenRefusal::Sessions,
             Answer::Refused(why) => TokenRefusal::Desk(why),
-            Answer::Denied(_) | Answer::Allowed => unreachable!("answers to other questions"),
+            Answer::Denied(_) | Answer::Allowed => TokenRefusal::Desk(Why::NoAnswer),
         };
         self.token_refused(id, why);
         if token.expired {

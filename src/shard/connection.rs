@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 
-use super::asking::Asking;
 use super::held::{Awaited, Held, PendingJoin};
 use super::memberships::Memberships;
 use super::outbox::Outbox;
@@ -30,8 +29,8 @@ pub enum Phase {
     Preface,
     /// The upgrade request is arriving; pieces of it are in [`Heads`](super::heads::Heads).
     Head,
-    /// The desk is asked whether it may connect.
-    Asking(Box<Asking>),
+    /// The desk is asked whether it may connect; what waits for that is in [`Held`].
+    Asking,
     /// A WebSocket.
     Open(Endpoint),
     /// Our last bytes (Close, or an HTTP answer) are in the outbox or sent. Input but a Close is
@@ -161,7 +160,7 @@ impl Connection {
     pub fn awaited_join(&self) -> Option<&PendingJoin> {
         match self.held.as_ref()?.awaits.as_ref()? {
             Awaited::Interest(join) => Some(join),
-            Awaited::Verdict(_) | Awaited::Token(_) => None,
+            Awaited::Connect(_) | Awaited::Verdict(_) | Awaited::Token(_) => None,
         }
     }
 

@@ -127,7 +127,7 @@ impl Shard {
             match self.roster.connections.at(id.index).phase {
                 Phase::Preface | Phase::Head => self.refuse_at_the_end(id),
                 // Its request is whole: it is answered, whatever the desk will say.
-                Phase::Asking(_) => self.refuse_for_shutdown(id),
+                Phase::Asking => self.refuse_for_shutdown(id),
                 Phase::Open(_) => self.close(id, CloseCode::GOING_AWAY, GOODBYE, Dropped::Shutdown),
                 Phase::Closing { .. } | Phase::Ended => {}
             }

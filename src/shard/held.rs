@@ -12,6 +12,7 @@ use super::queue::Queue;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::Opcode;
 use crate::ws::reader::Violation;
+use crate::ws::upgrade::Endpoint;
 
 /// What waits for one connection to be served. Exists only while there is something.
 #[derive(Debug, Default)]
@@ -34,12 +35,27 @@ impl Held {
 /// What a command waits for: the commands behind it wait too.
 #[derive(Debug)]
 pub enum Awaited {
+    /// The upgrade, for the desk to say that it may connect.
+    Connect(PendingConnect),
     /// A join, for the hub.
     Interest(PendingJoin),
     /// A join, for the desk to say that it may go on.
     Verdict(PendingVerdict),
     /// Another token, for the desk to say that it is good.
     Token(PendingToken),
+}
+
+/// An upgrade that waits for the desk.
+#[derive(Debug)]
+pub struct PendingConnect {
+    /// Lives while anybody waits for the answer.
+    pub _waits: Arc<()>,
+    /// What it wants to connect to.
+    pub endpoint: Endpoint,
+    /// The 101, if it is let in.
+    pub response: Vec<u8>,
+    /// What the client has sent behind its request.
+    pub behind: Vec<u8>,
 }
 
 /// A join that may not go on yet.

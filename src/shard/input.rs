@@ -23,7 +23,7 @@ impl Shard {
         match &mut connection.phase {
             Phase::Preface => self.preface(id, bytes),
             Phase::Head => self.head(id, bytes),
-            Phase::Asking(_) => self.keep_behind(id, bytes),
+            Phase::Asking => self.keep_behind(id, bytes),
             Phase::Open(_) => self.input(id, bytes),
             Phase::Closing { answered: false, .. } => self.await_close(id, bytes),
             Phase::Closing { .. } | Phase::Ended => {}

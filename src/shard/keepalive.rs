@@ -111,7 +111,7 @@ impl Shard {
                  roadcast.limits.laggard_timeout",
             ),
             // The desk takes its time.
-            Phase::Asking(_) => false,
+            Phase::Asking => false,
             Phase::Ended => true,
         }
     }

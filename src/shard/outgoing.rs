@@ -33,7 +33,7 @@ impl Shard {
                 connection.deadline = None;
                 self.roster.reschedule(id);
             }
-            Phase::Preface | Phase::Head | Phase::Asking(_) | Phase::Ended => {}
+            Phase::Preface | Phase::Head | Phase::Asking | Phase::Ended => {}
         }
     }
 

@@ -21,8 +21,8 @@ use crate::http::origin::OriginRule;
 use crate::http::{Fault, Head};
 use answer::{NEEDS_HTTP11, switching_protocols};
 pub use answer::{
-    busy, head_given_up, refuse_preface, refuse_token, request_timeout, service_unavailable,
-    shutting_down, too_many_requests,
+    busy, head_given_up, no_verdict, refuse_preface, refuse_token, request_timeout,
+    service_unavailable, shutting_down, too_many_of_user, too_many_requests,
 };
 use answer::{healthy, refuse, refuse_method, refuse_unread, refuse_without_upgrade};
 

@@ -7,10 +7,11 @@ mod rooms;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roadcast::backend::BackendName;
 use roadcast::config::schema;
+use roadcast::desk::access::workers::WorkerTelemetry;
 use roadcast::desk::http::{ShardTelemetry, Telemetry};
 use roadcast::hub::HubCounters;
 use roadcast::lane::{Wake, lane};
@@ -111,6 +112,8 @@ fn scrape() -> String {
         backend: BackendName::IoUring,
         brokers: vec!["default".into()],
         shards: vec![shard],
+        access: Some(Arc::default()),
+        workers: OnceLock::from(Arc::new(WorkerTelemetry::new(None))),
     });
     telemetry.text()
 }

@@ -36,7 +36,11 @@ fn rig_with(limits: Limits) -> Rig {
 
 fn grant(user: &str, expires_in: Option<u64>) -> Arc<Grant> {
     let identity = Identity { user: Some(user.into()), ..Identity::default() };
-    Arc::new(Grant { identity, expires_in: expires_in.map(Duration::from_secs), request: None })
+    Arc::new(Grant {
+        identity,
+        expires_in: expires_in.map(Duration::from_secs),
+        ..Grant::default()
+    })
 }
 
 /// The one question that the shard asks.

@@ -138,5 +138,9 @@ impl Desk {
 
 fn grant(expires_ms: Option<u64>) -> Arc<Grant> {
     let identity = Identity { user: Some("somebody".into()), ..Identity::default() };
-    Arc::new(Grant { identity, request: None, expires_in: expires_ms.map(Duration::from_millis) })
+    Arc::new(Grant {
+        identity,
+        expires_in: expires_ms.map(Duration::from_millis),
+        ..Grant::default()
+    })
 }

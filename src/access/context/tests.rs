@@ -67,7 +67,10 @@ fn names_of_headers_are_in_go_s_canonical_form_and_host_is_none_of_them() {
         "GET / HTTP/1.1\r\nhOST: h\r\nx-FOO-bar:  1 \r\nX-Foo-Bar: 2\r\n-a_b: \r\nPragma: no-cache\r\n\r\n",
     );
     let expected = serde_json::json!({
-        "X-Foo-Bar": ["1", "2"], "-A_b": [""], "Pragma": ["no-cache"], "Cache-Control": ["no-cache"],
+        "X-Foo-Bar": ["1", "2"],
+        "-A_b": [""],
+        "Pragma": ["no-cache"],
+        "Cache-Control": ["no-cache"],
     });
     assert_eq!(json["headers"], expected);
 }

@@ -79,22 +79,13 @@ fn rules(access: &AccessSettings, read: &Reader<'_>) {
 /// Books that what guards access is not acted on yet: nobody's access is opened in silence.
 fn unsupported(access: &AccessSettings, read: &Reader<'_>) {
     let remedy = "set `roadcast.access: open` (or -o roadcast.access=open) to start without";
-    let (key, problem) = match (&access.asked, &access.tokens) {
-        (Asked::Workers(_), _) => (
-            COMMAND,
-            format!(
-                "RoadRunner asks these workers who may connect and join. Roadcast does not run workers yet, so \
-                 everyone might; {remedy} them"
-            ),
-        ),
-        (Asked::Callback(_), _) => {
+    let tokens = access.tokens.as_ref();
+    let (key, problem) = match &access.asked {
+        Asked::Callback(_) => {
             (CALLBACK, format!("is not asked yet, so everyone might connect and join; {remedy}"))
         }
-        (_, Some(_)) => {
-            (TOKENS, format!("is not checked yet, so everyone might connect and join; {remedy}"))
-        }
-        _ if access.guarded() => {
-            (RULES, format!("are not acted on yet, so everyone might join; {remedy}"))
+        _ if tokens.is_some_and(|tokens| matches!(tokens.keys, KeySource::Jwks(_))) => {
+            (JWKS, format!("is not fetched yet, so tokens could not be checked; {remedy}"))
         }
         _ => return,
     };

@@ -21,7 +21,7 @@ fn examined(file: &str, overrides: &[&str]) -> (AccessSettings, String) {
 
 fn access(file: &str) -> AccessSettings {
     let (access, told) = examined(file, &[]);
-    assert!(told.is_empty() || told.contains(" yet, so everyone might"), "{told}");
+    assert!(told.is_empty() || told.contains(" yet, so "), "{told}");
     assert!(told.lines().count() < 2, "{told}");
     access
 }
@@ -103,10 +103,8 @@ fn open_asks_nobody_and_may_be_said_over_a_file_that_asks_but_not_beside_it() {
 #[test]
 fn until_it_is_acted_on_nothing_that_guards_access_starts_open() {
     for (file, key) in [
-        ("server: { command: php }", "server.command: "),
         ("roadcast: { access: { http: { url: 'http://a' } } }", "roadcast.access.http: "),
-        ("roadcast: { access: { jwt: { jwks: 'https://a' } } }", "roadcast.access.jwt: "),
-        ("roadcast: { access: { rules: [{ topics: a, join: deny }] } }", "roadcast.access.rules: "),
+        ("roadcast: { access: { jwt: { jwks: 'https://a' } } }", "roadcast.access.jwt.jwks: "),
     ] {
         let (_, told) = examined(file, &[]);
         assert!(told.contains(key) && told.contains("`roadcast.access: open`"), "{told}");

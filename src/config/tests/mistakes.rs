@@ -195,12 +195,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
     // Once the files can be read, also what does not fit together.
     let whole = MISTAKEN.replace("include: [nope.yaml, bad.yaml]", "include: []");
     let told = load(&whole).unwrap_err();
-    for part in [
-        "6:20: server.command: RoadRunner asks these workers",
-        "11:25: roadcast.limits.lane_bytes: 1MiB is below",
-    ] {
-        assert!(told.contains(part), "{told}");
-    }
+    assert!(told.contains("11:25: roadcast.limits.lane_bytes: 1MiB is below"), "{told}");
     assert!(!told.contains("the rest can be judged"), "{told}");
     // What stands in for something wrong is blamed for nothing.
     let told = load("http: { address: x }\nrpc: { listen: \"tcp://127.0.0.1:8080\" }").unwrap_err();

@@ -2,16 +2,78 @@
 //!
 //! ```text
 //! lanes     questions of the shards come in, answers go out
+//! asks      what becomes of a question
+//! tokens    where a token stands in a request, and whether it will do
 //! remember  verdicts that may be given again
 //! users     how many connections each user has
 //! workers   the pool of PHP workers
+//! counters  what is counted
 //! ```
 
+mod asks;
+mod counters;
 mod lanes;
 mod remember;
+mod tokens;
 mod users;
 pub mod workers;
 
-pub use lanes::{Asks, Words, open};
-pub use remember::Remember;
-pub use users::{Place, TooMany, Users};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use asks::Access;
+use asks::Asker;
+pub use counters::AccessCounters;
+pub use lanes::Asks;
+use remember::Remember;
+use tokens::Tokens;
+use users::Users;
+use workers::{Pool, WorkerSettings};
+
+use crate::access::{AccessSettings, Asked, Join};
+use crate::log_rate::LogRate;
+use crate::mesh::desk::DeskEnd;
+
+/// What is to be asked, and whom.
+pub struct AccessPlan {
+    /// As the operator has set it.
+    pub settings: AccessSettings,
+    /// The workers, where they are asked.
+    pub workers: Option<WorkerSettings>,
+    /// Bytes of verdicts that are remembered.
+    pub remember_bytes: usize,
+    /// Connections of one user at a time; 0 = no limit.
+    pub connections_per_user: usize,
+    /// What is counted.
+    pub counters: Arc<AccessCounters>,
+    /// The lanes to and from the shards.
+    pub end: DeskEnd,
+}
+
+/// Opens what is asked, on the thread of a `LocalSet`. Fails when keys are none, or the wake-up
+/// cannot be watched.
+pub fn open(plan: AccessPlan) -> io::Result<(Rc<Access>, Asks)> {
+    let AccessPlan { settings, workers, remember_bytes, connections_per_user, counters, end } =
+        plan;
+    let (asks, words) = lanes::open(end)?;
+    let tokens = Tokens::new(&settings).map_err(io::Error::other)?;
+    let rules = &settings.rules;
+    let asks_joins = settings.asked != Asked::Nobody
+        && (rules.default == Join::Ask || rules.rules.iter().any(|rule| rule.join == Join::Ask));
+    let access = Access {
+        tokens,
+        asker: workers.map_or(Asker::Nobody, |workers| Asker::Workers(Pool::start(workers))),
+        remember: RefCell::new(Remember::new(remember_bytes)),
+        users: RefCell::new(Users::new(connections_per_user, settings.per_user)),
+        asks_joins,
+        one_by_one: rules.one_by_one,
+        words,
+        counters,
+        said: RefCell::new(LogRate::default()),
+        started: Instant::now(),
+    };
+    Ok((Rc::new(access), asks))
+}

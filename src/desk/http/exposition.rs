@@ -14,6 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 
 use super::telemetry::{ShardTelemetry, Telemetry};
+use crate::desk::access::AccessCounters;
+use crate::desk::access::workers::WorkerCounters;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
 use crate::metrics::{Count, Shown};
@@ -57,6 +59,24 @@ impl Writer<'_> {
         let Some((name, kind)) = metric(count.shown) else { return Ok(()) };
         let samples = samples().map(|(labels, of)| (labels, (count.value)(of)));
         self.family((name, help(count)), kind, samples)
+    }
+
+    /// A count of the process, if it is a metric by itself.
+    fn process_count<T: 'static>(&mut self, count: &Count<T>, of: &T) -> fmt::Result {
+        let Some((name, kind)) = metric(count.shown) else { return Ok(()) };
+        self.single((name, help(count)), kind, (count.value)(of))
+    }
+
+    /// A histogram of the process: the upper bound of each bucket, and what is in it alone.
+    fn histogram(
+        &mut self,
+        (name, help): (&str, &str),
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
     fn counter<L: EncodeLabelSet>(
@@ -116,6 +136,7 @@ impl Collector for Telemetry {
         self.encode_hub(out)?;
         self.encode_deliveries(out)?;
         self.encode_connections(out)?;
+        self.encode_access(out)?;
         for count in ShardCounters::COUNTS {
             out.count(count, || self.shards.iter().map(|shard| (of(shard), &*shard.counts)))?;
         }
@@ -127,6 +148,35 @@ impl Collector for Telemetry {
 }
 
 impl Telemetry {
+    fn encode_access(&self, out: &mut Writer<'_>) -> fmt::Result {
+        if let Some(access) = &self.access {
+            for count in AccessCounters::COUNTS {
+                out.process_count(count, access)?;
+            }
+            out.counter(
+                "access_refused",
+                "Clients refused by who is asked who may connect, by reason",
+                parts(AccessCounters::COUNTS, "access_refused", access)
+                    .map(|(reason, value)| ([("reason", reason)], value)),
+            )?;
+        }
+        let Some(workers) = self.workers.get() else { return Ok(()) };
+        let counts = &workers.counts;
+        for count in WorkerCounters::COUNTS {
+            out.process_count(count, counts)?;
+        }
+        for (name, help) in [
+            ("worker_questions_refused", "Questions that no worker was asked, by reason"),
+            ("worker_failures", "Questions that workers did not answer, by reason"),
+        ] {
+            let parts = parts(WorkerCounters::COUNTS, name, counts);
+            out.counter(name, help, parts.map(|(reason, value)| ([("reason", reason)], value)))?;
+        }
+        let buckets: Vec<_> = counts.answer_time.buckets().collect();
+        let of = ("worker_answer_seconds", "How long workers took to answer");
+        out.histogram(of, counts.answer_time.sum().as_secs_f64(), &buckets)
+    }
+
     fn encode_process(&self, out: &mut Writer<'_>) -> fmt::Result {
         let now = Instant::now();
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];

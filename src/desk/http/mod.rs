@@ -49,18 +49,17 @@ pub enum AdminEndpoint {
     },
 }
 
-/// Serves the listeners for as long as the process lives. Fails where one cannot be watched.
-pub async fn serve_all(
+/// Serves the listeners, in tasks of the calling thread's `LocalSet`. Fails where one cannot be
+/// watched.
+pub fn serve_all(
     listeners: Vec<(TcpListener, AdminEndpoint)>,
     telemetry: &Arc<Telemetry>,
 ) -> io::Result<()> {
-    let mut endpoints = tokio::task::JoinSet::new();
     for (listener, endpoint) in listeners {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        endpoints.spawn(accept(listener, endpoint, telemetry.clone()));
+        tokio::task::spawn_local(accept(listener, endpoint, telemetry.clone()));
     }
-    while endpoints.join_next().await.is_some() {}
     Ok(())
 }
 

@@ -1,12 +1,14 @@
 //! What the admin endpoints tell of: counters, pulses, and how far the server has come.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 
 use crate::backend::BackendName;
+use crate::desk::access::AccessCounters;
+use crate::desk::access::workers::WorkerTelemetry;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
 use crate::lane::{Depth, Wake};
@@ -72,13 +74,26 @@ pub struct Telemetry {
     pub brokers: Vec<String>,
     /// All shards.
     pub shards: Vec<ShardTelemetry>,
+    /// What the desk counts of access, where somebody is asked.
+    pub access: Option<Arc<AccessCounters>>,
+    /// The workers, once they are there.
+    pub workers: OnceLock<Arc<WorkerTelemetry>>,
 }
 
 impl Telemetry {
+    /// Tells of these workers, too.
+    pub fn watch_workers(&self, workers: Arc<WorkerTelemetry>) {
+        // There is one pool.
+        let _ = self.workers.set(workers);
+    }
+
     /// Whether clients should come here; if not, why.
     pub fn is_ready(&self, now: Instant) -> Result<(), String> {
         match self.progress.0.load(Ordering::Relaxed) {
-            SERVING => self.turns_within(STALLED, now),
+            SERVING => {
+                self.turns_within(STALLED, now)?;
+                self.workers.get().map_or(Ok(()), |workers| workers.is_ready())
+            }
             DRAINING => Err("the server is shutting down".to_owned()),
             _ => Err("the server is starting".to_owned()),
         }
@@ -156,6 +171,8 @@ mod tests {
             backend: BackendName::Epoll,
             brokers,
             shards,
+            access: None,
+            workers: OnceLock::new(),
         })
     }
 

@@ -104,9 +104,21 @@ pub fn service_unavailable() -> Vec<u8> {
 }
 
 /// The 503 for an upgrade that nobody could be asked about in time.
-pub fn busy() -> Vec<u8> {
-    let text = "Too many clients connect at once. Try again.";
-    response(503, "Connection: close\r\nRetry-After: 1\r\n", text, false)
+pub fn busy(retry_after_s: u32) -> Vec<u8> {
+    let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
+    response(503, &headers, "Too many clients connect at once. Try again later.", false)
+}
+
+/// The 400 for an upgrade where who was asked about it has not answered, or not as it should.
+pub fn no_verdict() -> Vec<u8> {
+    let text = "Who decides about this connection has failed. See the server's log.";
+    response(400, "Connection: close\r\n", text, false)
+}
+
+/// The 409 for a user who has as many connections as it may.
+pub fn too_many_of_user() -> Vec<u8> {
+    let text = "This user has as many connections as it may. Close one of them first.";
+    response(409, "Connection: close\r\n", text, false)
 }
 
 /// The 503 for a server that shuts down: in so many seconds another one may answer at its address.

@@ -98,7 +98,8 @@ pub struct WorkerTelemetry {
 }
 
 impl WorkerTelemetry {
-    pub(super) fn new(unready: Option<&str>) -> Self {
+    /// Nothing has been counted yet. `unready`: why it is not ready.
+    pub fn new(unready: Option<&str>) -> Self {
         let unready = Mutex::new(unready.map(str::to_owned));
         Self { counts: WorkerCounters::default(), unready }
     }

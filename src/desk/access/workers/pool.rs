@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Mutex, watch};
@@ -70,6 +70,15 @@ impl Pool {
     /// Puts a question to the next worker that is free. The future may be dropped at any time: a
     /// question that no worker has got yet is not put any more.
     pub async fn ask(&self, context: Vec<u8>) -> Result<Judged, AskFailed> {
+        self.ask_about(None, context).await
+    }
+
+    /// The same about somebody: once `waits` is dead it has gone, and need not be asked about.
+    pub async fn ask_about(
+        &self,
+        waits: Option<Weak<()>>,
+        context: Vec<u8>,
+    ) -> Result<Judged, AskFailed> {
         let (shared, counts) = (&*self.shared, self.shared.counts());
         counts.asked.add(1);
         if context.is_empty() {
@@ -87,7 +96,7 @@ impl Pool {
             let retry_after_s = retry_after_s(waiting, workers, counts.answer_time.mean());
             Err(AskFailed::Busy { retry_after_s })
         };
-        let Some((number, mut answered)) = shared.queue.push(context) else {
+        let Some((number, mut answered)) = shared.queue.push(context, waits) else {
             counts.refused_full.add(1);
             return later();
         };

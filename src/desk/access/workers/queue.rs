@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -27,6 +28,8 @@ pub struct Question {
     /// When it came.
     pub since: Instant,
     answer: oneshot::Sender<Answer>,
+    /// Dead once whom it is about has gone.
+    waits: Option<Weak<()>>,
 }
 
 impl Question {
@@ -37,7 +40,8 @@ impl Question {
 
     /// Nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
-        self.answer.is_closed()
+        let gone = |waits: &Weak<()>| waits.strong_count() == 0;
+        self.answer.is_closed() || self.waits.as_ref().is_some_and(gone)
     }
 }
 
@@ -70,7 +74,11 @@ impl Queue {
     }
 
     /// Lets a question wait: its number, and where its answer comes. `None`: the queue is full.
-    pub fn push(&self, context: Vec<u8>) -> Option<(u64, oneshot::Receiver<Answer>)> {
+    pub fn push(
+        &self,
+        context: Vec<u8>,
+        waits: Option<Weak<()>>,
+    ) -> Option<(u64, oneshot::Receiver<Answer>)> {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.by_number.len() >= self.count_max
             || waiting.bytes + context.len() > self.bytes_max
@@ -81,7 +89,7 @@ impl Queue {
         let number = waiting.next;
         waiting.next += 1;
         let since = Instant::now();
-        waiting.enter(Question { number, context, tries: 0, since, answer });
+        waiting.enter(Question { number, context, tries: 0, since, answer, waits });
         drop(waiting);
         self.came.notify_one();
         Some((number, answered))
@@ -162,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_to_come_is_the_first_to_be_taken_also_when_it_is_put_again() {
         let queue = Queue::new(10, 100);
-        let _waiting = ["a", "b", "c"].map(|text| queue.push(text.into()).unwrap());
+        let _waiting = ["a", "b", "c"].map(|text| queue.push(text.into(), None).unwrap());
         let (a, b) = (queue.first().await, queue.first().await);
         assert_eq!((context(&a), context(&b)), ("a", "b"));
         queue.push_again(b);
@@ -176,20 +184,20 @@ mod tests {
     #[tokio::test]
     async fn both_bounds_hold_and_what_leaves_makes_room() {
         let queue = Queue::new(2, 100);
-        let (number, _answered) = queue.push(vec![0; 60]).unwrap();
-        assert!(queue.push(vec![0; 41]).is_none());
-        let _second = queue.push(vec![0; 40]).unwrap();
-        assert!(queue.push(Vec::new()).is_none());
+        let (number, _answered) = queue.push(vec![0; 60], None).unwrap();
+        assert!(queue.push(vec![0; 41], None).is_none());
+        let _second = queue.push(vec![0; 40], None).unwrap();
+        assert!(queue.push(Vec::new(), None).is_none());
         assert!(queue.remove(number).is_some() && queue.remove(number).is_none());
-        let _third = queue.push(vec![0; 60]).unwrap();
+        let _third = queue.push(vec![0; 60], None).unwrap();
         assert_eq!(queue.len(), 2);
     }
 
     #[tokio::test]
     async fn a_question_that_nobody_waits_for_is_not_put() {
         let queue = Queue::new(2, 100);
-        drop(queue.push(b"a".into()));
-        let (_, mut answered) = queue.push(b"b".into()).unwrap();
+        drop(queue.push(b"a".into(), None));
+        let (_, mut answered) = queue.push(b"b".into(), None).unwrap();
         let taken = queue.first().await;
         assert_eq!(context(&taken), "b");
         let failed = || Err(AskFailed::Busy { retry_after_s: 1 });
@@ -204,7 +212,7 @@ mod tests {
         for waits in [&mut one, &mut two] {
             assert!(futures_poll(waits.as_mut()).is_pending());
         }
-        let _answered = queue.push(b"a".into());
+        let _answered = queue.push(b"a".into(), None);
         drop(one);
         assert_eq!(context(&two.await), "a");
     }

@@ -1,0 +1,273 @@
+//! Answers to what shards ask about clients.
+//!
+//! Who connects: first its token, where tokens are read; then workers or the callback, where they
+//! are asked, unless the token suffices; then the limit of its user. Who joins: workers or the
+//! callback, about all topics at once. Each question has a task of its own, so a slow answer holds
+//! up nobody else; how many there are at a time the shards bound.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::task::spawn_local;
+
+use super::counters::AccessCounters;
+use super::lanes::{Asks, Words};
+use super::remember::Remember;
+use super::tokens::Tokens;
+use super::users::{Place, TooMany, Users};
+use super::workers::Pool;
+use crate::access::token::TokenFault;
+use crate::access::verdict::{AskFailed, Judged};
+use crate::access::{About, AccessRequest, Grant, Identity, context};
+use crate::http::Head;
+use crate::http::head::Room;
+use crate::log_rate::LogRate;
+use crate::mesh::desk::{self, Answer, Ask, Denial, Why, Word};
+use crate::ws::close::CloseCode;
+use crate::ws::upgrade;
+
+/// The reason in the Close of a connection that a newer one has replaced.
+const REPLACED: &str = "replaced by a newer connection of this user";
+
+/// Who is asked beside a token.
+pub enum Asker {
+    /// Nobody.
+    Nobody,
+    /// PHP workers.
+    Workers(Rc<Pool>),
+}
+
+/// See the module.
+pub struct Access {
+    pub(super) tokens: Option<Tokens>,
+    pub(super) asker: Asker,
+    pub(super) remember: RefCell<Remember>,
+    pub(super) users: RefCell<Users>,
+    /// Whether a rule may say that a join is to be asked about.
+    pub(super) asks_joins: bool,
+    /// Whether each topic of a join is a question of its own.
+    pub(super) one_by_one: bool,
+    pub(super) words: Rc<Words>,
+    pub(super) counters: Arc<AccessCounters>,
+    pub(super) said: RefCell<LogRate<&'static str>>,
+    pub(super) started: Instant,
+}
+
+/// Why somebody is refused who was asked about.
+enum Refusal {
+    /// The verdict.
+    Judged(Judged),
+    /// There was nobody to ask in time.
+    Busy(u32),
+    /// There was no answer, or none that makes sense.
+    NoAnswer,
+}
+
+impl Access {
+    /// Answers what comes. Runs for ever, on the thread of a `LocalSet`.
+    pub async fn serve(self: Rc<Self>, asks: Asks) {
+        asks.run(|shard, ask| {
+            spawn_local(self.clone().answer(shard, ask));
+        })
+        .await;
+    }
+
+    /// The workers that are asked, if there are any.
+    pub fn workers(&self) -> Option<&Rc<Pool>> {
+        match &self.asker {
+            Asker::Workers(pool) => Some(pool),
+            Asker::Nobody => None,
+        }
+    }
+
+    /// Forgets all verdicts that were to be remembered.
+    pub fn forget(&self) {
+        self.remember.borrow_mut().clear();
+        self.counters.remembered_bytes.set(0);
+    }
+
+    async fn answer(self: Rc<Self>, shard: usize, ask: Ask) {
+        let Ask { ticket, waits, about } = ask;
+        let place = Place { shard, connection: ticket.connection };
+        let answer = match about {
+            // Whoever has gone hears no answer; its shard waits for it all the same.
+            _ if waits.strong_count() == 0 => Answer::Refused(Why::Gone),
+            desk::About::Connect(request) => self.connect(place, &waits, request).await,
+            desk::About::Join { grant, topics } => self.join(&waits, &grant, &topics).await,
+            desk::About::Token { grant, token } => self.renew(place, &grant, &token),
+        };
+        self.words.say(shard, Word::Answer(ticket, answer));
+    }
+
+    async fn connect(&self, place: Place, waits: &Weak<()>, request: AccessRequest) -> Answer {
+        let mut grant = Grant::default();
+        let began = Instant::now();
+        let mut suffices = false;
+        if let Some(tokens) = &self.tokens {
+            match tokens.of_request(&request) {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    suffices = tokens.suffices;
+                    grant.subject = accepted.identity.user.clone();
+                    grant.identity = accepted.identity;
+                    grant.expires_in = accepted.expires_in;
+                }
+                Err(fault) => return self.token_refused(tokens, fault),
+            }
+        }
+        if !suffices {
+            match self.judge(waits, &request, About::Server).await {
+                Ok(said) => grant.identity.learn(said),
+                Err(refusal) => return self.denied(refusal),
+            }
+        }
+        // What has passed meanwhile is gone of its time.
+        let left = |time: Duration| time.saturating_sub(began.elapsed());
+        grant.expires_in = grant.expires_in.map(left);
+        grant.request = self.asks_joins.then_some(request);
+        let grant = Arc::new(grant);
+        match self.users.borrow_mut().admit(place, &grant) {
+            Ok(None) => {}
+            Ok(Some(Place { shard, connection })) => {
+                self.counters.replaced.add(1);
+                let word = Word::Close { connection, code: CloseCode::REPLACED, reason: REPLACED };
+                self.words.say(shard, word);
+            }
+            Err(TooMany) => {
+                self.counters.refused_user.add(1);
+                let response = upgrade::too_many_of_user();
+                return Answer::Denied(Denial { why: Why::User, response });
+            }
+        }
+        self.counters.granted.add(1);
+        Answer::Granted(grant)
+    }
+
+    async fn join(&self, waits: &Weak<()>, grant: &Grant, topics: &[Box<str>]) -> Answer {
+        let Some(request) = &grant.request else { return Answer::Refused(Why::NoAnswer) };
+        let topics: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+        let questions = topics.chunks(if self.one_by_one { 1 } else { topics.len().max(1) });
+        for topics in questions {
+            if let Err(refusal) = self.judge(waits, request, About::Topics(topics)).await {
+                self.counters.joins_refused.add(1);
+                return Answer::Refused(match refusal {
+                    Refusal::Judged(_) => Why::Judged,
+                    Refusal::Busy(_) => Why::Busy,
+                    Refusal::NoAnswer => Why::NoAnswer,
+                });
+            }
+        }
+        self.counters.joins_allowed.add(1);
+        Answer::Allowed
+    }
+
+    /// Another token of a client that is connected: it must be the same user's.
+    fn renew(&self, place: Place, before: &Grant, token: &str) -> Answer {
+        let Some(tokens) = &self.tokens else { return Answer::Refused(Why::NoAnswer) };
+        let accepted = match tokens.check(token.as_bytes()) {
+            Ok(accepted) => accepted,
+            Err(fault) => {
+                self.counters.refused_token.add(1);
+                return Answer::Refused(Why::Token(fault.why()));
+            }
+        };
+        let subject = accepted.identity.user.clone();
+        if before.subject.is_some() && subject != before.subject {
+            self.counters.refused_token.add(1);
+            return Answer::Refused(Why::Token("the token is another user's"));
+        }
+        let mut identity = accepted.identity;
+        // What workers or the callback have said of it stands.
+        if before.identity.user != before.subject {
+            identity.user.clone_from(&before.identity.user);
+        }
+        if identity.info.is_none() {
+            identity.info.clone_from(&before.identity.info);
+        }
+        let request = before.request.clone();
+        let grant = Arc::new(Grant { identity, subject, request, expires_in: accepted.expires_in });
+        self.users.borrow_mut().renew(place, &grant);
+        self.counters.renewed.add(1);
+        Answer::Granted(grant)
+    }
+
+    /// Has workers or the callback judge, unless they have done so before and it holds still. What
+    /// they say of who it is.
+    async fn judge(
+        &self,
+        waits: &Weak<()>,
+        request: &AccessRequest,
+        about: About<'_>,
+    ) -> Result<Identity, Refusal> {
+        let pool = match &self.asker {
+            Asker::Nobody => return Ok(Identity::default()),
+            Asker::Workers(pool) => pool,
+        };
+        if !self.remember.borrow().is_empty() {
+            let found = self.remember.borrow_mut().find(&key(request, about), Instant::now());
+            if let Some(identity) = found {
+                self.counters.remembered.add(1);
+                return Ok(identity);
+            }
+        }
+        let asked = pool.ask_about(Some(waits.clone()), context::encode(request, about, None));
+        let judged = match asked.await {
+            Ok(judged) if judged.allows() => judged,
+            Ok(judged) => return Err(Refusal::Judged(judged)),
+            Err(AskFailed::Busy { retry_after_s }) => return Err(Refusal::Busy(retry_after_s)),
+            Err(AskFailed::Failed(why)) => return Err(self.failed(&why)),
+        };
+        let said = judged.identity().and_then(|said| Ok((said, judged.remember()?)));
+        let (identity, remember) = said.map_err(|why| self.failed(&why.to_string()))?;
+        if let Some(lasts) = remember {
+            let key = key(request, about);
+            let mut remember = self.remember.borrow_mut();
+            remember.add(key, identity.clone(), lasts, Instant::now());
+            self.counters.remembered_bytes.set(remember.bytes() as u64);
+        }
+        Ok(identity)
+    }
+
+    fn failed(&self, why: &str) -> Refusal {
+        if let Some(unsaid) = self.said.borrow_mut().admit("failed", self.started.elapsed()) {
+            tracing::warn!("who was asked about a client has not judged it: {why}{unsaid}");
+        }
+        Refusal::NoAnswer
+    }
+
+    fn token_refused(&self, tokens: &Tokens, fault: TokenFault) -> Answer {
+        self.counters.refused_token.add(1);
+        let response = fault.response(tokens.retry_after_s());
+        Answer::Denied(Denial { why: Why::Token(fault.why()), response })
+    }
+
+    fn denied(&self, refusal: Refusal) -> Answer {
+        let (why, response) = match refusal {
+            Refusal::Judged(judged) => {
+                self.counters.refused_judged.add(1);
+                (Why::Judged, judged.response())
+            }
+            Refusal::Busy(retry_after_s) => {
+                self.counters.refused_busy.add(1);
+                (Why::Busy, upgrade::busy(retry_after_s))
+            }
+            Refusal::NoAnswer => {
+                self.counters.refused_no_answer.add(1);
+                (Why::NoAnswer, upgrade::no_verdict())
+            }
+        };
+        Answer::Denied(Denial { why, response })
+    }
+}
+
+/// What a verdict is remembered for: all that was asked, but what is different at every connection.
+fn key(request: &AccessRequest, about: About<'_>) -> Vec<u8> {
+    let mut room = Room::new();
+    let Ok(head) = Head::parse(&request.head, &mut room) else { return Vec::new() };
+    let names = head.headers().map(|(name, _)| name);
+    let same: Vec<&str> =
+        names.filter(|name| !name.eq_ignore_ascii_case("Sec-WebSocket-Key")).collect();
+    context::encode(request, about, Some(&same))
+}
