@@ -46,7 +46,17 @@ impl Client {
         path: &str,
         origin: Option<&str>,
     ) -> Result<Self, Refusal> {
-        Self::over(TcpStream::connect(address).expect("the server listens"), path, origin)
+        let headers: Vec<_> = origin.map(|origin| ("Origin", origin)).into_iter().collect();
+        Self::connect_with(address, path, &headers)
+    }
+
+    /// Connects and upgrades with these headers.
+    pub fn connect_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Refusal> {
+        Self::over(TcpStream::connect(address).expect("the server listens"), path, headers)
     }
 
     /// Connects with a receive buffer in the kernel of about `bytes`, so that a reader that stops
@@ -56,17 +66,21 @@ impl Client {
             .expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a small receive buffer");
         socket.connect(&address.into()).expect("the server listens");
-        Self::over(socket.into(), "/ws", None).expect("the server takes a client")
+        Self::over(socket.into(), "/ws", &[]).expect("the server takes a client")
     }
 
-    fn over(stream: TcpStream, path: &str, origin: Option<&str>) -> Result<Self, Refusal> {
+    fn over(
+        stream: TcpStream,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Refusal> {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
         let address = stream.peer_addr().expect("a connected socket");
         let mut request =
             format!("ws://{address}{path}").into_client_request().expect("a valid URL");
-        if let Some(origin) = origin {
-            request.headers_mut().insert("Origin", origin.parse().expect("a header value"));
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().expect("a header value"));
         }
         // A frame is read with as few system calls as possible, but never past what the test wants
         // to read.

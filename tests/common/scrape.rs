@@ -19,7 +19,9 @@ impl Scrape {
         assert_eq!(answer.status, 200, "{}", answer.head);
         let text = String::from_utf8(answer.body).expect("metrics are text");
         assert!(text.ends_with("# EOF\n"), "whole: {text}");
-        let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        // Sums of times are no whole numbers.
+        let counts = |line: &&str| !line.starts_with('#') && !line.contains("_seconds_sum");
+        let samples = text.lines().filter(counts).map(|line| {
             let (series, value) =
                 line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
