@@ -167,7 +167,7 @@ fn or_the_newest_is_refused() {
     let Some(server) = guarded(&more) else { return };
     let mut first = connect(&server, "/ws").unwrap();
     first.join(&["news"]);
-    assert_eq!(connect(&server, "/ws").err(), Some(409));
+    assert_eq!(connect(&server, "/ws").err(), Some(429));
     first.close();
     eventually("its place is free", || connect(&server, "/ws").is_ok());
 }

@@ -115,10 +115,10 @@ pub fn no_verdict() -> Vec<u8> {
     response(400, "Connection: close\r\n", text, false)
 }
 
-/// The 409 for a user who has as many connections as it may.
+/// The 429 for a user who has as many connections as it may (RFC 6585 §4).
 pub fn too_many_of_user() -> Vec<u8> {
     let text = "This user has as many connections as it may. Close one of them first.";
-    response(409, "Connection: close\r\n", text, false)
+    response(429, "Connection: close\r\nRetry-After: 1\r\n", text, false)
 }
 
 /// The 503 for a server that shuts down: in so many seconds another one may answer at its address.
