@@ -173,10 +173,13 @@ fn a_variable_that_is_not_set_opens_no_address_to_the_world() {
 }
 
 #[test]
-fn workers_that_would_have_guarded_access_are_told_with_the_way_out() {
+fn who_is_asked_is_told_and_whether_anybody_is() {
     let site = Site::new("server: { command: php worker.php }\nwebsockets: {}\n");
-    refused_by_both(&site, &[], "roadcast.access: open");
-    assert_eq!(run(&site, &["check", "-o", "roadcast.access=open"]).status.code(), Some(0));
+    let told = |arguments: &[&str]| String::from_utf8(run(&site, arguments).stdout).unwrap();
+    let guarded = told(&["check"]);
+    assert!(guarded.contains("access         connect: the workers of server.command"), "{guarded}");
+    let open = told(&["check", "-o", "roadcast.access=open"]);
+    assert!(open.contains("access         open: everyone may connect and join\n"), "{open}");
 }
 
 #[test]
