@@ -1,6 +1,6 @@
 //! Roadcast: a WebSocket publish/subscribe server for Linux.
 //!
-//! The journey of one publish: a back end's goridge frame reaches the `hub`, which decodes the call
+//! The journey of one publish: a publisher's goridge frame reaches the `hub`, which decodes the call
 //! (`rpc`), takes the next sequence of the topic, encodes the WebSocket frame once (`publication`)
 //! and pushes it on the `lane` of each shard that is interested. The `engine` of such a shard hands
 //! it to its `shard`, which appends it to the topic's log; the sweep goes round the topic's

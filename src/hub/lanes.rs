@@ -294,7 +294,7 @@ impl Lanes {
         if blocked && oldest {
             for (shard, _) in wants {
                 let lane = &mut self.lanes[*shard];
-                // Lanes once seen stays.
+                // Room once seen stays.
                 lane.held = (!lane.blocked).then_some(cost);
             }
         }

@@ -1,11 +1,11 @@
-//! A batch: sends planned together, submitted with one `enter`.
+//! A batch: sends planned together, handed to the backend in one call.
 //!
-//! A send that is not booked has been taken whole: the kernel posts no completion for it.
+//! A send that is not booked has been taken whole: only what was not is told.
 
 use super::Shard;
 use super::connection::{ConnId, NO_SEND};
 
-/// Sends in one batch. Measured: 16 to 64 an `enter` are as cheap as 1,024, and later subscribers
+/// Sends in one batch. Measured: 16 to 64 a system call are as cheap as 1,024, and later subscribers
 /// find newer frames.
 pub const BATCH_SENDS: usize = 64;
 

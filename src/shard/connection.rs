@@ -1,8 +1,8 @@
 //! One connection's state, and the table of all connections of a shard.
 //!
 //! What every connection needs is a few dozen bytes; all else is allocated while it is used. Slots
-//! are reused, so a [`ConnId`] carries the slot's generation and a late completion or answer for an
-//! ended connection finds nobody.
+//! are reused, so a [`ConnId`] carries the slot's generation and what comes late for an ended
+//! connection, from the backend or the hub, finds nobody.
 
 use std::cmp::Reverse;
 
@@ -45,7 +45,7 @@ pub enum Phase {
         /// what broke the protocol.
         answered: bool,
     },
-    /// The socket is being ended; the slot is freed when its last completion has come.
+    /// The socket is being ended; the slot is freed when it is closed.
     Ended,
 }
 

@@ -21,7 +21,7 @@ pub enum Task {
     Measure(ConnId),
     /// End the sending direction.
     FinishSending(ConnId),
-    /// End it both ways; hand in `released` when its last operation has come back and it is closed.
+    /// End it both ways; hand in `released` when it is closed.
     Terminate {
         /// The connection.
         id: ConnId,

@@ -60,6 +60,10 @@ pub struct FakeBackend {
     /// Connections that are gone, whose completions may still come.
     former: Vec<ConnId>,
     look: Look,
+    /// How much of what it has seen the turn may still hand in; the rest comes in later ones.
+    share: usize,
+    /// The loop has not asked until nothing came.
+    asked_for_more: bool,
     input: Vec<u8>,
     /// The loop's wake-up has been signalled.
     pub woken: bool,
@@ -91,6 +95,8 @@ impl FakeBackend {
             sockets: Vec::new(),
             former: Vec::new(),
             look: Look::Over,
+            share: 0,
+            asked_for_more: true,
             input: Vec::new(),
             woken: false,
             overflown: None,
@@ -113,10 +119,7 @@ impl FakeBackend {
     }
 
     pub fn end_step(&mut self, clients: &mut Vec<Client>, book: &mut Book, rng: &mut SmallRng) {
-        assert!(
-            matches!(self.look, Look::Over),
-            "what has happened is handed in by the turn's end"
-        );
+        assert!(self.asked_for_more, "what has happened is handed in by the turn's end");
         self.swap(clients, book, rng);
     }
 
@@ -131,12 +134,21 @@ impl FakeBackend {
         self.backlog.drain(..).for_each(|client| clients[client].gone = true);
     }
 
+    /// Sees what has happened, or goes on with what it has seen: a turn's share of it.
+    fn look(&mut self) {
+        if matches!(self.look, Look::Over) {
+            self.look = Look::Calls;
+        }
+        self.share = [1, 2, 5, usize::MAX][self.rng.random_range(0..4)];
+        self.asked_for_more = false;
+    }
+
     /// Whether nothing is under way but what waits for clients that never read.
     pub fn is_quiet(&self, clients: &[Client]) -> bool {
         // Refused and not watched: it rests.
         let lags = |socket: &Socket| socket.watching || socket.refused;
         let waits = |socket: &Socket| lags(socket) && clients[socket.client].reads > 0;
-        (self.backlog.is_empty())
+        (self.backlog.is_empty() && matches!(self.look, Look::Over))
             && self.sockets.iter().all(|socket| socket.closing.is_none() && !waits(socket))
     }
 
@@ -305,25 +317,35 @@ impl Backend for FakeBackend {
         }
         // It need not look each time.
         if self.rng.random_bool(0.9) {
-            self.look = Look::Calls;
+            self.look();
         }
         Ok(())
     }
 
     fn poll(&mut self) -> io::Result<()> {
-        self.look = Look::Calls;
+        self.look();
         Ok(())
     }
 
     fn is_idle(&self) -> bool {
-        true
+        matches!(self.look, Look::Over)
     }
 
     fn wait(&mut self, _: Option<Duration>) -> io::Result<()> {
+        assert!(self.is_idle(), "it sleeps, and has not been handed in what has been seen");
         self.poll()
     }
 
     fn next(&mut self) -> io::Result<Option<Happened<'_, Knock>>> {
+        // Dropped without a name.
+        if let Some(client) = self.nameless.take() {
+            self.clients[client].gone = true;
+        }
+        if self.share == 0 {
+            self.asked_for_more = true;
+            return Ok(None);
+        }
+        self.share -= 1;
         Ok(self.next_happened())
     }
 

@@ -10,7 +10,7 @@ use crate::mesh::Down;
 /// shard went to sleep again after each few.
 const EARLY_WAKE_BYTES: u64 = 64 * 1024;
 
-/// Lanes for answers that is kept while there are none.
+/// Room for answers that is kept while there are none.
 const ANSWERS_KEPT: usize = 1024;
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Lane {
     pub(super) answers: VecDeque<Down>,
     /// A waiting publication lacks room here: younger ones wait behind it.
     pub(super) blocked: bool,
-    /// Lanes that the oldest waiting publication keeps here.
+    /// Room that the oldest waiting publication keeps here.
     pub(super) held: Option<u64>,
     /// Bytes pushed since the shard was last woken, and one for each entry.
     pub(super) pushed: u64,

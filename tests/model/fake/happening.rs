@@ -29,10 +29,6 @@ enum Heard {
 
 impl FakeBackend {
     pub(super) fn next_happened(&mut self) -> Option<Happened<'_, Knock>> {
-        // Dropped without a name.
-        if let Some(client) = self.nameless.take() {
-            self.clients[client].gone = true;
-        }
         loop {
             match self.look {
                 Look::Calls => {
@@ -73,9 +69,14 @@ impl FakeBackend {
                 }
                 Look::Former => {
                     self.look = Look::Over;
-                    return self.next_late();
+                    if let Some(id) = self.late() {
+                        return Some(self.happened_late(id));
+                    }
                 }
-                Look::Over => return None,
+                Look::Over => {
+                    self.asked_for_more = true;
+                    return None;
+                }
             }
         }
     }
@@ -148,17 +149,20 @@ impl FakeBackend {
         Some(socket.id)
     }
 
-    /// A completion that comes late, of a connection that has gone.
-    fn next_late(&mut self) -> Option<Happened<'_, Knock>> {
+    /// A connection that has gone, and of which a completion comes late.
+    fn late(&mut self) -> Option<ConnId> {
         let drawn = self.rng.random_range(0..self.former.len().max(8));
-        let id = *self.former.get(drawn)?;
-        Some(match self.rng.random_range(0..3) {
+        self.former.get(drawn).copied()
+    }
+
+    fn happened_late(&mut self, id: ConnId) -> Happened<'_, Knock> {
+        match self.rng.random_range(0..3) {
             0 => {
                 self.input = vec![0; 100];
                 Happened::Received(id, &mut self.input)
             }
             1 => Happened::Writable(id),
             _ => Happened::Ended(id),
-        })
+        }
     }
 }
