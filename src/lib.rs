@@ -1,10 +1,10 @@
 //! Roadcast: a WebSocket publish/subscribe server for Linux.
 //!
-//! The journey of one publish: a publisher's goridge frame reaches the `hub`, which decodes the call
-//! (`rpc`), takes the next sequence of the topic, encodes the WebSocket frame once (`publication`)
-//! and pushes it on the `lane` of each shard that is interested. The `engine` of such a shard hands
-//! it to its `shard`, which appends it to the topic's log; the sweep goes round the topic's
-//! subscribers and sends each what it has not had yet, in one send.
+//! The journey of one publish: a publisher's goridge frame reaches the `hub`, which decodes the
+//! call (`rpc`), takes the next sequence of the topic, encodes the WebSocket frame once
+//! (`publication`) and pushes it on the `lane` of each shard that is interested. The `engine` of
+//! such a shard hands it to its `shard`, which appends it to the topic's log; the sweep goes round
+//! the topic's subscribers and sends each what it has not had yet, in one send.
 //!
 //! Imports point downward only: `server` knows everything; `ring` and `epoll` know `engine`, which
 //! knows `shard`; `hub` and `shard` meet only in `mesh`; codecs (`http`, `ws`, `rpc`, `command`,

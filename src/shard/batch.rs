@@ -5,8 +5,8 @@
 use super::Shard;
 use super::connection::{ConnId, NO_SEND};
 
-/// Sends in one batch. Measured: 16 to 64 a system call are as cheap as 1,024, and later subscribers
-/// find newer frames.
+/// Sends in one batch. Measured: 16 to 64 a system call are as cheap as 1,024, and later
+/// subscribers find newer frames.
 pub const BATCH_SENDS: usize = 64;
 
 const _: () = assert!(BATCH_SENDS < NO_SEND as usize);

@@ -1,7 +1,7 @@
 //! The sweep: how publications and outboxes leave, a batch of sends at a time.
 //!
-//! `plan` names the sends of one batch (see the module `batch`), the loop has the
-//! backend send them, `book` notes each that was not taken whole and `settle` draws the consequences.
+//! `plan` names the sends of one batch (see the module `batch`), the loop has the backend send
+//! them, `book` notes each that was not taken whole and `settle` draws the consequences.
 //!
 //! Active topics take turns, so a hot one starves nobody. A turn visits subscribers from the
 //! topic's cursor on and gives each all that it has not had, in one send. A visit costs a send, or
