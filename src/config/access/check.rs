@@ -85,7 +85,7 @@ fn unsupported(access: &AccessSettings, read: &Reader<'_>) {
             (CALLBACK, format!("is not asked yet, so everyone might connect and join; {remedy}"))
         }
         _ if tokens.is_some_and(|tokens| matches!(tokens.keys, KeySource::Jwks(_))) => {
-            (JWKS, format!("is not fetched yet, so tokens could not be checked; {remedy}"))
+            (JWKS, "is not fetched yet; set roadcast.access.jwt.public_key".to_owned())
         }
         _ => return,
     };

@@ -21,7 +21,7 @@ fn examined(file: &str, overrides: &[&str]) -> (AccessSettings, String) {
 
 fn access(file: &str) -> AccessSettings {
     let (access, told) = examined(file, &[]);
-    assert!(told.is_empty() || told.contains(" yet, so "), "{told}");
+    assert!(told.is_empty() || told.contains(" yet"), "{told}");
     assert!(told.lines().count() < 2, "{told}");
     access
 }
@@ -104,10 +104,13 @@ fn open_asks_nobody_and_may_be_said_over_a_file_that_asks_but_not_beside_it() {
 fn until_it_is_acted_on_nothing_that_guards_access_starts_open() {
     for (file, key) in [
         ("roadcast: { access: { http: { url: 'http://a' } } }", "roadcast.access.http: "),
-        ("roadcast: { access: { jwt: { jwks: 'https://a' } } }", "roadcast.access.jwt.jwks: "),
+        (
+            "roadcast: { access: { jwt: { jwks: 'https://a' } } }",
+            "roadcast.access.jwt.jwks: is not",
+        ),
     ] {
         let (_, told) = examined(file, &[]);
-        assert!(told.contains(key) && told.contains("`roadcast.access: open`"), "{told}");
+        assert!(told.contains(key) && told.contains(" yet"), "{told}");
     }
 }
 

@@ -106,7 +106,12 @@ pub fn service_unavailable() -> Vec<u8> {
 /// The 503 for an upgrade that nobody could be asked about in time.
 pub fn busy(retry_after_s: u32) -> Vec<u8> {
     let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
-    response(503, &headers, "Too many clients connect at once. Try again later.", false)
+    response(
+        503,
+        &headers,
+        "Nobody is free to decide about this connection now. Try again later.",
+        false,
+    )
 }
 
 /// The 400 for an upgrade where who was asked about it has not answered, or not as it should.
