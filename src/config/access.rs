@@ -4,9 +4,11 @@
 //! rules   `roadcast.access.rules`
 //! told    who is asked for what, for people
 //! check   what does not fit together, and what is hardly meant so
+//! doubts  the same of rules, limits of users and the pool
 //! ```
 
 mod check;
+mod doubts;
 mod rules;
 mod told;
 
