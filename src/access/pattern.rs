@@ -133,8 +133,8 @@ impl Pattern {
         self.parts.iter().map(|part| size_of::<Part>() + text(part)).sum()
     }
 
-    /// Whether every name that `other` means, this means too, whoever the session is. One that does so
-    /// in a way that only values would show is not found.
+    /// Whether every name that `other` means, this means too, whoever the session is. One that does
+    /// so in a way that only values would show is not found.
     pub fn covers(&self, other: &Self) -> bool {
         let mut left = other.symbols().peekable();
         for part in &self.parts {
