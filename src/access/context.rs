@@ -177,7 +177,7 @@ fn cookies<'h>(head: &Head<'h>) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// Decodes `%41`; in a query `+` is a blank. `None`: it cannot be decoded.
-fn unescape(text: &[u8], query: bool) -> Option<Vec<u8>> {
+pub(crate) fn unescape(text: &[u8], query: bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [byte, behind @ ..] = rest {

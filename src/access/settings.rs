@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+
 use super::Rules;
 use super::token::{Algorithm, Demands, Key, KeyError};
 
@@ -131,8 +133,8 @@ pub struct CallbackSettings {
     pub concurrency: usize,
     /// The headers of a request that are passed on; case does not matter.
     pub headers: Vec<String>,
-    /// A file of certificates (PEM) in place of the system's.
-    pub ca: Option<PathBuf>,
+    /// The certificates that are trusted, in place of the system's.
+    pub ca: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// `roadcast.access.jwt`.

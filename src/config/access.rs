@@ -4,17 +4,17 @@
 //! rules   `roadcast.access.rules`
 //! told    who is asked for what, for people
 //! check   what does not fit together, and what is hardly meant so
-//! doubts  the same of rules, limits of users and the pool
+//! files   a public key, and certificates
 //! ```
 
 mod check;
-mod doubts;
+mod files;
 mod rules;
 mod told;
 
 pub use check::{check, doubts};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::RpcListen;
@@ -41,8 +41,6 @@ const PUBLIC_KEY: &str = "roadcast.access.jwt.public_key";
 const JWKS: &str = "roadcast.access.jwt.jwks";
 const RELAY: &str = "roadcast.workers.relay";
 
-/// Bytes of a file with a public key.
-const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The algorithms of tokens by the keys that they are for.
 const OF_SECRETS: &[&str] = &["HS256", "HS384", "HS512"];
 const OF_PUBLIC_KEYS: &[&str] =
@@ -189,7 +187,7 @@ fn callback(read: &Reader<'_>, directory: &Path) -> Option<CallbackSettings> {
         timeout: read.duration(&of("timeout")),
         concurrency: read.number(&of("concurrency")).max(1),
         headers: read.words(&of("headers"), header),
-        ca: read.text(&of("ca")).map(|name| directory.join(name)),
+        ca: files::certificates(read, directory),
     };
     if settings.url.0.is_empty() {
         return None;
@@ -278,8 +276,9 @@ fn named(
 /// Where the keys come from, if from anywhere.
 fn keys(read: &Reader<'_>, directory: &Path) -> Option<KeySource> {
     let secret = read.text(SECRET).map(|secret| KeySource::Secret(Secret(secret)));
-    let public_key =
-        read.text(PUBLIC_KEY).map(|text| KeySource::PublicKey(pem(read, directory, text)));
+    let public_key = read
+        .text(PUBLIC_KEY)
+        .map(|text| KeySource::PublicKey(files::public_key(read, directory, text)));
     let jwks = read.text(JWKS).map(KeySource::Jwks);
     if let Some(KeySource::Jwks(url)) = &jwks
         && let Err(problem) = http_url(url)
@@ -296,32 +295,6 @@ fn keys(read: &Reader<'_>, directory: &Path) -> Option<KeySource> {
         read.refuse(ConfigError::value(&read.origin(second), second, problem));
     }
     secret.or(public_key).or(jwks)
-}
-
-/// A key as PEM: the text itself, or what the file of that name holds.
-fn pem(read: &Reader<'_>, directory: &Path, text: String) -> String {
-    if text.trim_start().starts_with("-----BEGIN") {
-        return text;
-    }
-    let path: PathBuf = directory.join(&text);
-    let found = std::fs::metadata(&path).and_then(|about| {
-        if about.len() > KEY_FILE_BYTES_MAX {
-            Ok(None)
-        } else {
-            std::fs::read_to_string(&path).map(Some)
-        }
-    });
-    let problem = match found {
-        Ok(Some(pem)) if pem.trim_start().starts_with("-----BEGIN") => return pem,
-        Ok(_) => "holds no key in the form of PEM (-----BEGIN PUBLIC KEY-----)".to_owned(),
-        Err(error) => format!("cannot be read: {error}"),
-    };
-    let problem = format!(
-        "\"{text}\" is no PEM, so it names a file, which {problem}; names count from the directory of \
-         the configuration"
-    );
-    read.refuse(ConfigError::value(&read.origin(PUBLIC_KEY), PUBLIC_KEY, problem));
-    String::new()
 }
 
 /// Whether a text is the URL of something that is asked over HTTP; says what it must be otherwise.

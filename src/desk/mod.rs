@@ -36,7 +36,10 @@ pub struct Desk {
 /// Fails where no runtime can be had, a listener cannot be watched, or keys are none.
 pub fn run(desk: Desk, ready: impl FnOnce(), stop: oneshot::Receiver<Duration>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(desk, ready, stop))
+    let served = LocalSet::new().block_on(&runtime, serve(desk, ready, stop));
+    // A name that is being looked up takes a thread until the resolver gives up.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(
@@ -51,6 +54,9 @@ async fn serve(
         workers = access.workers().cloned();
         if let Some(pool) = &workers {
             telemetry.watch_workers(pool.telemetry());
+        }
+        if let Some(callback) = access.callback() {
+            telemetry.watch_callback(callback.telemetry());
         }
         spawn_local(access.serve(asks));
     }

@@ -147,6 +147,7 @@ pub fn telemetry(
         shards: shards.collect(),
         access: config.access.asks().then(|| counters.access.clone()),
         workers: OnceLock::new(),
+        callback: OnceLock::new(),
     })
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use roadcast::backend::BackendName;
 use roadcast::config::schema;
+use roadcast::desk::access::callback::CallbackTelemetry;
 use roadcast::desk::access::workers::WorkerTelemetry;
 use roadcast::desk::http::{ShardTelemetry, Telemetry};
 use roadcast::hub::HubCounters;
@@ -114,6 +115,7 @@ fn scrape() -> String {
         shards: vec![shard],
         access: Some(Arc::default()),
         workers: OnceLock::from(Arc::new(WorkerTelemetry::new(None))),
+        callback: OnceLock::from(Arc::new(CallbackTelemetry::default())),
     });
     telemetry.text()
 }

@@ -1,4 +1,10 @@
-//! Who may connect and who may join, decided by PHP workers, tokens and rules.
+//! Who may connect and who may join, decided by PHP workers, tokens and rules; `callback`: by a
+//! server that is asked over HTTP.
+
+mod callback;
+mod callback_faults;
+mod documents;
+mod service;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};

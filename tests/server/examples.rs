@@ -14,7 +14,7 @@ fn document(name: &str) -> String {
 }
 
 /// The code block in `language` that contains `mark`.
-fn block(name: &str, language: &str, mark: &str) -> String {
+pub fn block(name: &str, language: &str, mark: &str) -> String {
     let text = document(name);
     let mut blocks = text.split("\n```");
     let found =

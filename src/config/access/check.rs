@@ -3,7 +3,7 @@
 use super::super::error::{ConfigError, Notice, Origin};
 use super::super::reader::Reader;
 use super::{ASK, CALLBACK, COMMAND, JWKS, OPEN, RULES, SECRET, TOKENS, URL};
-use crate::access::{AccessSettings, Asked, Join, KeySource};
+use crate::access::{AccessSettings, Asked, Join, KeySource, Rules};
 
 /// Bytes that a secret should have at least: as many as a hash of HS256 (RFC 7518 §3.2).
 const SECRET_BYTES: usize = 32;
@@ -68,11 +68,7 @@ fn rules(access: &AccessSettings, read: &Reader<'_>) {
             "{user} is nobody where neither tokens, workers nor a callback say who a client is"
                 .to_owned()
         } else if let (Some(claim), None) = (claims.next(), &access.tokens) {
-            let doubt = rule.topics.iter().find_map(|pattern| pattern.doubt());
-            let meant = doubt.map_or_else(String::new, |doubt| format!("; {doubt}"));
-            format!(
-                "{{{claim}}} is a claim of a token, and none is read; set roadcast.access.jwt{meant}"
-            )
+            format!("{{{claim}}} is a claim of a token, and none is read; set roadcast.access.jwt")
         } else {
             continue;
         };
@@ -82,19 +78,12 @@ fn rules(access: &AccessSettings, read: &Reader<'_>) {
 
 /// Books that what guards access is not acted on yet: nobody's access is opened in silence.
 fn unsupported(access: &AccessSettings, read: &Reader<'_>) {
-    let remedy = "set `roadcast.access: open` (or -o roadcast.access=open) to start without";
     let tokens = access.tokens.as_ref();
-    let (key, problem) = match &access.asked {
-        Asked::Callback(_) => {
-            (CALLBACK, format!("is not asked yet, so everyone might connect and join; {remedy}"))
-        }
-        _ if tokens.is_some_and(|tokens| matches!(tokens.keys, KeySource::Jwks(_))) => {
-            (JWKS, "is not fetched yet; set roadcast.access.jwt.public_key".to_owned())
-        }
-        _ => return,
-    };
-    let origin = below(read, key).unwrap_or(Origin::Default);
-    read.refuse(ConfigError::value(&origin, key, problem));
+    if tokens.is_some_and(|tokens| matches!(tokens.keys, KeySource::Jwks(_))) {
+        let origin = below(read, JWKS).unwrap_or(Origin::Default);
+        let problem = "is not fetched yet; set roadcast.access.jwt.public_key".to_owned();
+        read.refuse(ConfigError::value(&origin, JWKS, problem));
+    }
 }
 
 /// What is hardly meant so.
@@ -134,6 +123,27 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
             warn(origin, "server.on_init", text);
         }
     }
-    notices.extend(super::doubts::doubts(access, read));
+    for (place, later) in unreachable(&access.rules) {
+        let (row, rule) = (&read.settings.rows(RULES)[later], &access.rules.rules[place]);
+        warn(
+            &row.origin,
+            RULES,
+            &format!(": this rule decides nothing: {} comes before it", rule.place),
+        );
+    }
     notices
+}
+
+/// Rules all of whose topics an earlier one has: the earlier one, and it.
+fn unreachable(rules: &Rules) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (later, rule) in rules.rules.iter().enumerate() {
+        let before = rules.rules[..later].iter().position(|before| {
+            let has = |pattern| before.topics.contains(pattern);
+            let all = !rule.topics.is_empty() && rule.topics.iter().all(has);
+            before.topics.iter().any(|pattern| pattern.is_any()) || all
+        });
+        found.extend(before.map(|before| (before, later)));
+    }
+    found
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::spawn_local;
 
+use super::callback::Callback;
 use super::counters::AccessCounters;
 use super::lanes::{Asks, Words};
 use super::remember::Remember;
@@ -37,6 +38,8 @@ pub enum Asker {
     Nobody,
     /// PHP workers.
     Workers(Rc<Pool>),
+    /// A server, over HTTP.
+    Callback(Rc<Callback>),
 }
 
 /// See the module.
@@ -78,7 +81,15 @@ impl Access {
     pub fn workers(&self) -> Option<&Rc<Pool>> {
         match &self.asker {
             Asker::Workers(pool) => Some(pool),
-            Asker::Nobody => None,
+            Asker::Nobody | Asker::Callback(_) => None,
+        }
+    }
+
+    /// The callback that is asked, if there is one.
+    pub fn callback(&self) -> Option<&Callback> {
+        match &self.asker {
+            Asker::Callback(callback) => Some(callback),
+            Asker::Nobody | Asker::Workers(_) => None,
         }
     }
 
@@ -201,19 +212,25 @@ impl Access {
         request: &AccessRequest,
         about: About<'_>,
     ) -> Result<Identity, Refusal> {
-        let pool = match &self.asker {
-            Asker::Nobody => return Ok(Identity::default()),
-            Asker::Workers(pool) => pool,
-        };
+        if matches!(self.asker, Asker::Nobody) {
+            return Ok(Identity::default());
+        }
         if !self.remember.borrow().is_empty() {
-            let found = self.remember.borrow_mut().find(&key(request, about), Instant::now());
+            let found = self.remember.borrow_mut().find(&self.key(request, about), Instant::now());
             if let Some(identity) = found {
                 self.counters.remembered.add(1);
                 return Ok(identity);
             }
         }
-        let asked = pool.ask_about(Some(waits.clone()), context::encode(request, about, None));
-        let judged = match asked.await {
+        let answer = match &self.asker {
+            Asker::Nobody => return Ok(Identity::default()),
+            Asker::Workers(pool) => {
+                let context = context::encode(request, about, None);
+                pool.ask_about(Some(waits.clone()), context).await
+            }
+            Asker::Callback(callback) => callback.ask(Some(waits), request, about).await,
+        };
+        let judged = match answer {
             Ok(judged) if judged.allows() => judged,
             Ok(judged) => return Err(Refusal::Judged(judged)),
             Err(AskFailed::Busy { retry_after_s }) => return Err(Refusal::Busy(retry_after_s)),
@@ -222,12 +239,24 @@ impl Access {
         let said = judged.identity().and_then(|said| Ok((said, judged.remember()?)));
         let (identity, remember) = said.map_err(|why| self.failed(&why.to_string()))?;
         if let Some(lasts) = remember {
-            let key = key(request, about);
+            let key = self.key(request, about);
             let mut remember = self.remember.borrow_mut();
             remember.add(key, identity.clone(), lasts, Instant::now());
             self.counters.remembered_bytes.set(remember.bytes() as u64);
         }
         Ok(identity)
+    }
+
+    /// What a verdict is remembered for: all that was asked, but what is different at every
+    /// connection.
+    fn key(&self, request: &AccessRequest, about: About<'_>) -> Vec<u8> {
+        let mut room = Room::new();
+        let Ok(head) = Head::parse(&request.head, &mut room) else { return Vec::new() };
+        let names = head.headers().map(|(name, _)| name);
+        let passed = |name: &&str| self.callback().is_none_or(|callback| callback.passes(name));
+        let same = |name: &&str| !name.eq_ignore_ascii_case("Sec-WebSocket-Key") && passed(name);
+        let same: Vec<&str> = names.filter(same).collect();
+        context::encode(request, about, Some(&same))
     }
 
     fn failed(&self, why: &str) -> Refusal {
@@ -260,14 +289,4 @@ impl Access {
         };
         Answer::Denied(Denial { why, response })
     }
-}
-
-/// What a verdict is remembered for: all that was asked, but what is different at every connection.
-fn key(request: &AccessRequest, about: About<'_>) -> Vec<u8> {
-    let mut room = Room::new();
-    let Ok(head) = Head::parse(&request.head, &mut room) else { return Vec::new() };
-    let names = head.headers().map(|(name, _)| name);
-    let same: Vec<&str> =
-        names.filter(|name| !name.eq_ignore_ascii_case("Sec-WebSocket-Key")).collect();
-    context::encode(request, about, Some(&same))
 }

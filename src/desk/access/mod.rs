@@ -4,6 +4,9 @@
 //! lanes     questions of the shards come in, answers go out
 //! asks      what becomes of a question
 //! tokens    where a token stands in a request, and whether it will do
+//! callback  a server that is asked over HTTP
+//! client    its HTTP client
+//! times, readiness  what is measured, and whether something works
 //! remember  verdicts that may be given again
 //! users     how many connections each user has
 //! workers   the pool of PHP workers
@@ -11,9 +14,13 @@
 //! ```
 
 mod asks;
+pub mod callback;
+mod client;
 mod counters;
 mod lanes;
+mod readiness;
 mod remember;
+mod times;
 mod tokens;
 mod users;
 pub mod workers;
@@ -26,6 +33,7 @@ use std::time::Instant;
 
 pub use asks::Access;
 use asks::Asker;
+use callback::Callback;
 pub use counters::AccessCounters;
 pub use lanes::Asks;
 use remember::Remember;
@@ -53,8 +61,8 @@ pub struct AccessPlan {
     pub end: DeskEnd,
 }
 
-/// Opens what is asked, on the thread of a `LocalSet`. Fails when keys are none, or the wake-up
-/// cannot be watched.
+/// Opens what is asked, on the thread of a `LocalSet`. Fails when keys are none, the
+/// certificates of a callback cannot be read, or the wake-up cannot be watched.
 pub fn open(plan: AccessPlan) -> io::Result<(Rc<Access>, Asks)> {
     let AccessPlan { settings, workers, remember_bytes, connections_per_user, counters, end } =
         plan;
@@ -63,9 +71,16 @@ pub fn open(plan: AccessPlan) -> io::Result<(Rc<Access>, Asks)> {
     let rules = &settings.rules;
     let asks_joins = settings.asked != Asked::Nobody
         && (rules.default == Join::Ask || rules.rules.iter().any(|rule| rule.join == Join::Ask));
+    let asker = match (workers, &settings.asked) {
+        (Some(workers), _) => Asker::Workers(Pool::start(workers)),
+        (None, Asked::Callback(callback)) => {
+            Asker::Callback(Rc::new(Callback::new(callback).map_err(io::Error::other)?))
+        }
+        (None, _) => Asker::Nobody,
+    };
     let access = Access {
         tokens,
-        asker: workers.map_or(Asker::Nobody, |workers| Asker::Workers(Pool::start(workers))),
+        asker,
         remember: RefCell::new(Remember::new(remember_bytes)),
         users: RefCell::new(Users::new(connections_per_user, settings.per_user)),
         asks_joins,

@@ -15,6 +15,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::telemetry::{ShardTelemetry, Telemetry};
 use crate::desk::access::AccessCounters;
+use crate::desk::access::callback::CallbackCounters;
 use crate::desk::access::workers::WorkerCounters;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
@@ -137,6 +138,8 @@ impl Collector for Telemetry {
         self.encode_deliveries(out)?;
         self.encode_connections(out)?;
         self.encode_access(out)?;
+        self.encode_workers(out)?;
+        self.encode_callback(out)?;
         for count in ShardCounters::COUNTS {
             out.count(count, || self.shards.iter().map(|shard| (of(shard), &*shard.counts)))?;
         }
@@ -160,6 +163,10 @@ impl Telemetry {
                     .map(|(reason, value)| ([("reason", reason)], value)),
             )?;
         }
+        Ok(())
+    }
+
+    fn encode_workers(&self, out: &mut Writer<'_>) -> fmt::Result {
         let Some(workers) = self.workers.get() else { return Ok(()) };
         let counts = &workers.counts;
         for count in WorkerCounters::COUNTS {
@@ -174,6 +181,27 @@ impl Telemetry {
         }
         let buckets: Vec<_> = counts.answer_time.buckets().collect();
         let of = ("worker_answer_seconds", "How long workers took to answer");
+        out.histogram(of, counts.answer_time.sum().as_secs_f64(), &buckets)
+    }
+
+    fn encode_callback(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let Some(callback) = self.callback.get() else { return Ok(()) };
+        let counts = &callback.counts;
+        for count in CallbackCounters::COUNTS {
+            out.process_count(count, counts)?;
+        }
+        for (name, help) in [
+            (
+                "callback_questions_refused",
+                "Questions that were not put to the callback, by reason",
+            ),
+            ("callback_failures", "Questions that the callback did not answer, by reason"),
+        ] {
+            let parts = parts(CallbackCounters::COUNTS, name, counts);
+            out.counter(name, help, parts.map(|(reason, value)| ([("reason", reason)], value)))?;
+        }
+        let buckets: Vec<_> = counts.answer_time.buckets().collect();
+        let of = ("callback_answer_seconds", "How long the callback took to answer");
         out.histogram(of, counts.answer_time.sum().as_secs_f64(), &buckets)
     }
 

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use crate::backend::BackendName;
 use crate::desk::access::AccessCounters;
+use crate::desk::access::callback::CallbackTelemetry;
 use crate::desk::access::workers::WorkerTelemetry;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
@@ -78,6 +79,8 @@ pub struct Telemetry {
     pub access: Option<Arc<AccessCounters>>,
     /// The workers, once they are there.
     pub workers: OnceLock<Arc<WorkerTelemetry>>,
+    /// The callback, once it can be asked.
+    pub callback: OnceLock<Arc<CallbackTelemetry>>,
 }
 
 impl Telemetry {
@@ -87,12 +90,19 @@ impl Telemetry {
         let _ = self.workers.set(workers);
     }
 
+    /// Tells of this callback, too.
+    pub fn watch_callback(&self, callback: Arc<CallbackTelemetry>) {
+        // There is one.
+        let _ = self.callback.set(callback);
+    }
+
     /// Whether clients should come here; if not, why.
     pub fn is_ready(&self, now: Instant) -> Result<(), String> {
         match self.progress.0.load(Ordering::Relaxed) {
             SERVING => {
                 self.turns_within(STALLED, now)?;
-                self.workers.get().map_or(Ok(()), |workers| workers.is_ready())
+                self.workers.get().map_or(Ok(()), |workers| workers.is_ready())?;
+                self.callback.get().map_or(Ok(()), |callback| callback.is_ready(now))
             }
             DRAINING => Err("the server is shutting down".to_owned()),
             _ => Err("the server is starting".to_owned()),
@@ -173,6 +183,7 @@ mod tests {
             shards,
             access: None,
             workers: OnceLock::new(),
+            callback: OnceLock::new(),
         })
     }
 

@@ -41,7 +41,7 @@ mod users;
 mod wire;
 mod worker;
 
-pub use counters::{Times, WorkerCounters, WorkerTelemetry};
+pub use counters::{WorkerCounters, WorkerTelemetry};
 pub use pool::{Pool, WorkerState};
 pub use settings::{OnInit, Relay, Supervision, User, WorkerSettings};
 pub use shared::Status;
