@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::access::Asked;
 use crate::backend::{BackendName, BackendWish, ChosenBackend};
 use crate::config::Config;
 use crate::shard::OVER_LIMIT_MAX;
@@ -74,7 +75,10 @@ const RPC_CONNECTIONS_MIN: usize = 16;
 /// descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     let machine = check_kernel(config.backend, config.shards)?;
-    let aside = Aside::of(machine.backend.name, config.shards);
+    let mut aside = Aside::of(machine.backend.name, config.shards);
+    if let Asked::Callback(callback) = &config.access.asked {
+        aside.callback = callback.concurrency as u64;
+    }
     let limits = Arc::make_mut(&mut config.limits);
     if !config.rpc_connections_given {
         limits.rpc_connections =
@@ -109,6 +113,8 @@ struct Aside {
     shards: u64,
     /// To one RPC connection.
     per_rpc: u64,
+    /// To the callback that is asked.
+    callback: u64,
 }
 
 impl Aside {
@@ -118,11 +124,11 @@ impl Aside {
             BackendName::IoUring => 2,
             BackendName::Epoll => 1,
         };
-        Self { shards: shards as u64 * DESCRIPTORS_PER_SHARD, per_rpc }
+        Self { shards: shards as u64 * DESCRIPTORS_PER_SHARD, per_rpc, callback: 0 }
     }
 
     fn besides_rpc(self) -> u64 {
-        DESCRIPTORS_ELSEWHERE + self.shards
+        DESCRIPTORS_ELSEWHERE + self.shards + self.callback
     }
 }
 
@@ -149,11 +155,15 @@ fn connections(
     let needed = wanted + rpc + elsewhere;
     if limit < needed {
         let at_least = if configured == 0 { "at least " } else { "" };
-        let Aside { shards, per_rpc } = aside;
+        let Aside { shards, per_rpc, callback } = aside;
+        let callback = match callback {
+            0 => String::new(),
+            some => format!("{some} for roadcast.access.http.concurrency, "),
+        };
         return Err(StartError::Descriptors(format!(
             "the limit of open files is {limit}, and {needed} are needed: {at_least}{wanted} for \
              roadcast.limits.connections, {rpc} for roadcast.limits.rpc_connections ({per_rpc} each), {shards} for \
-             roadcast.shards ({DESCRIPTORS_PER_SHARD} each), {DESCRIPTORS_ELSEWHERE} for the server itself; raise the hard \
+             roadcast.shards ({DESCRIPTORS_PER_SHARD} each), {callback}{DESCRIPTORS_ELSEWHERE} for the server itself; raise the hard \
              limit (`ulimit -n {needed}` as root, `LimitNOFILE={needed}` in a systemd unit, `--ulimit nofile={needed}` of \
              a container) or lower these keys"
         )));
@@ -182,6 +192,15 @@ mod tests {
         );
         assert_eq!(connections(20_000, 500, 1024, ringed()).unwrap(), 500);
         assert_eq!(connections(u64::MAX, 0, 1024, ringed()).unwrap(), 16_000_000);
+    }
+
+    #[test]
+    fn whom_a_callback_is_asked_about_does_not_take_the_descriptors_to_ask_by() {
+        let aside = Aside { callback: 64, ..ringed() };
+        let left = 20_000 - 2 * 1024 - 64 - 2 * (8 + 64) - 64;
+        assert_eq!(connections(20_000, 0, 1024, aside).unwrap(), left);
+        let refused = connections(300, 100, 16, aside).unwrap_err().to_string();
+        assert!(refused.contains(" 64 for roadcast.access.http.concurrency, "), "{refused}");
     }
 
     #[test]
