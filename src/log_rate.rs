@@ -5,6 +5,7 @@
 //! A line says how many before it were left out, and [`LogRate::left_out`] is said at the end.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// Between two lines of one reason.
@@ -64,6 +65,56 @@ impl<R: Copy + PartialEq> LogRate<R> {
     }
 }
 
+/// Causes of a reason that are told apart at a time.
+const CAUSES_MAX: usize = 8;
+
+/// The same for events whose cause is a text, which may be anybody's: each cause of a reason is
+/// said for itself, up to `CAUSES_MAX` of them in an interval, and all others together. Texts
+/// that differ in numbers alone, such as ids and times, are one cause.
+#[derive(Debug)]
+pub struct CauseRate<R> {
+    /// A hash of the cause; `None`: any other.
+    said: LogRate<(R, Option<u64>)>,
+}
+
+impl<R> Default for CauseRate<R> {
+    fn default() -> Self {
+        Self { said: LogRate::default() }
+    }
+}
+
+impl<R: Copy + PartialEq> CauseRate<R> {
+    /// As [`LogRate::admit`].
+    pub fn admit(&mut self, reason: R, cause: &str, now: Duration) -> Option<Unsaid> {
+        let named = (reason, Some(cause_of(cause)));
+        let LogRate { said, interval } = &mut self.said;
+        let is_named = |last: &Last<(R, Option<u64>)>| {
+            let (of, cause) = last.reason;
+            of == reason && cause.is_some()
+        };
+        let known = said.iter().any(|last| last.reason == named);
+        if !known && said.iter().filter(|last| is_named(last)).count() >= CAUSES_MAX {
+            // Whatever was said first makes room, if that was long ago.
+            let named = said.iter().enumerate().filter(|(_, last)| is_named(last));
+            let oldest = named.min_by_key(|(_, last)| last.at).map(|(at, last)| (at, last.at));
+            match oldest {
+                Some((at, since)) if now.saturating_sub(since) >= *interval => {
+                    said.swap_remove(at);
+                }
+                _ => return self.said.admit((reason, None), now),
+            }
+        }
+        self.said.admit(named, now)
+    }
+}
+
+/// A hash of a text, but for its digits.
+pub fn cause_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.bytes().filter(|byte| !byte.is_ascii_digit()).for_each(|byte| byte.hash(&mut hasher));
+    hasher.finish()
+}
+
 /// How many alike events were left out before a line; what the line ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsaid(pub u64);
@@ -101,6 +152,23 @@ mod tests {
         assert_eq!(rate.admit("a", second(15)), Some(Unsaid(2)));
         assert_eq!(rate.admit("a", second(16)), None);
         assert_eq!(rate.admit("a", second(100)), Some(Unsaid(1)));
+    }
+
+    #[test]
+    fn each_cause_is_said_for_itself_as_long_as_they_are_few() {
+        let mut rate = CauseRate::default();
+        let second = Duration::from_secs;
+        assert_eq!(rate.admit("a", "x", second(0)), Some(Unsaid(0)));
+        assert_eq!(rate.admit("a", "y", second(1)), Some(Unsaid(0)), "another cause");
+        assert_eq!(rate.admit("a", "x", second(2)), None);
+        assert_eq!(rate.admit("a", "x7", second(2)), None, "the same with a number");
+        let many = (1..100).map(|of| "z".repeat(of));
+        let said = many.filter(|of| rate.admit("a", of, second(3)).is_some());
+        assert_eq!(said.count(), CAUSES_MAX - 2 + 1, "the others together");
+        assert_eq!(rate.admit("b", "x", second(3)), Some(Unsaid(0)), "another reason");
+        assert_eq!(rate.admit("a", "x", second(10)), Some(Unsaid(2)));
+        assert_eq!(rate.admit("a", "new", second(20)), Some(Unsaid(0)), "old ones make room");
+        assert!(rate.said.said.len() <= CAUSES_MAX + 2);
     }
 
     #[test]

@@ -125,6 +125,20 @@ impl Rules {
         if asked.is_empty() { Judgement::Allow } else { Judgement::Ask(asked) }
     }
 
+    /// The first of these topics that is not allowed at once, and the rule that says so; `None`:
+    /// the default.
+    pub fn not_allowed<'t>(
+        &self,
+        identity: Option<&Identity>,
+        topics: &'t [impl AsRef<str>],
+    ) -> Option<(&'t str, Option<&Rule>)> {
+        topics.iter().map(AsRef::as_ref).find_map(|topic| {
+            let (_, rule) = self.decide(identity, topic);
+            let is_allowed = self.judge(identity, &[topic]) == Judgement::Allow;
+            (!is_allowed).then_some((topic, rule))
+        })
+    }
+
     /// What holds for a topic, and the rule that says so; `None`: the default.
     pub fn decide(&self, identity: Option<&Identity>, topic: &str) -> (Join, Option<&Rule>) {
         let values = identity.map(Identity::values).unwrap_or_default();
@@ -197,6 +211,10 @@ mod tests {
         assert_eq!(judge(&["q.1", "b"]), "deny");
         assert_eq!(judge(&["q.2", "a.1", "q.1", "q.2"]), "q.2 q.1 q.2");
         assert_eq!(judge(&[]), "allow");
+        let (topic, rule) = rules.not_allowed(None, &["a.1", "q.1", "b"]).unwrap();
+        assert_eq!((topic, rule.unwrap().join), ("q.1", Join::Ask));
+        assert_eq!(rules.not_allowed(None, &["a.1", "b"]), Some(("b", None)));
+        assert_eq!(rules.not_allowed(None, &["a.1"]), None);
     }
 
     #[test]

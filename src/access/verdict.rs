@@ -41,8 +41,15 @@ pub struct Judged {
 /// Why there is no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskFailed {
-    /// Nobody could be asked in time. To be tried again: 503 at an upgrade.
+    /// All who could be asked were busy with others. To be tried again: 503 at an upgrade.
     Busy {
+        /// When, in seconds.
+        retry_after_s: u32,
+    },
+    /// There is nobody to ask. To be tried again: 503 at an upgrade.
+    Down {
+        /// Why, for the log and the response: `no worker runs`.
+        why: &'static str,
         /// When, in seconds.
         retry_after_s: u32,
     },

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 
 use crate::http::Fault;
-use crate::log_rate::LeftOut;
-use crate::shard::{About, Reason, Refusal, Report};
+use crate::log_rate::{LeftOut, Unsaid};
+use crate::shard::{About, JoinRefusal, Reason, Refusal, RefusedJoin, Report};
 
 /// Writes one line about the connection of `peer`.
 pub fn say(peer: Option<SocketAddr>, report: &Report) {
@@ -16,6 +16,7 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
         About::Nothing => ("", 0),
         About::Sent(text) => (text.as_str(), 0),
         About::Dropped(frames) => ("", *frames),
+        About::Join(join) => return say_join(peer, reason, join, *unsaid),
     };
     match *reason {
         Reason::MalformedCommand(_) => tracing::info!(peer, "{reason}{unsaid}"),
@@ -33,7 +34,11 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
             }
             Refusal::Request(_) if sent.is_empty() => tracing::info!(peer, "{reason}{unsaid}"),
             Refusal::Request(_) => tracing::info!(peer, about = sent, "{reason}{unsaid}"),
-            Refusal::Denied(_) | Refusal::Token(_) => tracing::info!(peer, "{reason}{unsaid}"),
+            Refusal::Denied(why) if why.is_fault() => {
+                tracing::warn!(peer, user = sent, "{reason}{unsaid}")
+            }
+            Refusal::Denied(_) => tracing::info!(peer, user = sent, "{reason}{unsaid}"),
+            Refusal::Token(_) => tracing::info!(peer, "{reason}{unsaid}"),
             Refusal::Connection | Refusal::Asks | Refusal::Sessions => {
                 tracing::warn!(peer, "{reason}{unsaid}")
             }
@@ -41,6 +46,20 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
             Refusal::Broker => tracing::info!(peer, broker = sent, "{reason}{unsaid}"),
             Refusal::Join(_) => tracing::warn!(peer, about = sent, "{reason}{unsaid}"),
         },
+    }
+}
+
+/// Of joins that were not allowed. That rules or an application refuse one is everyday.
+fn say_join(peer: &str, reason: &Reason, join: &RefusedJoin, unsaid: Unsaid) {
+    let RefusedJoin { topic, rule, user } = join;
+    let is_fault = match reason {
+        Reason::Refused(Refusal::Join(JoinRefusal::Desk(why))) => why.is_fault(),
+        _ => false,
+    };
+    if is_fault {
+        tracing::warn!(peer, topic, rule, user, "{reason}{unsaid}");
+    } else {
+        tracing::info!(peer, topic, rule, user, "{reason}{unsaid}");
     }
 }
 

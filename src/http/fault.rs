@@ -47,6 +47,8 @@ pub enum Fault {
     WebSocketVersion,
     /// No valid `Sec-WebSocket-Key`, or more than one.
     Key,
+    /// A token as subprotocol, and none beside it that could be agreed: browsers would give up.
+    TokenAlone,
 }
 
 impl Fault {
@@ -72,7 +74,8 @@ impl Fault {
             | Self::Origins
             | Self::Host
             | Self::Body
-            | Self::Key => 400,
+            | Self::Key
+            | Self::TokenAlone => 400,
         }
     }
 
@@ -115,6 +118,9 @@ impl Fault {
             }
             Self::WebSocketVersion => "another version of the WebSocket protocol than 13",
             Self::Key => "not one Sec-WebSocket-Key header of 16 bytes in base64",
+            Self::TokenAlone => {
+                "a token as the only subprotocol: the page must offer [\"roadcast\", \"token.<jwt>\"]"
+            }
         }
     }
 }

@@ -89,6 +89,8 @@ pub enum Answer {
 pub struct Denial {
     /// For the log.
     pub why: Why,
+    /// Who it was, where that is known: for the log, too.
+    pub user: Option<Box<str>>,
     /// The whole HTTP response.
     pub response: Vec<u8>,
 }
@@ -100,8 +102,10 @@ pub enum Why {
     Judged,
     /// There was no answer from a worker or the callback, or none that makes sense.
     NoAnswer,
-    /// Nobody was free to judge in time.
+    /// All who could judge were busy with others.
     Busy,
+    /// There is nobody who could judge: for this.
+    Down(&'static str),
     /// Its token is missing, or is not good: for this.
     Token(&'static str),
     /// Its user has as many connections as it may.
@@ -111,12 +115,20 @@ pub enum Why {
 }
 
 impl Why {
+    /// Whether something has failed; otherwise it is what is to be expected.
+    pub fn is_fault(self) -> bool {
+        matches!(self, Self::NoAnswer | Self::Busy | Self::Down(_))
+    }
+
     /// The reason in words, with the key where there is one.
     pub fn why(self) -> &'static str {
         match self {
             Self::Judged => "who was asked has said no",
             Self::NoAnswer => "who was asked has given no answer, or none that makes sense",
-            Self::Busy => "nobody was free to be asked in time",
+            Self::Busy => {
+                "all workers, or the callback, are busy: none was free to be asked in time"
+            }
+            Self::Down(why) => why,
             Self::Token(why) => why,
             Self::User => "roadcast.limits.connections_per_user is reached",
             Self::Gone => "it had gone before it was asked about",

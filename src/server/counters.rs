@@ -52,6 +52,9 @@ impl Counters {
             if counts.is_empty() { "none".to_owned() } else { counts.join(" ") }
         };
         tracing::info!("counts {when}, hub: {}", listed(&mut self.hub.each()));
+        if self.access.each().any(|(_, count)| count > 0) {
+            tracing::info!("counts {when}, access: {}", listed(&mut self.access.each()));
+        }
         for (index, (shard, around)) in self.shards.iter().zip(&self.loops).enumerate() {
             let balance = shard.standing().balance;
             let dropped =

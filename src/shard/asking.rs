@@ -162,9 +162,10 @@ impl Shard {
                 self.let_in_with(id, grant)
             }
             Answer::Granted(_) => self.refuse_busy(id, Refusal::Sessions),
-            Answer::Denied(Denial { why, response }) => {
+            Answer::Denied(Denial { why, user, response }) => {
                 self.counters.denied.add(1);
-                self.report_refused(id, Refusal::Denied(why), String::new);
+                let user = || user.map_or_else(String::new, String::from);
+                self.report_refused(id, Refusal::Denied(why), user);
                 self.refuse(id, &response);
             }
             Answer::Allowed | Answer::Refused(_) => self.refuse(id, &upgrade::no_verdict()),

@@ -91,7 +91,16 @@ impl Shard {
         asked: Option<&[Cow<'_, str>]>,
     ) {
         self.counters.joins_refused.add(1);
-        if why != JoinRefusal::ShuttingDown {
+        if let (JoinRefusal::Rules | JoinRefusal::Desk(_), Some(access)) =
+            (why, self.config.clone().access.as_ref())
+        {
+            let session = self.roster.connections.peek(id.index).session.as_ref();
+            let grant = session.map(|session| session.grant.clone());
+            let identity = grant.as_ref().map(|grant| &grant.identity);
+            self.report(id, Reason::Refused(Refusal::Join(why)), || {
+                About::join(&access.rules, identity, asked.unwrap_or_default())
+            });
+        } else if why != JoinRefusal::ShuttingDown {
             let bytes_max = self.config.limits.topic_bytes;
             self.report_refused(id, Refusal::Join(why), || {
                 let mut names = asked.unwrap_or_default().iter().map(AsRef::as_ref);

@@ -112,7 +112,7 @@ pub(crate) use connection::Connections;
 pub use connection::{Admission, ConnId};
 pub use counters::ShardCounters;
 pub use outward::Task;
-pub use report::{About, JoinRefusal, Reason, Refusal, Report, TokenRefusal};
+pub use report::{About, JoinRefusal, Reason, Refusal, RefusedJoin, Report, TokenRefusal};
 
 use admission::Sources;
 use asking::Asks;

@@ -1,9 +1,11 @@
 //! What a shard has to say in the log, of connections: one line a reason at a time.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::Shard;
 use super::connection::ConnId;
+use crate::access::{Identity, Rules};
 use crate::command::Malformed;
 use crate::http::Fault;
 use crate::log_rate::{LeftOut, LogRate, Unsaid};
@@ -34,6 +36,19 @@ pub enum About {
     Sent(String),
     /// Frames dropped.
     Dropped(u64),
+    /// A join that was not allowed.
+    Join(Box<RefusedJoin>),
+}
+
+/// A join that was not allowed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RefusedJoin {
+    /// The topic that decided; cut.
+    pub topic: String,
+    /// Where the rule stands that decided, or had somebody asked.
+    pub rule: String,
+    /// Who it was; empty: nobody in particular.
+    pub user: String,
 }
 
 /// Why a line is written: a closed set, each said for itself.
@@ -232,9 +247,26 @@ impl Shard {
 impl About {
     /// What a client sent, as much of it as a line repeats.
     pub(super) fn sent(text: &str) -> Self {
-        Self::Sent(match text.char_indices().nth(ECHO_CHARS) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.to_owned(),
-        })
+        Self::Sent(cut(text))
+    }
+
+    /// A join of these topics by somebody, which these rules have not allowed.
+    pub(super) fn join(
+        rules: &Rules,
+        identity: Option<&Identity>,
+        topics: &[Cow<'_, str>],
+    ) -> Self {
+        let (topic, rule) = rules.not_allowed(identity, topics).unwrap_or_default();
+        let user = identity.and_then(|identity| identity.user.as_deref()).unwrap_or_default();
+        let rule = rule.map_or("default", |rule| &rule.place).to_owned();
+        Self::Join(Box::new(RefusedJoin { topic: cut(topic), rule, user: cut(user) }))
+    }
+}
+
+/// As much of a text as a line repeats.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(ECHO_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -6,7 +6,8 @@
 //! Of the subprotocols that a client offers, in its order, the first one that the rules list is
 //! agreed, since some clients fail without any (RFC 6455 §4.1; a browser does). It changes nothing:
 //! the protocol spoken here has no name. Where a token may be brought as a subprotocol, it is never
-//! agreed, and [`TOKENS_WITH`] is listed, too. Extensions are not agreed.
+//! agreed, and [`TOKENS_WITH`] is listed, too; one that comes without another that can be agreed is
+//! refused, since a browser would fail without a word. Extensions are not agreed.
 
 mod answer;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use crate::http::origin::OriginRule;
 use crate::http::{Fault, Head};
 use answer::{NEEDS_HTTP11, switching_protocols};
 pub use answer::{
-    busy, head_given_up, no_verdict, refuse_preface, refuse_token, request_timeout,
+    busy, head_given_up, no_verdict, nobody_to_ask, refuse_preface, refuse_token, request_timeout,
     service_unavailable, shutting_down, too_many_of_user, too_many_requests,
 };
 use answer::{healthy, refuse, refuse_method, refuse_unread, refuse_without_upgrade};
@@ -210,10 +211,15 @@ fn judge(head: &Head<'_>, rules: &Rules) -> Answer {
         return refuse_without_upgrade(Fault::WebSocketVersion, text);
     }
     match head.only_value("Sec-WebSocket-Key") {
-        Some(key) if is_key(key) => {
-            let response = switching_protocols(key, subprotocol(head, rules));
-            Answer::Upgrade { endpoint, response }
-        }
+        Some(key) if is_key(key) => match subprotocol(head, rules) {
+            Ok(agreed) => Answer::Upgrade { endpoint, response: switching_protocols(key, agreed) },
+            Err(fault) => refuse(
+                fault,
+                "A token needs another subprotocol beside it, or browsers fail. Offer \
+                 [\"roadcast\", \"token.<jwt>\"].",
+                false,
+            ),
+        },
         _ => refuse(
             Fault::Key,
             "The request needs one Sec-WebSocket-Key header: 16 bytes in base64.",
@@ -224,12 +230,16 @@ fn judge(head: &Head<'_>, rules: &Rules) -> Answer {
 
 /// The first subprotocol that the client offers and that is known. They are compared as they stand
 /// (RFC 6455 §11.5).
-fn subprotocol<'k>(head: &Head<'_>, rules: &'k Rules) -> Option<&'k str> {
+fn subprotocol<'k>(head: &Head<'_>, rules: &'k Rules) -> Result<Option<&'k str>, Fault> {
     let known = rules.subprotocols.iter().map(String::as_str);
     let known = known.chain(rules.tokens.then_some(TOKENS_WITH));
-    let is_token = |offer: &[u8]| rules.tokens && offer.starts_with(TOKEN.as_bytes());
-    let mut offers = head.list("Sec-WebSocket-Protocol").filter(|offer| !is_token(offer));
-    offers.find_map(|offer| known.clone().find(|known| known.as_bytes() == offer))
+    let is_token = |offer: &&[u8]| rules.tokens && offer.starts_with(TOKEN.as_bytes());
+    let offers = || head.list("Sec-WebSocket-Protocol");
+    let mut others = offers().filter(|offer| !is_token(offer));
+    match others.find_map(|offer| known.clone().find(|known| known.as_bytes() == offer)) {
+        None if offers().any(|offer| is_token(&offer)) => Err(Fault::TokenAlone),
+        agreed => Ok(agreed),
+    }
 }
 
 /// Whether every byte may stand in a `Host` (RFC 9112 §3.2, RFC 3986 §3.2.2). None at all will do:

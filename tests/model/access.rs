@@ -79,7 +79,7 @@ fn token(rig: &mut Rig, id: ConnId, token: &str) {
 }
 
 fn denial(response: &str) -> Answer {
-    Answer::Denied(Denial { why: Why::Judged, response: response.into() })
+    Answer::Denied(Denial { why: Why::Judged, user: None, response: response.into() })
 }
 
 #[test]

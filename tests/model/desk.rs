@@ -115,7 +115,7 @@ impl Desk {
                 let head = String::from_utf8_lossy(&request.head);
                 if fails || head.contains(DENIED) {
                     let response = b"HTTP/1.1 403 \r\nContent-Length: 0\r\n\r\n".to_vec();
-                    return Answer::Denied(Denial { why, response });
+                    return Answer::Denied(Denial { why, user: None, response });
                 }
                 let expires = head.contains(EXPIRING).then(|| rng.random_range(100..3_000));
                 Answer::Granted(grant(expires))

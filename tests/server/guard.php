@@ -1,7 +1,8 @@
 <?php
 // A worker that speaks goridge without any package, for the tests of access. Whoever has a cookie
 // `session` may connect; nobody may join topics that begin with `secret`. `?slow=ms` takes time at
-// joins, `?slow_in=ms` at the connect, `?remember=s` lets its verdicts be remembered, `?die` ends it.
+// joins, `?slow_in=ms` at the connect, `?remember=s` lets its verdicts be remembered, `?die` ends it,
+// `?error=text` has it fail.
 ini_set('display_errors', 'stderr');
 
 function send(int $flags, string $context, string $body = ''): void
@@ -33,6 +34,10 @@ while (strlen((string) $head = fread(STDIN, 12)) === 12) {
     parse_str($context['rawQuery'], $query);
     if (isset($query['die'])) {
         exit(1);
+    }
+    if (isset($query['error'])) {
+        send(64, '', $query['error']);
+        continue;
     }
     $headers = isset($query['remember']) ? ['Roadcast-Remember' => [$query['remember']]] : [];
     if (isset($context['attributes']['ws:joinServer'])) {

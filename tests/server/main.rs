@@ -8,6 +8,7 @@
 mod common;
 
 mod access;
+mod access_words;
 mod check;
 mod cli;
 mod commands;

@@ -200,7 +200,7 @@ fn in_debug_mode_each_question_has_a_process_of_its_own() {
 
 #[test]
 fn stopping_lets_workers_finish_and_kills_those_that_do_not() {
-    with_php(async |_| {
+    with_php(async |log| {
         let pool = start(WorkerSettings { num_workers: 2, ..settings() });
         let pids: Vec<_> = idle(&pool, 2).await.iter().map(|state| state.pid).collect();
         let slow = asking(&pool, "slow&ms=300");
@@ -209,7 +209,8 @@ fn stopping_lets_workers_finish_and_kills_those_that_do_not() {
         assert_eq!(slow.await.unwrap().unwrap().status, 200);
         assert!(pids.iter().all(|pid| !exists(*pid)), "reaped");
         let refused = pool.ask(upgrade("allow")).await;
-        assert_eq!(refused, Err(AskFailed::Busy { retry_after_s: 1 }));
+        let why = "the server is shutting down";
+        assert_eq!(refused, Err(AskFailed::Down { why, retry_after_s: 1 }));
 
         let pool = start(with_env("WORKER_STOP", "ignore"));
         let deaf = pid(&pool).await;
@@ -223,6 +224,8 @@ fn stopping_lets_workers_finish_and_kills_those_that_do_not() {
         pool.stop(Duration::from_millis(300)).await;
         assert!(matches!(asked.await.unwrap(), Err(AskFailed::Failed(_))));
         assert!(!exists(hanging));
+        assert_eq!(log.count("it had not answered when the server ended"), 1, "{}", log.text());
+        assert_eq!(log.count("is replaced"), 0, "nobody comes after it: {}", log.text());
     });
 }
 

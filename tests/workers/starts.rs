@@ -14,13 +14,13 @@ async fn does_not_start(settings: WorkerSettings, expected: &str, log: &Log) {
     let pool = start(settings);
     assert_eq!(pool.ready(), Err("the workers are starting".to_owned()));
     let waits = pool.ask(upgrade("allow")).await;
-    assert!(matches!(waits, Err(AskFailed::Busy { retry_after_s: 1.. })), "{waits:?}");
+    assert!(matches!(waits, Err(AskFailed::Down { retry_after_s: 1.., .. })), "{waits:?}");
     let why = pool.ready().unwrap_err();
     assert!(why.starts_with("no worker: ") && why.contains(expected), "{why}");
     let attempts = || pool.telemetry().counts.starts_failed.value();
     until("it is tried again", || attempts() >= 3, || attempts().to_string()).await;
     let refused = pool.ask(upgrade("allow")).await;
-    assert!(matches!(refused, Err(AskFailed::Busy { retry_after_s: 1.. })), "{refused:?}");
+    assert!(matches!(refused, Err(AskFailed::Down { retry_after_s: 1.., .. })), "{refused:?}");
     assert_eq!(log.count("cannot start a worker"), 1, "{}", log.text());
 }
 

@@ -24,7 +24,7 @@ use crate::access::verdict::{AskFailed, Judged};
 use crate::access::{About, AccessRequest, Grant, Identity, context};
 use crate::http::Head;
 use crate::http::head::Room;
-use crate::log_rate::LogRate;
+use crate::log_rate::CauseRate;
 use crate::mesh::desk::{self, Answer, Ask, Denial, Why, Word};
 use crate::ws::close::CloseCode;
 use crate::ws::upgrade;
@@ -54,7 +54,7 @@ pub struct Access {
     pub(super) one_by_one: bool,
     pub(super) words: Rc<Words>,
     pub(super) counters: Arc<AccessCounters>,
-    pub(super) said: RefCell<LogRate<&'static str>>,
+    pub(super) said: RefCell<CauseRate<()>>,
     pub(super) started: Instant,
 }
 
@@ -62,8 +62,10 @@ pub struct Access {
 enum Refusal {
     /// The verdict.
     Judged(Judged),
-    /// There was nobody to ask in time.
+    /// All who could be asked were busy.
     Busy(u32),
+    /// There was nobody to ask: for this.
+    Down(&'static str, u32),
     /// There was no answer, or none that makes sense.
     NoAnswer,
 }
@@ -131,7 +133,7 @@ impl Access {
         if !suffices {
             match self.judge(waits, &request, About::Server).await {
                 Ok(said) => grant.identity.learn(said),
-                Err(refusal) => return self.denied(refusal),
+                Err(refusal) => return self.denied(refusal, grant.identity.user),
             }
         }
         // What has passed meanwhile is gone of its time.
@@ -148,8 +150,8 @@ impl Access {
             }
             Err(TooMany) => {
                 self.counters.refused_user.add(1);
-                let response = upgrade::too_many_of_user();
-                return Answer::Denied(Denial { why: Why::User, response });
+                let (user, response) = (grant.identity.user.clone(), upgrade::too_many_of_user());
+                return Answer::Denied(Denial { why: Why::User, user, response });
             }
         }
         self.counters.granted.add(1);
@@ -166,6 +168,7 @@ impl Access {
                 return Answer::Refused(match refusal {
                     Refusal::Judged(_) => Why::Judged,
                     Refusal::Busy(_) => Why::Busy,
+                    Refusal::Down(why, _) => Why::Down(why),
                     Refusal::NoAnswer => Why::NoAnswer,
                 });
             }
@@ -234,6 +237,9 @@ impl Access {
             Ok(judged) if judged.allows() => judged,
             Ok(judged) => return Err(Refusal::Judged(judged)),
             Err(AskFailed::Busy { retry_after_s }) => return Err(Refusal::Busy(retry_after_s)),
+            Err(AskFailed::Down { why, retry_after_s }) => {
+                return Err(Refusal::Down(why, retry_after_s));
+            }
             Err(AskFailed::Failed(why)) => return Err(self.failed(&why)),
         };
         let said = judged.identity().and_then(|said| Ok((said, judged.remember()?)));
@@ -260,7 +266,7 @@ impl Access {
     }
 
     fn failed(&self, why: &str) -> Refusal {
-        if let Some(unsaid) = self.said.borrow_mut().admit("failed", self.started.elapsed()) {
+        if let Some(unsaid) = self.said.borrow_mut().admit((), why, self.started.elapsed()) {
             tracing::warn!("who was asked about a client has not judged it: {why}{unsaid}");
         }
         Refusal::NoAnswer
@@ -269,10 +275,10 @@ impl Access {
     fn token_refused(&self, tokens: &Tokens, fault: TokenFault) -> Answer {
         self.counters.refused_token.add(1);
         let response = fault.response(tokens.retry_after_s());
-        Answer::Denied(Denial { why: Why::Token(fault.why()), response })
+        Answer::Denied(Denial { why: Why::Token(fault.why()), user: None, response })
     }
 
-    fn denied(&self, refusal: Refusal) -> Answer {
+    fn denied(&self, refusal: Refusal, user: Option<Box<str>>) -> Answer {
         let (why, response) = match refusal {
             Refusal::Judged(judged) => {
                 self.counters.refused_judged.add(1);
@@ -282,11 +288,15 @@ impl Access {
                 self.counters.refused_busy.add(1);
                 (Why::Busy, upgrade::busy(retry_after_s))
             }
+            Refusal::Down(why, retry_after_s) => {
+                self.counters.refused_down.add(1);
+                (Why::Down(why), upgrade::nobody_to_ask(why, retry_after_s))
+            }
             Refusal::NoAnswer => {
                 self.counters.refused_no_answer.add(1);
                 (Why::NoAnswer, upgrade::no_verdict())
             }
         };
-        Answer::Denied(Denial { why, response })
+        Answer::Denied(Denial { why, user, response })
     }
 }

@@ -9,8 +9,10 @@ counters! {
         granted: Counter("access_granted"),
         /// Clients refused because who was asked said no.
         refused_judged: Part("access_refused", "judged"),
-        /// Clients refused because nobody could be asked in time.
+        /// Clients refused because all who could be asked were busy.
         refused_busy: Part("access_refused", "busy"),
+        /// Clients refused because there was nobody to ask: no worker runs.
+        refused_down: Part("access_refused", "down"),
         /// Clients refused because who was asked has given no answer, or none that makes sense.
         refused_no_answer: Part("access_refused", "no_answer"),
         /// Clients, and further tokens, refused because the token is missing or not good.

@@ -42,7 +42,7 @@ use users::Users;
 use workers::{Pool, WorkerSettings};
 
 use crate::access::{AccessSettings, Asked, Join};
-use crate::log_rate::LogRate;
+use crate::log_rate::CauseRate;
 use crate::mesh::desk::DeskEnd;
 
 /// What is to be asked, and whom.
@@ -87,7 +87,7 @@ pub fn open(plan: AccessPlan) -> io::Result<(Rc<Access>, Asks)> {
         one_by_one: rules.one_by_one,
         words,
         counters,
-        said: RefCell::new(LogRate::default()),
+        said: RefCell::new(CauseRate::default()),
         started: Instant::now(),
     };
     Ok((Rc::new(access), asks))

@@ -103,15 +103,20 @@ pub fn service_unavailable() -> Vec<u8> {
     response(503, "Connection: close\r\n", text, false)
 }
 
-/// The 503 for an upgrade that nobody could be asked about in time.
+/// The 503 for an upgrade where all who could be asked about it are busy.
 pub fn busy(retry_after_s: u32) -> Vec<u8> {
     let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
-    response(
-        503,
-        &headers,
-        "Nobody is free to decide about this connection now. Try again later.",
-        false,
-    )
+    response(503, &headers, "All who decide about connections are busy. Try again later.", false)
+}
+
+/// The 503 for an upgrade where there is nobody to ask about it, for this.
+pub fn nobody_to_ask(why: &str, retry_after_s: u32) -> Vec<u8> {
+    let headers = format!("Connection: close\r\nRetry-After: {retry_after_s}\r\n");
+    let text = format!(
+        "Nobody can decide about this connection now: {why}. Try again later, and see the \
+         server's log."
+    );
+    response(503, &headers, &text, false)
 }
 
 /// The 400 for an upgrade where who was asked about it has not answered, or not as it should.

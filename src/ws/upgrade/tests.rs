@@ -253,10 +253,30 @@ fn the_first_offer_that_is_listed_is_agreed() {
     assert_eq!(agreed(&["roadcast, token.a.b.c"], &with_tokens), ["roadcast"]);
     assert_eq!(agreed(&["token.a.b.c", "roadcast"], &with_tokens), ["roadcast"]);
     assert_eq!(agreed(&["token.a.b.c, chat, roadcast"], &with_tokens), ["chat"]);
-    assert_eq!(agreed(&["token.a.b.c"], &with_tokens), none);
     assert_eq!(agreed(&["roadcast, token.a.b.c"], &rules()), none);
-    let named = Rules { subprotocols: vec!["token.a".into()], ..with_tokens };
-    assert_eq!(agreed(&["token.a"], &named), none);
+    assert_eq!(agreed(&["token.a.b.c"], &rules()), none);
+}
+
+/// With a 101 that agrees none a browser would fail, and say nothing of tokens.
+#[test]
+fn a_token_without_another_subprotocol_is_refused_with_what_to_offer() {
+    let with_tokens = Rules { tokens: true, ..rules() };
+    let named = Rules { subprotocols: vec!["token.a".into()], ..with_tokens.clone() };
+    for (offers, rules) in
+        [("token.a.b.c", &with_tokens), ("other, token.a", &with_tokens), ("token.a", &named)]
+    {
+        let offers = format!("Sec-WebSocket-Protocol: {offers}\r\n");
+        let request = request("GET /ws HTTP/1.1", &[HOST, ORIGIN, UPGRADE, VERSION, KEY, &offers]);
+        let Answer::Refuse { fault: Fault::TokenAlone, response } =
+            judge_every_way(&request, rules)
+        else {
+            panic!("{request}")
+        };
+        let response = String::from_utf8(response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("Offer [\"roadcast\", \"token.<jwt>\"]."), "{response}");
+        assert!(!response.contains("token.a"), "{response}");
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ counters! {
         refused_late: Part("worker_questions_refused", "late"),
         /// Questions refused because there is no worker.
         refused_down: Part("worker_questions_refused", "down"),
-        /// Questions put again, since a worker had ended before it read them.
+        /// Questions put again, since a worker had left without an answer, and not by a failure.
         put_again: Counter("worker_questions_put_again"),
         /// Questions that workers answered with an error.
         failed_error: Part("worker_failures", "error"),
@@ -42,7 +42,7 @@ counters! {
         failed_late: Part("worker_failures", "late"),
         /// Answers that are no verdict.
         failed_verdict: Part("worker_failures", "verdict"),
-        /// Questions that none of several workers has read.
+        /// Questions that several workers left without an answer.
         failed_unread: Part("worker_failures", "unread"),
     } also {
         /// How long workers took to answer.

@@ -21,7 +21,9 @@
 //!   a worker says unasked is looked for before each question, and costs it its place.
 //! - **Whoever asks is always answered**, whatever workers do: `allocate_timeout` bounds the wait
 //!   for one, `exec_ttl`, where it is set, that for its answer.
-//! - A question is put again only where no worker has read it, at most 3 times.
+//! - A question is put to 3 workers at most. It is put again where one has left without an answer
+//!   and not by a failure: it ended with status 0, asked to be replaced, took no question, or had
+//!   said something before. It may have read the question.
 //! - What is not answered any more is not put; what has been put is finished, so that a client that
 //!   leaves costs no worker.
 //! - Everything is on one thread, in a `LocalSet`.

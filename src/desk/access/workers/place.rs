@@ -33,6 +33,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A worker that has lived for so long works, also if nobody has asked it.
 const PROBATION: Duration = Duration::from_secs(1);
+/// Why a worker is killed whose answer would be late for everyone.
+const ENDS: &str = "it had not answered when the server ended, and was killed";
 /// For a process of debug mode to end by itself.
 const DEBUG_GRACE: Duration = Duration::from_secs(1);
 
@@ -173,7 +175,7 @@ async fn serve(
                 let (pid, why) = (worker.pid(), &parting.why);
                 match parting.agreed {
                     true => tracing::debug!(pid, why, "worker replaced"),
-                    false => shared.say(Reason::Unasked, |unsaid| {
+                    false => shared.say(Reason::Unasked, why, |unsaid| {
                         tracing::warn!(pid, why, "worker replaced, which nobody had asked{unsaid}");
                     }),
                 }
@@ -199,14 +201,16 @@ async fn serve(
         let outcome = tokio::select! {
             biased;
             outcome = worker.ask(&question.context, supervision.exec_ttl) => outcome,
-            () = killed(shared) => Outcome::Failed(Failure::Gone, "the server ends".to_owned()),
+            () = killed(shared) => Outcome::Failed(Failure::Gone, ENDS.to_owned()),
         };
         entry.seen.answers.set(worker.answers());
         if matches!(outcome, Outcome::Answered(..)) && !proven {
             proven = true;
             shared.works();
         }
-        if let Some(end) = settle(shared, worker.pid(), question, outcome, asked.elapsed()) {
+        if let Some(end) =
+            settle(shared, worker.pid(), question, outcome, asked.elapsed(), !is_retired(phase))
+        {
             return end;
         }
         if let Some(why) = jobs_due(&shared.settings, worker.answers()) {
@@ -234,13 +238,15 @@ fn looked(supervision: &Supervision, worker: &Worker) -> Option<End> {
     Some(End::LetGo)
 }
 
-/// Answers a question by what came of it; `Some`: the worker cannot stay.
+/// Answers a question by what came of it; `Some`: the worker cannot stay. Its place `is_kept`: then
+/// another comes.
 fn settle(
     shared: &Shared,
     pid: u32,
     question: Question,
     outcome: Outcome,
     time: Duration,
+    is_kept: bool,
 ) -> Option<End> {
     match outcome {
         Outcome::Answered(context, body) => {
@@ -248,7 +254,7 @@ fn settle(
             let judged = Judged::parse_context(&context, body).map_err(|nonsense| {
                 let why = nonsense.to_string();
                 shared.counts().failed_verdict.add(1);
-                shared.say(Reason::Verdict, |unsaid| {
+                shared.say(Reason::Verdict, &why, |unsaid| {
                     tracing::warn!(pid, why, "a worker's answer is no verdict{unsaid}");
                 });
                 AskFailed::Failed(why)
@@ -260,7 +266,7 @@ fn settle(
             let why = parting.why;
             tracing::debug!(pid, why, "worker replaced before it was asked");
             if !parting.agreed {
-                shared.say(Reason::Unasked, |unsaid| {
+                shared.say(Reason::Unasked, &why, |unsaid| {
                     tracing::warn!(pid, why, "worker replaced, which nobody had asked{unsaid}");
                 });
             }
@@ -276,8 +282,9 @@ fn settle(
                 Failure::Late => &counts.failed_late,
             };
             count.add(1);
-            shared.say(Reason::Failed(failure), |unsaid| {
-                tracing::warn!(pid, why, "a worker failed, and is replaced{unsaid}");
+            let then = if is_kept { ", and is replaced" } else { "" };
+            shared.say(Reason::Failed(failure), &why, |unsaid| {
+                tracing::warn!(pid, why, "a worker failed{then}{unsaid}");
             });
             question.answer(Err(AskFailed::Failed(why)));
             Some(End::Kill)
@@ -303,7 +310,7 @@ pub async fn keep_fresh(shared: Rc<Shared>, mut phase: watch::Receiver<Phase>) {
             Err(why) => {
                 shared.counts().starts_failed.add(1);
                 shared.telemetry.set_ready(Err(format!("no worker: {why}")));
-                shared.say(Reason::Start, |unsaid| {
+                shared.say(Reason::Start, &why, |unsaid| {
                     tracing::error!(why, "cannot start a worker (server.command){unsaid}");
                 });
                 question.answer(Err(AskFailed::Failed(why)));
@@ -316,12 +323,12 @@ pub async fn keep_fresh(shared: Rc<Shared>, mut phase: watch::Receiver<Phase>) {
         let outcome = tokio::select! {
             biased;
             outcome = worker.ask(&question.context, ttl) => outcome,
-            () = killed(&shared) => Outcome::Failed(Failure::Gone, "the server ends".to_owned()),
+            () = killed(&shared) => Outcome::Failed(Failure::Gone, ENDS.to_owned()),
         };
         if matches!(outcome, Outcome::Answered(..)) {
             shared.works();
         }
-        settle(&shared, worker.pid(), question, outcome, asked.elapsed());
+        settle(&shared, worker.pid(), question, outcome, asked.elapsed(), false);
         entry.set(Status::Stopping);
         // The place stays taken, so that no more than so many processes are there at once.
         worker.end(sleep(DEBUG_GRACE)).await;

@@ -12,13 +12,14 @@ use super::counters::WorkerTelemetry;
 use super::place::{self, Attempts, Phase, Progress};
 use super::queue::retry_after_s;
 use super::settings::WorkerSettings;
-use super::shared::{Shared, Status};
+use super::shared::{NO_WORKER, Shared, Status};
 use super::usage;
 use super::worker::Process;
 use crate::access::{AskFailed, Judged};
 
 /// Another server may be there in a moment.
-const STOPPED: Result<Judged, AskFailed> = Err(AskFailed::Busy { retry_after_s: 1 });
+const STOPPED: Result<Judged, AskFailed> =
+    Err(AskFailed::Down { why: "the server is shutting down", retry_after_s: 1 });
 
 /// See the module. What is under way ends with the value.
 pub struct Pool {
@@ -89,7 +90,7 @@ impl Pool {
         }
         if let Some(retry_after_s) = shared.down() {
             counts.refused_down.add(1);
-            return Err(AskFailed::Busy { retry_after_s });
+            return Err(AskFailed::Down { why: NO_WORKER, retry_after_s });
         }
         let later = || {
             let (waiting, workers) = (shared.queue.len(), shared.settings.num_workers);
@@ -174,7 +175,9 @@ impl Pool {
     /// Returns when all have gone.
     pub async fn stop(&self, grace: Duration) {
         drop(self.generation.take());
-        self.shared.queue.refuse_all(1);
+        if let Err(stopped) = STOPPED {
+            self.shared.queue.refuse_all(&stopped);
+        }
         self.shared.telemetry.set_ready(Err("the workers are stopped".to_owned()));
         let gone = async {
             loop {

@@ -129,10 +129,10 @@ impl Queue {
     }
 
     /// Refuses all that wait; how many.
-    pub fn refuse_all(&self, retry_after_s: u32) -> u64 {
+    pub fn refuse_all(&self, why: &AskFailed) -> u64 {
         let mut refused = 0;
         while let Some(question) = self.pop() {
-            question.answer(Err(AskFailed::Busy { retry_after_s }));
+            question.answer(Err(why.clone()));
             refused += 1;
         }
         refused

@@ -15,10 +15,13 @@ use super::relay::Relayed;
 use super::settings::{Relay, WorkerSettings};
 use super::worker::{Failure, Worker};
 use crate::access::AskFailed;
-use crate::log_rate::LogRate;
+use crate::log_rate::{CauseRate, cause_of};
 
 /// Failed starts in a row, over all places, after which the pool does not work: one may be chance.
 const FAILURES_DOWN: u32 = 2;
+
+/// What whoever asks is told then; the log, and `/ready`, say more.
+pub const NO_WORKER: &str = "no worker of server.command runs";
 
 /// See the module.
 pub struct Shared {
@@ -39,7 +42,9 @@ pub struct Shared {
     pause: Cell<Duration>,
     next: Cell<u64>,
     started: Instant,
-    said: RefCell<LogRate<Reason>>,
+    said: RefCell<CauseRate<Reason>>,
+    /// Why the last start failed.
+    start_said: Cell<u64>,
 }
 
 /// What the log is told of, at most once in a while.
@@ -53,7 +58,7 @@ pub enum Reason {
     Unasked,
     /// No worker reads a question.
     Unread,
-    /// In debug mode each question starts one.
+    /// None could be started.
     Start,
 }
 
@@ -103,6 +108,7 @@ impl Shared {
             next: Cell::default(),
             started: Instant::now(),
             said: RefCell::default(),
+            start_said: Cell::default(),
         }
     }
 
@@ -173,18 +179,20 @@ impl Shared {
     }
 
     /// A worker could not be started, or ended before it was of any use; another attempt is made
-    /// after the pause. Said once, until one works.
+    /// after the pause. Said once for each cause, until one works.
     pub fn start_failed(&self, why: &str, pause: Duration) {
         self.counts().starts_failed.add(1);
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
         self.pause.set(pause);
-        if failures == 1 {
-            tracing::error!(why, "cannot start a worker (server.command); trying again for ever");
+        let before = self.start_said.replace(cause_of(why));
+        if failures == 1 || before != cause_of(why) {
+            let line = "cannot start a worker (server.command); trying again for ever";
+            self.say(Reason::Start, why, |unsaid| tracing::error!(why, "{line}{unsaid}"));
         }
         if let Some(retry_after_s) = self.down() {
             self.telemetry.set_ready(Err(format!("no worker: {why}")));
-            let refused = self.queue.refuse_all(retry_after_s);
+            let refused = self.queue.refuse_all(&AskFailed::Down { why: NO_WORKER, retry_after_s });
             self.counts().refused_down.add(refused);
         }
     }
@@ -202,7 +210,7 @@ impl Shared {
         if question.tries >= TRIES_MAX {
             self.counts().failed_unread.add(1);
             let why = "workers end before they read the question";
-            self.say(Reason::Unread, |unsaid| tracing::warn!("{why}{unsaid}"));
+            self.say(Reason::Unread, why, |unsaid| tracing::warn!("{why}{unsaid}"));
             question.answer(Err(AskFailed::Failed(why.to_owned())));
         } else if question.since.elapsed() >= self.settings.allocate_timeout {
             self.counts().refused_late.add(1);
@@ -213,9 +221,9 @@ impl Shared {
         }
     }
 
-    /// A line of the log, if one is due for this reason.
-    pub fn say(&self, reason: Reason, line: impl FnOnce(crate::log_rate::Unsaid)) {
-        if let Some(unsaid) = self.said.borrow_mut().admit(reason, self.started.elapsed()) {
+    /// A line of the log, if one is due for this reason and cause.
+    pub fn say(&self, reason: Reason, why: &str, line: impl FnOnce(crate::log_rate::Unsaid)) {
+        if let Some(unsaid) = self.said.borrow_mut().admit(reason, why, self.started.elapsed()) {
             line(unsaid);
         }
     }
