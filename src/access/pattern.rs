@@ -42,6 +42,14 @@ enum Part {
     Rest,
 }
 
+/// What a pattern is made of where it is compared with another.
+#[derive(PartialEq)]
+enum Symbol<'p> {
+    Byte(u8),
+    /// Anything but a text.
+    Part(&'p Part),
+}
+
 /// What stands for the words in braces.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Values<'a> {
@@ -125,9 +133,75 @@ impl Pattern {
         self.parts.iter().map(|part| size_of::<Part>() + text(part)).sum()
     }
 
-    /// Whether every name is meant.
-    pub fn is_any(&self) -> bool {
-        *self.parts == [Part::Rest]
+    /// Whether every name that `other` means, this means too, whoever the session is. One that does
+    /// so in a way that only values would show is not found.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut left = other.symbols().peekable();
+        for part in &self.parts {
+            match part {
+                Part::Rest => return true,
+                // What stands for words in braces may have dots.
+                Part::Segment => {
+                    let inside = |symbol: &Symbol<'_>| match symbol {
+                        Symbol::Byte(byte) => *byte != b'.',
+                        Symbol::Part(part) => **part == Part::Segment,
+                    };
+                    while left.next_if(inside).is_some() {}
+                }
+                Part::Text(text) => {
+                    if !text.bytes().all(|byte| left.next() == Some(Symbol::Byte(byte))) {
+                        return false;
+                    }
+                }
+                Part::User | Part::Claim(_) => {
+                    if left.next() != Some(Symbol::Part(part)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        left.next().is_none()
+    }
+
+    fn symbols(&self) -> impl Iterator<Item = Symbol<'_>> {
+        self.parts.iter().flat_map(|part| {
+            let (text, other) = match part {
+                Part::Text(text) => (&**text, None),
+                other => ("", Some(Symbol::Part(other))),
+            };
+            text.bytes().map(Symbol::Byte).chain(other)
+        })
+    }
+
+    /// What it was likely meant to be, where it has what stands for something in the topics of
+    /// other systems and for itself here.
+    pub fn doubt(&self) -> Option<String> {
+        for part in &self.parts {
+            let text = match part {
+                Part::Claim(name) if name.eq_ignore_ascii_case("user") => {
+                    return Some(format!(
+                        "{{{name}}} is a claim of that name; the user is {{user}}"
+                    ));
+                }
+                Part::Text(text) => text,
+                _ => continue,
+            };
+            if text.contains('?') {
+                return Some("a `?` stands for itself; no pattern means any one letter".to_owned());
+            }
+            let mut levels = text.split(['.', '/']);
+            if let Some(sign) = levels.find(|level| matches!(*level, "#" | ">" | "+")) {
+                return Some(
+                    match sign {
+                        "+" => "a `+` stands for itself; one level is a `*` between two dots",
+                        "#" => "a `#` stands for itself; any rest of a name is a `*` at the end",
+                        _ => "a `>` stands for itself; any rest of a name is a `*` at the end",
+                    }
+                    .to_owned(),
+                );
+            }
+        }
+        None
     }
 
     /// Whether it fits nothing but for sessions that have a user.

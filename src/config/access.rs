@@ -4,10 +4,12 @@
 //! rules   `roadcast.access.rules`
 //! told    who is asked for what, for people
 //! check   what does not fit together, and what is hardly meant so
+//! doubts  the same of rules, limits of users and the pool
 //! files   a public key, and certificates
 //! ```
 
 mod check;
+mod doubts;
 mod files;
 mod rules;
 mod told;

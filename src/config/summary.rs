@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::key::{show_about, show_bytes};
 use super::{Config, RpcListen};
+use crate::access::PerUser;
 use crate::backend::ChosenBackend;
 use crate::worst_case;
 
@@ -117,6 +118,15 @@ impl fmt::Display for Summary<'_> {
                 number(limits.connections_per_address),
                 number(limits.handshakes_per_address)
             )?;
+        }
+        if limits.connections_per_user > 0 {
+            let beyond = match config.access.per_user {
+                _ if !config.access.asks() => "without effect, since nobody says who a user is",
+                PerUser::Replace => "past it the oldest is closed, with 4409",
+                PerUser::Refuse => "past it the new one is refused, with 429",
+            };
+            let max = limits.connections_per_user;
+            writeln!(f, "               a user: connections {max}, {beyond}")?;
         }
         writeln!(
             f,

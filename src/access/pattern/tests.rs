@@ -102,8 +102,7 @@ fn what_is_no_pattern_is_refused_with_what_would_be_one() {
 fn a_pattern_says_what_it_needs_of_a_session() {
     let pattern = Pattern::parse("{org}.*.{user}.{team}").unwrap();
     assert_eq!(pattern.claims().collect::<Vec<_>>(), ["org", "team"]);
-    assert!(pattern.needs_user() && !pattern.is_any());
-    assert!(Pattern::parse("*").unwrap().is_any());
+    assert!(pattern.needs_user());
     assert_eq!(pattern.to_string(), "{org}.*.{user}.{team}");
 }
 
@@ -154,6 +153,70 @@ fn whatever_the_pattern_and_the_name_it_fits_as_if_every_way_had_been_tried() {
         fitting += u32::from(found);
     }
     assert!(patterns > 50_000 && fitting > 2_000, "{patterns} patterns, {fitting} fit");
+}
+
+#[test]
+fn a_pattern_that_covers_another_means_all_that_it_means() {
+    for (wide, narrow, expected) in [
+        ("*", "", true),
+        ("*", "user.{user}.*", true),
+        ("news.*", "news.a.*", true),
+        ("news.*", "news", false),
+        ("news.a", "news.*", false),
+        ("user.*", "user.{user}.inbox", true),
+        ("user.{user}.*", "user.{user}.inbox", true),
+        ("user.{user}.*", "user.{org}.inbox", false),
+        ("user.{user}.*", "user.7.inbox", false),
+        ("room.*.log", "room.7.log", true),
+        ("room.*.log", "room.*.log", true),
+        ("room.*.log", "room.*", false),
+        // A user may have dots.
+        ("room.*.log", "room.{user}.log", false),
+        ("a*", "a", true),
+        ("a", "a*", false),
+    ] {
+        let narrow = if narrow.is_empty() { "a.b" } else { narrow };
+        let [wide, narrow] = [wide, narrow].map(|text| Pattern::parse(text).unwrap());
+        assert_eq!(wide.covers(&narrow), expected, "{wide} {narrow}");
+    }
+    let seed = std::env::var("ROADCAST_SEED").map_or(8, |seed| seed.parse().unwrap());
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut joined = |words: &[&str], most: usize| -> String {
+        let count = rng.random_range(0..=most);
+        (0..count).map(|_| words[rng.random_range(0..words.len())]).collect()
+    };
+    let mut covered = 0;
+    for _ in 0..200_000 {
+        let of = ["a", ".", ".*.", "*", "{user}", "{c}", "."];
+        let [wide, narrow] = [joined(&of, 5), joined(&of, 5)].map(|text| Pattern::parse(&text));
+        let (topic, user) = (joined(&["a", "b", ".", "a.b"], 7), joined(&["a", ".", "b"], 2));
+        let (Ok(wide), Ok(narrow)) = (wide, narrow) else { continue };
+        let claims = [("c".into(), joined(&["a", "a.b"], 1).into())];
+        let values = Values { user: Some(&user), claims: &claims };
+        if wide.covers(&narrow) && narrow.matches(&topic, values) {
+            covered += 1;
+            assert!(wide.matches(&topic, values), "seed {seed}: {wide} {narrow} {topic} {user}");
+        }
+    }
+    assert!(covered > 100, "{covered}");
+}
+
+#[test]
+fn signs_of_other_systems_and_a_user_in_capitals_are_doubted() {
+    for (pattern, expected) in [
+        ("user.{User}", "{User} is a claim of that name; the user is {user}"),
+        ("room.#", "any rest of a name is a `*` at the end"),
+        ("room/#", "any rest of a name is a `*` at the end"),
+        ("room.>", "any rest of a name is a `*` at the end"),
+        ("room.+.log", "one level is a `*` between two dots"),
+        ("room.?", "a `?` stands for itself"),
+    ] {
+        let doubt = Pattern::parse(pattern).unwrap().doubt().unwrap_or_default();
+        assert!(doubt.contains(expected), "{pattern}: {doubt}");
+    }
+    for pattern in ["room.c#", "a->b", "a+b", "user.{user}.*", "{users}", "*"] {
+        assert_eq!(Pattern::parse(pattern).unwrap().doubt(), None, "{pattern}");
+    }
 }
 
 /// A matcher that goes back would take as many steps as there are ways to share the name out.

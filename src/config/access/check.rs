@@ -3,7 +3,7 @@
 use super::super::error::{ConfigError, Notice, Origin};
 use super::super::reader::Reader;
 use super::{ASK, CALLBACK, COMMAND, JWKS, OPEN, RULES, SECRET, TOKENS, URL};
-use crate::access::{AccessSettings, Asked, Join, KeySource, Rules};
+use crate::access::{AccessSettings, Asked, Join, KeySource};
 
 /// Bytes that a secret should have at least: as many as a hash of HS256 (RFC 7518 §3.2).
 const SECRET_BYTES: usize = 32;
@@ -68,7 +68,11 @@ fn rules(access: &AccessSettings, read: &Reader<'_>) {
             "{user} is nobody where neither tokens, workers nor a callback say who a client is"
                 .to_owned()
         } else if let (Some(claim), None) = (claims.next(), &access.tokens) {
-            format!("{{{claim}}} is a claim of a token, and none is read; set roadcast.access.jwt")
+            let doubt = rule.topics.iter().find_map(|pattern| pattern.doubt());
+            let meant = doubt.map_or_else(String::new, |doubt| format!("; {doubt}"));
+            format!(
+                "{{{claim}}} is a claim of a token, and none is read; set roadcast.access.jwt{meant}"
+            )
         } else {
             continue;
         };
@@ -123,27 +127,6 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
             warn(origin, "server.on_init", text);
         }
     }
-    for (place, later) in unreachable(&access.rules) {
-        let (row, rule) = (&read.settings.rows(RULES)[later], &access.rules.rules[place]);
-        warn(
-            &row.origin,
-            RULES,
-            &format!(": this rule decides nothing: {} comes before it", rule.place),
-        );
-    }
+    notices.extend(super::doubts::doubts(access, read));
     notices
-}
-
-/// Rules all of whose topics an earlier one has: the earlier one, and it.
-fn unreachable(rules: &Rules) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    for (later, rule) in rules.rules.iter().enumerate() {
-        let before = rules.rules[..later].iter().position(|before| {
-            let has = |pattern| before.topics.contains(pattern);
-            let all = !rule.topics.is_empty() && rule.topics.iter().all(has);
-            before.topics.iter().any(|pattern| pattern.is_any()) || all
-        });
-        found.extend(before.map(|before| (before, later)));
-    }
-    found
 }

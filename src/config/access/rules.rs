@@ -36,7 +36,7 @@ fn rule(read: &Reader<'_>, row: &Row) -> Rule {
             continue;
         }
         match name.to_ascii_lowercase().as_str() {
-            "topics" | "topic" => topics = Some(patterns(setting, refuse)),
+            "topics" => topics = Some(patterns(setting, refuse)),
             "join" => match join_of(setting) {
                 Ok(found) => join = Some(found),
                 Err(problem) => {

@@ -267,6 +267,7 @@ fn what_would_ask_nobody_or_let_in_nobody_is_an_error_with_the_remedy() {
         (rules("[{ topics: [], join: deny }]"), "topics: is an empty list"),
         (rules("[{ topics: a, join: denied }]"), "join: \"denied\" is not known; allowed: allow, deny"),
         (rules("[{ topics: a, join: deny, x: y }]"), "no such key: x; a rule holds"),
+        (rules("[{ topic: a, join: deny }]"), "no such key: topic; a rule holds `topics` and"),
         (rules("[{ topics: 'a,b', join: deny }]"), "\"a,b\" has a comma; write [\"a\", \"b\"]"),
         (rules("[{ topics: 'a*b', join: deny }]"), "topics: \"a*b\": a `*` stands at the end"),
         (rules("[{ topics: '${NOPE}', join: deny }]"), "${NOPE} is not set"),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 
 mod access;
+mod access_doubts;
 mod brokers;
 mod doubts;
 mod endpoints;
