@@ -61,8 +61,9 @@ pub struct CheckArgs {
     /// As this user, as workers or a callback would name it
     #[arg(long, value_name = "NAME", requires = "topics")]
     pub user: Option<String>,
-    /// With this token; `-`: read it from standard input, where nobody else can see it
-    #[arg(long, value_name = "TOKEN", requires = "topics", conflicts_with = "user")]
+    /// With this token, which is checked; `-`: read it from standard input, where nobody else can
+    /// see it
+    #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
     pub token: Option<String>,
 }
 

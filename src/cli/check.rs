@@ -22,6 +22,11 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     } else {
         preflight::check_kernel(config.backend, config.shards)
     };
+    // A server tries again for ever, as the program may come later; whoever checks wants to know.
+    let program = match &machine {
+        Ok(_) if refused.is_ok() => preflight::check_program(&config.access),
+        _ => Ok(()),
+    };
     let mut lines = Vec::new();
     if refused.is_ok() {
         let backend = machine.as_ref().ok().map(|machine| &machine.backend);
@@ -35,10 +40,21 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         lines.push(format!("machine        Linux {kernel}, {descriptors} open files"));
     }
     // What is guarded was understood as far as rules go; otherwise defaults would be judged.
-    if !args.topics.is_empty() && (refused.is_ok() || config.access.guarded()) {
-        let (identity, told) = session(args, &config.access);
-        lines.extend(told);
-        lines.push(config.access.told_join(identity.as_ref(), &args.topics));
+    let mut let_in = true;
+    let asked = !args.topics.is_empty() || args.token.is_some();
+    if asked && (refused.is_ok() || config.access.guarded()) {
+        match session(args, &config.access) {
+            Ok((identity, told)) => {
+                lines.extend(told);
+                if !args.topics.is_empty() {
+                    lines.push(config.access.told_join(identity.as_ref(), &args.topics));
+                }
+            }
+            Err(told) => {
+                lines.push(told);
+                let_in = false;
+            }
+        }
     }
     lines.extend(notices.iter().map(ToString::to_string));
     if !lines.is_empty()
@@ -48,34 +64,50 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
     let refused = refused.map_err(super::fail);
     let machine = machine.map_err(super::fail);
-    refused.and(machine.map(|_| ExitCode::SUCCESS)).unwrap_or_else(|code| code)
+    let program = program.map_err(super::fail);
+    let code = if let_in { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    refused.and(machine.map(drop)).and(program).map_or_else(|failed| failed, |()| code)
 }
 
-/// Who joins, by these arguments, and what is to be said of its token.
-fn session(args: &CheckArgs, access: &AccessSettings) -> (Option<Identity>, Option<String>) {
+/// Who joins, by these arguments, and what is to be said of its token. An error: it would not
+/// connect with it, or there is none.
+fn session(
+    args: &CheckArgs,
+    access: &AccessSettings,
+) -> Result<(Option<Identity>, Option<String>), String> {
     let user = |user: &String| Identity { user: Some(user.as_str().into()), ..Identity::default() };
-    let Some(given) = &args.token else { return (args.user.as_ref().map(user), None) };
-    let told = |text: &str| (None, Some(format!("token          {text}")));
+    let Some(given) = &args.token else { return Ok((args.user.as_ref().map(user), None)) };
+    let told = |text: &str| format!("token          {text}");
     let mut text = given.clone();
     if given == "-" {
         text.clear();
         // One byte more than a token may have tells that there is too much.
         let most = token::TOKEN_BYTES_MAX as u64 + 1;
         if let Err(error) = std::io::stdin().take(most).read_to_string(&mut text) {
-            return told(&format!("cannot be read: {error}"));
+            return Err(told(&format!("cannot be read: {error}")));
         }
     }
+    if text.trim().is_empty() {
+        let from = if given == "-" { "standard input is empty" } else { "the text is empty" };
+        return Err(told(&format!("is missing: {from}")));
+    }
     let Some(settings) = &access.tokens else {
-        return told("is not looked at: roadcast.access.jwt is not set");
+        return Ok((None, Some(told("is not looked at: roadcast.access.jwt is not set"))));
     };
     let key = match settings.key() {
         Some(Ok(key)) => key,
-        Some(Err(error)) => return told(&error.to_string()),
-        None => return told("cannot be checked here: its keys are fetched by a server that runs"),
+        Some(Err(error)) => return Err(told(&error.to_string())),
+        None => {
+            let why = "cannot be checked here: its keys are fetched by a server that runs";
+            return Ok((None, Some(told(why))));
+        }
     };
     let demands = settings.demands(&access.rules);
     match token::check(text.trim().as_bytes(), &[key], &demands, SystemTime::now()) {
-        Ok(accepted) => (Some(accepted.identity), told("is accepted").1),
-        Err(fault) => told(&format!("is refused: {}", fault.why())),
+        Ok(accepted) => Ok((Some(accepted.identity), Some(told("is accepted")))),
+        Err(fault) => {
+            let (status, why) = (fault.status(), fault.why());
+            Err(told(&format!("would not connect: {status}, {why}. {}", fault.remedy())))
+        }
     }
 }

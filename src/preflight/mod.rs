@@ -1,9 +1,11 @@
-//! What must hold before anything starts: the kernel, io_uring, file descriptors, the addresses.
+//! What must hold before anything starts: the kernel, io_uring, file descriptors, the addresses,
+//! the user of workers.
 //!
 //! Each failure says what is missing, where it was asked for and how to allow it.
 
 mod kernel;
 mod listen;
+mod workers;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::config::Config;
 use crate::shard::OVER_LIMIT_MAX;
 pub use kernel::{KERNEL_MIN, io_uring_denied, supported};
 pub use listen::{BACKLOG, admin_listener, listeners, rpc_listener};
+pub use workers::check_program;
 
 /// Why the server does not start: the fault is in the machine, or in a setting that does not fit
 /// it.
@@ -35,6 +38,14 @@ pub enum StartError {
         address: String,
         /// Why not, and what to do.
         reason: String,
+    },
+    /// Workers cannot be run.
+    #[error("{key}: {problem}")]
+    Workers {
+        /// The key that says how.
+        key: &'static str,
+        /// Why not, and what to do.
+        problem: String,
     },
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
@@ -75,6 +86,7 @@ const RPC_CONNECTIONS_MIN: usize = 16;
 /// descriptors allow in its place.
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     let machine = check_kernel(config.backend, config.shards)?;
+    workers::check_user(&config.access)?;
     let mut aside = Aside::of(machine.backend.name, config.shards);
     if let Asked::Callback(callback) = &config.access.asked {
         aside.callback = callback.concurrency as u64;

@@ -1,6 +1,6 @@
 //! A directory with a configuration, in which the binary under test runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +17,11 @@ impl Site {
         std::fs::create_dir_all(&path).expect("a directory of its own");
         std::fs::write(path.join(".rr.yaml"), configuration).expect("a file in it");
         Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// As [`roadcast`], here.

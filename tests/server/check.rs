@@ -5,7 +5,7 @@
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-use crate::common::{Site, io_uring_allowed, io_uring_denied, under};
+use crate::common::{Site, User, io_uring_allowed, io_uring_denied, under};
 
 /// What `arguments` come to.
 fn run(site: &Site, arguments: &[&str]) -> Output {
@@ -234,8 +234,71 @@ fn check_reads_a_token_and_never_tells_it() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let text = check(&signed.replace("eyJzdWI", "eyJzdWX"));
-    assert!(text.contains("token          is refused: the token's signature is wrong"), "{text}");
+    let expected = "token          would not connect: 401, the token's signature is wrong. Sign it";
+    assert!(text.contains(expected) && !text.contains("as a whole"), "{text}");
     assert!(!text.contains("eyJ") && !text.contains(secret), "{text}");
+    let alone = |token: &str| run(&site, &["check", "--token", token]);
+    assert_eq!(alone(&signed).status.code(), Some(0));
+    assert_eq!(alone("x").status.code(), Some(1));
+    let empty = alone("-");
+    let text = String::from_utf8(empty.stdout).unwrap();
+    assert!(text.contains("token          is missing: standard input is empty\n"), "{text}");
+    assert_eq!(empty.status.code(), Some(1));
+}
+
+#[test]
+fn check_looks_for_the_program_of_workers_and_its_script_and_runs_neither() {
+    let check = |command: &str| {
+        let site = Site::new(&format!("server: {{ command: {command:?} }}"));
+        let script = |name: &str, text: &str, mode| {
+            let path = site.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        script("worker", "#!/bin/sh\ntouch ran\n", 0o755);
+        script("plain", "#!/bin/sh\n", 0o644);
+        script("broken", "#!/usr/bin/php\r\n", 0o755);
+        let output = run(&site, &["check"]);
+        assert!(!site.path().join("ran").exists(), "it was run");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for command in ["./worker", "sh worker", "env A=1 sh worker", "sh -c 'exit 1'"] {
+        assert_eq!(check(command), (Some(0), String::new()), "{command}");
+    }
+    for (command, expected) in [
+        ("no-such-program worker.php", "there is no program \"no-such-program\" in the PATH (/"),
+        ("./missing", "/missing; names count from the directory of the configuration file"),
+        ("./plain", "/plain may not be run: it is not executable (chmod +x)"),
+        ("./broken", "there is no file \"/usr/bin/php\\r\""),
+        ("sh missing.sh", "/missing.sh; names count from the directory"),
+        ("env A=1 sh missing.sh", "/missing.sh; names count from the directory"),
+    ] {
+        let (code, text) = check(command);
+        assert!(text.starts_with("roadcast: server.command: "), "{command}: {text}");
+        assert!(code == Some(1) && text.contains(expected), "{command}: {text}");
+    }
+}
+
+#[test]
+fn a_user_of_workers_that_there_is_not_is_told_by_both() {
+    let site = Site::new("server: { command: sh, user: no-such-user }");
+    for word in ["check", "serve"] {
+        let text = refused(&site, &[word]);
+        let expected = "roadcast: server.user: there is no user \"no-such-user\"";
+        assert!(text.contains(expected), "{word}: {text}");
+    }
+}
+
+#[test]
+fn a_user_that_may_not_be_switched_to_is_told_by_both() {
+    let Some(user) = User::create() else { return };
+    for word in ["check", "serve"] {
+        let mut command = user.roadcast_after("true");
+        command.args([word, "-o", "server.command=sh", "-o", "server.user=root"]);
+        let text = refusal(command.output().unwrap());
+        assert!(text.contains("server.user: workers cannot run as \"root\": this"), "{text}");
+    }
 }
 
 #[test]
