@@ -145,3 +145,28 @@ fn the_shell_example_of_the_document_signs_a_token() {
         sign("sh", &["-c", &example("sh", "openssl dgst")]);
     }
 }
+
+#[test]
+fn the_shell_example_of_a_key_pair_signs_a_token_that_the_public_key_is_for() {
+    if !skip::installed("openssl") || !skip::installed("xxd") {
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("roadcast-pair-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory of its own");
+    let run = |text: &str| {
+        let output = Command::new("sh").args(["-c", text]).current_dir(&directory).output();
+        let output = output.expect("it starts");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        output.stdout
+    };
+    run(&example("sh", "openssl ecparam"));
+    let public = std::fs::read_to_string(directory.join("public.pem")).expect("the key");
+    // One number in 256 is shorter than the others.
+    for _ in 0..20 {
+        let token = run(&example("sh", "ES256"));
+        let keys = [Key::pem(&public).expect("a public key")];
+        let accepted = check(token.trim_ascii(), &keys, &Demands::default(), SystemTime::now());
+        assert_eq!(accepted.expect("a token").identity.user.as_deref(), Some("7"));
+    }
+    std::fs::remove_dir_all(directory).expect("the directory of the test");
+}
