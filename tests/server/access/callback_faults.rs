@@ -197,7 +197,7 @@ fn a_callback_that_is_down_is_left_alone_and_found_again() {
     eventually("it lets one through, to see", || connect(&server, "/ws").is_ok());
     assert_eq!((ready(&server).0, metric(&server, "callback_open", &[])), (200, 0));
     assert!(metric(&server, "callback_questions_refused_total", &["open"]) > 0);
-    for said in ["the callback does not answer", "the callback answers again"] {
+    for said in ["the callback does not answer (", "the callback answers again ("] {
         server.says(said, 1);
     }
 }

@@ -33,6 +33,8 @@ pub use counters::{CallbackCounters, CallbackTelemetry};
 
 /// Questions that wait for their turn. As many as wait for workers.
 pub const WAITING_MAX: usize = 16_384;
+/// What whoever connects is told where nobody could be asked; the log, and `/ready`, say more.
+const NO_ANSWER: &str = "the callback does not answer";
 
 /// See the module.
 #[derive(Debug)]
@@ -124,7 +126,7 @@ impl Callback {
 
     fn refused_open(&self, pause: std::time::Duration) -> AskFailed {
         self.counts().refused_open.add(1);
-        AskFailed::Busy { retry_after_s: seconds(pause) }
+        AskFailed::Down { why: NO_ANSWER, retry_after_s: seconds(pause) }
     }
 
     /// Waits for a turn.
@@ -192,13 +194,14 @@ impl Callback {
         match self.circuit.borrow().look(now()) {
             Ok(()) => self.say(fault, &why),
             Err(pause) => {
-                let why = format!("the callback does not answer: {why}");
+                let why = format!("{NO_ANSWER}: {why}");
                 self.telemetry.ready.fails(why, Some(now() + pause));
             }
         }
         match fault {
             Fault::Garbled => AskFailed::Failed(format!("the callback's answer is no HTTP: {why}")),
-            _ => AskFailed::Busy { retry_after_s: 1 },
+            Fault::Late => AskFailed::Busy { retry_after_s: 1 },
+            _ => AskFailed::Down { why: NO_ANSWER, retry_after_s: 1 },
         }
     }
 
