@@ -58,6 +58,9 @@ async fn serve(
         if let Some(callback) = access.callback() {
             telemetry.watch_callback(callback.telemetry());
         }
+        if let Some(keys) = access.keys() {
+            telemetry.watch_keys(keys);
+        }
         spawn_local(access.serve(asks));
     }
     http::serve_all(listeners, &telemetry)?;

@@ -148,6 +148,7 @@ pub fn telemetry(
         access: config.access.asks().then(|| counters.access.clone()),
         workers: OnceLock::new(),
         callback: OnceLock::new(),
+        keys: OnceLock::new(),
     })
 }
 

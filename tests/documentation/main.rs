@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use roadcast::backend::BackendName;
 use roadcast::config::schema;
 use roadcast::desk::access::callback::CallbackTelemetry;
+use roadcast::desk::access::jwks::KeyTelemetry;
 use roadcast::desk::access::workers::WorkerTelemetry;
 use roadcast::desk::http::{ShardTelemetry, Telemetry};
 use roadcast::hub::HubCounters;
@@ -116,6 +117,7 @@ fn scrape() -> String {
         access: Some(Arc::default()),
         workers: OnceLock::from(Arc::new(WorkerTelemetry::new(None))),
         callback: OnceLock::from(Arc::new(CallbackTelemetry::default())),
+        keys: OnceLock::from(Arc::new(KeyTelemetry::new())),
     });
     telemetry.text()
 }

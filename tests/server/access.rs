@@ -1,9 +1,10 @@
 //! Who may connect and who may join, decided by PHP workers, tokens and rules; `callback`: by a
-//! server that is asked over HTTP.
+//! server that is asked over HTTP; `jwks`: by tokens whose keys are fetched.
 
 mod callback;
 mod callback_faults;
 mod documents;
+mod jwks;
 mod service;
 
 use std::io::Write as _;

@@ -46,7 +46,6 @@ pub fn check(access: &AccessSettings, read: &Reader<'_>) {
         read.refuse(ConfigError::value(&command.1, COMMAND, problem));
     }
     rules(access, read);
-    unsupported(access, read);
 }
 
 /// Where a section, or anything in it, was written.
@@ -77,16 +76,6 @@ fn rules(access: &AccessSettings, read: &Reader<'_>) {
             continue;
         };
         read.refuse(ConfigError::value(&row.origin, RULES, problem));
-    }
-}
-
-/// Books that what guards access is not acted on yet: nobody's access is opened in silence.
-fn unsupported(access: &AccessSettings, read: &Reader<'_>) {
-    let tokens = access.tokens.as_ref();
-    if tokens.is_some_and(|tokens| matches!(tokens.keys, KeySource::Jwks(_))) {
-        let origin = below(read, JWKS).unwrap_or(Origin::Default);
-        let problem = "is not fetched yet; set roadcast.access.jwt.public_key".to_owned();
-        read.refuse(ConfigError::value(&origin, JWKS, problem));
     }
 }
 

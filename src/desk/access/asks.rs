@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 
 use super::callback::Callback;
 use super::counters::AccessCounters;
+use super::jwks::KeyTelemetry;
 use super::lanes::{Asks, Words};
 use super::remember::Remember;
 use super::tokens::Tokens;
@@ -95,6 +96,11 @@ impl Access {
         }
     }
 
+    /// The keys of tokens, if they are fetched.
+    pub fn keys(&self) -> Option<Arc<KeyTelemetry>> {
+        self.tokens.as_ref().and_then(Tokens::telemetry)
+    }
+
     /// Forgets all verdicts that were to be remembered.
     pub fn forget(&self) {
         self.remember.borrow_mut().clear();
@@ -109,17 +115,16 @@ impl Access {
             _ if waits.strong_count() == 0 => Answer::Refused(Why::Gone),
             desk::About::Connect(request) => self.connect(place, &waits, request).await,
             desk::About::Join { grant, topics } => self.join(&waits, &grant, &topics).await,
-            desk::About::Token { grant, token } => self.renew(place, &grant, &token),
+            desk::About::Token { grant, token } => self.renew(place, &grant, &token).await,
         };
         self.words.say(shard, Word::Answer(ticket, answer));
     }
 
     async fn connect(&self, place: Place, waits: &Weak<()>, request: AccessRequest) -> Answer {
         let mut grant = Grant::default();
-        let began = Instant::now();
         let mut suffices = false;
         if let Some(tokens) = &self.tokens {
-            match tokens.of_request(&request) {
+            match tokens.of_request(&request).await {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
                     suffices = tokens.suffices;
@@ -130,6 +135,7 @@ impl Access {
                 Err(fault) => return self.token_refused(tokens, fault),
             }
         }
+        let began = Instant::now();
         if !suffices {
             match self.judge(waits, &request, About::Server).await {
                 Ok(said) => grant.identity.learn(said),
@@ -178,9 +184,9 @@ impl Access {
     }
 
     /// Another token of a client that is connected: it must be the same user's.
-    fn renew(&self, place: Place, before: &Grant, token: &str) -> Answer {
+    async fn renew(&self, place: Place, before: &Grant, token: &str) -> Answer {
         let Some(tokens) = &self.tokens else { return Answer::Refused(Why::NoAnswer) };
-        let accepted = match tokens.check(token.as_bytes()) {
+        let accepted = match tokens.check(token.as_bytes()).await {
             Ok(accepted) => accepted,
             Err(fault) => {
                 self.counters.refused_token.add(1);

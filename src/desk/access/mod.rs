@@ -5,7 +5,8 @@
 //! asks      what becomes of a question
 //! tokens    where a token stands in a request, and whether it will do
 //! callback  a server that is asked over HTTP
-//! client    its HTTP client
+//! jwks      keys of tokens, fetched over HTTP
+//! client    the HTTP client of both
 //! times, readiness  what is measured, and whether something works
 //! remember  verdicts that may be given again
 //! users     how many connections each user has
@@ -17,6 +18,7 @@ mod asks;
 pub mod callback;
 mod client;
 mod counters;
+pub mod jwks;
 mod lanes;
 mod readiness;
 mod remember;
@@ -62,7 +64,7 @@ pub struct AccessPlan {
 }
 
 /// Opens what is asked, on the thread of a `LocalSet`. Fails when keys are none, the
-/// certificates of a callback cannot be read, or the wake-up cannot be watched.
+/// system has no certificates to trust servers by, or the wake-up cannot be watched.
 pub fn open(plan: AccessPlan) -> io::Result<(Rc<Access>, Asks)> {
     let AccessPlan { settings, workers, remember_bytes, connections_per_user, counters, end } =
         plan;

@@ -1,15 +1,17 @@
 //! Tokens: where one stands in a request, and whether it will do.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::access::token::{self, Accepted, Demands, Key, KeyError, Places, TokenFault};
-use crate::access::{AccessRequest, AccessSettings, TokenSettings};
+use super::jwks::{KeyRing, KeyTelemetry};
+use crate::access::token::{self, Accepted, Demands, Key, Places, TokenFault};
+use crate::access::{AccessRequest, AccessSettings, KeySource, TokenSettings};
 use crate::http::Head;
 use crate::http::head::Room;
 
 /// How tokens are checked.
 pub struct Tokens {
-    keys: Vec<Key>,
+    keys: Keys,
     demands: Demands,
     places: Places,
     required: bool,
@@ -17,14 +19,25 @@ pub struct Tokens {
     pub suffices: bool,
 }
 
+enum Keys {
+    /// From the configuration.
+    Given(Vec<Key>),
+    Fetched(KeyRing),
+}
+
 impl Tokens {
-    /// As the operator has set it; `None`: no tokens.
-    pub fn new(access: &AccessSettings) -> Result<Option<Self>, KeyError> {
+    /// As the operator has set it; `None`: no tokens. On the thread of a `LocalSet`, where keys are
+    /// to be fetched: that begins here.
+    pub fn new(access: &AccessSettings) -> Result<Option<Self>, String> {
         let Some(settings) = &access.tokens else { return Ok(None) };
         let TokenSettings { query, cookie, subprotocol, required, suffices, .. } = settings;
         let name = |name: &Option<String>| name.as_deref().map(Box::from);
+        let key = settings.key().transpose().map_err(|why| why.to_string())?;
         Ok(Some(Self {
-            keys: settings.key().transpose()?.into_iter().collect(),
+            keys: match &settings.keys {
+                KeySource::Jwks(url) => Keys::Fetched(KeyRing::start(url)?),
+                _ => Keys::Given(key.into_iter().collect()),
+            },
             demands: settings.demands(&access.rules),
             places: Places { query: name(query), cookie: name(cookie), subprotocol: *subprotocol },
             required: *required,
@@ -33,25 +46,50 @@ impl Tokens {
     }
 
     /// What the token of a request says; `None`: it has none, and needs none.
-    pub fn of_request(&self, request: &AccessRequest) -> Result<Option<Accepted>, TokenFault> {
-        let mut room = Room::new();
-        let Ok(head) = Head::parse(&request.head, &mut room) else {
-            return Err(TokenFault::Missing);
-        };
-        match token::find(&head, &self.places)? {
-            Some(found) => self.check(&found.token).map(Some),
+    pub async fn of_request(
+        &self,
+        request: &AccessRequest,
+    ) -> Result<Option<Accepted>, TokenFault> {
+        match self.find(request)? {
+            Some(token) => self.check(&token).await.map(Some),
             None if self.required => Err(TokenFault::Missing),
             None => Ok(None),
         }
     }
 
-    /// What a token says, if it will do.
-    pub fn check(&self, token: &[u8]) -> Result<Accepted, TokenFault> {
-        token::check(token, &self.keys, &self.demands, SystemTime::now())
+    fn find(&self, request: &AccessRequest) -> Result<Option<Vec<u8>>, TokenFault> {
+        let mut room = Room::new();
+        let head = Head::parse(&request.head, &mut room).map_err(|_| TokenFault::Missing)?;
+        Ok(token::find(&head, &self.places)?.map(|found| found.token.into_owned()))
+    }
+
+    /// What a token says, if it will do. It may wait for keys that are being fetched.
+    pub async fn check(&self, token: &[u8]) -> Result<Accepted, TokenFault> {
+        let check = |keys: &[Key]| token::check(token, keys, &self.demands, SystemTime::now());
+        let ring = match &self.keys {
+            Keys::Given(keys) => return check(keys),
+            Keys::Fetched(ring) => ring,
+        };
+        let checked = check(&ring.keys());
+        match checked {
+            Err(fault) if ring.wait(fault).await => check(&ring.keys()),
+            checked => checked,
+        }
     }
 
     /// In how many seconds who is refused for [`TokenFault::NoKeys`] may come back.
     pub fn retry_after_s(&self) -> u64 {
-        1
+        match &self.keys {
+            Keys::Given(_) => 1,
+            Keys::Fetched(ring) => ring.retry_after_s(),
+        }
+    }
+
+    /// What other threads may know of keys that are fetched.
+    pub fn telemetry(&self) -> Option<Arc<KeyTelemetry>> {
+        match &self.keys {
+            Keys::Given(_) => None,
+            Keys::Fetched(ring) => Some(ring.telemetry()),
+        }
     }
 }

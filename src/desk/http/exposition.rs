@@ -16,6 +16,7 @@ use prometheus_client::metrics::MetricType;
 use super::telemetry::{ShardTelemetry, Telemetry};
 use crate::desk::access::AccessCounters;
 use crate::desk::access::callback::CallbackCounters;
+use crate::desk::access::jwks::KeyCounters;
 use crate::desk::access::workers::WorkerCounters;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
@@ -140,6 +141,11 @@ impl Collector for Telemetry {
         self.encode_access(out)?;
         self.encode_workers(out)?;
         self.encode_callback(out)?;
+        if let Some(keys) = self.keys.get() {
+            for count in KeyCounters::COUNTS {
+                out.process_count(count, &keys.counts)?;
+            }
+        }
         for count in ShardCounters::COUNTS {
             out.count(count, || self.shards.iter().map(|shard| (of(shard), &*shard.counts)))?;
         }

@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use crate::backend::BackendName;
 use crate::desk::access::AccessCounters;
 use crate::desk::access::callback::CallbackTelemetry;
+use crate::desk::access::jwks::KeyTelemetry;
 use crate::desk::access::workers::WorkerTelemetry;
 use crate::engine::LoopCounters;
 use crate::hub::HubCounters;
@@ -81,6 +82,8 @@ pub struct Telemetry {
     pub workers: OnceLock<Arc<WorkerTelemetry>>,
     /// The callback, once it can be asked.
     pub callback: OnceLock<Arc<CallbackTelemetry>>,
+    /// The keys of tokens, once they are to be fetched.
+    pub keys: OnceLock<Arc<KeyTelemetry>>,
 }
 
 impl Telemetry {
@@ -96,13 +99,20 @@ impl Telemetry {
         let _ = self.callback.set(callback);
     }
 
+    /// Tells of these keys, too.
+    pub fn watch_keys(&self, keys: Arc<KeyTelemetry>) {
+        // There is one set.
+        let _ = self.keys.set(keys);
+    }
+
     /// Whether clients should come here; if not, why.
     pub fn is_ready(&self, now: Instant) -> Result<(), String> {
         match self.progress.0.load(Ordering::Relaxed) {
             SERVING => {
                 self.turns_within(STALLED, now)?;
                 self.workers.get().map_or(Ok(()), |workers| workers.is_ready())?;
-                self.callback.get().map_or(Ok(()), |callback| callback.is_ready(now))
+                self.callback.get().map_or(Ok(()), |callback| callback.is_ready(now))?;
+                self.keys.get().map_or(Ok(()), |keys| keys.is_ready(now))
             }
             DRAINING => Err("the server is shutting down".to_owned()),
             _ => Err("the server is starting".to_owned()),
@@ -184,6 +194,7 @@ mod tests {
             access: None,
             workers: OnceLock::new(),
             callback: OnceLock::new(),
+            keys: OnceLock::new(),
         })
     }
 

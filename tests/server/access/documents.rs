@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::connect;
 use crate::common::cli::unused;
-use crate::common::{Server, eventually, http, installed, upgrade_request};
+use crate::common::{Client, Server, eventually, http, installed, upgrade_request};
 use crate::examples::block;
 
 /// A process that ends with the value.
@@ -63,6 +63,33 @@ fn the_callback_in_php_does_what_stands_there() {
     let address = unused();
     let _serves = serve(Command::new("php").args(["-S", &address]).arg(script), &address);
     callback_does_what_stands_there(&address);
+}
+
+#[test]
+fn the_keys_and_the_tokens_in_php_do_what_stands_there() {
+    if !installed("php") || !installed("openssl") {
+        return;
+    }
+    let script = file("keys.php", &block("docs/access.md", "php", "// keys.php"));
+    let directory = script.parent().unwrap();
+    let made = Command::new("openssl")
+        .args(["genrsa", "-out", "private.pem", "2048"])
+        .current_dir(directory)
+        .output();
+    assert!(made.unwrap().status.success());
+    let address = unused();
+    let _serves = serve(Command::new("php").args(["-S", &address]).arg(&script), &address);
+    let text = block("docs/access.md", "yaml", "8080/keys.json");
+    let path = file("keys.yaml", &text.replace("127.0.0.1:8080", &address));
+    let server = Server::start_with(&["-c", path.to_str().unwrap()], &[]);
+    let request = format!("GET /token HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let token = http(address.parse().unwrap(), request.as_bytes()).body;
+    let offer = format!("roadcast, token.{}", String::from_utf8(token).unwrap());
+    let headers = [("Sec-WebSocket-Protocol", offer.as_str())];
+    let mut client = Client::connect_with(server.clients, "/ws", &headers).expect("it is let in");
+    client.join(&["news", "user.7.inbox"]);
+    client.command("join", &["user.8.inbox"]);
+    client.expect_reply("#join", &["user.8.inbox"]);
 }
 
 #[test]

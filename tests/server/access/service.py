@@ -4,12 +4,14 @@ of the client's own request says what else: `slow_in=ms` takes time at the conne
 `status=n` refuses so, `remember=s` lets verdicts be remembered, `large=n` has a body of so many bytes,
 `head=n` a header of so many.
 
-GET `/asked` tells what it was asked, and how many questions were under way at once.
+GET `/asked` tells what it was asked, and how many questions were under way at once. GET `/keys` gives what
+was put there, with the status and `Cache-Control` that it was put with, and `/fetched` tells how often.
 
-    service.py [certificate key]
+    PORT=0 service.py [certificate key]
 """
 
 import json
+import os
 import ssl
 import sys
 import threading
@@ -18,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 asked, under_way, most = [], 0, 0
+keys, fetched = (404, {}, b""), 0
 lock = threading.Lock()
 
 
@@ -25,7 +28,20 @@ class Service(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def do_PUT(self):
+        global keys
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {"Cache-Control": self.headers["Cache-Control"]}
+        keys = (int(self.headers["X-Status"]), headers, body)
+        self.answer(200, {}, b"")
+
     def do_GET(self):
+        global fetched
+        if self.path == "/keys":
+            fetched += 1
+            return self.answer(*keys)
+        if self.path == "/fetched":
+            return self.answer(200, {}, str(fetched).encode())
         self.answer(200, {}, json.dumps({"most": most, "asked": asked}).encode())
 
     def do_POST(self):
@@ -87,7 +103,7 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-server = Server(("127.0.0.1", 0), Service)
+server = Server(("127.0.0.1", int(os.environ.get("PORT", "0"))), Service)
 if len(sys.argv) > 1:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(sys.argv[1], sys.argv[2])

@@ -19,15 +19,20 @@ pub struct Service {
 impl Service {
     /// `None` without Python.
     pub fn start() -> Option<Self> {
-        Self::run(&[])
+        Self::run(0, &[])
+    }
+
+    /// At a port that is free.
+    pub fn start_at(port: u16) -> Option<Self> {
+        Self::run(port, &[])
     }
 
     /// Over TLS, with the certificate and the key of these files.
     pub fn start_tls(certificate: &Path, key: &Path) -> Option<Self> {
-        Self::run(&[certificate, key])
+        Self::run(0, &[certificate, key])
     }
 
-    fn run(arguments: &[&Path]) -> Option<Self> {
+    fn run(port: u16, arguments: &[&Path]) -> Option<Self> {
         if !installed("python3") {
             return None;
         }
@@ -35,6 +40,7 @@ impl Service {
         let mut process = Command::new("python3")
             .arg(script)
             .args(arguments)
+            .env("PORT", port.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3 starts");
@@ -47,17 +53,32 @@ impl Service {
 
     /// What it was asked; not over TLS.
     pub fn asked(&self) -> Vec<Value> {
-        self.told()["asked"].as_array().unwrap().clone()
+        self.told("/asked")["asked"].as_array().unwrap().clone()
     }
 
     /// How many questions were under way at once; not over TLS.
     pub fn most(&self) -> u64 {
-        self.told()["most"].as_u64().unwrap()
+        self.told("/asked")["most"].as_u64().unwrap()
     }
 
-    fn told(&self) -> Value {
-        let request = b"GET /asked HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        serde_json::from_slice(&http(self.address, request).body).unwrap()
+    /// Has `/keys` answered so from now on; not over TLS.
+    pub fn put_keys(&self, status: u16, body: &str) {
+        let length = body.len();
+        let request = format!(
+            "PUT /keys HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Status: {status}\r\n\
+             Cache-Control: max-age=3600\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        assert_eq!(http(self.address, request.as_bytes()).status, 200);
+    }
+
+    /// How often the keys were fetched; not over TLS.
+    pub fn fetched(&self) -> u64 {
+        self.told("/fetched").as_u64().unwrap()
+    }
+
+    fn told(&self, path: &str) -> Value {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        serde_json::from_slice(&http(self.address, request.as_bytes()).body).unwrap()
     }
 }
 

@@ -108,6 +108,11 @@ impl Client {
         self.within_time(Method::POST, json.into()).await
     }
 
+    /// GET. The future may be dropped at any time.
+    pub async fn get(&self) -> Result<Answer, Failure> {
+        self.within_time(Method::GET, Bytes::new()).await
+    }
+
     /// Requests that were put a second time.
     pub fn again(&self) -> u64 {
         self.again.get()
