@@ -41,7 +41,10 @@ pub fn public_key(read: &Reader<'_>, directory: &Path, text: String) -> String {
 pub fn certificates(read: &Reader<'_>, directory: &Path) -> Option<Vec<CertificateDer<'static>>> {
     let file = directory.join(read.text(CA)?);
     Some(trusted(&file).unwrap_or_else(|problem| {
-        let problem = format!("the file {} {problem}", file.display());
+        let problem = format!(
+            "the file {} {problem}; names count from the directory of the configuration",
+            file.display()
+        );
         read.refuse(ConfigError::value(&read.origin(CA), CA, problem));
         Vec::new()
     }))
@@ -49,8 +52,8 @@ pub fn certificates(read: &Reader<'_>, directory: &Path) -> Option<Vec<Certifica
 
 /// Those of a file, all of which must be of use; or what is wrong with it.
 fn trusted(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = contents(file, CA_FILE_BYTES_MAX)
-        .map_err(|error| format!("cannot be read: {error}; it counts from the configuration's"))?;
+    let pem =
+        contents(file, CA_FILE_BYTES_MAX).map_err(|error| format!("cannot be read: {error}"))?;
     let mut certificates = Vec::new();
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {

@@ -151,7 +151,7 @@ SK47I03Zny8v9IMN247XbCmQqV+lmDZO9WFAmUe9NkJOL36TekSVEmHzsxVNBg==
     ] {
         let (_, told) = examined(ca);
         assert!(told.contains("roadcast.access.http.ca: ") && told.contains(says), "{told}");
-        assert!(told.starts_with(".rr.yaml:1"), "{told}");
+        assert!(told.starts_with(".rr.yaml:1") && told.ends_with("of the configuration"), "{told}");
     }
 }
 
