@@ -1,11 +1,12 @@
 //! The mesh: all lanes between the hub and the shards, and what travels on them. Between shards and
-//! the desk: [`desk`].
+//! the desk: [`desk`]; between the hub and the desk: [`operators`].
 //!
 //! Each direction of each pair is FIFO, and publications and interest answers share the down lane.
 //! That order is the whole of the join guarantee: a shard completes a join when the answer comes,
 //! and every publication that the hub sequences later follows it in the same lane.
 
 pub mod desk;
+pub mod operators;
 
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::ending::Ending;
 use crate::lane::{self, Receiver, Sender, Wake};
 use crate::limits::Limits;
 use desk::DeskLanes;
+use operators::Orders;
 
 /// Which configured broker, by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +107,8 @@ pub struct HubEnd {
     pub wake: Arc<Wake>,
     /// When shutting down began, for all threads.
     pub ending: Arc<Ending>,
+    /// Orders of operators, to the desk; `None`: there is nobody who could carry them out.
+    pub orders: Option<Orders>,
 }
 
 /// One shard's ends of its two lanes.
@@ -133,6 +137,7 @@ pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>
         up: Vec::with_capacity(shards),
         wake: hub_wake.clone(),
         ending: ending.clone(),
+        orders: None,
     };
     let mut ends = Vec::with_capacity(shards);
     for _ in 0..shards {

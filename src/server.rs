@@ -78,7 +78,7 @@ pub fn serve(
         http: listeners[0].local_addr().map_err(refused("the address of the listener"))?,
         rpc: bound_rpc(config, &rpc).map_err(refused("the address of the RPC listener"))?,
     };
-    let (hub_end, mut shard_ends) =
+    let (mut hub_end, mut shard_ends) =
         mesh::mesh(config.shards, &config.limits).map_err(refused("eventfds for the lanes"))?;
     let counters = Arc::new(Counters::new(config));
     let signals =
@@ -87,7 +87,8 @@ pub fn serve(
     let telemetry = settings::telemetry(config, backend, &counters, &hub_end, &progress, log);
     let access = if config.access.asks() {
         let lanes = mesh::desk::lanes(&mut shard_ends).map_err(refused("eventfds for the desk"))?;
-        Some(settings::access(config, &summary.rpc, counters.access.clone(), lanes)?)
+        let plan = settings::access(config, &summary.rpc, counters.access.clone(), lanes)?;
+        Some((plan, settings::orders(config, &mut hub_end)))
     } else {
         None
     };

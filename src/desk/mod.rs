@@ -20,14 +20,16 @@ use tokio::task::{LocalSet, spawn_local};
 use access::AccessPlan;
 use http::{AdminEndpoint, Telemetry};
 
+use crate::mesh::operators::Inbox;
+
 /// What the desk has to do.
 pub struct Desk {
     /// The admin endpoints.
     pub listeners: Vec<(TcpListener, AdminEndpoint)>,
     /// What they tell of.
     pub telemetry: Arc<Telemetry>,
-    /// Who may connect and join, where that is to be asked.
-    pub access: Option<AccessPlan>,
+    /// Who may connect and join, where that is to be asked, and what operators order about it.
+    pub access: Option<(AccessPlan, Inbox)>,
 }
 
 /// Does it on the calling thread until `stop` is told, or dropped; then ends the workers, those
@@ -48,8 +50,8 @@ async fn serve(
     stop: oneshot::Receiver<Duration>,
 ) -> io::Result<()> {
     let Desk { listeners, telemetry, access } = desk;
-    let mut workers = None;
-    if let Some(plan) = access {
+    let (mut workers, mut operators) = (None, None);
+    if let Some((plan, orders)) = access {
         let (access, asks) = access::open(plan)?;
         workers = access.workers().cloned();
         if let Some(pool) = &workers {
@@ -61,11 +63,17 @@ async fn serve(
         if let Some(keys) = access.keys() {
             telemetry.watch_keys(keys);
         }
+        operators = Some(spawn_local(access::carry_out(access.clone(), orders)));
         spawn_local(access.serve(asks));
     }
     http::serve_all(listeners, &telemetry)?;
     ready();
     let grace = stop.await.unwrap_or_default();
+    // Workers that a reset is starting end with it.
+    if let Some(operators) = operators {
+        operators.abort();
+        let _ = operators.await;
+    }
     if let Some(pool) = workers {
         pool.stop(grace).await;
     }

@@ -16,6 +16,7 @@ use super::lanes::Lanes;
 use super::sequencer::Sequencer;
 use super::up::Questions;
 use crate::limits::Limits;
+use crate::mesh::operators::Orders;
 use crate::mesh::{Down, HubEnd};
 
 /// See the module. Whoever holds it gives it turns, and polls the futures of
@@ -25,9 +26,12 @@ pub struct Core {
     pub(super) brokers: Brokers,
     pub(super) limits: Arc<Limits>,
     pub(super) counters: Arc<HubCounters>,
+    pub(super) orders: Option<Orders>,
     questions: RefCell<Questions>,
     /// Shutting down has begun: calls that are read from now on get errors.
     refuses: Cell<bool>,
+    /// Says so to calls that wait for the desk.
+    refusing: Notify,
     /// Reads whose calls are being worked through.
     in_flight: Cell<usize>,
     /// Says that nothing is under way any more.
@@ -50,7 +54,7 @@ impl Core {
     /// A hub with its brokers opened, at the hub's ends of the lanes. `config.rpc` is not looked
     /// at.
     pub fn new(config: &HubConfig, end: HubEnd) -> Self {
-        let HubEnd { down, up, wake, ending: _ } = end;
+        let HubEnd { down, up, wake, ending: _, orders } = end;
         let (limits, counters) = (config.limits.clone(), config.counters.clone());
         let lanes = Lanes::new(down, limits.lane_bytes, counters.clone());
         let sequencer = Rc::new(Sequencer::new(lanes, limits.publication_bytes));
@@ -59,8 +63,10 @@ impl Core {
             sequencer,
             limits,
             counters,
+            orders,
             questions: RefCell::new(Questions::new(up, wake)),
             refuses: Cell::new(false),
+            refusing: Notify::new(),
             in_flight: Cell::new(0),
             idle: Notify::new(),
         }
@@ -128,10 +134,19 @@ impl Core {
         self.refuses.get()
     }
 
+    /// Ends when shutting down has begun.
+    pub(super) async fn refusing(&self) {
+        let refusing = self.refusing.notified();
+        if !self.refuses() {
+            refusing.await;
+        }
+    }
+
     /// Shutting down begins: what has been read is worked through, later calls get errors, shards
     /// accept nobody.
     pub fn stop_accepting(&self) {
         self.refuses.set(true);
+        self.refusing.notify_waiters();
         self.sequencer.lanes.borrow_mut().announce(|| Down::StopAccepting);
         self.sequencer.wake_shards();
     }

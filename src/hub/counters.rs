@@ -40,6 +40,8 @@ counters! {
         errors_size: Part("rpc_errors", "size"),
         /// Error answers: an asynchronous call over `rpc_async_bytes`.
         errors_async: Part("rpc_errors", "async"),
+        /// Error answers: what an operator asked for was not done.
+        errors_operator: Part("rpc_errors", "operator"),
         /// Error answers: shutting down.
         errors_shutdown: Part("rpc_errors", "shutdown"),
         /// Publications that failed after PublishAsync had been answered.

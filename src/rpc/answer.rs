@@ -10,7 +10,7 @@ use super::{Codec, proto, shortened};
 /// Bytes of an error text, at most.
 const ERROR_BYTES_MAX: usize = 4 * ECHO_BYTES_MAX;
 
-fn encode(out: &mut Vec<u8>, call: &Call<'_>, flags: u8, body: &[u8]) {
+pub(super) fn encode(out: &mut Vec<u8>, call: &Call<'_>, flags: u8, body: &[u8]) {
     // A name past this bound belongs to no method; the sequence is what pairs an answer with its
     // call.
     let method = &call.method[..call.method.len().min(ECHO_BYTES_MAX)];
@@ -28,24 +28,6 @@ pub fn encode_ok(out: &mut Vec<u8>, call: &Call<'_>, ok: bool) {
         (Some(Codec::Msgpack), false) => b"\x81\xa2Ok\xc2",
         (_, true) => b"\x08\x01",
         (_, false) => b"",
-    };
-    encode(out, call, 0, body);
-}
-
-/// Appends the answer to `informer.List`: the services that PHP looks for, in the codec of the
-/// call. What the Go server says of a codec that has no lists, the error says.
-pub fn encode_list(out: &mut Vec<u8>, call: &Call<'_>) {
-    let body: &[u8] = match call.codec {
-        Some(Codec::Json) => br#"["broadcast","websockets"]"#,
-        Some(Codec::Msgpack) => b"\x92\xa9broadcast\xaawebsockets",
-        // As Go's encoder writes it; without a codec, Go takes it for this one.
-        Some(Codec::Gob) | None => {
-            b"\x0b\x7f\x02\x01\x02\xff\x80\x00\x01\x0c\x00\x00\x19\xff\x80\x00\x02\x09broadcast\x0awebsockets"
-        }
-        Some(Codec::Proto) => {
-            return encode_error(out, call, "goridge_read_request_body: message type is not a proto");
-        }
-        Some(Codec::Raw) => return encode_error(out, call, "unknown Raw payload type"),
     };
     encode(out, call, 0, body);
 }

@@ -43,8 +43,23 @@ pub fn decode(buffer: &[u8], frame_bytes_max: usize) -> Result<Decoded<Call<'_>>
 pub enum Method {
     /// `Publish` and `PublishAsync`.
     Publish(Publish),
-    /// `informer.List`: which services there are. Its argument means nothing.
-    List,
+    /// What operators and deploy scripts call.
+    Operate(Operation),
+}
+
+/// What operators call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `informer.List`: which plugins there are. Its argument means nothing.
+    Plugins,
+    /// `informer.Workers`: the workers of a plugin.
+    Workers,
+    /// `informer.Jobs`: the pipelines of a plugin.
+    Jobs,
+    /// `resetter.List`: which plugins can be reset. Its argument means nothing.
+    Resettable,
+    /// `resetter.Reset`: new workers for a plugin.
+    Reset,
 }
 
 /// How a call publishes.
@@ -66,8 +81,10 @@ impl<'a> Call<'a> {
         let layout = match &self.method[..dot] {
             b"broadcast" => Layout::Broadcast,
             b"websockets" => Layout::Websockets,
-            b"informer" if &self.method[dot + 1..] == b"List" => return Ok(Method::List),
-            b"informer" => return Err(CallError::Method(name())),
+            service @ (b"informer" | b"resetter") => {
+                let operation = operation(service, &self.method[dot + 1..]);
+                return operation.map(Method::Operate).ok_or_else(|| CallError::Method(name()));
+            }
             _ => return Err(CallError::Service(name())),
         };
         match &self.method[dot + 1..] {
@@ -108,6 +125,17 @@ impl<'a> Call<'a> {
     }
 }
 
+fn operation(service: &[u8], name: &[u8]) -> Option<Operation> {
+    match (service, name) {
+        (b"informer", b"List") => Some(Operation::Plugins),
+        (b"informer", b"Workers") => Some(Operation::Workers),
+        (b"informer", b"Jobs") => Some(Operation::Jobs),
+        (b"resetter", b"List") => Some(Operation::Resettable),
+        (b"resetter", b"Reset") => Some(Operation::Reset),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::error::ECHO_BYTES_MAX;
@@ -134,7 +162,8 @@ mod tests {
     fn what_is_not_found_is_said_in_the_words_of_go() {
         for (name, text) in [
             ("kv.Set", "rpc: can't find service kv.Set"),
-            ("informer.Workers", "rpc: can't find method informer.Workers"),
+            ("informer.Reset", "rpc: can't find method informer.Reset"),
+            ("resetter.Workers", "rpc: can't find method resetter.Workers"),
             ("a.broadcast.Publish", "rpc: can't find service a.broadcast.Publish"),
             (".Publish", "rpc: can't find service .Publish"),
             ("broadcast.Foo", "rpc: can't find method broadcast.Foo"),

@@ -19,6 +19,8 @@ pub enum CallError<'a> {
     IllFormed(Cow<'a, str>),
     /// GOB, or no codec at all.
     Codec(Option<Codec>),
+    /// Another codec than those of the method, in the words of the Go server.
+    Form(&'static str),
     /// A body that its codec cannot decode.
     Body {
         /// That codec.
@@ -51,6 +53,7 @@ impl fmt::Display for CallError<'_> {
                     "rpc: the call's flags name {named}, served are PROTO, JSON, MSGPACK and RAW"
                 )
             }
+            Self::Form(words) => f.write_str(words),
             Self::Body { codec, reason } => {
                 write!(
                     f,

@@ -7,6 +7,7 @@
 //!          its payload is the method's name and a body
 //! request  the body: messages, each with topics and one payload    broadcast.*, websockets.*
 //! answer   the call's sequence, method and codec; a body or an error text
+//! operator the calls informer.* and resetter.*, and their answers
 //! ```
 //!
 //! Invariants worth naming:
@@ -16,27 +17,31 @@
 //! - **A request is never expanded**: messages and topics are iterators over the body.
 //! - Recursion is bounded whatever the nesting of unknown fields.
 //!
-//! Deliberately absent: GOB; of a call, the stream bits (byte 10, for frames to and from workers)
-//! and the flags CONTROL and ERROR, which the Go server does not look at either.
+//! Deliberately absent: publishing in GOB; of a call, the stream bits (byte 10, for frames to and
+//! from workers) and the flags CONTROL and ERROR, which the Go server does not look at either.
 
 mod answer;
 mod call;
 mod error;
 mod frame;
+mod gob;
 mod layout;
+mod operator;
 mod request;
 mod rewrite;
 
-pub use answer::{
-    Answer, decode_answer, encode_call, encode_error, encode_list, encode_ok, publish_body,
-};
-pub use call::{Call, Method, Publish, decode};
+pub use answer::{Answer, decode_answer, encode_call, encode_error, encode_ok, publish_body};
+pub use call::{Call, Method, Operation, Publish, decode};
 pub use error::CallError;
 pub use frame::{
     Decoded, FRAME_BYTES_MIN, Frame, FrameError, decode as decode_frame, encode as encode_frame,
     flag, stream,
 };
 pub use layout::Layout;
+pub use operator::{
+    PLUGIN, PLUGINS, Worker, WorkerStatus, encode_done, encode_no_jobs, encode_plugins,
+    encode_workers, plugin,
+};
 pub use request::{Checking, Message, Request, Step, Topics};
 
 /// The published messages, generated from `proto/`.
@@ -64,7 +69,7 @@ pub enum Codec {
     Raw,
     /// MessagePack with Go's field names.
     Msgpack,
-    /// Go's own; recognised, not served.
+    /// Go's own; served to operators alone.
     Gob,
 }
 

@@ -15,6 +15,7 @@ use crate::desk::access::AccessPlan;
 use crate::desk::http::{AdminEndpoint, Telemetry};
 use crate::desk::{self, Desk};
 use crate::logs::Outlet;
+use crate::mesh::operators::Inbox;
 use crate::preflight::StartError;
 
 /// For workers to end when all clients have gone; those that have not are killed.
@@ -31,7 +32,7 @@ impl DeskThread {
     pub fn start(
         listeners: Vec<(TcpListener, AdminEndpoint)>,
         telemetry: Arc<Telemetry>,
-        access: Option<AccessPlan>,
+        access: Option<(AccessPlan, Inbox)>,
         backend: BackendName,
         log: &Outlet,
     ) -> Result<Option<Self>, StartError> {

@@ -19,6 +19,7 @@ use crate::http::origin::OriginRule;
 use crate::hub::{HubConfig, HubCounters, RpcListener, Runtime};
 use crate::logs::Outlet;
 use crate::mesh::desk::DeskEnd;
+use crate::mesh::operators::{self, Inbox};
 use crate::mesh::{BrokerId, HubEnd};
 use crate::preflight::StartError;
 use crate::shard::{AccessConfig, Page, ShardConfig};
@@ -85,6 +86,15 @@ pub fn access(
         counters,
         end,
     })
+}
+
+/// Has the hub pass on to the desk what operators order.
+pub fn orders(config: &Config, hub: &mut HubEnd) -> Inbox {
+    let allocate_timeout = match &config.access.asked {
+        Asked::Workers(workers) => workers.pool.allocate_timeout,
+        Asked::Nobody | Asked::Callback(_) => Duration::ZERO,
+    };
+    operators::open(hub, allocate_timeout)
 }
 
 /// An RPC address as a process on this machine reaches it, in the one form that PHP's client takes:

@@ -138,7 +138,7 @@ impl World {
             topics: vec![topic.into()],
             payload: vec![b'x'; bytes],
         };
-        let (method, codec, body, error) = match self.rng.random_range(0..7) {
+        let (method, codec, body, error) = match self.rng.random_range(0..8) {
             0 => (
                 "broadcast.Shout",
                 codec,
@@ -160,6 +160,10 @@ impl World {
             5 => {
                 parts.push(part("", &"t".repeat(self.limits.topic_bytes + 1), 1));
                 (method, codec, whole(&parts, codec), "is over roadcast.limits.topic_bytes")
+            }
+            6 => {
+                let body = br#""http""#.to_vec();
+                ("resetter.Reset", Codec::Json, body, "no such plugin: http")
             }
             _ if layout == Layout::Websockets => {
                 parts.push(part("nowhere", "t0", 1));

@@ -29,7 +29,7 @@ pub fn mesh(
         hub_up.push(from_shard);
         ends.push(ShardEnd { down, up, desk: None, wake, ending: ending.clone() });
     }
-    (HubEnd { down: hub_down, up: hub_up, wake: hub_wake, ending }, ends)
+    (HubEnd { down: hub_down, up: hub_up, wake: hub_wake, ending, orders: None }, ends)
 }
 
 /// The lanes between these shards and the desk, with room for so many entries each way.

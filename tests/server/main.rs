@@ -20,6 +20,7 @@ mod laggards;
 mod locked_memory;
 mod log;
 mod metrics;
+mod operators;
 mod output;
 mod proxies;
 mod rpc_socket;

@@ -4,6 +4,7 @@
 mod command_vectors;
 mod corpora;
 mod goridge_vectors;
+mod operator_vectors;
 mod tokens;
 mod tokens_live;
 mod yaml;

@@ -101,10 +101,20 @@ impl Access {
         self.tokens.as_ref().and_then(Tokens::telemetry)
     }
 
-    /// Forgets all verdicts that were to be remembered.
-    pub fn forget(&self) {
+    /// Has new workers started in the place of the old ones, and forgets all verdicts that were to
+    /// be remembered, also where that failed: whoever asked for it wants them judged anew.
+    pub async fn reset(&self) -> Result<(), String> {
+        let done = match self.workers() {
+            Some(pool) => pool.reset().await,
+            None => Ok(()),
+        };
         self.remember.borrow_mut().clear();
         self.counters.remembered_bytes.set(0);
+        match done {
+            Ok(()) => self.counters.resets.add(1),
+            Err(_) => self.counters.resets_failed.add(1),
+        }
+        done
     }
 
     async fn answer(self: Rc<Self>, shard: usize, ask: Ask) {
@@ -231,6 +241,7 @@ impl Access {
                 return Ok(identity);
             }
         }
+        let resets = self.remember.borrow().cleared();
         let answer = match &self.asker {
             Asker::Nobody => return Ok(Identity::default()),
             Asker::Workers(pool) => {
@@ -250,7 +261,8 @@ impl Access {
         };
         let said = judged.identity().and_then(|said| Ok((said, judged.remember()?)));
         let (identity, remember) = said.map_err(|why| self.failed(&why.to_string()))?;
-        if let Some(lasts) = remember {
+        // What was said before a reset does not hold behind it.
+        if let Some(lasts) = remember.filter(|_| resets == self.remember.borrow().cleared()) {
             let key = self.key(request, about);
             let mut remember = self.remember.borrow_mut();
             remember.add(key, identity.clone(), lasts, Instant::now());

@@ -29,6 +29,10 @@ counters! {
         joins_refused: Counter("access_joins_refused"),
         /// Verdicts that were remembered, so that nobody was asked.
         remembered: Counter("access_remembered"),
+        /// Resets that were done.
+        resets: Counter("access_resets"),
+        /// Resets that failed, since no new worker started: the old ones stay.
+        resets_failed: Counter("access_resets_failed"),
         /// What remembered verdicts hold.
         remembered_bytes: Gauge("access_remembered_bytes"),
     }

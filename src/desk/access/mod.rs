@@ -11,6 +11,7 @@
 //! remember  verdicts that may be given again
 //! users     how many connections each user has
 //! workers   the pool of PHP workers
+//! orders    what operators want of it
 //! counters  what is counted
 //! ```
 
@@ -20,6 +21,7 @@ mod client;
 mod counters;
 pub mod jwks;
 mod lanes;
+mod orders;
 mod readiness;
 mod remember;
 mod times;
@@ -38,6 +40,7 @@ use asks::Asker;
 use callback::Callback;
 pub use counters::AccessCounters;
 pub use lanes::Asks;
+pub use orders::carry_out;
 use remember::Remember;
 use tokens::Tokens;
 use users::Users;

@@ -34,12 +34,20 @@ pub struct Remember {
     /// The oldest first. Names some that are forgotten.
     line: VecDeque<(Arc<[u8]>, u64)>,
     numbers: u64,
+    cleared: u64,
 }
 
 impl Remember {
     /// Remembers at most so much.
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, bytes: 0, verdicts: HashMap::new(), line: VecDeque::new(), numbers: 0 }
+        Self {
+            bytes_max,
+            bytes: 0,
+            verdicts: HashMap::new(),
+            line: VecDeque::new(),
+            numbers: 0,
+            cleared: 0,
+        }
     }
 
     /// Whether nothing is remembered, so that nobody need make a key.
@@ -88,7 +96,13 @@ impl Remember {
 
     /// Forgets everything: who was asked may say something else from now on.
     pub fn clear(&mut self) {
-        *self = Self { numbers: self.numbers, ..Self::new(self.bytes_max) };
+        let (numbers, cleared) = (self.numbers, self.cleared + 1);
+        *self = Self { numbers, cleared, ..Self::new(self.bytes_max) };
+    }
+
+    /// How often all was forgotten.
+    pub fn cleared(&self) -> u64 {
+        self.cleared
     }
 
     /// What is remembered costs so much.
@@ -153,5 +167,6 @@ mod tests {
         remember.add(b"may a?".to_vec(), who("a"), MINUTE, now);
         remember.clear();
         assert_eq!((remember.find(b"may a?", now), remember.bytes()), (None, 0));
+        assert_eq!(remember.cleared(), 1);
     }
 }

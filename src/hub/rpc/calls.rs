@@ -23,6 +23,7 @@
 //!   however many topics it goes to. Only the rewriting of a JSON or MSGPACK body is done at once.
 
 mod check;
+mod operate;
 
 use std::io;
 use std::rc::Rc;
@@ -52,7 +53,7 @@ const PUBLICATION_WORK: usize = 960;
 const PAID_BYTES: usize = 256;
 /// What a message costs, and a topic that is only looked at.
 const LOOK_WORK: usize = 32;
-/// What an answer costs that is an error, or the list of services.
+/// What an answer costs that is an error, or an operator's.
 const ANSWER_WORK: usize = 320;
 /// Bytes of answers for which room is kept while a connection pauses.
 const IDLE_ANSWERS_BYTES: usize = 16 * 1024;
@@ -162,10 +163,9 @@ impl<C: Caller> Calls<C> {
     async fn answered(&mut self, call: &Call<'_>, refused: bool) -> Result<(), String> {
         let publish = match self.method(call, refused)? {
             Method::Publish(publish) => publish,
-            Method::List => {
+            Method::Operate(operation) => {
                 self.work += ANSWER_WORK;
-                rpc::encode_list(&mut self.answers, call);
-                return Ok(());
+                return self.operate(call, operation).await;
             }
         };
         let read = match call.body.len() {

@@ -1,13 +1,14 @@
 //! RPC: publishers connect, call, and are answered.
 //!
 //! ```text
-//! accept       connections are taken, and ended
-//! socket       one task a connection: reading and writing
-//! stream       listeners and streams, TCP or Unix
-//! input        what has been read and not worked through
-//! calls        calls in, answers out
-//! calls/check  what is refused before anything is published
-//! said         what the log has been told lately
+//! accept         connections are taken, and ended
+//! socket         one task a connection: reading and writing
+//! stream         listeners and streams, TCP or Unix
+//! input          what has been read and not worked through
+//! calls          calls in, answers out
+//! calls/check    what is refused before anything is published
+//! calls/operate  what operators call
+//! said           what the log has been told lately
 //! ```
 
 mod accept;

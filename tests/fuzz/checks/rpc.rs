@@ -1,9 +1,11 @@
 //! Bodies of calls: PROTO as the generated types read it; a request that one codec carries, every
 //! codec carries.
 
+use std::ops::Not;
+
 use prost::Message as _;
 use roadcast::rpc::proto::{broadcast, websockets};
-use roadcast::rpc::{Call, Codec, Layout};
+use roadcast::rpc::{self, Call, Codec, Layout};
 
 use super::bodies::{self, Part};
 
@@ -13,6 +15,11 @@ pub fn check(bytes: &[u8]) {
     let layout = if first & 1 != 0 { Layout::Broadcast } else { Layout::Websockets };
     let codec =
         [Codec::Proto, Codec::Json, Codec::Msgpack, Codec::Raw][usize::from(first >> 1 & 3)];
+    for codec in [Codec::Json, Codec::Msgpack, Codec::Gob] {
+        let call = Call { sequence: 1, method: b"", codec: Some(codec), body };
+        // A byte becomes U+FFFD at most.
+        assert!(rpc::plugin(&call).is_ok_and(|name| name.len() > 3 * body.len()).not());
+    }
     let ours = read(layout, codec, body);
     if matches!(codec, Codec::Proto | Codec::Raw) {
         assert_eq!(ours, read_by_prost(layout, body), "as the generated types read it");

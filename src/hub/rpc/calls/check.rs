@@ -61,7 +61,7 @@ impl<C: Caller> Calls<C> {
             CallError::Service(_) | CallError::Method(_) | CallError::IllFormed(_) => {
                 (&counters.errors_method, "method")
             }
-            CallError::Codec(_) => (&counters.errors_codec, "codec"),
+            CallError::Codec(_) | CallError::Form(_) => (&counters.errors_codec, "codec"),
             CallError::Body { .. } => (&counters.errors_body, "body"),
         };
         counter.add(1);
