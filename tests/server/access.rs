@@ -180,6 +180,33 @@ fn or_the_newest_is_refused() {
 }
 
 #[test]
+fn whoever_has_gone_before_its_verdict_takes_nobodys_place() {
+    let Some(server) = guarded(&["roadcast.limits.connections_per_user=1"]) else { return };
+    let mut first = connect(&server, "/ws").unwrap();
+    let mut stream = TcpStream::connect(server.clients).unwrap();
+    let request = upgrade_request("/ws?slow_in=300", &["Cookie: session=7"]);
+    stream.write_all(request.as_bytes()).unwrap();
+    eventually("it is asked about", || metric(&server, "workers_working", &[]) == 1);
+    drop(stream);
+    eventually("it is judged", || metric(&server, "workers_working", &[]) == 0);
+    first.join(&["news"]);
+    assert_eq!(metric(&server, "access_replaced_total", &[]), 0);
+}
+
+#[test]
+fn whoever_comes_without_a_token_counts_for_its_user_once_it_brings_one() {
+    let limits = ["roadcast.access.jwt.required=false", "roadcast.limits.connections_per_user=1"];
+    let Some(server) = with_tokens_and(&limits) else { return };
+    let mut clients = [(); 2].map(|()| Client::connect(server.clients, "/ws").unwrap());
+    for client in &mut clients {
+        client.send(&renew(&signed(r#"{"sub":"7"}"#)));
+        client.expect_reply("@token", &[]);
+    }
+    assert_eq!(clients[0].next(), Received::Close(4409));
+    clients[1].join(&["user.7.inbox"]);
+}
+
+#[test]
 fn a_crowd_that_comes_at_once_is_asked_about_one_after_the_other() {
     let Some(server) = guarded(&[]) else { return };
     let mut inside = connect(&server, "/ws").unwrap();
@@ -239,6 +266,10 @@ fn in_seconds(seconds: i64) -> i64 {
 
 /// A server that wants tokens, and has rules. `None` without openssl.
 fn with_tokens() -> Option<Server> {
+    with_tokens_and(&[])
+}
+
+fn with_tokens_and(more: &[&str]) -> Option<Server> {
     if !installed("openssl") {
         return None;
     }
@@ -249,13 +280,17 @@ fn with_tokens() -> Option<Server> {
          - {{ topics: \"open.*\", join: allow }}\n"
     );
     std::fs::write(&path, file).unwrap();
-    Some(Server::start_with(&["-c", &path], &[]))
+    Some(Server::start_with(&["-c", &path], more))
 }
 
 fn bearer(address: SocketAddr, token: &str) -> Result<Client, u16> {
     let header = format!("Bearer {token}");
     let client = Client::connect_with(address, "/ws", &[("Authorization", &header)]);
     client.map_err(|refusal| refusal.status)
+}
+
+fn renew(token: &str) -> String {
+    serde_json::json!({"command": "token", "payload": token}).to_string()
 }
 
 #[test]
@@ -303,7 +338,6 @@ fn a_token_that_runs_out_closes_its_connection_unless_a_new_one_has_come() {
     let token = |seconds| signed(&format!(r#"{{"sub":"7","exp":{}}}"#, in_seconds(seconds)));
     let mut ends = bearer(server.clients, &token(2)).unwrap();
     let mut goes_on = bearer(server.clients, &token(3)).unwrap();
-    let renew = |token: &str| serde_json::json!({"command": "token", "payload": token}).to_string();
     goes_on.send(&renew(&signed(r#"{"sub":"8"}"#)));
     goes_on.expect_reply("#token", &[]);
     goes_on.send(&renew(&token(600)));

@@ -156,22 +156,29 @@ impl Access {
         let left = |time: Duration| time.saturating_sub(began.elapsed());
         grant.expires_in = grant.expires_in.map(left);
         grant.request = self.asks_joins.then_some(request);
+        // Whoever has gone takes nobody's place.
+        if waits.strong_count() == 0 {
+            return Answer::Refused(Why::Gone);
+        }
         let grant = Arc::new(grant);
-        match self.users.borrow_mut().admit(place, &grant) {
-            Ok(None) => {}
-            Ok(Some(Place { shard, connection })) => {
-                self.counters.replaced.add(1);
-                let word = Word::Close { connection, code: CloseCode::REPLACED, reason: REPLACED };
-                self.words.say(shard, word);
-            }
-            Err(TooMany) => {
-                self.counters.refused_user.add(1);
-                let (user, response) = (grant.identity.user.clone(), upgrade::too_many_of_user());
-                return Answer::Denied(Denial { why: Why::User, user, response });
-            }
+        let seated = self.users.borrow_mut().admit(place, &grant);
+        if self.seated(seated).is_err() {
+            let (user, response) = (grant.identity.user.clone(), upgrade::too_many_of_user());
+            return Answer::Denied(Denial { why: Why::User, user, response });
         }
         self.counters.granted.add(1);
         Answer::Granted(grant)
+    }
+
+    /// Has the connection closed that a newer one replaces.
+    fn seated(&self, seated: Result<Option<Place>, TooMany>) -> Result<(), TooMany> {
+        let replaced = seated.inspect_err(|TooMany| self.counters.refused_user.add(1))?;
+        if let Some(Place { shard, connection }) = replaced {
+            self.counters.replaced.add(1);
+            let word = Word::Close { connection, code: CloseCode::REPLACED, reason: REPLACED };
+            self.words.say(shard, word);
+        }
+        Ok(())
     }
 
     async fn join(&self, waits: &Weak<()>, grant: &Grant, topics: &[Box<str>]) -> Answer {
@@ -218,7 +225,10 @@ impl Access {
         }
         let request = before.request.clone();
         let grant = Arc::new(Grant { identity, subject, request, expires_in: accepted.expires_in });
-        self.users.borrow_mut().renew(place, &grant);
+        let seated = self.users.borrow_mut().renew(place, &grant);
+        if self.seated(seated).is_err() {
+            return Answer::Refused(Why::User);
+        }
         self.counters.renewed.add(1);
         Answer::Granted(grant)
     }

@@ -6,7 +6,7 @@
 //!
 //! Bounded in bytes; past the bound the one that was remembered first is forgotten.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const VERDICT_BYTES: usize = 192;
 struct Remembered {
     identity: Identity,
     until: Instant,
-    /// Tells it from one of before, of which the line still knows.
+    /// Its place in the line.
     number: u64,
     cost: usize,
 }
@@ -31,8 +31,8 @@ pub struct Remember {
     bytes_max: usize,
     bytes: usize,
     verdicts: HashMap<Arc<[u8]>, Remembered>,
-    /// The oldest first. Names some that are forgotten.
-    line: VecDeque<(Arc<[u8]>, u64)>,
+    /// The oldest first; no other than these.
+    line: BTreeMap<u64, Arc<[u8]>>,
     numbers: u64,
     cleared: u64,
 }
@@ -40,14 +40,8 @@ pub struct Remember {
 impl Remember {
     /// Remembers at most so much.
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            bytes: 0,
-            verdicts: HashMap::new(),
-            line: VecDeque::new(),
-            numbers: 0,
-            cleared: 0,
-        }
+        let (verdicts, line) = (HashMap::new(), BTreeMap::new());
+        Self { bytes_max, bytes: 0, verdicts, line, numbers: 0, cleared: 0 }
     }
 
     /// Whether nothing is remembered, so that nobody need make a key.
@@ -61,7 +55,7 @@ impl Remember {
         if verdict.until > now {
             return Some(verdict.identity.clone());
         }
-        self.forget(&Arc::from(asked));
+        self.forget(asked);
         None
     }
 
@@ -74,30 +68,21 @@ impl Remember {
         let asked: Arc<[u8]> = asked.into();
         self.forget(&asked);
         while self.bytes + cost > self.bytes_max
-            && let Some((oldest, number)) = self.line.pop_front()
+            && let Some((_, oldest)) = self.line.pop_first()
         {
-            if self.verdicts.get(&oldest).is_some_and(|verdict| verdict.number == number) {
-                self.forget(&oldest);
-            }
+            self.forget(&oldest);
         }
         self.numbers += 1;
         let number = self.numbers;
         let until = now + lasts;
         self.bytes += cost;
-        self.line.push_back((asked.clone(), number));
+        self.line.insert(number, asked.clone());
         self.verdicts.insert(asked, Remembered { identity, until, number, cost });
-        if self.line.len() > 2 * self.verdicts.len() + 64 {
-            let verdicts = &self.verdicts;
-            self.line.retain(|(asked, number)| {
-                verdicts.get(asked).is_some_and(|verdict| verdict.number == *number)
-            });
-        }
     }
 
     /// Forgets everything: who was asked may say something else from now on.
     pub fn clear(&mut self) {
-        let (numbers, cleared) = (self.numbers, self.cleared + 1);
-        *self = Self { numbers, cleared, ..Self::new(self.bytes_max) };
+        *self = Self { cleared: self.cleared + 1, ..Self::new(self.bytes_max) };
     }
 
     /// How often all was forgotten.
@@ -110,8 +95,9 @@ impl Remember {
         self.bytes
     }
 
-    fn forget(&mut self, asked: &Arc<[u8]>) {
+    fn forget(&mut self, asked: &[u8]) {
         if let Some(verdict) = self.verdicts.remove(asked) {
+            self.line.remove(&verdict.number);
             self.bytes -= verdict.cost;
         }
     }
@@ -152,13 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn its_line_does_not_grow_with_what_is_said_anew() {
+    fn what_is_forgotten_or_said_anew_is_held_nowhere() {
         let (mut remember, now) = (Remember::new(1 << 20), Instant::now());
-        for _ in 0..10_000 {
-            remember.add(b"same".to_vec(), who("a"), MINUTE, now);
+        for at in 0..100_u8 {
+            remember.add(vec![at; 100], who("a"), MINUTE, now);
         }
-        assert!(remember.line.len() <= 66, "{}", remember.line.len());
-        assert_eq!(remember.bytes(), VERDICT_BYTES + 4 + 1);
+        for _ in 0..50 {
+            remember.add(vec![0; 100], who("a"), MINUTE, now);
+        }
+        assert_eq!(remember.line.len(), 100, "a question that is kept costs its bytes");
+        assert!((0..100_u8).all(|at| remember.find(&[at; 100], now + MINUTE).is_none()));
+        assert!(remember.line.is_empty() && remember.bytes() == 0);
     }
 
     #[test]

@@ -65,13 +65,16 @@ impl Users {
         Ok(oldest)
     }
 
-    /// The connection goes on with another grant of the same user.
-    pub fn renew(&mut self, place: Place, grant: &Arc<Grant>) {
-        let Some(user) = grant.identity.user.as_ref() else { return };
-        let places = self.by_name.get_mut(user).into_iter().flatten();
-        for (of, held) in places.filter(|(of, _)| *of == place) {
-            debug_assert_eq!(*of, place);
-            *held = Arc::downgrade(grant);
+    /// The connection goes on with another grant of the same user, and keeps its place. One that
+    /// was nobody's until now takes one, as in [`admit`](Self::admit).
+    pub fn renew(&mut self, place: Place, grant: &Arc<Grant>) -> Result<Option<Place>, TooMany> {
+        let places = grant.identity.user.as_ref().and_then(|user| self.by_name.get_mut(user));
+        match places.into_iter().flatten().find(|(of, _)| *of == place) {
+            Some((_, held)) => {
+                *held = Arc::downgrade(grant);
+                Ok(None)
+            }
+            None => self.admit(place, grant),
         }
     }
 
@@ -128,9 +131,20 @@ mod tests {
         let mut users = Users::new(1, PerUser::Refuse);
         let (first, second) = (grant("a"), grant("a"));
         assert_eq!(users.admit(place(0), &first), Ok(None));
-        users.renew(place(0), &second);
+        assert_eq!(users.renew(place(0), &second), Ok(None));
         drop(first);
         assert_eq!(users.admit(place(1), &grant("a")), Err(TooMany));
+    }
+
+    #[test]
+    fn who_comes_as_nobody_and_brings_a_token_later_counts_from_then_on() {
+        let grants = [grant("a"), grant("a")];
+        let mut users = Users::new(1, PerUser::Refuse);
+        assert_eq!(users.renew(place(0), &grants[0]), Ok(None));
+        assert_eq!(users.renew(place(1), &grants[1]), Err(TooMany));
+        let mut users = Users::new(1, PerUser::Replace);
+        assert_eq!(users.renew(place(0), &grants[0]), Ok(None));
+        assert_eq!(users.renew(place(1), &grants[1]), Ok(Some(place(0))));
     }
 
     #[test]
