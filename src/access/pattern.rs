@@ -9,10 +9,10 @@
 //! ```
 //!
 //! What a user or a claim holds is matched literally: a `*` in it is a star, and its dots are dots.
-//! So `user.{user}` fits `user.a.b` for the user `a.b` and for nobody else. But with a star behind
-//! it the user `a` has `user.{user}.*` fit `user.a.b.c` as well as `user.a.x`: where names of users
-//! have dots, a pattern should end with the user, or topics name users by something without dots.
-//! Where there is no user, no such claim, or an empty one, the pattern fits nothing.
+//! So `user.{user}` fits `user.a.b` for the user `a.b` and for nobody else. One that has a dot fits
+//! at the end of a pattern alone: the topics that `user.{user}.*` would give to `bob@x.com` are
+//! those of `bob@x.com.au` as well. Where there is no user, no such claim, or an empty one, the
+//! pattern fits nothing.
 //!
 //! A name is read once from its beginning to its end: each part of a pattern fits in one way only,
 //! so nothing is ever tried twice.
@@ -105,7 +105,8 @@ impl Pattern {
     /// Whether a topic of that name is meant.
     pub fn matches(&self, topic: &str, values: Values<'_>) -> bool {
         let mut rest = topic;
-        for part in &self.parts {
+        for (at, part) in self.parts.iter().enumerate() {
+            let last = at + 1 == self.parts.len();
             let literal = match part {
                 Part::Rest => return true,
                 Part::Segment => {
@@ -116,6 +117,9 @@ impl Pattern {
                 Part::User => values.user.unwrap_or_default(),
                 Part::Claim(name) => values.claim(name),
             };
+            if !matches!(part, Part::Text(_)) && !last && literal.contains('.') {
+                return false;
+            }
             match rest.strip_prefix(literal) {
                 Some(after) if !literal.is_empty() => rest = after,
                 _ => return false,
@@ -140,11 +144,11 @@ impl Pattern {
         for part in &self.parts {
             match part {
                 Part::Rest => return true,
-                // What stands for words in braces may have dots.
+                // What stands for words in braces has no dots, since more has to follow here.
                 Part::Segment => {
                     let inside = |symbol: &Symbol<'_>| match symbol {
                         Symbol::Byte(byte) => *byte != b'.',
-                        Symbol::Part(part) => **part == Part::Segment,
+                        Symbol::Part(part) => **part != Part::Rest,
                     };
                     while left.next_if(inside).is_some() {}
                 }
@@ -230,14 +234,19 @@ impl<'a> Values<'a> {
 /// pattern if `first`.
 fn star(pattern: &str, first: bool, before: &str, after: &str) -> Result<Part, String> {
     let whole_segment = before.ends_with('.') || (first && before.is_empty());
-    if after.is_empty() {
+    if before.is_empty() && !first {
+        Err(format!(
+            "\"{pattern}\": a `*` directly behind braces would mean all whose names begin alike; \
+             write a dot between them: \"user.{{user}}.*\""
+        ))
+    } else if after.is_empty() {
         Ok(Part::Rest)
     } else if whole_segment && after.starts_with('.') {
         Ok(Part::Segment)
     } else {
         Err(format!(
-            "\"{pattern}\": a `*` stands at the end of a pattern, for any rest of a name, or between two dots, for \
-             what is between them"
+            "\"{pattern}\": a `*` stands at the end of a pattern, for any rest of a name, or between \
+             two dots, for what is between them"
         ))
     }
 }

@@ -51,8 +51,14 @@ fn braces_are_the_sessions_user_and_claims_letter_by_letter() {
         ("user.{user}.*", "user.7.x.y", "7", true),
         ("user.{user}.*", "user.77.x", "7", false),
         ("user.{user}.*", "user..x", "", false),
-        // A dot in it is a dot, so this user's topics lie below another's.
-        ("user.{user}.*", "user.a.b.c", "a.b", true),
+        // A dot in it is a dot. With more behind it, its topics would lie below another's.
+        ("user.{user}", "user.bob@x.com", "bob@x.com", true),
+        ("user.{user}.*", "user.bob@x.com.au.inbox", "bob@x.com", false),
+        ("user.{user}.*", "user.a.b.c", "a.b", false),
+        ("user.{user}.inbox", "user.a.b.inbox", "a.b", false),
+        ("user.{user}{org}", "user.a.acme", "a.", false),
+        ("x.{https://x/role}.a", "x.a.*.a", "7", false),
+        ("{org}.{user}", "acme.a.b", "a.b", true),
         ("user.{user}.*", "user.a.b.c", "a", true),
         ("user.{user}", "user.a.b", "a", false),
         ("user.{user}.inbox", "user.a.b.inbox", "a", false),
@@ -61,8 +67,9 @@ fn braces_are_the_sessions_user_and_claims_letter_by_letter() {
         ("user.{user}", "user.*", "*", true),
         ("{org}.{user}", "acme.7", "7", true),
         ("{org}{user}", "acme7", "7", true),
-        ("x.{none}*", "x.", "7", false),
-        ("x.{missing}*", "x.a", "7", false),
+        ("x.{none}", "x.", "7", false),
+        ("x.{none}.*", "x..", "7", false),
+        ("x.{missing}", "x.a", "7", false),
         ("x.{https://x/role}", "x.a.*", "7", true),
         ("x.{https://x/role}", "x.a.b", "7", false),
         ("*.{user}", "a.7", "7", true),
@@ -81,7 +88,8 @@ fn what_is_no_pattern_is_refused_with_what_would_be_one() {
         ("**", "or between two dots"),
         ("a*.b", "or between two dots"),
         ("a.*b", "or between two dots"),
-        ("{user}*.b", "or between two dots"),
+        ("{user}*.b", "\"{user}*.b\": a `*` directly behind braces"),
+        ("a.{org}*", "write a dot between them"),
         ("a.{user", "\"a.{user\": braces hold `user`"),
         ("a.{}", "the name of a claim"),
         ("a}", "the name of a claim"),
@@ -113,7 +121,8 @@ fn naive(pattern: &str, topic: &str, user: &str, claim: &str) -> bool {
         .find_map(|(word, value)| Some((value, pattern.strip_prefix(word)?)))
     {
         let after = topic.strip_prefix(value).filter(|_| !value.is_empty());
-        return after.is_some_and(|after| naive(rest, after, user, claim));
+        let whole = rest.is_empty() || !value.contains('.');
+        return whole && after.is_some_and(|after| naive(rest, after, user, claim));
     }
     match pattern.chars().next() {
         None => topic.is_empty(),
@@ -170,8 +179,9 @@ fn a_pattern_that_covers_another_means_all_that_it_means() {
         ("room.*.log", "room.7.log", true),
         ("room.*.log", "room.*.log", true),
         ("room.*.log", "room.*", false),
-        // A user may have dots.
-        ("room.*.log", "room.{user}.log", false),
+        // A user that has dots fits at the end alone.
+        ("room.*.log", "room.{user}.log", true),
+        ("room.*.*", "room.{user}", false),
         ("a*", "a", true),
         ("a", "a*", false),
     ] {
