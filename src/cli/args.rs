@@ -25,6 +25,10 @@ pub enum Command {
     Publish(PublishArgs),
     /// Print the messages of topics until Ctrl-C
     Subscribe(SubscribeArgs),
+    /// Show the PHP workers of a server that runs
+    Workers(WorkersArgs),
+    /// Have a server start new PHP workers in the place of the old ones, so that changed code acts
+    Reset(ResetArgs),
 }
 
 /// Where the configuration comes from.
@@ -113,6 +117,51 @@ pub struct SubscribeArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// Arguments of `workers`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkersArgs {
+    /// Print what the server answers, one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Show them again each second, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+    /// Where the server takes calls [default: rpc.listen of the configuration]
+    #[arg(long = "url", visible_alias = "rpc", value_name = "tcp://HOST:PORT | unix:///PATH")]
+    pub url: Option<String>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `reset`.
+#[derive(Clone, Debug, Args)]
+pub struct ResetArgs {
+    /// Then go on, and do it again whenever PHP files change, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// Directories that are watched, with all below them [default: the working directory]
+    #[arg(value_name = "DIRECTORY", requires = "watch")]
+    pub directories: Vec<PathBuf>,
+    /// Where the server takes calls [default: rpc.listen of the configuration]
+    #[arg(long = "url", visible_alias = "rpc", value_name = "tcp://HOST:PORT | unix:///PATH")]
+    pub url: Option<String>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ResetArgs {
+    /// The directories that are watched.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        if self.directories.is_empty() {
+            vec![PathBuf::from(".")]
+        } else {
+            self.directories.clone()
+        }
+    }
 }
 
 fn topic(text: &str) -> Result<String, &'static str> {

@@ -5,6 +5,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use socket2::Socket;
+
 /// For a connection to be made. A guess: long for any network that a person waits for.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -22,6 +24,9 @@ pub enum DialError {
     /// A name without an address.
     #[error("cannot find the host of {0}: {1}")]
     Unknown(String, io::Error),
+    /// No address of an RPC socket.
+    #[error("`{0}` is not an address of a publish socket: tcp://HOST:PORT or unix:///PATH")]
+    Address(String),
     /// Anything else.
     #[error("cannot connect to {0}: {1}")]
     Failed(String, io::Error),
@@ -58,6 +63,18 @@ pub fn tcp(host: &str, port: u16, address: &str) -> Result<TcpStream, DialError>
 /// Connects to a Unix socket.
 pub fn unix(path: &str, address: &str) -> Result<UnixStream, DialError> {
     UnixStream::connect(path).map_err(|error| failed(address, error))
+}
+
+/// Connects to an RPC socket.
+pub fn rpc(address: &str) -> Result<Socket, DialError> {
+    if let Some(path) = address.strip_prefix("unix://") {
+        return Ok(unix(path, address)?.into());
+    }
+    let parts = address.strip_prefix("tcp://").unwrap_or(address).rsplit_once(':');
+    match parts.map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.contains('/') => Ok(tcp(host, port, address)?.into()),
+        _ => Err(DialError::Address(address.to_owned())),
+    }
 }
 
 fn failed(address: &str, error: io::Error) -> DialError {

@@ -5,6 +5,7 @@
 pub mod args;
 mod check;
 mod dial;
+mod operate;
 mod out;
 mod printer;
 pub mod publish;
@@ -35,6 +36,8 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Subscribe(args) => subscribe::run(&args),
+        Command::Workers(args) => operate::workers(&args),
+        Command::Reset(args) => operate::reset(&args),
     }
 }
 

@@ -42,8 +42,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 enum Failure {
     #[error(transparent)]
     Config(#[from] Problems),
-    #[error("`{0}` is not an address of a publish socket: tcp://HOST:PORT or unix:///PATH")]
-    Address(String),
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error(
@@ -141,23 +139,12 @@ struct Connection {
 }
 
 fn connect(address: &str) -> Result<Connection, Failure> {
-    let socket = dial(address)?;
+    let socket = dial::rpc(address)?;
     let opened = socket.set_read_timeout(Some(ANSWER_TIMEOUT)).and_then(|()| {
         let (reading, ending) = (socket.try_clone()?, socket.try_clone()?);
         Ok(Connection { reading, writing: socket, ending })
     });
     opened.map_err(|error| Failure::Broken(address.to_owned(), error))
-}
-
-fn dial(address: &str) -> Result<Socket, Failure> {
-    if let Some(path) = address.strip_prefix("unix://") {
-        return Ok(dial::unix(path, address)?.into());
-    }
-    let parts = address.strip_prefix("tcp://").unwrap_or(address).rsplit_once(':');
-    match parts.map(|(host, port)| (host, port.parse())) {
-        Some((host, Ok(port))) if !host.contains('/') => Ok(dial::tcp(host, port, address)?.into()),
-        _ => Err(Failure::Address(address.to_owned())),
-    }
 }
 
 /// What all calls have in common.

@@ -1,0 +1,153 @@
+//! `roadcast workers` and `roadcast reset`: what operators do with the PHP workers of a server that
+//! runs, over its RPC socket.
+
+mod files;
+mod table;
+
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use socket2::Socket;
+
+use super::args::{ConfigArgs, ResetArgs, WorkersArgs};
+use super::dial::{self, DialError};
+use super::out;
+use crate::config::Problems;
+use crate::rpc::{self, Codec, Decoded, PLUGIN};
+use table::Told;
+
+/// Bytes of an answer: some thousands of workers.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// For an answer to come. Beyond what a server takes for a reset with RoadRunner's
+/// `allocate_timeout` (60 s).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+/// Between two looks at workers, as `rr workers -i` has it, and at files.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Why it is not done.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("{0} closed the connection without an answer: it was stopped")]
+    Closed(String),
+    #[error("{0} does not answer: {1}")]
+    Broken(String, io::Error),
+    #[error("what listens at {0} is not an RPC socket of roadcast: {1}")]
+    Stranger(String, String),
+    #[error("{0} answers: {1}")]
+    Refused(String, String),
+    #[error("cannot print: {0}")]
+    Print(io::Error),
+    #[error("cannot watch {0}: {1}")]
+    Watch(PathBuf, io::Error),
+}
+
+/// Shows the workers. 0 once that is done.
+pub fn workers(args: &WorkersArgs) -> ExitCode {
+    ended(show(args))
+}
+
+/// Has new workers started. 0 once they are asked.
+pub fn reset(args: &ResetArgs) -> ExitCode {
+    ended(renew(args))
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    result.map_or_else(super::fail, |()| ExitCode::SUCCESS)
+}
+
+fn show(args: &WorkersArgs) -> Result<(), Failure> {
+    let address = address(args.url.as_deref(), &args.config)?;
+    loop {
+        let body = call(&address, "informer.Workers")?;
+        let shown = if args.json {
+            String::from_utf8_lossy(&body).into_owned()
+        } else {
+            let told: Told = serde_json::from_slice(&body)
+                .map_err(|error| Failure::Stranger(address.clone(), error.to_string()))?;
+            table::of(&told.workers.unwrap_or_default(), SystemTime::now())
+        };
+        if args.watch && io::stdout().is_terminal() {
+            // From the first line on a screen that is empty.
+            let cleared = io::stdout().write_all(b"\x1b[H\x1b[2J");
+            cleared.map_err(Failure::Print)?;
+        }
+        out::print(shown).map_err(Failure::Print)?;
+        if !args.watch {
+            return Ok(());
+        }
+        sleep(WATCH);
+    }
+}
+
+fn renew(args: &ResetArgs) -> Result<(), Failure> {
+    let address = address(args.url.as_deref(), &args.config)?;
+    let seen = || files::seen(&args.watched()).map_err(|(path, why)| Failure::Watch(path, why));
+    let mut before = if args.watch { seen()? } else { files::Seen::default() };
+    call(&address, "resetter.Reset")?;
+    out::print("workers reset").map_err(Failure::Print)?;
+    if !args.watch {
+        return Ok(());
+    }
+    loop {
+        sleep(WATCH);
+        let mut now = seen()?;
+        if now == before {
+            continue;
+        }
+        // What is being deployed is waited for.
+        loop {
+            sleep(WATCH);
+            let later = seen()?;
+            if later == now {
+                break;
+            }
+            now = later;
+        }
+        before = now;
+        match call(&address, "resetter.Reset") {
+            Ok(_) => out::print("files have changed: workers reset").map_err(Failure::Print)?,
+            // The next change may mend it.
+            Err(why) => out::say(format_args!("roadcast: {why}")),
+        }
+    }
+}
+
+fn address(url: Option<&str>, config: &ConfigArgs) -> Result<String, Failure> {
+    match url {
+        Some(url) => Ok(url.to_owned()),
+        None => Ok(super::addresses(config)?.publish()?),
+    }
+}
+
+/// Calls a method for the plugin that has workers; its answer in JSON.
+fn call(address: &str, method: &str) -> Result<Vec<u8>, Failure> {
+    let mut call = Vec::new();
+    rpc::encode_call(&mut call, 1, method, Codec::Json, format!("{PLUGIN:?}").as_bytes());
+    let mut socket: Socket = dial::rpc(address)?;
+    let broken = |error| Failure::Broken(address.to_owned(), error);
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(broken)?;
+    socket.write_all(&call).map_err(broken)?;
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        match rpc::decode_answer(&bytes, ANSWER_BYTES_MAX) {
+            Ok(Decoded::Whole { value, .. }) if value.error => {
+                let text = String::from_utf8_lossy(value.body).into_owned();
+                return Err(Failure::Refused(address.to_owned(), text));
+            }
+            Ok(Decoded::Whole { value, .. }) => return Ok(value.body.to_vec()),
+            Ok(Decoded::Partial { .. }) => {}
+            Err(why) => return Err(Failure::Stranger(address.to_owned(), why.to_string())),
+        }
+        match socket.read(&mut chunk).map_err(broken)? {
+            0 => return Err(Failure::Closed(address.to_owned())),
+            count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
