@@ -198,6 +198,7 @@ impl Shard {
         &mut self,
         id: ConnId,
         message: &[u8],
+        broker: &str,
         asked: Option<&[Cow<'_, str>]>,
     ) -> bool {
         let config = self.config.clone();
@@ -213,6 +214,13 @@ impl Shard {
                 let grant = session.map(|session| session.grant.clone()).unwrap_or_default();
                 let topics = topics.into_iter().map(Into::into).collect();
                 let about = About::Join { grant, topics };
+                // Nobody is asked about what limits do not allow. Behind the verdict they are looked
+                // at again: others may have joined meanwhile.
+                let broker = self.broker(id, broker);
+                if let Err(refusal) = self.wanted_topics(id, broker, names) {
+                    self.join_refused(id, refusal, asked);
+                    return false;
+                }
                 let cost = ASK_BYTES + 2 * message.len();
                 match self.ask(id, cost, about) {
                     Some(waits) => {

@@ -24,13 +24,18 @@ pub(super) fn cost(topic: &Topic) -> usize {
     topic_bytes(topic.name.len()) + SUBSCRIPTION_BYTES
 }
 
+/// The topics that a command names: an empty name is none.
+fn named<'n>(names: &'n [Cow<'_, str>]) -> impl Iterator<Item = &'n str> {
+    names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty())
+}
+
 impl Shard {
     /// Carries out one command.
     pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
         match crate::command::parse(message, &mut Vec::new()) {
             Ok(Command::Join { broker, topics }) => {
                 self.counters.commands.add(1);
-                if self.may_join(id, message, topics.as_deref()) {
+                if self.may_join(id, message, &broker, topics.as_deref()) {
                     self.join(id, &broker, topics.as_deref());
                 }
             }
@@ -53,7 +58,7 @@ impl Shard {
 
     /// The broker that a command names. Clients of RoadRunner name any, since it does not look: the
     /// default one, said once a connection.
-    fn broker(&mut self, id: ConnId, name: &str) -> BrokerId {
+    pub(super) fn broker(&mut self, id: ConnId, name: &str) -> BrokerId {
         if let Some(broker) = self.config.broker(name) {
             return broker;
         }
@@ -66,10 +71,16 @@ impl Shard {
     /// Carries out a join that is allowed, as far as limits go.
     pub(super) fn join(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
         let broker = self.broker(id, broker);
-        let topics = match self.wanted_topics(id, broker, asked.unwrap_or_default()) {
+        let names = asked.unwrap_or_default();
+        let mut topics = match self.wanted_topics(id, broker, names) {
             Ok(topics) => topics,
             Err(refusal) => return self.join_refused(id, refusal, asked),
         };
+        for name in named(names) {
+            if self.delivery.topics.find(broker, name).is_none() {
+                topics.push(self.create_topic(broker, name));
+            }
+        }
         let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
         reply::encode(&mut pending.reply, Reply::Joined, asked);
         for &index in &pending.topics {
@@ -114,9 +125,10 @@ impl Shard {
         self.roster.send_private(id, |out| reply::encode(out, Reply::JoinRefused, asked));
     }
 
-    /// The topics that a join would newly subscribe to, each once, made where they are new.
-    fn wanted_topics(
-        &mut self,
+    /// The topics that a join would newly subscribe to, each once, as far as they are there. An
+    /// error: the limit that it would pass with all of them.
+    pub(super) fn wanted_topics(
+        &self,
         id: ConnId,
         broker: BrokerId,
         names: &[Cow<'_, str>],
@@ -128,12 +140,11 @@ impl Shard {
         if names.iter().any(|name| name.len() > limits.topic_bytes) {
             return Err(JoinRefusal::TopicTooLong);
         }
-        let names = names.iter().map(AsRef::as_ref).filter(|name| !name.is_empty());
         let mut wanted = SmallVec::new();
         // A new topic that is named twice counts twice: a bound on the work, checked before any is
         // done.
         let (mut created, mut created_bytes) = (0, 0);
-        for name in names.clone() {
+        for name in named(names) {
             match self.delivery.topics.find(broker, name) {
                 Some(topic) => wanted.push(topic),
                 None => {
@@ -162,11 +173,6 @@ impl Shard {
         let more = created_bytes + subscriptions * (SUBSCRIPTION_BYTES + WAITER_BYTES);
         if subscriptions > 0 && self.delivery.topics.charged() + more > limits.subscriptions_bytes {
             return Err(JoinRefusal::BytesOfShard);
-        }
-        for name in names {
-            if self.delivery.topics.find(broker, name).is_none() {
-                wanted.push(self.create_topic(broker, name));
-            }
         }
         Ok(wanted)
     }

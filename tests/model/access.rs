@@ -214,6 +214,28 @@ fn rules_decide_at_once_by_who_the_client_is() {
 }
 
 #[test]
+fn nobody_is_asked_about_a_join_over_a_limit_and_limits_are_looked_at_again_behind_the_verdict() {
+    let mut rig = rig_with(Limits { topic_bytes: 20, topics_per_connection: 2, ..quiet() });
+    let id = admitted(&mut rig, Arc::default());
+    let long = format!("ask.{}", "x".repeat(17));
+    for topics in [&["ask.a", "ask.b", "ask.c"][..], &["ask.a", &long]] {
+        rig.join(id, topics);
+        rig.sweep();
+        assert!(rig.shard.next_ask().is_none(), "{topics:?}");
+        assert_eq!(rig.texts(id), [wire::reply("#join", topics)]);
+    }
+    // Another connection takes the last topic that the shard may have while this one waits.
+    let mut rig = rig_with(Limits { topics: 1, ..quiet() });
+    let (id, other) = (admitted(&mut rig, Arc::default()), admitted(&mut rig, Arc::default()));
+    rig.join(id, &["ask.a"]);
+    rig.join(other, &["free"]);
+    let ask = asked(&mut rig);
+    answer(&mut rig, ask.ticket, Answer::Allowed);
+    assert_eq!(rig.texts(id), [wire::reply("#join", &["ask.a"])]);
+    assert_eq!(rig.counters.joins_refused.value(), 1);
+}
+
+#[test]
 fn past_the_bound_an_upgrade_is_told_to_come_again_and_a_join_is_refused() {
     let mut rig = rig_with(Limits { asks_bytes: 2_000, ..quiet() });
     let inside = admitted(&mut rig, Arc::default());
