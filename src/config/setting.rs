@@ -49,3 +49,12 @@ impl Setting {
         })
     }
 }
+
+/// A map of a list of maps (`tables.rs`).
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Where it begins.
+    pub origin: Origin,
+    /// What it holds, in its order.
+    pub cells: Vec<(String, Setting)>,
+}

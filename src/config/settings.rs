@@ -10,8 +10,7 @@ use super::error::{ConfigError, Notice, Origin};
 use super::guards;
 use super::key::{Key, Kind, Status, Value};
 use super::schema::{self};
-use super::setting::Setting;
-use super::tables::Row;
+use super::setting::{Row, Setting};
 
 /// All settings, by path.
 #[derive(Debug, Default)]

@@ -4,18 +4,9 @@
 use super::environment::Environment;
 use super::error::{ConfigError, Origin};
 use super::key::{Key, Kind};
-use super::setting::Setting;
+use super::setting::Row;
 use super::settings::Settings;
 use super::yaml::{Data, Node};
-
-/// A map of the list.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// Where it begins.
-    pub origin: Origin,
-    /// What it holds, in its order.
-    pub cells: Vec<(String, Setting)>,
-}
 
 impl Settings {
     /// Sets a key whose value is a list of maps, or of pairs.

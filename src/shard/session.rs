@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::balance::Dropped;
-use super::connection::ConnId;
 use super::held::Awaited;
 use super::timers::Tick;
 use super::{About, Reason, Shard};
 use crate::access::Grant;
+use crate::mesh::ConnId;
 use crate::ws::close::CloseCode;
 
 /// The reason in the Close of a connection whose token has run out.

@@ -11,8 +11,8 @@ use ring::signature::{
     UnparsedPublicKey,
 };
 
+use super::KeyError;
 use super::algorithm::{Algorithm, Family};
-use super::{KeyError, pem};
 
 /// See the module. It is for all algorithms of its family, unless it says that it is for one.
 #[derive(Clone)]
@@ -50,12 +50,6 @@ impl Key {
         let keys = [hmac::HMAC_SHA256, hmac::HMAC_SHA384, hmac::HMAC_SHA512]
             .map(|algorithm| hmac::Key::new(algorithm, secret));
         Ok(Self::of(Material::Secret(Box::new(keys))))
-    }
-
-    /// A public key in PEM: `PUBLIC KEY` (RSA, P-256, P-384, Ed25519), or `RSA PUBLIC KEY`. Text
-    /// around it does not matter.
-    pub fn pem(text: &str) -> Result<Self, KeyError> {
-        pem::read(text)
     }
 
     pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {

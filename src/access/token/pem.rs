@@ -21,37 +21,39 @@ const OBJECT_IDENTIFIER: u8 = 0x06;
 const BIT_STRING: u8 = 0x03;
 const INTEGER: u8 = 0x02;
 
-/// The key in a text; text around it does not matter. Two are an error: it is not said which one
-/// is meant.
-pub fn read(text: &str) -> Result<Key, KeyError> {
-    if text.len() > PEM_BYTES_MAX {
-        return Err(KeyError::Malformed("a text of more than 64 KiB"));
-    }
-    let mut found = None;
-    let mut rest = text;
-    while let Some((_, begun)) = rest.split_once("-----BEGIN ") {
-        let (label, body) = begun.split_once("-----").ok_or(KeyError::NoPem)?;
-        let (body, behind) =
-            body.split_once(&format!("-----END {label}-----")).ok_or(KeyError::NoPem)?;
-        rest = behind;
-        let der = |body: &str| {
-            let body: String = body.split_ascii_whitespace().collect();
-            STANDARD.decode(body).map_err(|_| KeyError::Malformed("not base64 in PEM"))
-        };
-        let key = match label {
-            "PUBLIC KEY" => subject_public_key_info(&der(body)?)?,
-            "RSA PUBLIC KEY" => rsa_public_key(&der(body)?)?,
-            // openssl ecparam writes them before a key.
-            "EC PARAMETERS" => continue,
-            "CERTIFICATE" => return Err(KeyError::Certificate),
-            label if label.ends_with("PRIVATE KEY") => return Err(KeyError::Private),
-            _ => return Err(KeyError::NoPem),
-        };
-        if found.replace(key).is_some() {
-            return Err(KeyError::TwoKeys);
+impl Key {
+    /// A public key in PEM: `PUBLIC KEY` (RSA, P-256, P-384, Ed25519), or `RSA PUBLIC KEY`. Text
+    /// around it does not matter. Two are an error: it is not said which one is meant.
+    pub fn pem(text: &str) -> Result<Self, KeyError> {
+        if text.len() > PEM_BYTES_MAX {
+            return Err(KeyError::Malformed("a text of more than 64 KiB"));
         }
+        let mut found = None;
+        let mut rest = text;
+        while let Some((_, begun)) = rest.split_once("-----BEGIN ") {
+            let (label, body) = begun.split_once("-----").ok_or(KeyError::NoPem)?;
+            let (body, behind) =
+                body.split_once(&format!("-----END {label}-----")).ok_or(KeyError::NoPem)?;
+            rest = behind;
+            let der = |body: &str| {
+                let body: String = body.split_ascii_whitespace().collect();
+                STANDARD.decode(body).map_err(|_| KeyError::Malformed("not base64 in PEM"))
+            };
+            let key = match label {
+                "PUBLIC KEY" => subject_public_key_info(&der(body)?)?,
+                "RSA PUBLIC KEY" => rsa_public_key(&der(body)?)?,
+                // openssl ecparam writes them before a key.
+                "EC PARAMETERS" => continue,
+                "CERTIFICATE" => return Err(KeyError::Certificate),
+                label if label.ends_with("PRIVATE KEY") => return Err(KeyError::Private),
+                _ => return Err(KeyError::NoPem),
+            };
+            if found.replace(key).is_some() {
+                return Err(KeyError::TwoKeys);
+            }
+        }
+        found.ok_or(KeyError::NoPem)
     }
-    found.ok_or(KeyError::NoPem)
 }
 
 /// RFC 5280 §4.1: `SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }`.

@@ -45,6 +45,7 @@ mod worker;
 
 pub use counters::{WorkerCounters, WorkerTelemetry};
 pub use pool::{Pool, WorkerState};
-pub use settings::{OnInit, Relay, Supervision, User, WorkerSettings};
+pub use settings::{OnInit, Relay, Supervision, WorkerSettings};
 pub use shared::Status;
+pub use users::User;
 pub use users::user;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::users;
+use super::users::{self, User};
 use crate::access;
 
 /// See the module. Variables may hold secrets: it has no `Debug`.
@@ -125,15 +125,6 @@ impl WorkerSettings {
             memory_bytes_max: None,
         })
     }
-}
-
-/// Whom a worker runs as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
-    /// Its id.
-    pub uid: u32,
-    /// Its primary group.
-    pub gid: u32,
 }
 
 /// How a worker's frames travel.

@@ -2,7 +2,14 @@
 
 use std::fs;
 
-use super::settings::User;
+/// Whom a worker runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its id.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+}
 
 /// Looks up a user by name, as the system's file has it.
 pub fn user(name: &str) -> Result<User, String> {

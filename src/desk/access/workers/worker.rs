@@ -17,8 +17,9 @@ use tokio::time::{Instant, timeout};
 
 use super::output;
 use super::relay::Relayed;
-use super::settings::{User, WorkerSettings};
+use super::settings::WorkerSettings;
 use super::supervision::Life;
+use super::users::User;
 use super::wire::{Broken, Wire};
 use super::{frames, frames::Said};
 
