@@ -213,6 +213,7 @@ impl Contender {
 /// A fleet for a server.
 fn fleet(server: &Server, plan: Plan, clock: Clock) -> Result<Fleet> {
     Fleet::new(server.kind.dialect(), server.clients, Some(server.publishes), plan, clock)
+        .map(|fleet| fleet.with_headers(&server.headers))
 }
 
 /// Books what every slice has.

@@ -27,6 +27,8 @@ pub enum Command {
     Fanout(FanoutArgs),
     /// A storm of connections that shake hands and join
     Connect(ConnectArgs),
+    /// The same by each way to ask who may connect and join, beside a server that asks nobody
+    Access(AccessArgs),
     /// Memory of connections that have joined and wait
     Idle(IdleArgs),
     /// Publishes through one RPC connection, driven by their answers
@@ -107,6 +109,32 @@ pub struct ConnectArgs {
     /// What all workloads have.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// Ways to ask who may connect and join.
+#[derive(Args, Debug)]
+pub struct AccessArgs {
+    /// Connections a slice
+    #[arg(long, default_value_t = 1000)]
+    pub connections: usize,
+    /// Handshakes under way at a time
+    #[arg(long, default_value_t = 64)]
+    pub window: usize,
+    /// Servers to start
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "open=roadcast,rules=roadcast:guard=rules,hs256=roadcast:guard=hs256,\
+                         es256=roadcast:guard=es256,workers=roadcast:guard=workers,\
+                         roadrunner=roadrunner:guard=workers"
+    )]
+    pub servers: Vec<Spec>,
+    /// Rounds; in each, every server has one slice
+    #[arg(long, default_value_t = 9)]
+    pub rounds: usize,
+    /// How the load is made.
+    #[command(flatten)]
+    pub setting: SettingArgs,
 }
 
 /// A suite.

@@ -27,6 +27,14 @@ pub enum Metric {
     LatencyP50,
     /// Time from due to arrival of 99 %, ms.
     LatencyP99,
+    /// Median time from an upgrade request to its answer, ms.
+    UpgradeP50,
+    /// Time from an upgrade request to the answer of 99 %, ms.
+    UpgradeP99,
+    /// Median time from a join to its answer, ms.
+    JoinP50,
+    /// Time from a join to the answer of 99 %, ms.
+    JoinP99,
     /// Messages delivered a second.
     DeliveriesPerSecond,
     /// Publishes answered a second.
@@ -53,6 +61,10 @@ impl Metric {
             Self::SoftirqShare => "softirq %",
             Self::LatencyP50 => "p50 ms",
             Self::LatencyP99 => "p99 ms",
+            Self::UpgradeP50 => "upgrade p50 ms",
+            Self::UpgradeP99 => "upgrade p99 ms",
+            Self::JoinP50 => "join p50 ms",
+            Self::JoinP99 => "join p99 ms",
             Self::DeliveriesPerSecond => "deliveries/s",
             Self::PublishesPerSecond => "publishes/s",
             Self::ActionsPerSecond => "joins, leaves, resets/s",

@@ -25,6 +25,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
@@ -120,7 +121,7 @@ impl Fleet {
             epoll,
             events: Vec::with_capacity(EVENTS),
             scratch: vec![0; SCRATCH_BYTES],
-            upgrade: subscriber::upgrade_request(dialect.path(), clients),
+            upgrade: subscriber::upgrade_request(dialect.path(), clients, ""),
             command: Vec::new(),
             dialect,
             clients,
@@ -138,6 +139,12 @@ impl Fleet {
             idle: Duration::ZERO,
             plan,
         })
+    }
+
+    /// The lines of each subscriber's upgrade request beside those that all have.
+    pub fn with_headers(mut self, headers: &str) -> Self {
+        self.upgrade = subscriber::upgrade_request(self.dialect.path(), self.clients, headers);
+        self
     }
 
     /// Connects `count` more subscribers, `window` at a time, and waits until all have joined. The
@@ -194,6 +201,17 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// How long subscribers have waited for the answer to their upgrade, and to their join, in
+    /// ticks, since this was last asked.
+    pub fn take_answers(&mut self) -> [Histogram<u64>; 2] {
+        let answers = [&mut self.tally.upgrade_latency, &mut self.tally.join_latency];
+        answers.map(|latency| {
+            let taken = latency.clone();
+            latency.reset();
+            taken
+        })
     }
 
     /// Messages that were published to the topic at a place.

@@ -66,6 +66,21 @@ fn main() -> Result<()> {
             let work = Work::Connect { connections: args.connections, window: args.window };
             one("connect", work, &args.common)
         }
+        Command::Access(args) => {
+            let work = Work::Connect { connections: args.connections, window: args.window };
+            let case = Case {
+                name: "access".to_owned(),
+                question: work.to_string(),
+                work,
+                base: args.servers.first().map(|spec| spec.label.clone()),
+                servers: args.servers.clone(),
+                rounds: args.rounds,
+                slice: Duration::from_millis(300),
+                spin: args.setting.spin,
+                veth: false,
+            };
+            run(vec![case], Vec::new(), &args.setting)
+        }
         Command::Idle(args) => {
             let work = Work::Idle { connections: args.connections, topics: args.topics };
             one("idle", work, &args.common)

@@ -1,5 +1,6 @@
 //! The servers of a comparison: how each kind is started, how they end.
 
+mod guard;
 mod spec;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 use crate::clock::CpuMeter;
 use crate::cores;
+pub use guard::Guard;
 pub use spec::{Kind, Spec};
 
 /// Where programs are found and where they run.
@@ -46,6 +48,8 @@ pub struct Server {
     pub clients: SocketAddr,
     /// Where publishes go, if not to `clients`.
     pub publishes: SocketAddr,
+    /// Lines of each client's upgrade request.
+    pub headers: String,
     /// Its process, unless it was running before.
     child: Option<Child>,
     meter: Option<CpuMeter>,
@@ -103,9 +107,17 @@ impl Spec {
         // However this process ends, the server does not outlive it.
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("tied").arg("--").arg(&program);
+        let mut headers = String::new();
         match self.kind {
             Kind::Roadcast => {
                 command.arg("serve");
+                if let Some(guard) = self.guard()? {
+                    let post = guard.post(&place.scratch, self.delay())?;
+                    let config = self.scratch_file(place, "yaml");
+                    std::fs::write(&config, post.sections)?;
+                    command.arg("-c").arg(config);
+                    headers = post.headers;
+                }
                 let address = [
                     ("http.address", clients.to_string()),
                     ("rpc.listen", format!("tcp://{publishes}")),
@@ -113,10 +125,7 @@ impl Spec {
                 // One shard for the one core; no pings, as the others have none.
                 let defaults = [("shards", "1"), ("ping_interval", "0s")]
                     .map(|(key, value)| (key, value.to_owned()));
-                let own = self
-                    .options
-                    .iter()
-                    .filter(|(key, _)| !["binary", "subscribers"].contains(&key.as_str()));
+                let own = self.options.iter().filter(|(key, _)| !spec::OWN.contains(&key.as_str()));
                 let own: Vec<(&str, String)> =
                     own.map(|(key, value)| (key.as_str(), value.clone())).collect();
                 let unset = defaults
@@ -140,7 +149,12 @@ impl Spec {
             }
             Kind::RoadRunner => {
                 let config = self.scratch_file(place, "yaml");
-                std::fs::write(&config, roadrunner_config(&program, clients, publishes))?;
+                let worker = match self.guard()? {
+                    None => format!("{} worker", program.display()),
+                    Some(Guard::Workers) => guard::worker(&place.scratch, self.delay())?,
+                    Some(guard) => bail!("RoadRunner has no guard like {guard:?}"),
+                };
+                std::fs::write(&config, roadrunner_config(&worker, clients, publishes))?;
                 command.arg(config);
             }
             Kind::Centrifugo => {
@@ -163,6 +177,7 @@ impl Spec {
             version,
             clients,
             publishes,
+            headers,
             child: Some(child.with_context(|| format!("starting {}", self.label))?),
             meter: None,
         };
@@ -189,6 +204,7 @@ impl Server {
             version: "unknown".into(),
             clients,
             publishes,
+            headers: String::new(),
             child: None,
             meter: None,
         }
@@ -210,7 +226,7 @@ impl Server {
         let path = self.kind.dialect().path();
         loop {
             let ready = if handshake {
-                shakes_hands(self.clients, path)
+                shakes_hands(self.clients, path, &self.headers)
             } else {
                 TcpStream::connect(self.publishes).is_ok()
             };
@@ -268,11 +284,11 @@ pub fn free_port(address: IpAddr) -> Result<SocketAddr> {
     Ok(TcpListener::bind((address, 0))?.local_addr()?)
 }
 
-fn shakes_hands(server: SocketAddr, path: &str) -> bool {
+fn shakes_hands(server: SocketAddr, path: &str, headers: &str) -> bool {
     let attempt = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(&crate::fleet::upgrade_request(path, server))?;
+        stream.write_all(&crate::fleet::upgrade_request(path, server, headers))?;
         let mut head = [0; 12];
         stream.read_exact(&mut head)?;
         Ok(head.ends_with(b"101"))
@@ -280,17 +296,17 @@ fn shakes_hands(server: SocketAddr, path: &str) -> bool {
     attempt().unwrap_or(false)
 }
 
-fn roadrunner_config(program: &Path, clients: SocketAddr, publishes: SocketAddr) -> String {
+fn roadrunner_config(worker: &str, clients: SocketAddr, publishes: SocketAddr) -> String {
     format!(
         "rpc: {{ listen: \"tcp://{publishes}\" }}\n\
-         server: {{ command: \"{} worker\", relay: pipes, relay_timeout: 20s }}\n\
+         server: {{ command: \"{worker}\", relay: pipes, relay_timeout: 20s }}\n\
          http:\n  address: \"{clients}\"\n  max_request_size: 1024\n  middleware: [ \"websockets\" ]\n\
          \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
          broadcast: {{ default: {{ driver: memory }} }}\n\
          websockets:\n  broker: default\n  allowed_origin: \"*\"\n  path: \"/ws\"\n\
-         \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
+         \x20 pool: {{ num_workers: {}, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
          logs: {{ mode: production, level: error }}\n",
-        program.display()
+        guard::WORKERS
     )
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Case, Contender, fleet};
 use crate::clock::{Clock, thread_cpu};
-use crate::figures::{Metric, Round};
+use crate::figures::{Metric, Round, ms};
 use crate::fleet::{Fleet, Plan};
 use crate::progress::Progress;
 use crate::stamp::STAMP_BYTES;
@@ -37,6 +37,15 @@ pub fn run(
             record.generator_busy.max((thread_cpu() - busy).as_secs_f64() / wall);
         let mut round = Round::new();
         round.insert(Metric::ConnectionsPerSecond, connections as f64 / wall);
+        let [upgrades, joins] = fleet.take_answers();
+        for (metric, answers, percent) in [
+            (Metric::UpgradeP50, &upgrades, 50.0),
+            (Metric::UpgradeP99, &upgrades, 99.0),
+            (Metric::JoinP50, &joins, 50.0),
+            (Metric::JoinP99, &joins, 99.0),
+        ] {
+            round.insert(metric, ms(answers.value_at_percentile(percent)));
+        }
         if let (Some(before), Some(meter)) = (before, server.meter()) {
             let cpu = meter.read()?.since(before).total().as_secs_f64();
             round.insert(Metric::CpuPerConnection, cpu * 1e6 / connections as f64);

@@ -253,7 +253,7 @@ impl Crowd {
             if !client.connected {
                 client.connected = true;
                 if self.habit.upgrade {
-                    client.out = upgrade_request("/ws", self.server);
+                    client.out = upgrade_request("/ws", self.server, "");
                 } else {
                     client.out.extend_from_slice(&self.habit.opening);
                 }

@@ -21,6 +21,7 @@ impl Fleet {
         let Some(subscriber) = self.subscribers.get_mut(place) else { return Ok(()) };
         if subscriber.stage == Stage::Connecting && flags.contains(epoll::EventFlags::OUT) {
             subscriber.stage = Stage::Upgrading;
+            subscriber.asked = self.clock.ticks();
             // A refused connection shows when it is read.
             let _ = subscriber.send(&self.upgrade);
         }
@@ -81,11 +82,15 @@ impl Fleet {
         let subscriber = &mut subscribers[place];
         let input = &scratch[..bytes];
         let mut at = 0;
+        let now = clock.ticks();
+        let waited = u64::from(now.wrapping_sub(subscriber.asked));
         if subscriber.stage == Stage::Upgrading {
             match upgrade_answer(input)? {
                 Some(head) => {
                     at = head;
+                    let _ = tally.upgrade_latency.record(waited);
                     subscriber.stage = Stage::Joining;
+                    subscriber.asked = now;
                     command.clear();
                     dialect.join(&self.topics[subscriber.topic as usize], command);
                     subscriber.send(command)?;
@@ -96,7 +101,6 @@ impl Fleet {
                 }
             }
         }
-        let now = clock.ticks();
         let expected = Expected { payload: plan.payload, departures: plan.publishers > 0 };
         loop {
             let frame = match frame::head(&input[at..]) {
@@ -136,6 +140,7 @@ impl Fleet {
                     match (stage, reply) {
                         (Stage::Joining, Some(true)) => {
                             subscriber.stage = Stage::Ready;
+                            let _ = tally.join_latency.record(waited);
                             self.pending -= 1;
                             self.audience[subscriber.topic as usize] += 1;
                         }

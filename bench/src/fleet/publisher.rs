@@ -44,7 +44,7 @@ impl Publisher {
         };
         publisher.wait(PollFlags::OUT)?;
         if dialect.link() == Link::WebSocket {
-            publisher.out = upgrade_request(dialect.path(), server);
+            publisher.out = upgrade_request(dialect.path(), server, "");
             publisher.flush()?;
             let head = loop {
                 publisher.wait(PollFlags::IN)?;

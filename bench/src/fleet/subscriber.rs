@@ -43,6 +43,8 @@ pub struct Subscriber {
     pub topic: u32,
     /// What it has seen of its topic.
     pub order: Order,
+    /// When the request was sent whose answer it waits for, in ticks.
+    pub asked: u32,
     /// The head of a frame whose rest is still to come.
     pub partial: Vec<u8>,
     /// The code with which the server closed it.
@@ -66,7 +68,15 @@ impl Subscriber {
             | epoll::EventFlags::ET;
         epoll::add(epoll, &socket, epoll::EventData::new_u64(token), interest)?;
         let (partial, close) = (Vec::new(), None);
-        Ok(Self { socket: Some(socket), stage: Stage::Connecting, topic, order, partial, close })
+        Ok(Self {
+            socket: Some(socket),
+            stage: Stage::Connecting,
+            topic,
+            order,
+            asked: 0,
+            partial,
+            close,
+        })
     }
 
     /// Sends a handful of bytes, which a socket that has sent next to nothing always takes.
@@ -115,11 +125,12 @@ pub fn begin_connect_from(source: Option<IpAddr>, server: SocketAddr) -> Result<
     }
 }
 
-/// The upgrade request of every connection (RFC 6455 §4.1, with the key of its §1.3).
-pub fn upgrade_request(path: &str, server: SocketAddr) -> Vec<u8> {
+/// The upgrade request of every connection (RFC 6455 §4.1, with the key of its §1.3), and lines of
+/// one's own.
+pub fn upgrade_request(path: &str, server: SocketAddr, headers: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
     .into_bytes()
 }

@@ -55,6 +55,10 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// From the moment a publication was due to the answer of its call, in ticks.
     pub answer_latency: Histogram<u64>,
+    /// From an upgrade request to its answer, in ticks.
+    pub upgrade_latency: Histogram<u64>,
+    /// From a first join to its answer, in ticks.
+    pub join_latency: Histogram<u64>,
     /// Where the last stamp stood in its envelope.
     mark_at: usize,
 }
@@ -71,6 +75,8 @@ impl Default for Tally {
             refused: 0,
             faults: Faults::default(),
             answer_latency: latency.clone(),
+            upgrade_latency: latency.clone(),
+            join_latency: latency.clone(),
             latency,
             mark_at: 0,
         }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use super::guard::Guard;
 use crate::dialect::{Centrifugo, Dialect, Floor, Goridge, Letters};
 
 /// A kind of server.
@@ -61,7 +62,8 @@ impl Kind {
 /// A server to compare: `[LABEL=]KIND[:KEY=VALUE]…`.
 ///
 /// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of
-/// the workload's. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
+/// the workload's. `guard=rules|hs256|es256|workers` has somebody asked about each client, a
+/// worker for `delay=` µs. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// What it is called in the results.
@@ -94,13 +96,27 @@ impl FromStr for Spec {
     }
 }
 
+/// Keys of a spec that are not handed on.
+pub(super) const OWN: [&str; 4] = ["binary", "subscribers", "guard", "delay"];
+
 impl Spec {
+    fn option(&self, key: &str) -> Option<&str> {
+        self.options.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Who is asked about its clients.
+    pub fn guard(&self) -> Result<Option<Guard>> {
+        self.option("guard").map(str::parse).transpose()
+    }
+
+    /// How long a worker takes for an answer, µs.
+    pub fn delay(&self) -> &str {
+        self.option("delay").unwrap_or("0")
+    }
+
     /// Its own number of subscribers.
     pub fn subscribers(&self) -> Option<usize> {
-        self.options
-            .iter()
-            .find(|(key, _)| key == "subscribers")
-            .and_then(|(_, number)| number.parse().ok())
+        self.option("subscribers").and_then(|number| number.parse().ok())
     }
 }
 

@@ -43,7 +43,7 @@ impl Client {
     /// Connects and upgrades.
     pub fn connect(server: SocketAddr) -> Result<Self> {
         let mut client = Self { stream: connect(server)?, input: Vec::new() };
-        client.stream.write_all(&upgrade_request("/ws", server))?;
+        client.stream.write_all(&upgrade_request("/ws", server, ""))?;
         let head = loop {
             receive(&mut client.stream, &mut client.input)?;
             if let Some(end) = memchr::memmem::find(&client.input, b"\r\n\r\n") {
