@@ -4,6 +4,7 @@
 //! Each fault starts servers of its own, drives healthy subscribers whose every message is checked,
 //! and prints what must hold beside what was measured.
 
+mod access;
 pub mod bed;
 pub mod checks;
 pub mod compare;
@@ -43,6 +44,8 @@ pub enum Fault {
     HalfOpen,
     /// Floods of commands, of joins and leaves, of topics
     Floods,
+    /// 10,000 clients at once whom tokens, or workers, let in
+    AccessStorm,
 }
 
 /// What is run.
@@ -123,6 +126,7 @@ impl Fault {
             Self::CostlyInput => costly::run(ground, checks),
             Self::HalfOpen => hostile::half_open(ground, checks),
             Self::Floods => hostile::floods(ground, checks),
+            Self::AccessStorm => access::run(ground, checks),
         }
     }
 }

@@ -108,7 +108,8 @@ impl Bed {
             Some(server.publishes),
             plan.clone(),
             clock,
-        )?;
+        )?
+        .with_headers(&server.headers);
         fleet.grow(setup.subscribers, WINDOW)?;
         Ok(Self {
             label: label.to_owned(),
@@ -131,7 +132,8 @@ impl Bed {
     pub fn beside(&self, count: usize) -> Result<Fleet> {
         let plan = Plan { publishers: 0, window: 1, ..self.plan.clone() };
         let dialect: Box<dyn Dialect> = Box::<Goridge>::default();
-        let mut fleet = Fleet::new(dialect, self.server.clients, None, plan, self.clock)?;
+        let mut fleet = Fleet::new(dialect, self.server.clients, None, plan, self.clock)?
+            .with_headers(&self.server.headers);
         fleet.grow(count, WINDOW)?;
         Ok(fleet)
     }

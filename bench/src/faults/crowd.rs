@@ -110,6 +110,7 @@ pub struct Crowd {
     /// What they do.
     pub habit: Habit,
     server: SocketAddr,
+    upgrade: Vec<u8>,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     scratch: Vec<u8>,
@@ -130,6 +131,7 @@ impl Crowd {
         Ok(Self {
             habit,
             server,
+            upgrade: upgrade_request("/ws", server, ""),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),
             scratch: vec![0; INPUT_BYTES],
@@ -140,6 +142,17 @@ impl Crowd {
             turn_of: 0,
             seen: Seen::default(),
         })
+    }
+
+    /// With lines of their own in each upgrade request.
+    pub fn with_headers(mut self, headers: &str) -> Self {
+        self.upgrade = upgrade_request("/ws", self.server, headers);
+        self
+    }
+
+    /// Clients that are WebSockets.
+    pub fn upgraded(&self) -> usize {
+        self.clients.iter().filter(|client| client.open && client.socket.is_some()).count()
     }
 
     /// Clients that are connected, or about to be.
@@ -253,7 +266,7 @@ impl Crowd {
             if !client.connected {
                 client.connected = true;
                 if self.habit.upgrade {
-                    client.out = upgrade_request("/ws", self.server, "");
+                    client.out.extend_from_slice(&self.upgrade);
                 } else {
                     client.out.extend_from_slice(&self.habit.opening);
                 }
