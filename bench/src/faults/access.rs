@@ -13,7 +13,6 @@ use super::checks::Checks;
 use super::compare::{Rounds, Side, check_p99};
 use super::crowd::{Crowd, Habit};
 use crate::fleet::beside::Beside;
-use crate::fleet::tally::Tally;
 
 const SUBSCRIBERS: usize = 200;
 const PAYLOAD: usize = 128;
@@ -44,6 +43,12 @@ impl Storm {
         let crowd = Crowd::new(habit, bed.server.clients)?.with_headers(&bed.server.headers);
         Ok(Self { crowd, upgraded: 0 })
     }
+
+    /// The slice is over.
+    fn end(&mut self) {
+        self.upgraded += self.crowd.upgraded() as u64;
+        self.crowd.leave();
+    }
 }
 
 impl Beside for Storm {
@@ -58,12 +63,6 @@ impl Beside for Storm {
 
     fn settle(&mut self) -> Result<()> {
         self.crowd.settle()
-    }
-
-    fn take(&mut self) -> (Tally, u64) {
-        self.upgraded += self.crowd.upgraded() as u64;
-        self.crowd.leave();
-        (Tally::default(), 0)
     }
 }
 
@@ -99,7 +98,7 @@ fn against(
         side.beside.push(Box::new(storm.clone()));
         storms.push(storm);
     }
-    rounds.run(&mut sides, ground.progress, |_, _| {})?;
+    rounds.run(&mut sides, ground.progress, |place, _| storms[place].borrow_mut().end())?;
     let [calm, faulty] = &mut sides;
     let [alone, asked] = [0, 1].map(|place| {
         let storm = storms[place].borrow();
