@@ -1,7 +1,7 @@
-//! Memory that goes back when many topics have gone.
+//! Memory that goes back when many topics, or many questions about clients, have gone.
 //!
-//! Tables shrink by themselves. Names are small allocations among others, which the allocator
-//! keeps: from time to time, when much has gone, it is told to give back what is free.
+//! Tables shrink by themselves. Names and questions are small allocations among others, which the
+//! allocator keeps: from time to time, when much has gone, it is told to give back what is free.
 
 use std::io;
 use std::sync::Arc;
@@ -54,12 +54,15 @@ pub fn start(shards: Vec<Arc<ShardCounters>>) -> io::Result<()> {
         let (mut ebb, started) = (Ebb::default(), Instant::now());
         loop {
             sleep(INTERVAL);
-            let high = shards.iter().map(|shard| shard.take_subscriptions_high()).sum();
-            let there = shards.iter().map(|shard| shard.standing().subscriptions_bytes).sum();
+            let (mut there, mut high) = (0, 0);
+            for (now, most) in shards.iter().map(|shard| shard.take_small()) {
+                there += now;
+                high += most;
+            }
             if ebb.is_worth_it(high, there, started.elapsed()) {
                 let begin = Instant::now();
                 give_back_free_pages();
-                tracing::debug!(took = ?begin.elapsed(), "memory of topics given back");
+                tracing::debug!(took = ?begin.elapsed(), "memory of what has gone given back");
             }
         }
     };

@@ -47,7 +47,7 @@ limits! {
         connections_per_user: Count(0 ..= 16_000_000) = 0;
         /// Questions of one shard under way, who may connect or join, with the requests that they
         /// are about; by default less where memory is short. Past it: 503, `#join`.
-        asks_bytes: Bytes(1 KiB ..= 64 GiB) = 16 MiB
+        asks_bytes: Bytes(1 KiB ..= 64 GiB) = 64 MiB
             => Held::in_each_shard("questions of access").where_asked()
                 .follows_memory_down_to(|limits| limits.head_bytes);
         /// Sessions of one shard: who clients are, and the requests that workers are told of at

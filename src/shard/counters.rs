@@ -97,10 +97,12 @@ counters! {
         /// Connections terminated for a missing pong.
         pongs_missing: Part("connections_ended", "silent"),
     } also {
-        /// The most that topics and subscriptions have cost, in bytes, since somebody asked last:
-        /// whoever looks now and then would miss it.
-        /// See [`ShardCounters::take_subscriptions_high`].
-        subscriptions_high: AtomicU64,
+        /// What lies in many small allocations, in bytes: topics, subscriptions, questions to the
+        /// desk, sessions.
+        small: AtomicU64,
+        /// The most that it was since somebody asked last: whoever looks now and then would miss
+        /// it. See [`ShardCounters::take_small`].
+        small_high: AtomicU64,
         /// Close frames sent on the server's own account.
         closes: Closes,
         /// Close frames of clients, answered.
@@ -114,17 +116,19 @@ counters! {
 }
 
 impl ShardCounters {
-    /// The shard's: so much do topics and subscriptions cost by now.
+    /// The shard's: so much lies in small allocations by now.
     #[inline]
-    pub(super) fn raise_subscriptions_high(&self, bytes: u64) {
-        if bytes > self.subscriptions_high.load(Relaxed) {
-            self.subscriptions_high.store(bytes, Relaxed);
+    pub(super) fn set_small(&self, bytes: u64) {
+        self.small.store(bytes, Relaxed);
+        if bytes > self.small_high.load(Relaxed) {
+            self.small_high.store(bytes, Relaxed);
         }
     }
 
-    /// The most that topics and subscriptions have cost since this was last asked.
-    pub fn take_subscriptions_high(&self) -> u64 {
-        self.subscriptions_high.swap(0, Relaxed).max(self.standing().subscriptions_bytes)
+    /// How much lies in small allocations, and the most that it was since this was last asked.
+    pub fn take_small(&self) -> (u64, u64) {
+        let now = self.small.load(Relaxed);
+        (now, self.small_high.swap(0, Relaxed).max(now))
     }
 
     /// How the shard stood after its last batch: numbers that belong together.

@@ -299,7 +299,8 @@ impl Shard {
     /// its end.
     pub fn publish_standing(&self) {
         let standing = self.standing();
-        self.counters.raise_subscriptions_high(standing.subscriptions_bytes);
+        let beside = self.asks.bytes() + self.roster.sessions_bytes;
+        self.counters.set_small(standing.subscriptions_bytes + beside as u64);
         self.counters.standing.publish(&standing.to_numbers());
     }
 }

@@ -237,7 +237,7 @@ fn nobody_is_asked_about_a_join_over_a_limit_and_limits_are_looked_at_again_behi
 
 #[test]
 fn past_the_bound_an_upgrade_is_told_to_come_again_and_a_join_is_refused() {
-    let mut rig = rig_with(Limits { asks_bytes: 2_000, ..quiet() });
+    let mut rig = rig_with(Limits { asks_bytes: 5_000, ..quiet() });
     let inside = admitted(&mut rig, Arc::default());
     let (first, second) = (knock(&mut rig), knock(&mut rig));
     let third = knock(&mut rig);

@@ -27,7 +27,7 @@ pub fn random(rng: &mut SmallRng) -> Limits {
         lane_entries: pick(&[2, 16, 1000]),
         lane_bytes: outbox_bytes * pick(&[1, 10]),
         head_bytes: 1_024,
-        asks_bytes: pick(&[4_000, 1 << 30, 1 << 30]),
+        asks_bytes: pick(&[8_000, 1 << 30, 1 << 30]),
         sessions_bytes: pick(&[2_000, 1 << 30, 1 << 30]),
         rpc_timeout: Duration::from_millis(1_000),
         head_timeout: Duration::from_millis(1_000),

@@ -258,7 +258,8 @@ impl Access {
                 let context = context::encode(request, about, None);
                 pool.ask_about(Some(waits.clone()), context).await
             }
-            Asker::Callback(callback) => callback.ask(Some(waits), request, about).await,
+            // By itself: whoever is asked otherwise shall not carry the room for it.
+            Asker::Callback(callback) => Box::pin(callback.ask(Some(waits), request, about)).await,
         };
         let judged = match answer {
             Ok(judged) if judged.allows() => judged,
