@@ -18,8 +18,9 @@ use crate::server::{Kind, Place, Server, Spec, free_port};
 /// Handshakes under way while a fleet is built.
 const WINDOW: usize = 128;
 
-/// How long a server may take until it has let go of everything.
-const SETTLE: Duration = Duration::from_secs(20);
+/// How long a server may take until it has let go of everything: free memory it gives back every 30
+/// seconds at most.
+const SETTLE: Duration = Duration::from_secs(40);
 
 /// Memory that an allocator may keep for its next use: no part of it is in use.
 const KEPT: u64 = 16 << 20;
@@ -192,8 +193,9 @@ impl Bed {
     pub fn check(&mut self, checks: &mut Checks) -> Result<()> {
         let before = self.before.clone().context("remembered before")?;
         let open = before.scrape.sum("connections_open", "");
+        let bound = before.rss + KEPT;
         let held = self.wait(SETTLE, |now| {
-            let gone = now.scrape.sum("connections_open", "") <= open;
+            let gone = now.scrape.sum("connections_open", "") <= open && now.rss <= bound;
             gone && ["outbox_bytes", "log_bytes", "lane_bytes", "deliveries_queued"]
                 .iter()
                 .all(|name| now.scrape.sum(name, "") == 0)
@@ -219,7 +221,6 @@ impl Bed {
                 .iter()
                 .sum::<u64>()
         };
-        let bound = before.rss + KEPT;
         checks.add(
             "memory comes back, but for 16 MiB",
             format!(
