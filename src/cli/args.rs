@@ -1,6 +1,6 @@
 //! The command line's words.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -142,7 +142,8 @@ pub struct ResetArgs {
     /// Then go on, and do it again whenever PHP files change, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
-    /// Directories that are watched, with all below them [default: the working directory]
+    /// Directories that are watched, with all below them but hidden ones, `vendor` and
+    /// `node_modules` [default: that of the configuration file]
     #[arg(value_name = "DIRECTORY", requires = "watch")]
     pub directories: Vec<PathBuf>,
     /// Where the server takes calls [default: rpc.listen of the configuration]
@@ -156,11 +157,13 @@ pub struct ResetArgs {
 impl ResetArgs {
     /// The directories that are watched.
     pub fn watched(&self) -> Vec<PathBuf> {
-        if self.directories.is_empty() {
-            vec![PathBuf::from(".")]
-        } else {
-            self.directories.clone()
+        if !self.directories.is_empty() {
+            return self.directories.clone();
         }
+        // Without `-c` the file is looked for in the working directory.
+        let beside = self.config.config.as_deref().and_then(Path::parent);
+        let named = beside.filter(|path| !path.as_os_str().is_empty());
+        vec![named.unwrap_or(Path::new(".")).to_owned()]
     }
 }
 
@@ -217,5 +220,18 @@ mod tests {
             panic!()
         };
         assert_eq!(args.topics, ["a", "-"]);
+    }
+
+    #[test]
+    fn reset_watches_what_is_named_or_where_the_configuration_is() {
+        let watched = |more: &[&str]| {
+            let words = [&["roadcast", "reset", "--watch"], more].concat();
+            let Command::Reset(args) = Cli::parse_from(words).command else { panic!("not reset") };
+            args.watched()
+        };
+        assert_eq!(watched(&[]), [Path::new(".")]);
+        assert_eq!(watched(&["-c", "other.yaml"]), [Path::new(".")]);
+        assert_eq!(watched(&["-c", "/srv/site/.rr.yaml"]), [Path::new("/srv/site")]);
+        assert_eq!(watched(&["-c", "/srv/.rr.yaml", "a", "b"]), ["a", "b"].map(Path::new));
     }
 }

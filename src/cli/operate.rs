@@ -5,7 +5,6 @@ mod files;
 mod table;
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
@@ -17,7 +16,7 @@ use super::dial::{self, DialError};
 use super::out;
 use crate::config::Problems;
 use crate::rpc::{self, Codec, Decoded, PLUGIN};
-use table::Told;
+use table::{Shown, Told};
 
 /// Bytes of an answer: some thousands of workers.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -44,16 +43,21 @@ enum Failure {
     Refused(String, String),
     #[error("cannot print: {0}")]
     Print(io::Error),
-    #[error("cannot watch {0}: {1}")]
-    Watch(PathBuf, io::Error),
+    #[error(transparent)]
+    Watch(#[from] files::Unwatchable),
+    #[error(
+        "{0} has no PHP workers: it asks none (`server.command` is not set), none runs by now \
+         (its log says why), or each question has one of its own (`websockets.pool.debug`)"
+    )]
+    NoWorkers(String),
 }
 
-/// Shows the workers. 0 once that is done.
+/// Shows the workers. 0 once that is done, and there are some.
 pub fn workers(args: &WorkersArgs) -> ExitCode {
     ended(show(args))
 }
 
-/// Has new workers started. 0 once they are asked.
+/// Has new workers started. 0 once they are asked, and there are some.
 pub fn reset(args: &ResetArgs) -> ExitCode {
     ended(renew(args))
 }
@@ -65,13 +69,13 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
 fn show(args: &WorkersArgs) -> Result<(), Failure> {
     let address = address(args.url.as_deref(), &args.config)?;
     loop {
-        let body = call(&address, "informer.Workers")?;
-        let shown = if args.json {
-            String::from_utf8_lossy(&body).into_owned()
-        } else {
-            let told: Told = serde_json::from_slice(&body)
-                .map_err(|error| Failure::Stranger(address.clone(), error.to_string()))?;
-            table::of(&told.workers.unwrap_or_default(), SystemTime::now())
+        let (body, workers) = workers_of(&address)?;
+        if workers.is_empty() && !args.json && !args.watch {
+            return Err(Failure::NoWorkers(address));
+        }
+        let shown = match args.json {
+            true => String::from_utf8_lossy(&body).into_owned(),
+            false => table::of(&workers, SystemTime::now()),
         };
         if args.watch && io::stdout().is_terminal() {
             // From the first line on a screen that is empty.
@@ -80,7 +84,7 @@ fn show(args: &WorkersArgs) -> Result<(), Failure> {
         }
         out::print(shown).map_err(Failure::Print)?;
         if !args.watch {
-            return Ok(());
+            return if workers.is_empty() { Err(Failure::NoWorkers(address)) } else { Ok(()) };
         }
         sleep(WATCH);
     }
@@ -88,9 +92,14 @@ fn show(args: &WorkersArgs) -> Result<(), Failure> {
 
 fn renew(args: &ResetArgs) -> Result<(), Failure> {
     let address = address(args.url.as_deref(), &args.config)?;
-    let seen = || files::seen(&args.watched()).map_err(|(path, why)| Failure::Watch(path, why));
+    let directories = args.watched();
+    let seen = || files::seen(&directories, files::ENTRIES_MAX);
     let mut before = if args.watch { seen()? } else { files::Seen::default() };
     call(&address, "resetter.Reset")?;
+    // One that has none has done all that was to be done, and says yes.
+    if workers_of(&address)?.1.is_empty() {
+        return Err(Failure::NoWorkers(address));
+    }
     out::print("workers reset").map_err(Failure::Print)?;
     if !args.watch {
         return Ok(());
@@ -124,6 +133,14 @@ fn address(url: Option<&str>, config: &ConfigArgs) -> Result<String, Failure> {
         Some(url) => Ok(url.to_owned()),
         None => Ok(super::addresses(config)?.publish()?),
     }
+}
+
+/// The workers, as the server tells of them and read.
+fn workers_of(address: &str) -> Result<(Vec<u8>, Vec<Shown>), Failure> {
+    let body = call(address, "informer.Workers")?;
+    let told: Told = serde_json::from_slice(&body)
+        .map_err(|error| Failure::Stranger(address.to_owned(), error.to_string()))?;
+    Ok((body, told.workers.unwrap_or_default()))
 }
 
 /// Calls a method for the plugin that has workers; its answer in JSON.

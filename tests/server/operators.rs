@@ -1,5 +1,7 @@
 //! What operators do with a server that runs: look at its PHP workers, and have new ones.
 
+mod commands;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -24,7 +24,7 @@ pub struct Shown {
 /// The table.
 pub fn of(workers: &[Shown], now: SystemTime) -> String {
     if workers.is_empty() {
-        return "no workers: the server asks none (server.command), or none runs by now".to_owned();
+        return "no workers by now".to_owned();
     }
     let line = |cells: [String; 6]| {
         let [pid, status, execs, memory, cpu, created] = cells;
