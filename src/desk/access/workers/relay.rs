@@ -2,24 +2,31 @@
 //! (`roadcast.workers.relay`). The process id in a connection's first answer says which worker it
 //! is.
 //!
+//! Who is taken for a worker decides about clients, so a process that is none must not be:
+//! - at a Unix socket the system says which process has connected: only the worker itself can say
+//!   its pid there. The file is the user's that workers run as, and nobody else may open it;
+//! - over TCP whoever is on this machine could say a worker's pid; nobody elsewhere is listened to.
+//!
 //! Whoever connects and is no worker costs one of a few places for a while, and nothing else:
 //! accepting goes on whatever comes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::settings::Relay;
+use super::settings::{Relay, User};
 use super::wire::Wire;
 use crate::log_rate::LogRate;
 
@@ -27,6 +34,8 @@ use crate::log_rate::LogRate;
 const STRANGERS_MAX: usize = 64;
 /// For a connection to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 /// How long accepting pauses when it fails.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,8 +59,8 @@ enum Listener {
 }
 
 impl Relayed {
-    /// Listens; `None` for pipes. On the thread of a `LocalSet`.
-    pub fn listen(relay: &Relay) -> io::Result<Option<Self>> {
+    /// Listens for workers that run as `user`; `None` for pipes. On the thread of a `LocalSet`.
+    pub fn listen(relay: &Relay, user: Option<User>) -> io::Result<Option<Self>> {
         let (listener, name, file) = match relay {
             Relay::Pipes => return Ok(None),
             Relay::Tcp(address) => {
@@ -61,7 +70,7 @@ impl Relayed {
             }
             Relay::Unix(path) => {
                 let name = format!("unix://{}", path.display());
-                (Listener::Unix(unix(path)?), name, Some(path.clone()))
+                (Listener::Unix(unix(path, user)?), name, Some(path.clone()))
             }
         };
         let expected = Expected::default();
@@ -113,8 +122,8 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-fn unix(path: &Path) -> io::Result<UnixListener> {
-    let listener = match UnixListener::bind(path) {
+fn unix(path: &Path, user: Option<User>) -> io::Result<UnixListener> {
+    match bound(path, user) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 let problem = format!("{} is in use by another process", path.display());
@@ -122,12 +131,23 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
             }
             // Left behind by a process that was killed.
             std::fs::remove_file(path)?;
-            UnixListener::bind(path)?
+            bound(path, user)
         }
-        bound => bound?,
-    };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+        bound => bound,
+    }
+}
+
+fn bound(path: &Path, user: Option<User>) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // Before the file is there: at no time may others open it.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    if let Some(User { uid, gid }) = user {
+        lchown(path, Some(uid), Some(gid))?;
+    }
+    socket.listen(BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 async fn accept(listener: Listener, expected: Expected) {
@@ -137,18 +157,19 @@ async fn accept(listener: Listener, expected: Expected) {
     loop {
         // The semaphore is never closed.
         let Ok(place) = strangers.clone().acquire_owned().await else { return };
-        let wire = match &listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(s, _)| Wire::tcp(s)),
-            Listener::Unix(listener) => listener.accept().await.map(|(s, _)| Wire::unix(s)),
+        let caller = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(of, _)| Caller::tcp(of)),
+            Listener::Unix(listener) => listener.accept().await.map(|(of, _)| Caller::unix(of)),
         };
-        match wire {
-            Ok(wire) => {
+        match caller {
+            Ok(Some(caller)) => {
                 let expected = expected.clone();
                 tokio::task::spawn_local(async move {
-                    introduce(wire, &expected).await;
+                    caller.introduce(&expected).await;
                     drop(place);
                 });
             }
+            Ok(None) => tracing::debug!("a connection to roadcast.workers.relay of a stranger"),
             Err(error) => {
                 if let Some(unsaid) = said.admit((), started.elapsed()) {
                     tracing::warn!(%error, "cannot accept a worker, trying again{unsaid}");
@@ -159,14 +180,106 @@ async fn accept(listener: Listener, expected: Expected) {
     }
 }
 
-/// Finds out whose connection it is, and hands it over. One that is nobody's is closed.
-async fn introduce(mut wire: Wire, expected: &Expected) {
-    if let Ok(Ok(pid)) = timeout(INTRODUCTION, wire.introduce()).await {
-        let coming = expected.borrow_mut().remove(&pid);
-        match coming {
+/// Who has connected, and may be a worker.
+struct Caller {
+    wire: Wire,
+    /// Its process, where the system says so.
+    pid: Option<u32>,
+}
+
+impl Caller {
+    fn tcp(stream: TcpStream) -> Option<Self> {
+        let (peer, own) = (stream.peer_addr().ok()?.ip(), stream.local_addr().ok()?.ip());
+        is_of_this_machine(peer, own).then(|| Self { wire: Wire::tcp(stream), pid: None })
+    }
+
+    fn unix(stream: UnixStream) -> Option<Self> {
+        let pid = stream.peer_cred().ok()?.pid()?;
+        Some(Self { pid: Some(u32::try_from(pid).ok()?), wire: Wire::unix(stream) })
+    }
+
+    /// Finds out which worker it is, and hands the connection over. One that is none's is closed.
+    async fn introduce(mut self, expected: &Expected) {
+        let is_expected = |pid| expected.borrow().contains_key(&pid);
+        if self.pid.is_none_or(is_expected)
+            && let Ok(Ok(pid)) = timeout(INTRODUCTION, self.wire.introduce()).await
+            && self.pid.is_none_or(|known| known == pid)
+            && let Some(coming) = expected.borrow_mut().remove(&pid)
+        {
             // Whoever waited may have given up.
-            Some(coming) => drop(coming.send(wire)),
-            None => tracing::debug!(pid, "a connection to roadcast.workers.relay of no worker"),
+            drop(coming.send(self.wire));
+        } else {
+            tracing::debug!(pid = self.pid, "a connection to roadcast.workers.relay of no worker");
+        }
+    }
+}
+
+/// Whether a peer of a connection to `own` is on the same machine.
+fn is_of_this_machine(peer: IpAddr, own: IpAddr) -> bool {
+    peer.to_canonical().is_loopback() || peer == own
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::LocalSet;
+
+    use super::super::frames;
+    use super::*;
+
+    #[tokio::test]
+    async fn at_a_unix_socket_only_the_process_itself_can_say_its_pid() {
+        let path = std::env::temp_dir().join(format!("relay-{}.sock", std::process::id()));
+        let listens = async {
+            // The answer to the question who is there looks as the question does.
+            let own = frames::pid_request();
+            let pid = std::process::id();
+            let other = if pid % 10 == 9 { pid - 1 } else { pid + 1 };
+            let text = String::from_utf8_lossy(&own[12..]).into_owned();
+            let forged =
+                [&own[..12], text.replace(&pid.to_string(), &other.to_string()).as_bytes()]
+                    .concat();
+            let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+            let user = User { uid: uid.as_raw(), gid: gid.as_raw() };
+            let relay = Relay::Unix(path.clone());
+            let relayed = Relayed::listen(&relay, Some(user)).unwrap().unwrap();
+            let file = std::fs::metadata(&path).unwrap();
+            assert_eq!((file.permissions().mode() & 0o777, file.uid()), (0o600, user.uid));
+            let call = async |said: &[u8]| {
+                let mut stream = UnixStream::connect(&path).await.unwrap();
+                let mut question = vec![0; own.len()];
+                let _ = stream.read_exact(&mut question).await;
+                let _ = stream.write_all(said).await;
+                stream
+            };
+            let mut stranger = relayed.expect(other);
+            // Not a worker, then a worker that says it is another.
+            let mut closed = Vec::new();
+            let _ = call(&forged).await.read_to_end(&mut closed).await;
+            let mut worker = relayed.expect(pid);
+            let _ = call(&forged).await.read_to_end(&mut closed).await;
+            assert!(stranger.there.try_recv().is_err(), "nobody gets its place");
+            let _stream = call(&own).await;
+            assert!(worker.wire().await.is_ok());
+        };
+        timeout(Duration::from_secs(60), LocalSet::new().run_until(listens)).await.unwrap();
+    }
+
+    #[test]
+    fn over_tcp_nobody_but_this_machine_is_listened_to() {
+        for (peer, own, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1", true),
+            ("::1", "::1", true),
+            ("10.0.0.5", "10.0.0.5", true),
+            ("10.0.0.6", "10.0.0.5", false),
+            ("192.0.2.1", "10.0.0.5", false),
+            ("::ffff:10.0.0.6", "::ffff:10.0.0.5", false),
+        ] {
+            let of = |text: &str| text.parse().unwrap();
+            assert_eq!(is_of_this_machine(of(peer), of(own)), expected, "{peer} {own}");
         }
     }
 }

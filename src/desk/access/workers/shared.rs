@@ -126,7 +126,7 @@ impl Shared {
     pub fn relayed(&self) -> Result<Option<Rc<Relayed>>, String> {
         let mut relayed = self.relayed.borrow_mut();
         if relayed.is_none() && self.settings.relay != Relay::Pipes {
-            let listened = Relayed::listen(&self.settings.relay);
+            let listened = Relayed::listen(&self.settings.relay, self.settings.user);
             *relayed = listened
                 .map_err(|error| format!("roadcast.workers.relay: cannot listen: {error}"))?
                 .map(Rc::new);
