@@ -215,8 +215,8 @@ impl Shard {
                 let grant = session.map(|session| session.grant.clone()).unwrap_or_default();
                 let topics = topics.into_iter().map(Into::into).collect();
                 let about = About::Join { grant, topics };
-                // Nobody is asked about what limits do not allow. Behind the verdict they are looked
-                // at again: others may have joined meanwhile.
+                // Nobody is asked about what limits do not allow. Behind the verdict they are
+                // looked at again: others may have joined meanwhile.
                 let broker = self.broker(id, broker);
                 if let Err(refusal) = self.wanted_topics(id, broker, names) {
                     self.join_refused(id, refusal, asked);
