@@ -26,7 +26,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::settings::{Relay, User};
+use super::settings::Relay;
+use super::users::User;
 use super::wire::Wire;
 use crate::log_rate::LogRate;
 
