@@ -23,7 +23,7 @@ use crate::http::{Fault, Head};
 use answer::{NEEDS_HTTP11, switching_protocols};
 pub use answer::{
     busy, head_given_up, no_verdict, nobody_to_ask, refuse_preface, refuse_token, request_timeout,
-    service_unavailable, shutting_down, too_many_of_user, too_many_requests,
+    service_unavailable, shutting_down, status_alone, too_many_of_user, too_many_requests,
 };
 use answer::{healthy, refuse, refuse_method, refuse_unread, refuse_without_upgrade};
 

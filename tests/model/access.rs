@@ -260,6 +260,24 @@ fn past_the_bound_an_upgrade_is_told_to_come_again_and_a_join_is_refused() {
 }
 
 #[test]
+fn past_the_bound_of_all_outboxes_a_refusal_is_its_status_alone() {
+    let body = "x".repeat(3_000);
+    let whole = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: 3000\r\n\r\n{body}");
+    let mut rig = rig_with(Limits { outboxes_bytes: 4_000, ..quiet() });
+    let clients = [knock(&mut rig), knock(&mut rig)];
+    // What they are told has not left when the second is refused.
+    for _ in clients {
+        let ask = rig.shard.next_ask().unwrap();
+        rig.shard.hear(Word::Answer(ask.ticket, denial(&whole)));
+    }
+    rig.shard.check_invariants();
+    rig.sweep();
+    let said = clients.map(|id| String::from_utf8(rig.taken(id)).unwrap());
+    assert_eq!(said[0], whole);
+    assert_eq!(said[1], "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+}
+
+#[test]
 fn past_the_bound_of_sessions_nobody_is_let_in_until_one_has_gone() {
     let user = "u".repeat(700);
     let cost = grant(&user, None).cost();

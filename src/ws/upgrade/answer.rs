@@ -31,6 +31,12 @@ pub(super) fn refuse(fault: Fault, text: &str, head_only: bool) -> Answer {
     with(fault, "Connection: close\r\n", text, head_only)
 }
 
+/// What is left of a response for whose headers and content there is no room.
+pub fn status_alone(response: &[u8]) -> Vec<u8> {
+    let line = response.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    [line, b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"].concat()
+}
+
 /// For a proxy that does not begin as it should.
 pub fn refuse_preface(fault: Fault) -> Vec<u8> {
     let text = "This server expects a header of the PROXY protocol from this proxy.";
