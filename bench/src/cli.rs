@@ -125,7 +125,7 @@ pub struct AccessArgs {
         long,
         value_delimiter = ',',
         default_value = "open=roadcast,rules=roadcast:guard=rules,hs256=roadcast:guard=hs256,\
-                         es256=roadcast:guard=es256,workers=roadcast:guard=workers,\
+                         es256=roadcast:guard=es256,workers=roadcast:guard=workers,callback=roadcast:guard=callback,\
                          roadrunner=roadrunner:guard=workers"
     )]
     pub servers: Vec<Spec>,

@@ -1,5 +1,6 @@
 //! The servers of a comparison: how each kind is started, how they end.
 
+mod callback;
 mod guard;
 mod spec;
 

@@ -9,6 +9,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use ring::{digest, hmac};
 
+use super::callback;
+
 /// Lets everybody in: a worker of PHP without any package, so that little but the asking is
 /// measured.
 const WORKER: &str = include_str!("worker.php");
@@ -33,6 +35,8 @@ pub enum Guard {
     Es256,
     /// PHP workers, at the upgrade and at the join.
     Workers,
+    /// A callback over HTTP, at both.
+    Callback,
 }
 
 /// A guard that stands.
@@ -53,7 +57,8 @@ impl std::str::FromStr for Guard {
             "hs256" => Self::Hs256,
             "es256" => Self::Es256,
             "workers" => Self::Workers,
-            _ => bail!("guard={name}: there are rules, hs256, es256, workers"),
+            "callback" => Self::Callback,
+            _ => bail!("guard={name}: there are rules, hs256, es256, workers, callback"),
         })
     }
 }
@@ -99,6 +104,11 @@ impl Guard {
                     "    jwt:\n      public_key: |\n        -----BEGIN PUBLIC KEY-----\n        {public}\n        -----END PUBLIC KEY-----\n"
                 );
                 Post { sections: access(&lines), headers: bearer(&token) }
+            }
+            Self::Callback => {
+                let url = format!("http://{}/", callback::start()?);
+                let sections = access(&format!("    http: {{ url: \"{url}\" }}\n"));
+                Post { sections, ..Post::default() }
             }
             Self::Workers => {
                 let command = worker(scratch, delay)?;
