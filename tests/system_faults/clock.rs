@@ -141,14 +141,15 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Who asks the wall clock, and what for.
-const ASKS: [&str; 4] = [
+const ASKS: [&str; 5] = [
     // Times in the log.
     "src/logs/lines.rs",
     // Tokens say in it when they expire. How long they are good is counted by the other clock.
     "src/desk/access/tokens.rs",
     "src/cli/check.rs",
-    // When a worker was started, for operators.
+    // When a worker was started, and how long ago that is, for operators.
     "src/desk/access/workers/worker.rs",
+    "src/cli/operate.rs",
 ];
 
 #[test]
