@@ -167,7 +167,8 @@ impl Shard {
                 self.counters.denied.add(1);
                 let user = || user.map_or_else(String::new, String::from);
                 self.report_refused(id, Refusal::Denied(why), user);
-                // It waits in an outbox, and may be long: past the bound of all it is said in short.
+                // It waits in an outbox, and may be long: past the bound of all it is said in
+                // short.
                 let sum = self.roster.outbox_bytes + response.len();
                 match sum > self.config.limits.outboxes_bytes {
                     true => self.refuse(id, &upgrade::status_alone(&response)),

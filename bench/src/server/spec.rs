@@ -62,8 +62,9 @@ impl Kind {
 /// A server to compare: `[LABEL=]KIND[:KEY=VALUE]…`.
 ///
 /// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of
-/// the workload's. `guard=rules|hs256|es256|workers|callback` has somebody asked about each client, a
-/// worker for `delay=` µs. Any other key of a `roadcast` is handed on as `-o roadcast.KEY=VALUE`.
+/// the workload's. `guard=rules|hs256|es256|workers|callback` has somebody asked about each
+/// client, a worker for `delay=` µs. Any other key of a `roadcast` is handed on as
+/// `-o roadcast.KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// What it is called in the results.
