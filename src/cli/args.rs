@@ -119,6 +119,17 @@ pub struct SubscribeArgs {
     pub config: ConfigArgs,
 }
 
+/// Which server is called.
+#[derive(Clone, Debug, Args)]
+pub struct CallArgs {
+    /// Where the server takes calls [default: rpc.listen of the configuration]
+    #[arg(long = "url", visible_alias = "rpc", value_name = "tcp://HOST:PORT | unix:///PATH")]
+    pub url: Option<String>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
 /// Arguments of `workers`.
 #[derive(Clone, Debug, Args)]
 pub struct WorkersArgs {
@@ -128,12 +139,9 @@ pub struct WorkersArgs {
     /// Show them again each second, until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
-    /// Where the server takes calls [default: rpc.listen of the configuration]
-    #[arg(long = "url", visible_alias = "rpc", value_name = "tcp://HOST:PORT | unix:///PATH")]
-    pub url: Option<String>,
-    /// Where the configuration comes from.
+    /// The server.
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub server: CallArgs,
 }
 
 /// Arguments of `reset`.
@@ -146,12 +154,9 @@ pub struct ResetArgs {
     /// `node_modules` [default: that of the configuration file]
     #[arg(value_name = "DIRECTORY", requires = "watch")]
     pub directories: Vec<PathBuf>,
-    /// Where the server takes calls [default: rpc.listen of the configuration]
-    #[arg(long = "url", visible_alias = "rpc", value_name = "tcp://HOST:PORT | unix:///PATH")]
-    pub url: Option<String>,
-    /// Where the configuration comes from.
+    /// The server.
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub server: CallArgs,
 }
 
 impl ResetArgs {
@@ -161,7 +166,7 @@ impl ResetArgs {
             return self.directories.clone();
         }
         // Without `-c` the file is looked for in the working directory.
-        let beside = self.config.config.as_deref().and_then(Path::parent);
+        let beside = self.server.config.config.as_deref().and_then(Path::parent);
         let named = beside.filter(|path| !path.as_os_str().is_empty());
         vec![named.unwrap_or(Path::new(".")).to_owned()]
     }

@@ -58,6 +58,11 @@ fn addresses(args: &ConfigArgs) -> Result<Addresses, Problems> {
     Addresses::load(&options(args))
 }
 
+/// Where the server takes calls: at the address that was given, or that of the configuration.
+fn rpc_address(url: Option<&str>, args: &ConfigArgs) -> Result<String, Problems> {
+    url.map_or_else(|| addresses(args)?.publish(), |url| Ok(url.to_owned()))
+}
+
 /// Says on stderr why nothing runs; an error may have several lines.
 pub fn fail(error: impl Display) -> ExitCode {
     for line in error.to_string().lines() {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use socket2::Socket;
 
-use super::args::{ConfigArgs, ResetArgs, WorkersArgs};
+use super::args::{CallArgs, ResetArgs, WorkersArgs};
 use super::dial::{self, DialError};
 use super::out;
 use crate::config::Problems;
@@ -67,7 +67,8 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
 }
 
 fn show(args: &WorkersArgs) -> Result<(), Failure> {
-    let address = address(args.url.as_deref(), &args.config)?;
+    let CallArgs { url, config } = &args.server;
+    let address = super::rpc_address(url.as_deref(), config)?;
     loop {
         let (body, workers) = workers_of(&address)?;
         if workers.is_empty() && !args.json && !args.watch {
@@ -91,7 +92,8 @@ fn show(args: &WorkersArgs) -> Result<(), Failure> {
 }
 
 fn renew(args: &ResetArgs) -> Result<(), Failure> {
-    let address = address(args.url.as_deref(), &args.config)?;
+    let CallArgs { url, config } = &args.server;
+    let address = super::rpc_address(url.as_deref(), config)?;
     let directories = args.watched();
     let seen = || files::seen(&directories, files::ENTRIES_MAX);
     let mut before = if args.watch { seen()? } else { files::Seen::default() };
@@ -125,13 +127,6 @@ fn renew(args: &ResetArgs) -> Result<(), Failure> {
             // The next change may mend it.
             Err(why) => out::say(format_args!("roadcast: {why}")),
         }
-    }
-}
-
-fn address(url: Option<&str>, config: &ConfigArgs) -> Result<String, Failure> {
-    match url {
-        Some(url) => Ok(url.to_owned()),
-        None => Ok(super::addresses(config)?.publish()?),
     }
 }
 

@@ -77,10 +77,7 @@ pub fn run(args: &PublishArgs) -> ExitCode {
 }
 
 fn publish(args: &PublishArgs) -> Result<(), Failure> {
-    let address = match &args.url {
-        Some(url) => url.clone(),
-        None => super::addresses(&args.config)?.publish()?,
-    };
+    let address = super::rpc_address(args.url.as_deref(), &args.config)?;
     let Connection { reading, writing, ending } = connect(&address)?;
     let messages = match args.message.as_deref() {
         Some(message) if message != "-" => Input::One(Some(message.as_bytes().to_vec())),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::Ground;
-use super::bed::{Bed, Setup, mib};
+use super::bed::{Bed, Setup};
 use super::checks::Checks;
 use super::compare::{Rounds, Side, check_p99};
 use super::crowd::{Crowd, Habit};
@@ -122,14 +122,7 @@ fn against(
         asked.1 > 0 && asked.0.ends.is_empty(),
     );
     check_p99(checks, calm, faulty, PERCENT);
-    let before = faulty.bed.before().map_or(0, |before| before.rss);
-    let grown = faulty.bed.rss_peak.saturating_sub(before);
-    let bound = (CLIENTS as u64 * CLIENT_KIB) << 10;
-    checks.add(
-        format!("memory within {:.0} MiB", mib(bound)),
-        format!("{:.1} MiB more at most", mib(grown)),
-        grown <= bound,
-    );
+    faulty.bed.check_growth(checks, (CLIENTS as u64 * CLIENT_KIB) << 10);
     for side in [calm, faulty] {
         side.beside.clear();
         side.bed.check(checks)?;

@@ -245,6 +245,18 @@ impl Bed {
         Ok(())
     }
 
+    /// Checks that the server's memory has not grown by more than so much at any time since it was
+    /// remembered.
+    pub fn check_growth(&self, checks: &mut Checks, bytes_max: u64) {
+        let before = self.before.as_ref().map_or(0, |before| before.rss);
+        let grown = self.rss_peak.saturating_sub(before);
+        checks.add(
+            format!("memory within {:.0} MiB", mib(bytes_max)),
+            format!("{:.1} MiB more at most", mib(grown)),
+            grown <= bytes_max,
+        );
+    }
+
     /// What the server held when it was remembered.
     pub fn before(&self) -> Option<&Holding> {
         self.before.as_ref()

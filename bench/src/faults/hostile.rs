@@ -8,7 +8,7 @@ use anyhow::Result;
 use rustix::process::{Resource, getrlimit};
 
 use super::Ground;
-use super::bed::{Bed, Holding, Setup, mib};
+use super::bed::{Bed, Holding, Setup};
 use super::checks::Checks;
 use super::compare::{Rounds, Side, check_p99};
 use super::crowd::{Crowd, End, Habit};
@@ -93,13 +93,7 @@ fn against_with(
         verdict(checks, &After { crowd: &crowd.borrow(), last, connections, topics });
     }
     check_p99(checks, calm, faulty, PERCENT);
-    let before = faulty.bed.before().map_or(0, |before| before.rss);
-    let grown = faulty.bed.rss_peak.saturating_sub(before);
-    checks.add(
-        format!("memory within {mebibytes} MiB"),
-        format!("{:.1} MiB more at most", mib(grown)),
-        grown <= mebibytes << 20,
-    );
+    faulty.bed.check_growth(checks, mebibytes << 20);
     crowd.borrow_mut().leave();
     faulty.beside.clear();
     faulty.bed.check(checks)?;

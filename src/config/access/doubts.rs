@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::error::{Notice, Origin};
 use super::super::reader::Reader;
+use super::super::setting::Row;
 use super::{COMMAND, RULES};
 use crate::access::{AccessSettings, Asked, Join, Pattern, Rule, Rules};
 
@@ -19,9 +20,7 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
     let mut notices = Vec::new();
     for (row, rule) in read.settings.rows(RULES).iter().zip(&access.rules.rules) {
         for (pattern, doubt) in rule.topics.iter().filter_map(|of| Some((of, of.doubt()?))) {
-            let text = format!(": \"{pattern}\": {doubt}");
-            let hidden = row.cells.iter().fold(text, |text, (_, setting)| setting.hidden(text));
-            notices.push(warning(&row.origin, RULES, &hidden));
+            notices.push(of_rule(row, format!(": \"{pattern}\": {doubt}")));
         }
     }
     for key in OVERFLOW {
@@ -34,9 +33,7 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
     }
     for (place, covered) in covered(&access.rules) {
         let row = &read.settings.rows(RULES)[place];
-        let text = decides_nothing(&access.rules.rules[place], &covered);
-        let hidden = row.cells.iter().fold(text, |text, (_, setting)| setting.hidden(text));
-        notices.push(warning(&row.origin, RULES, &hidden));
+        notices.push(of_rule(row, decides_nothing(&access.rules.rules[place], &covered)));
     }
     notices.extend(per_user(access, read));
     if let Asked::Workers(workers) = &access.asked {
@@ -54,6 +51,12 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
 
 fn warning(origin: &Origin, key: &str, text: &str) -> Notice {
     Notice::warning(format!("{origin}: {key}{text}"))
+}
+
+/// The same of a rule, told by what stands in the file.
+fn of_rule(row: &Row, text: String) -> Notice {
+    let hidden = row.cells.iter().fold(text, |text, (_, setting)| setting.hidden(text));
+    warning(&row.origin, RULES, &hidden)
 }
 
 /// Limits of users that nothing comes of.

@@ -2,8 +2,7 @@
 
 use super::super::error::ConfigError;
 use super::super::reader::Reader;
-use super::super::setting::Row;
-use super::super::setting::Setting;
+use super::super::setting::{Row, Setting};
 use super::RULES;
 use crate::access::{Join, Pattern, Rule, Rules};
 

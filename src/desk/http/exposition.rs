@@ -69,6 +69,22 @@ impl Writer<'_> {
         self.single((name, help(count)), kind, (count.value)(of))
     }
 
+    /// All counts of the process: those that are metrics by themselves, and of these wholes, each
+    /// with its help, the parts by reason.
+    fn process_counts<T: 'static>(
+        &mut self,
+        counts: &'static [Count<T>],
+        of: &T,
+        wholes: &[(&'static str, &str)],
+    ) -> fmt::Result {
+        counts.iter().try_for_each(|count| self.process_count(count, of))?;
+        for &(name, help) in wholes {
+            let parts = parts(counts, name, of);
+            self.counter(name, help, parts.map(|(reason, value)| ([("reason", reason)], value)))?;
+        }
+        Ok(())
+    }
+
     /// A histogram of the process: the upper bound of each bucket, and what is in it alone.
     fn histogram(
         &mut self,
@@ -142,9 +158,7 @@ impl Collector for Telemetry {
         self.encode_workers(out)?;
         self.encode_callback(out)?;
         if let Some(keys) = self.keys.get() {
-            for count in KeyCounters::COUNTS {
-                out.process_count(count, &keys.counts)?;
-            }
+            out.process_counts(KeyCounters::COUNTS, &keys.counts, &[])?;
         }
         for count in ShardCounters::COUNTS {
             out.count(count, || self.shards.iter().map(|shard| (of(shard), &*shard.counts)))?;
@@ -158,33 +172,20 @@ impl Collector for Telemetry {
 
 impl Telemetry {
     fn encode_access(&self, out: &mut Writer<'_>) -> fmt::Result {
-        if let Some(access) = &self.access {
-            for count in AccessCounters::COUNTS {
-                out.process_count(count, access)?;
-            }
-            out.counter(
-                "access_refused",
-                "Clients refused by who is asked who may connect, by reason",
-                parts(AccessCounters::COUNTS, "access_refused", access)
-                    .map(|(reason, value)| ([("reason", reason)], value)),
-            )?;
-        }
-        Ok(())
+        let Some(access) = &self.access else { return Ok(()) };
+        let refused =
+            ("access_refused", "Clients refused by who is asked who may connect, by reason");
+        out.process_counts(AccessCounters::COUNTS, access, &[refused])
     }
 
     fn encode_workers(&self, out: &mut Writer<'_>) -> fmt::Result {
         let Some(workers) = self.workers.get() else { return Ok(()) };
         let counts = &workers.counts;
-        for count in WorkerCounters::COUNTS {
-            out.process_count(count, counts)?;
-        }
-        for (name, help) in [
+        let wholes = [
             ("worker_questions_refused", "Questions that no worker was asked, by reason"),
             ("worker_failures", "Questions that workers did not answer, by reason"),
-        ] {
-            let parts = parts(WorkerCounters::COUNTS, name, counts);
-            out.counter(name, help, parts.map(|(reason, value)| ([("reason", reason)], value)))?;
-        }
+        ];
+        out.process_counts(WorkerCounters::COUNTS, counts, &wholes)?;
         let buckets: Vec<_> = counts.answer_time.buckets().collect();
         let of = ("worker_answer_seconds", "How long workers took to answer");
         out.histogram(of, counts.answer_time.sum().as_secs_f64(), &buckets)
@@ -193,19 +194,12 @@ impl Telemetry {
     fn encode_callback(&self, out: &mut Writer<'_>) -> fmt::Result {
         let Some(callback) = self.callback.get() else { return Ok(()) };
         let counts = &callback.counts;
-        for count in CallbackCounters::COUNTS {
-            out.process_count(count, counts)?;
-        }
-        for (name, help) in [
-            (
-                "callback_questions_refused",
-                "Questions that were not put to the callback, by reason",
-            ),
+        let refused = "Questions that were not put to the callback, by reason";
+        let wholes = [
+            ("callback_questions_refused", refused),
             ("callback_failures", "Questions that the callback did not answer, by reason"),
-        ] {
-            let parts = parts(CallbackCounters::COUNTS, name, counts);
-            out.counter(name, help, parts.map(|(reason, value)| ([("reason", reason)], value)))?;
-        }
+        ];
+        out.process_counts(CallbackCounters::COUNTS, counts, &wholes)?;
         let buckets: Vec<_> = counts.answer_time.buckets().collect();
         let of = ("callback_answer_seconds", "How long the callback took to answer");
         out.histogram(of, counts.answer_time.sum().as_secs_f64(), &buckets)

@@ -185,8 +185,9 @@ impl Shared {
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
         self.pause.set(pause);
-        let before = self.start_said.replace(cause_of(why));
-        if failures == 1 || before != cause_of(why) {
+        let cause = cause_of(why);
+        let before = self.start_said.replace(cause);
+        if failures == 1 || before != cause {
             let line = "cannot start a worker (server.command); trying again for ever";
             self.say(Reason::Start, why, |unsaid| tracing::error!(why, "{line}{unsaid}"));
         }
