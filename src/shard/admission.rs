@@ -87,7 +87,7 @@ impl Shard {
             *sources.at(id) = sourced;
         }
         if let Some(peers) = &mut self.peers {
-            peers.set(id, peer);
+            peers.accepted(id, peer, peer.is_some_and(|peer| proxies.trusts(peer)));
         }
         if let (Admission::OverSource(exceeded), Some(peer)) = (admission, peer) {
             self.report_refused(id, Refusal::Source(exceeded), || Source::of(peer).to_string());
@@ -154,18 +154,17 @@ impl Shard {
     /// client's request says of others is its own word, unless it is a trusted proxy itself.
     /// `None`: the proxy speaks for itself.
     pub(super) fn speaks_for(&mut self, id: ConnId, client: Option<IpAddr>) {
-        if let (Some(peers), Some(client)) = (&mut self.peers, client) {
-            peers.set(id, Some(client));
+        let forwards = client.is_some_and(|client| self.config.proxies.trusts(client));
+        if let Some(peers) = &mut self.peers {
+            peers.announced(id, client, forwards);
         }
         let Some(sources) = &mut self.sources else { return };
         let sourced = sources.at(id);
         if let Some(Sourced::Forwarding(proxy)) = *sourced {
-            *sourced = Some(match client {
-                Some(client) if self.config.proxies.trusts(client) => {
-                    Sourced::Forwarding(Source::of(client))
-                }
-                Some(client) => Sourced::Named(Source::of(client)),
-                None => Sourced::Named(proxy),
+            let source = client.map_or(proxy, Source::of);
+            *sourced = Some(match forwards {
+                true => Sourced::Forwarding(source),
+                false => Sourced::Named(source),
             });
         }
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use roadcast::access::Rules;
 use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
+use roadcast::mesh::desk::About;
 use roadcast::shard::{ConnId, Shard, ShardConfig, Task};
 use roadcast::source_limits::SourceLimits;
 
-use super::rig::{Rig, config, quiet};
+use super::rig::{Rig, asking, config, quiet};
 use super::wire;
 
 const PROXY: &str = "10.0.0.1";
@@ -126,4 +128,33 @@ fn whoever_is_no_proxy_begins_with_its_request() {
     let silent = from(&mut rig, PROXY);
     rig.bytes(silent, &wire::upgrade_request("/ws"));
     assert_eq!(status(&mut rig, silent), Some(400));
+}
+
+/// Goal: workers and the callback are told the address that the limits count: one that a header of
+/// the PROXY protocol has named, or the proxy's own where it speaks for itself, is not looked for
+/// in the request once more.
+#[test]
+fn who_is_asked_is_told_the_client_that_the_header_names_and_no_other() {
+    let config = asking(quiet(), Rules::default());
+    let proxies = Proxies { protocol: true, ..config.proxies.clone() };
+    let mut rig = Rig::with_config(ShardConfig { proxies, ..config });
+    let local = [&b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..]].concat();
+    for (before, client) in [
+        (header(1, 7), "192.0.2.7"),
+        (header(2, 7), "192.0.2.7"),
+        (local, PROXY),
+        (b"PROXY UNKNOWN\r\n".to_vec(), PROXY),
+        // Another trusted proxy: its header is believed.
+        (b"PROXY TCP4 10.0.0.2 10.0.0.1 1 2\r\n".to_vec(), "203.0.113.9"),
+    ] {
+        let id = from(&mut rig, PROXY);
+        let lines = "\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n";
+        let request = wire::upgrade_request("/ws");
+        let request = [request.strip_suffix(b"\r\n\r\n").unwrap(), lines.as_bytes()].concat();
+        rig.bytes(id, &[&before[..], &request].concat());
+        let ask = rig.shard.next_ask().expect("a question");
+        let About::Connect(asked) = &ask.about else { panic!("{ask:?}") };
+        let before = String::from_utf8_lossy(&before);
+        assert_eq!(asked.client, Some(client.parse().unwrap()), "{before:?}");
+    }
 }
