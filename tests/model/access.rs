@@ -14,6 +14,8 @@ use roadcast::ws::frame::Opcode;
 use super::rig::{Rig, asking, frame_of, quiet};
 use super::wire;
 
+mod bounds;
+
 fn rules(rules: &[(&str, Join)]) -> Rules {
     let rule = |(topics, join): &(&str, Join)| Rule {
         topics: vec![Pattern::parse(topics).unwrap()],
@@ -123,21 +125,6 @@ fn whoever_waits_has_no_deadline_of_the_shards() {
 }
 
 #[test]
-fn a_client_that_sends_much_before_it_is_let_in_is_not_read_from_until_then() {
-    let mut rig = rig();
-    let id = knock(&mut rig);
-    rig.tasks();
-    let command = wire::command("join", "", &["x".repeat(900)]);
-    for _ in 0..20 {
-        rig.bytes(id, &wire::masked(Opcode::Text, command.as_bytes()));
-    }
-    assert_eq!(rig.tasks(), [Task::PauseReceive(id)]);
-    let ask = asked(&mut rig);
-    answer(&mut rig, ask.ticket, Answer::Granted(Arc::default()));
-    assert!(rig.tasks().contains(&Task::Receive(id)));
-}
-
-#[test]
 fn who_has_gone_is_not_asked_about_any_more_and_its_answer_is_for_nobody() {
     let mut rig = rig();
     let id = knock(&mut rig);
@@ -233,63 +220,6 @@ fn nobody_is_asked_about_a_join_over_a_limit_and_limits_are_looked_at_again_behi
     answer(&mut rig, ask.ticket, Answer::Allowed);
     assert_eq!(rig.texts(id), [wire::reply("#join", &["ask.a"])]);
     assert_eq!(rig.counters.joins_refused.value(), 1);
-}
-
-#[test]
-fn past_the_bound_an_upgrade_is_told_to_come_again_and_a_join_is_refused() {
-    let mut rig = rig_with(Limits { asks_bytes: 5_000, ..quiet() });
-    let inside = admitted(&mut rig, Arc::default());
-    let (first, second) = (knock(&mut rig), knock(&mut rig));
-    let third = knock(&mut rig);
-    assert!(rig.taken(first).is_empty() && rig.taken(second).is_empty());
-    let refusal = String::from_utf8(rig.taken(third)).unwrap();
-    assert!(
-        refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("Retry-After: 1"),
-        "{refusal}"
-    );
-    rig.join(inside, &["ask.a"]);
-    rig.sweep();
-    assert_eq!(rig.texts(inside), [wire::reply("#join", &["ask.a"])]);
-    // What is answered makes room, also for somebody who has gone.
-    rig.shard.ended(first);
-    let ask = rig.shard.next_ask().unwrap();
-    answer(&mut rig, ask.ticket, denial("HTTP/1.1 403 \r\n\r\n"));
-    rig.join(inside, &["ask.a"]);
-    rig.sweep();
-    assert!(rig.texts(inside).is_empty(), "it waits");
-}
-
-#[test]
-fn past_the_bound_of_all_outboxes_a_refusal_is_its_status_alone() {
-    let body = "x".repeat(3_000);
-    let whole = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: 3000\r\n\r\n{body}");
-    let mut rig = rig_with(Limits { outboxes_bytes: 4_000, ..quiet() });
-    let clients = [knock(&mut rig), knock(&mut rig)];
-    // What they are told has not left when the second is refused.
-    for _ in clients {
-        let ask = rig.shard.next_ask().unwrap();
-        rig.shard.hear(Word::Answer(ask.ticket, denial(&whole)));
-    }
-    rig.shard.check_invariants();
-    rig.sweep();
-    let said = clients.map(|id| String::from_utf8(rig.taken(id)).unwrap());
-    assert_eq!(said[0], whole);
-    assert_eq!(said[1], "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-}
-
-#[test]
-fn past_the_bound_of_sessions_nobody_is_let_in_until_one_has_gone() {
-    let user = "u".repeat(700);
-    let cost = grant(&user, None).cost();
-    let mut rig = rig_with(Limits { sessions_bytes: 2 * cost, ..quiet() });
-    let first = admitted(&mut rig, grant(&user, None));
-    admitted(&mut rig, grant(&user, None));
-    let third = knock(&mut rig);
-    let ask = asked(&mut rig);
-    answer(&mut rig, ask.ticket, Answer::Granted(grant(&user, None)));
-    assert!(rig.taken(third).starts_with(b"HTTP/1.1 503 "));
-    rig.shard.ended(first);
-    admitted(&mut rig, grant(&user, None));
 }
 
 #[test]

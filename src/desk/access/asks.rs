@@ -149,6 +149,8 @@ impl Access {
         if !suffices {
             match self.judge(waits, &request, About::Server).await {
                 Ok(said) => grant.identity.learn(said),
+                // Nobody is refused, and none of the counts of refusals is its own.
+                Err(_) if waits.strong_count() == 0 => return Answer::Refused(Why::Gone),
                 Err(refusal) => return self.denied(refusal, grant.identity.user),
             }
         }

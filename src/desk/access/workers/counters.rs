@@ -43,7 +43,7 @@ counters! {
         /// Answers that are no verdict.
         failed_verdict: Part("worker_failures", "verdict"),
         /// Questions that several workers left without an answer.
-        failed_unread: Part("worker_failures", "unread"),
+        failed_unanswered: Part("worker_failures", "unanswered"),
     } also {
         /// How long workers took to answer.
         answer_time: Times,

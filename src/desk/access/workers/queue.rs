@@ -10,8 +10,12 @@ use tokio::time::Instant;
 
 use crate::access::{AskFailed, Judged};
 
-/// How often a question is put: a worker may end before it has read it.
+/// How often a question is put: a worker may end before it has answered.
 pub const TRIES_MAX: u8 = 3;
+
+/// Questions looked at for one that finds no room, so that none costs a walk through all: 64 such
+/// go once round a queue of 16,384.
+const LOOKS: usize = 256;
 
 /// What becomes of a question.
 pub type Answer = Result<Judged, AskFailed>;
@@ -60,6 +64,8 @@ struct Waiting {
     by_number: BTreeMap<u64, Question>,
     bytes: usize,
     next: u64,
+    /// Those before it have been looked at last, whether anybody still waits for them.
+    looked: u64,
 }
 
 impl Queue {
@@ -80,10 +86,12 @@ impl Queue {
         waits: Option<Weak<()>>,
     ) -> Option<(u64, oneshot::Receiver<Answer>)> {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.by_number.len() >= self.count_max
-            || waiting.bytes + context.len() > self.bytes_max
-        {
-            return None;
+        if !self.has_room(&waiting, context.len()) {
+            // In the place of those whose clients have gone.
+            waiting.look_at(LOOKS);
+            if !self.has_room(&waiting, context.len()) {
+                return None;
+            }
         }
         let (answer, answered) = oneshot::channel();
         let number = waiting.next;
@@ -95,7 +103,11 @@ impl Queue {
         Some((number, answered))
     }
 
-    /// Lets a question that no worker has read wait again, in its old place.
+    fn has_room(&self, waiting: &Waiting, bytes: usize) -> bool {
+        waiting.by_number.len() < self.count_max && waiting.bytes + bytes <= self.bytes_max
+    }
+
+    /// Lets a question that no worker has answered wait again, in its old place.
     pub fn push_again(&self, question: Question) {
         self.waiting.borrow_mut().enter(question);
         self.came.notify_one();
@@ -150,6 +162,23 @@ impl Waiting {
         self.bytes -= question.context.len();
         Some(question)
     }
+
+    /// Looks at the next `count` questions, going round, and lets those go that nobody waits for.
+    fn look_at(&mut self, count: usize) {
+        let rest = self.by_number.range(self.looked..).chain(self.by_number.range(..self.looked));
+        let mut abandoned = Vec::new();
+        let mut looked = self.looked;
+        for (&number, question) in rest.take(count) {
+            looked = number + 1;
+            if question.is_abandoned() {
+                abandoned.push(number);
+            }
+        }
+        self.looked = looked;
+        for number in abandoned {
+            self.leave(number);
+        }
+    }
 }
 
 /// When a question that finds no room may come again: when those before it should be through.
@@ -161,6 +190,8 @@ pub fn retry_after_s(waiting: usize, workers: usize, answer: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn context(of: &Question) -> &str {
@@ -203,6 +234,28 @@ mod tests {
         let failed = || Err(AskFailed::Busy { retry_after_s: 1 });
         taken.answer(failed());
         assert_eq!(answered.try_recv().unwrap(), failed());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_takes_a_question_in_the_place_of_one_whose_client_has_gone() {
+        let queue = Queue::new(1_000, 3_000);
+        let (live, gone) = (Arc::new(()), Arc::new(()));
+        let mut answered = Vec::new();
+        for number in 0..1_000 {
+            let who = if number < 600 { &live } else { &gone };
+            answered.push(queue.push(vec![0; 3], Some(Arc::downgrade(who))).unwrap());
+        }
+        let mut push = || {
+            let pushed = queue.push(vec![0; 3], Some(Arc::downgrade(&live)));
+            pushed.map(|pushed| answered.push(pushed)).is_some()
+        };
+        assert!(!push(), "all are still there");
+        drop(gone);
+        // It looks at a part of them each time, from where it has looked last.
+        assert_eq!([push(), push(), push()], [false, true, true]);
+        assert_eq!((1..400).filter(|_| push()).count(), 398);
+        assert!(!push() && queue.len() == 1_000);
+        assert!(futures_poll(Box::pin(queue.first()).as_mut()).is_ready());
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ pub enum Reason {
     /// It said something unasked, or ended.
     Unasked,
     /// No worker reads a question.
-    Unread,
+    Unanswered,
     /// None could be started.
     Start,
 }
@@ -204,15 +204,17 @@ impl Shared {
         down.then(|| self.pause.get().as_secs_f64().ceil().clamp(1.0, 30.0) as u32)
     }
 
-    /// Lets a question wait again that a worker has not read, unless that was tried often or long
-    /// enough.
+    /// Lets a question wait again that a worker has left without an answer, unless that was tried
+    /// often or long enough.
     pub fn put_again(&self, mut question: Question) {
         question.tries += 1;
         if question.tries >= TRIES_MAX {
-            self.counts().failed_unread.add(1);
-            let why = "workers end before they read the question";
-            self.say(Reason::Unread, why, |unsaid| tracing::warn!("{why}{unsaid}"));
-            question.answer(Err(AskFailed::Failed(why.to_owned())));
+            self.counts().failed_unanswered.add(1);
+            let why = format!("{TRIES_MAX} workers ended, or were replaced, without an answer to it");
+            self.say(Reason::Unanswered, &why, |unsaid| {
+                tracing::warn!("a question is given up: {why}{unsaid}");
+            });
+            question.answer(Err(AskFailed::Failed(why)));
         } else if question.since.elapsed() >= self.settings.allocate_timeout {
             self.counts().refused_late.add(1);
             question.answer(Err(AskFailed::Busy { retry_after_s: 1 }));

@@ -47,7 +47,7 @@ pub struct Worker {
 pub enum Outcome {
     /// An answer: context and body.
     Answered(Vec<u8>, Vec<u8>),
-    /// The worker has not read the question, and is of no use any more: put it to another.
+    /// The worker has left without an answer, and not by a failure: put the question to another.
     NotPut(Parting),
     /// It failed, and is of no use any more.
     Failed(Failure, String),
