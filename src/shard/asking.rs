@@ -12,7 +12,9 @@
 //! Invariants:
 //! - a connection has one question under way at most;
 //! - `bytes` is what all questions cost that have not been answered, those of connections that have
-//!   gone among them; it is within `roadcast.limits.asks_bytes`.
+//!   gone among them, and what waiting clients have sent behind their requests; it is within
+//!   `roadcast.limits.asks_bytes`. The desk's own bounds are about what it makes of a question: the
+//!   JSON for workers waits in a bounded queue, that for the callback is made in its turn.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -33,6 +35,10 @@ use crate::ws::upgrade::{self, Endpoint};
 /// workers are asked, and its answer. Of 10,000 clients that waited for workers each took 2.8 KiB,
 /// its connection and the head of its request included.
 const ASK_BYTES: usize = 2048;
+
+/// What each topic of a join costs beyond its name: its places in the lists of shard and desk, and
+/// the least that an allocation takes.
+const NAME_BYTES: usize = 64;
 
 /// What a client sends behind its request is kept up to here; then it is not read from.
 const BEHIND_BYTES: usize = 16 * 1024;
@@ -118,7 +124,7 @@ impl Shard {
         let connection = self.roster.connections.at(id.index);
         let behind = behind.to_vec();
         connection.phase = Phase::Asking;
-        let waiting = PendingConnect { _waits: waits, endpoint, response, behind };
+        let waiting = PendingConnect { _waits: waits, endpoint, response, behind, kept: 0 };
         connection.held.get_or_insert_default().awaits = Some(Awaited::Connect(waiting));
         // The desk answers in a time of its own.
         connection.deadline = None;
@@ -130,12 +136,28 @@ impl Shard {
         let connection = self.roster.connections.at(id.index);
         let awaits = connection.held.as_mut().and_then(|held| held.awaits.as_mut());
         let Some(Awaited::Connect(waiting)) = awaits else { return };
+        if self.asks.bytes + bytes.len() > self.config.limits.asks_bytes {
+            return self.refuse_busy(id, Refusal::Asks);
+        }
+        self.asks.bytes += bytes.len();
+        waiting.kept += bytes.len();
+        waiting.behind.reserve_exact(bytes.len());
         waiting.behind.extend_from_slice(bytes);
         if waiting.behind.len() > BEHIND_BYTES
             && !std::mem::replace(&mut connection.read_paused, true)
         {
             self.outward.push(Task::PauseReceive(id));
         }
+    }
+
+    /// A client waits no longer to be let in: what it has sent behind its request is used, or of no
+    /// use any more.
+    pub(super) fn end_asking(&mut self, id: ConnId) -> Option<PendingConnect> {
+        let connection = self.roster.connections.at(id.index);
+        let Phase::Asking = connection.phase else { return None };
+        let Some(Awaited::Connect(waiting)) = connection.held.take()?.awaits else { return None };
+        self.asks.bytes -= waiting.kept;
+        Some(waiting)
     }
 
     /// Whether the desk is asked about whoever connects.
@@ -181,10 +203,9 @@ impl Shard {
     }
 
     fn let_in_with(&mut self, id: ConnId, grant: Arc<Grant>) {
-        let connection = self.roster.connections.at(id.index);
-        let awaits = connection.held.take().and_then(|held| held.awaits);
-        let Some(Awaited::Connect(waiting)) = awaits else { return };
+        let Some(waiting) = self.end_asking(id) else { return };
         let PendingConnect { endpoint, response, mut behind, .. } = waiting;
+        let connection = self.roster.connections.at(id.index);
         let paused = std::mem::take(&mut connection.read_paused);
         self.begin_session(id, grant);
         self.upgraded(id, endpoint, &response);
@@ -227,8 +248,8 @@ impl Shard {
                     self.join_refused(id, refusal, asked);
                     return false;
                 }
-                let topics = topics.into_iter().map(Into::into).collect();
-                let cost = ASK_BYTES + 2 * message.len();
+                let topics: Box<[Box<str>]> = topics.into_iter().map(Into::into).collect();
+                let cost = ASK_BYTES + 2 * message.len() + NAME_BYTES * topics.len();
                 match self.ask(id, cost, About::Join { grant, topics }) {
                     Some(waits) => {
                         let join = PendingVerdict { _waits: waits, message: message.into() };
@@ -278,8 +299,11 @@ impl Shard {
     /// A client has sent another token.
     pub(super) fn renew(&mut self, id: ConnId, token: &str) {
         self.counters.commands.add(1);
-        let session = self.roster.connections.peek(id.index).session.as_ref();
-        let Some(grant) = session.map(|session| session.grant.clone()) else { return };
+        let Some(session) = self.roster.connections.at(id.index).session.as_mut() else { return };
+        if !session.renewals.admit(self.now_ms) {
+            return self.token_refused(id, TokenRefusal::Rate);
+        }
+        let grant = session.grant.clone();
         let cost = ASK_BYTES + token.len();
         match self.ask(id, cost, About::Token { grant, token: token.into() }) {
             Some(waits) => {

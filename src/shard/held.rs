@@ -56,6 +56,8 @@ pub struct PendingConnect {
     pub response: Vec<u8>,
     /// What the client has sent behind its request.
     pub behind: Vec<u8>,
+    /// Bytes of it that came later than the request, and count by themselves.
+    pub kept: usize,
 }
 
 /// A join that may not go on yet.

@@ -4,6 +4,7 @@ use super::Shard;
 use super::batch::{PlannedSend, Source};
 use super::commands::cost;
 use super::connection::{ConnId, Phase};
+use super::held::Awaited;
 
 impl Shard {
     /// Checks what the module's head promises. For tests; costs time proportional to the whole
@@ -101,15 +102,20 @@ impl Shard {
 
     /// What sessions cost is what it is said to, and whoever has ended has none.
     fn check_sessions(&self) {
-        let mut bytes = 0;
+        let (mut bytes, mut kept) = (0, 0);
         for id in self.roster.connections.ids() {
             let connection = self.roster.connections.peek(id.index);
+            let awaits = connection.held.as_ref().and_then(|held| held.awaits.as_ref());
+            if let Some(Awaited::Connect(waiting)) = awaits {
+                assert!(matches!(connection.phase, Phase::Asking), "{id:?} waits for nothing");
+                kept += waiting.kept;
+            }
             let Some(session) = &connection.session else { continue };
             assert!(connection.is_open(), "{id:?} has ended, and its session has not");
             bytes += session.grant.cost();
         }
         assert_eq!(bytes, self.roster.sessions_bytes);
-        assert!(self.asks.bytes() <= self.config.limits.asks_bytes);
+        assert!((kept..=self.config.limits.asks_bytes).contains(&self.asks.bytes()));
     }
 
     /// Deliveries of the batch under way.

@@ -87,10 +87,12 @@ impl Shard {
         self.set_deadline(id, timeout);
     }
 
-    /// What has arrived of its request is of no use any more.
+    /// What has arrived of it before it was let in is of no use any more.
     fn forget_head(&mut self, id: ConnId) {
-        if matches!(self.roster.connections.peek(id.index).phase, Phase::Preface | Phase::Head) {
-            self.heads.take(id);
+        match self.roster.connections.peek(id.index).phase {
+            Phase::Preface | Phase::Head => drop(self.heads.take(id)),
+            Phase::Asking => drop(self.end_asking(id)),
+            Phase::Open(_) | Phase::Closing { .. } | Phase::Ended => {}
         }
     }
 
@@ -109,8 +111,8 @@ impl Shard {
         if matches!(self.roster.connections.at(id.index).phase, Phase::Ended) {
             return;
         }
-        self.leave_all(id, dropped);
         self.forget_head(id);
+        self.leave_all(id, dropped);
         self.end_session(id);
         let connection = self.roster.connections.at(id.index);
         connection.phase = Phase::Ended;

@@ -131,6 +131,8 @@ pub enum JoinRefusal {
 pub enum TokenRefusal {
     /// It is not good.
     Desk(Why),
+    /// The connection sends them faster than they are checked.
+    Rate,
     /// As many questions are under way as may be.
     Asks,
     /// Sessions hold what they may.
@@ -144,6 +146,7 @@ impl TokenRefusal {
     fn why(self) -> &'static str {
         match self {
             Self::Desk(why) => why.why(),
+            Self::Rate => "the connection sends tokens faster than one a second",
             Self::Asks => ASKS,
             Self::Sessions => SESSIONS,
         }

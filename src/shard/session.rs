@@ -21,6 +21,31 @@ pub struct Session {
     pub grant: Arc<Grant>,
     /// Then its token runs out.
     pub expires: Option<Tick>,
+    /// How often it may send another.
+    pub renewals: Renewals,
+}
+
+/// New tokens of one connection: each has the desk check a signature, so they are at most
+/// [`RENEWALS`] at once, and one in [`RENEWAL_MS`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Renewals {
+    /// Then all of them may be sent at once again.
+    full_ms: u64,
+}
+
+const RENEWALS: u64 = 4;
+const RENEWAL_MS: u64 = 1_000;
+
+impl Renewals {
+    /// Whether one more may be checked now.
+    pub fn admit(&mut self, now_ms: u64) -> bool {
+        let full_ms = self.full_ms.max(now_ms) + RENEWAL_MS;
+        let admits = full_ms <= now_ms + RENEWALS * RENEWAL_MS;
+        if admits {
+            self.full_ms = full_ms;
+        }
+        admits
+    }
 }
 
 impl Shard {
@@ -31,11 +56,13 @@ impl Shard {
 
     /// A connection is let in with this, or goes on with it.
     pub(super) fn begin_session(&mut self, id: ConnId, grant: Arc<Grant>) {
+        let before = self.roster.connections.peek(id.index).session.as_ref();
+        let renewals = before.map(|session| session.renewals).unwrap_or_default();
         self.end_session(id);
         self.roster.sessions_bytes += grant.cost();
         let expires =
             grant.expires_in.map(|after| Tick::after(self.now_ms, after.as_millis() as u64));
-        let session = Some(Box::new(Session { grant, expires }));
+        let session = Some(Box::new(Session { grant, expires, renewals }));
         self.roster.connections.at(id.index).session = session;
         self.roster.reschedule(id);
     }

@@ -56,7 +56,7 @@ pub enum Reason {
     Verdict,
     /// It said something unasked, or ended.
     Unasked,
-    /// No worker reads a question.
+    /// Workers leave a question without an answer.
     Unanswered,
     /// None could be started.
     Start,
@@ -210,7 +210,8 @@ impl Shared {
         question.tries += 1;
         if question.tries >= TRIES_MAX {
             self.counts().failed_unanswered.add(1);
-            let why = format!("{TRIES_MAX} workers ended, or were replaced, without an answer to it");
+            let why =
+                format!("{TRIES_MAX} workers ended, or were replaced, without an answer to it");
             self.say(Reason::Unanswered, &why, |unsaid| {
                 tracing::warn!("a question is given up: {why}{unsaid}");
             });
