@@ -31,6 +31,6 @@ pub use request::AccessRequest;
 pub use rules::{Join, Judgement, Rule, Rules};
 pub use settings::{
     AccessSettings, Asked, CallbackSettings, KeySource, OnInit, PerUser, PoolSettings, Relay,
-    Secret, Supervisor, TokenSettings, WorkersSettings,
+    Supervisor, TokenSettings, WorkersSettings,
 };
 pub use verdict::{AskFailed, Judged};

@@ -1,6 +1,5 @@
 //! Who is asked who may connect and join, as the operator has set it.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::Rules;
 use super::token::{Algorithm, Demands, Key, KeyError};
+use crate::secret::Secret;
 
 /// See the module. By default nobody is asked, and everyone may do everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,16 +171,6 @@ pub enum KeySource {
     PublicKey(String),
     /// The URL of a set of keys.
     Jwks(String),
-}
-
-/// A text that stands in no log, error or debug output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
 }
 
 impl TokenSettings {

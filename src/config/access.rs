@@ -27,9 +27,10 @@ use super::value;
 use crate::access::token::Algorithm;
 use crate::access::{
     AccessSettings, Asked, CallbackSettings, Join, KeySource, OnInit, PerUser, PoolSettings, Relay,
-    Secret, Supervisor, TokenSettings, WorkersSettings,
+    Supervisor, TokenSettings, WorkersSettings,
 };
 use crate::http::head::is_token;
+use crate::secret::Secret;
 
 pub const COMMAND: &str = "server.command";
 pub const OPEN: &str = "roadcast.access";

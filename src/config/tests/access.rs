@@ -1,7 +1,8 @@
 //! Who is asked who may connect and join: what each key means, and what may not stand together.
 
 use super::*;
-use crate::access::{Asked, Join, KeySource, PerUser, Relay, Secret, TokenSettings};
+use crate::access::{Asked, Join, KeySource, PerUser, Relay, TokenSettings};
+use crate::secret::Secret;
 
 /// A public key for ES256.
 const P256: &str = "-----BEGIN PUBLIC KEY-----

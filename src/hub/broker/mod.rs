@@ -1,11 +1,15 @@
 //! What a broker is: where a publication goes before it is sequenced. It is a sink of publications
 //! (from RPC), a source of them (into this process, through its [`Inlet`]), and has a state.
 
+mod link;
 mod memory;
+mod redis;
 
 use std::rc::Rc;
 
+pub use self::link::Address;
 pub(super) use self::memory::Memory;
+pub use self::redis::{RedisSettings, Sharded};
 use super::lanes::Patience;
 use super::sequencer::{Publishing, Sequencer};
 use crate::mesh::BrokerId;

@@ -14,11 +14,12 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
+
+use crate::tls::client_config;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,13 +38,8 @@ impl Connector {
         ca: Option<&[CertificateDer<'static>]>,
         limit: Duration,
     ) -> Result<Self, String> {
-        let roots = if tls { roots(ca)? } else { RootCertStore::empty() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be had: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        // Without TLS, none need be trusted.
+        let config = client_config(if tls { ca } else { Some(&[]) }, None)?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -54,23 +50,6 @@ impl Connector {
             .wrap_connector(http);
         Ok(Self { https, limit })
     }
-}
-
-/// The certificates that are trusted.
-fn roots(ca: Option<&[CertificateDer<'static>]>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let certificates = match ca {
-        Some(ca) => ca.to_vec(),
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    // Of the system's, some may be of kinds that are not understood.
-    roots.add_parsable_certificates(certificates);
-    if roots.is_empty() {
-        return Err("the system has no certificates to trust servers by; install \
-                    ca-certificates, or name a file of them in SSL_CERT_FILE"
-            .to_owned());
-    }
-    Ok(roots)
 }
 
 impl Service<Uri> for Connector {

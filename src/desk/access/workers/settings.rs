@@ -73,7 +73,7 @@ impl WorkerSettings {
         path: &str,
     ) -> Result<Self, String> {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let plain = |env: &[(String, access::Secret)]| {
+        let plain = |env: &[(String, crate::secret::Secret)]| {
             let each = env.iter().map(|(name, value)| (name.clone(), value.0.clone()));
             each.collect::<Vec<_>>()
         };
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_the_operator_has_set_comes_in_roadrunner_s_order_and_zero_is_never() {
         let second = Duration::from_secs(1);
-        let secret = |value: &str| access::Secret(value.to_owned());
+        let secret = |value: &str| crate::secret::Secret(value.to_owned());
         let mut set = access::WorkersSettings {
             command: vec!["php".into(), "worker.php".into()],
             directory: "/app".into(),

@@ -1,0 +1,5 @@
+//! A connection to a broker's server.
+
+mod address;
+
+pub use self::address::Address;

@@ -1,0 +1,5 @@
+//! The Redis broker.
+
+mod settings;
+
+pub use self::settings::{RedisSettings, Sharded};
