@@ -2,12 +2,17 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use roadcast::access::AskFailed;
-use roadcast::desk::access::workers::{OnInit, Relay, WorkerSettings};
+use roadcast::desk::access::workers::{OnInit, Relay, WorkerSettings, user};
+use rustix::process::geteuid;
 
 use crate::bed::*;
+use crate::skip::skip;
 
 /// A pool that cannot start says so once, is not ready, and refuses whoever asks.
 async fn does_not_start(settings: WorkerSettings, expected: &str, log: &Log) {
@@ -166,6 +171,60 @@ fn workers_may_connect_to_a_socket_and_strangers_there_do_no_harm() {
             pool.stop(Duration::from_secs(10)).await;
         }
         drop(log);
+    });
+}
+
+/// Goal: workers of another user (`server.user`) can open the socket that they are to connect to,
+/// the first ones and those that come later; a third user cannot. Needs root.
+#[test]
+fn workers_of_another_user_connect_to_the_unix_relay_and_a_third_user_cannot() {
+    if !geteuid().is_root() {
+        return skip("a worker as another user takes root");
+    }
+    with_php(async |_| {
+        // Where any user may go, whoever the directory of the tests belongs to.
+        let name = format!("roadcast-workers-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        let may_read = |path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        std::fs::create_dir(&directory).unwrap();
+        may_read(&directory, 0o755);
+        let script = directory.join("worker.php");
+        std::fs::copy(settings().directory.join("worker.php"), &script).unwrap();
+        may_read(&script, 0o644);
+        let (path, nobody) = (directory.join("relay.sock"), user("nobody").unwrap());
+        let pool = start(WorkerSettings {
+            directory: directory.clone(),
+            relay: Relay::Unix(path.clone()),
+            user: Some(nobody),
+            num_workers: 2,
+            ..settings()
+        });
+        let run_as_nobody = async || {
+            for state in idle(&pool, 2).await {
+                let process = std::fs::metadata(format!("/proc/{}", state.pid)).unwrap();
+                assert_eq!((process.uid(), process.gid()), (nobody.uid, nobody.gid));
+            }
+        };
+        run_as_nobody().await;
+        assert_eq!(ask(&pool, "allow").await.0, 200);
+        assert!(failure(&pool, "fail").await.contains("exit status: 3"));
+        run_as_nobody().await;
+        pool.reset().await.unwrap();
+        run_as_nobody().await;
+        assert_eq!(ask(&pool, "allow").await.0, 200);
+
+        let connects = |uid: u32| {
+            let open = "exit(@stream_socket_client($argv[1]) ? 0 : 3);";
+            let url = format!("unix://{}", path.display());
+            let mut php = Command::new("php");
+            php.args(["-r", open, &url]).current_dir("/").uid(uid).gid(uid);
+            php.status().unwrap().code()
+        };
+        assert_eq!([nobody.uid, 20_001].map(connects), [Some(0), Some(3)]);
+        pool.stop(Duration::from_secs(10)).await;
+        std::fs::remove_dir_all(directory).unwrap();
     });
 }
 
