@@ -45,6 +45,11 @@ pub fn client_config(
     }
 }
 
+/// Says what is missing where the system has no certificate to trust servers by.
+pub fn check_system_roots() -> Result<(), String> {
+    roots(None).map(drop)
+}
+
 /// The certificates that are trusted.
 fn roots(ca: Option<&[CertificateDer<'static>]>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();

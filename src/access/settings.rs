@@ -142,6 +142,8 @@ pub struct CallbackSettings {
 pub struct TokenSettings {
     /// What signatures are checked with.
     pub keys: KeySource,
+    /// The certificates that are trusted where keys are fetched, in place of the system's.
+    pub jwks_ca: Option<Vec<CertificateDer<'static>>>,
     /// Names of algorithms, such as `ES256`, each of which `keys` may be for; empty: all those.
     pub algorithms: Vec<String>,
     /// One of these must be in the token's `aud`; empty: a token with an `aud` is for others.

@@ -42,6 +42,8 @@ pub const ASK: &str = "roadcast.workers.ask";
 const SECRET: &str = "roadcast.access.jwt.secret";
 const PUBLIC_KEY: &str = "roadcast.access.jwt.public_key";
 const JWKS: &str = "roadcast.access.jwt.jwks";
+const CA: &str = "roadcast.access.http.ca";
+const JWKS_CA: &str = "roadcast.access.jwt.jwks_ca";
 const RELAY: &str = "roadcast.workers.relay";
 
 /// The algorithms of tokens by the keys that they are for.
@@ -190,7 +192,7 @@ fn callback(read: &Reader<'_>, directory: &Path) -> Option<CallbackSettings> {
         timeout: read.duration(&of("timeout")),
         concurrency: read.number(&of("concurrency")).max(1),
         headers: read.words(&of("headers"), header),
-        ca: files::certificates(read, directory),
+        ca: files::certificates(read, directory, CA),
     };
     if settings.url.0.is_empty() {
         return None;
@@ -226,6 +228,7 @@ fn tokens(read: &Reader<'_>, directory: &Path) -> Option<TokenSettings> {
     let settings = TokenSettings {
         // Without keys this says only what is wrong with the rest.
         keys: keys.clone().unwrap_or(KeySource::Jwks(String::new())),
+        jwks_ca: files::certificates(read, directory, JWKS_CA),
         algorithms: read.words(&of("algorithms"), algorithm),
         audience: words(read, &of("audience")),
         issuer: words(read, &of("issuer")),

@@ -88,6 +88,7 @@ const USED: &[Key] = &[
     key("roadcast.access.jwt.secret", Kind::Secret, "", "Tokens (JWT) are signed with this secret: HS256, HS384, HS512. At least 32 random bytes."),
     key("roadcast.access.jwt.public_key", Kind::Text, "", "Tokens are signed with the private key of this one: PEM, or the name of a file with it."),
     key("roadcast.access.jwt.jwks", Kind::Text, "", "Tokens are signed with a key of the set at this URL."),
+    key("roadcast.access.jwt.jwks_ca", Kind::Text, "", "A file of certificates (PEM) that are trusted there in place of the system's; counts from the file's directory."),
     key("roadcast.access.jwt.algorithms", Kind::Words, "", "The algorithms that are accepted; empty = those that the keys are for."),
     key("roadcast.access.jwt.audience", Kind::Words, "", "One of these must be in a token's `aud`; empty = a token with an `aud` is refused."),
     key("roadcast.access.jwt.issuer", Kind::Words, "", "One of these must be a token's `iss`; empty = it is not looked at."),

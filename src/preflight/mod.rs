@@ -1,8 +1,9 @@
 //! What must hold before anything starts: the kernel, io_uring, file descriptors, the addresses,
-//! the user of workers.
+//! the user of workers, certificates to trust by.
 //!
 //! Each failure says what is missing, where it was asked for and how to allow it.
 
+mod certificates;
 mod kernel;
 mod listen;
 mod workers;
@@ -47,6 +48,14 @@ pub enum StartError {
         /// Why not, and what to do.
         problem: String,
     },
+    /// A server that is asked over TLS could not be trusted.
+    #[error("{key}: {problem}")]
+    Certificates {
+        /// The key that names the server.
+        key: &'static str,
+        /// What is missing, and what to do.
+        problem: String,
+    },
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     System {
@@ -87,6 +96,7 @@ const RPC_CONNECTIONS_MIN: usize = 16;
 pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     let machine = check_kernel(config.backend, config.shards)?;
     workers::check_user(&config.access)?;
+    certificates::check_roots(&config.access)?;
     let mut aside = Aside::of(machine.backend.name, config.shards);
     if let Asked::Callback(callback) = &config.access.asked {
         aside.callback = callback.concurrency as u64;

@@ -12,7 +12,6 @@ use super::PUBLIC_KEY;
 use crate::config::error::ConfigError;
 use crate::config::reader::Reader;
 
-const CA: &str = "roadcast.access.http.ca";
 /// Bytes of a file with a public key.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a file with certificates. All that a system trusts take some 250 KiB.
@@ -37,15 +36,19 @@ pub fn public_key(read: &Reader<'_>, directory: &Path, text: String) -> String {
     String::new()
 }
 
-/// The certificates that are trusted in place of the system's, if a file of them is named.
-pub fn certificates(read: &Reader<'_>, directory: &Path) -> Option<Vec<CertificateDer<'static>>> {
-    let file = directory.join(read.text(CA)?);
+/// The certificates that are trusted in place of the system's, if `key` names a file of them.
+pub fn certificates(
+    read: &Reader<'_>,
+    directory: &Path,
+    key: &'static str,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let file = directory.join(read.text(key)?);
     Some(trusted(&file).unwrap_or_else(|problem| {
         let problem = format!(
             "the file {} {problem}; names count from the directory of the configuration",
             file.display()
         );
-        read.refuse(ConfigError::value(&read.origin(CA), CA, problem));
+        read.refuse(ConfigError::value(&read.origin(key), key, problem));
         Vec::new()
     }))
 }

@@ -154,6 +154,17 @@ SK47I03Zny8v9IMN247XbCmQqV+lmDZO9WFAmUe9NkJOL36TekSVEmHzsxVNBg==
         assert!(told.contains("roadcast.access.http.ca: ") && told.contains(says), "{told}");
         assert!(told.starts_with(".rr.yaml:1") && told.ends_with("of the configuration"), "{told}");
     }
+    // Keys of tokens are fetched by certificates of their own.
+    let file = "roadcast: { access: { jwt: { jwks: 'https://a', jwks_ca: ca.pem } } }";
+    std::fs::write(directory.0.join(".rr.yaml"), file).unwrap();
+    std::fs::write(directory.0.join("ca.pem"), pem).unwrap();
+    let Examined { config, problems, .. } = Config::examine(&directory.options(&[], &[]));
+    assert!(problems.is_empty());
+    assert_eq!(config.access.tokens.unwrap().jwks_ca.unwrap().len(), 1);
+    std::fs::remove_file(directory.0.join("ca.pem")).unwrap();
+    let Examined { problems, .. } = Config::examine(&directory.options(&[], &[]));
+    let told = directory.shown(&problems[0]);
+    assert!(told.contains("roadcast.access.jwt.jwks_ca: the file "), "{told}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderMap;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
@@ -78,11 +79,12 @@ struct Shared {
 }
 
 impl KeyRing {
-    /// Begins to fetch the set at this URL, and does not wait for it. On the thread of a
-    /// `LocalSet`. The error says what is wrong; it does not show the URL.
-    pub fn start(url: &str) -> Result<Self, String> {
+    /// Begins to fetch the set at this URL, trusting `ca` in place of the system's certificates,
+    /// and does not wait for it. On the thread of a `LocalSet`. The error says what is wrong; it
+    /// does not show the URL.
+    pub fn start(url: &str, ca: Option<&[CertificateDer<'static>]>) -> Result<Self, String> {
         let bounds = Bounds { timeout: ANSWER_TIME, idle: 1, body_bytes: JWKS_BYTES_MAX };
-        let client = Client::new(url, None, bounds)
+        let client = Client::new(url, ca, bounds)
             .map_err(|problem| format!("roadcast.access.jwt.jwks: {problem}"))?;
         let shared = Rc::new(Shared {
             jwks: RefCell::new(Jwks::new(now())),

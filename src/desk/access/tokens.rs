@@ -43,7 +43,9 @@ impl Tokens {
         let key = settings.key().transpose().map_err(|why| why.to_string())?;
         Ok(Some(Self {
             keys: match &settings.keys {
-                KeySource::Jwks(url) => Keys::Fetched(KeyRing::start(url)?),
+                KeySource::Jwks(url) => {
+                    Keys::Fetched(KeyRing::start(url, settings.jwks_ca.as_deref())?)
+                }
                 _ => Keys::Given(key.into_iter().collect()),
             },
             demands: settings.demands(&access.rules),

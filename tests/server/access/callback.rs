@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use super::service::{Authority, Service};
 use super::{SESSION, connect, metric};
 use crate::common::{
-    Client, HttpAnswer, PATIENCE, Server, eventually, http, read_http, upgrade_request,
+    Client, HttpAnswer, PATIENCE, Server, eventually, http, read_http, roadcast, upgrade_request,
 };
 
 /// A server that asks this URL, with `more` settings.
@@ -204,4 +204,23 @@ fn the_password_of_a_url_is_basic_authentication_and_stands_in_no_log() {
     assert_eq!(upgrade(&server, "/ws").status, 503);
     let log = server.says("the callback has not answered", 1);
     assert!(!log.contains("hunter") && !log.contains("cm9hZ"), "{log}");
+}
+
+#[test]
+fn a_server_over_tls_takes_certificates_to_trust_it_by_and_none_is_told_by_check_and_serve() {
+    for (url, own) in [
+        ("roadcast.access.http.url", "roadcast.access.http.ca"),
+        ("roadcast.access.jwt.jwks", "roadcast.access.jwt.jwks_ca"),
+    ] {
+        for word in ["check", "serve"] {
+            let mut command = roadcast();
+            command.args([word, "-o", &format!("{url}=HTTPS://localhost/")]);
+            command.env("SSL_CERT_FILE", "/no/such/file").env_remove("SSL_CERT_DIR");
+            let output = command.output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{word} {url}");
+            let expected = format!("roadcast: {url}: the system has no certificates");
+            assert!(told.contains(&expected) && told.contains(own), "{told}");
+        }
+    }
 }

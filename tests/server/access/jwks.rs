@@ -218,4 +218,10 @@ fn keys_are_fetched_over_tls_from_whom_the_system_trusts() {
     server.says("the answer has the status 404", 1);
     let other = Authority::create().unwrap();
     started(&other.certificate).says("invalid peer certificate", 1);
+    // Or whom it has been told to trust, whatever the system does.
+    let ca = format!("roadcast.access.jwt.jwks_ca={}", authority.certificate.display());
+    let overrides = [&overrides[..], &[&ca]].concat();
+    let mut command = roadcast();
+    command.arg("serve").env("SSL_CERT_FILE", &other.certificate);
+    Server::start_by(command, &overrides).says("the answer has the status 404", 1);
 }
