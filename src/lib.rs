@@ -46,6 +46,7 @@ pub mod logs;
 pub mod memory;
 pub mod mesh;
 pub mod metrics;
+pub mod nats;
 mod parted;
 pub mod policy;
 pub mod preflight;

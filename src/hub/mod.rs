@@ -56,7 +56,7 @@ use std::time::{Duration, Instant as StdInstant};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-pub use self::broker::{Address, RedisSettings, Sharded};
+pub use self::broker::{Address, NatsLogin, NatsServer, NatsSettings, RedisSettings, Sharded};
 pub use self::config::{Driver, HubConfig, RpcListener};
 pub use self::core::Core;
 pub use self::counters::HubCounters;

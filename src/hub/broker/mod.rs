@@ -3,12 +3,14 @@
 
 mod link;
 mod memory;
+mod nats;
 mod redis;
 
 use std::rc::Rc;
 
 pub use self::link::Address;
 pub(super) use self::memory::Memory;
+pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
 pub use self::redis::{RedisSettings, Sharded};
 use super::lanes::Patience;
 use super::sequencer::{Publishing, Sequencer};

@@ -1,0 +1,5 @@
+//! The NATS broker.
+
+mod settings;
+
+pub use self::settings::{NatsLogin, NatsServer, NatsSettings};
