@@ -45,6 +45,20 @@ pub fn is_prefix(text: &str) -> bool {
     text.is_empty() || (is_literal(stem) && text.len() <= SUBJECT_BYTES_MAX / 2)
 }
 
+/// The topic that has a subject, behind the prefix; `None`: no topic has it.
+pub fn topic<'a>(prefix: &str, subject: &'a str) -> Option<Cow<'a, str>> {
+    let token = subject.strip_prefix(prefix)?;
+    let Some(escaped) = token.strip_suffix('%') else { return Some(Cow::Borrowed(token)) };
+    let mut parts = escaped.split('%');
+    let mut topic = parts.next()?.to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        topic.push(char::from(u8::from_str_radix(digits, 16).ok()?));
+        topic.push_str(rest);
+    }
+    Some(Cow::Owned(topic))
+}
+
 fn escaped(topic: &str) -> Cow<'_, str> {
     if is_literal(topic) && !topic.ends_with('%') {
         return Cow::Borrowed(topic);
@@ -85,23 +99,12 @@ mod tests {
 
     use super::*;
 
-    /// As the table of the module has it, the other way.
-    fn topic(subject: &str) -> String {
-        let Some(escaped) = subject.strip_suffix('%') else { return subject.to_owned() };
-        let mut parts = escaped.split('%');
-        let mut topic = parts.next().unwrap().to_owned();
-        for part in parts {
-            topic.push(char::from(u8::from_str_radix(&part[..2], 16).unwrap()));
-            topic.push_str(&part[2..]);
-        }
-        topic
-    }
-
     #[test]
     fn a_topic_that_may_stand_as_a_subject_is_one() {
         for topic in ["foo", "news.de", "größe", "a%20b", "$x", "{\"a\"}", "日本.語"] {
             assert_eq!(subject("", topic).unwrap(), topic);
             assert_eq!(subject("app.", topic).unwrap(), format!("app.{topic}"));
+            assert_eq!(super::topic("app.", &format!("app.{topic}")).unwrap(), topic);
         }
     }
 
@@ -122,7 +125,14 @@ mod tests {
             ("\u{7f}ü ", "%7Fü%20%"),
         ] {
             assert_eq!(subject("", topic_).unwrap(), expected);
-            assert_eq!(topic(expected), topic_);
+            assert_eq!(topic("", expected).unwrap(), topic_);
+        }
+    }
+
+    #[test]
+    fn what_is_no_subject_of_ours_is_no_topic() {
+        for subject in ["app", "other.x", "app.%2%", "app.%zz%", "app.%2ü%"] {
+            assert_eq!(topic("app.", subject), None, "{subject}");
         }
     }
 
@@ -138,7 +148,7 @@ mod tests {
                 (0..length).map(|_| letters[rng.random_range(0..letters.len())]).collect();
             let subject = subject("", &name).unwrap();
             assert!(is_literal(&subject), "{name:?}: {subject}, seed {seed:#x}");
-            assert_eq!(topic(&subject), name, "{subject}, seed {seed:#x}");
+            assert_eq!(topic("", &subject).unwrap(), name, "{subject}, seed {seed:#x}");
             let before = seen.insert(subject, name.clone());
             assert!(before.is_none_or(|before| before == name), "{name:?}, seed {seed:#x}");
         }
