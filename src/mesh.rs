@@ -64,6 +64,17 @@ pub enum Down {
         /// Sequence of the topic's last publication so far, 0 if none.
         sequence: u64,
     },
+    /// The other answer to [`Up::Interest`]: the broker has not subscribed the topic in time. It is
+    /// as if it had never been asked for.
+    Unavailable {
+        /// The topic asked for.
+        topic: TopicId,
+    },
+    /// Publications of a topic may be missing between those before this entry and those behind it.
+    Lost {
+        /// The topic.
+        topic: TopicId,
+    },
     /// Answer to [`Up::Uninterest`]: no publication of this topic follows.
     Uninterested {
         /// The topic given up.
@@ -78,7 +89,8 @@ pub enum Down {
 /// From a shard to the hub.
 #[derive(Debug)]
 pub enum Up {
-    /// This shard has a first subscriber of a topic. Answered by [`Down::Interested`].
+    /// This shard has a first subscriber of a topic. Answered by [`Down::Interested`] or
+    /// [`Down::Unavailable`].
     ///
     /// At most one question a topic and shard is under way.
     Interest {

@@ -58,6 +58,15 @@ pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: Option<&[impl AsRef<str>]
     debug_assert_eq!(out.len() - start, payload_len);
 }
 
+/// Makes an answer that was encoded as [`Reply::Joined`] one that is [`Reply::JoinRefused`]: they
+/// differ in one byte.
+pub fn refuse(joined: &mut [u8]) {
+    let name = Reply::Joined.topic().as_bytes();
+    if let Some(at) = joined.windows(name.len()).position(|window| window == name) {
+        joined[at] = b'#';
+    }
+}
+
 fn encode_list(out: &mut Vec<u8>, topics: &[impl AsRef<str>]) {
     out.push(b'[');
     for (index, topic) in topics.iter().enumerate() {
@@ -87,6 +96,17 @@ mod tests {
             _ => 10,
         };
         String::from_utf8(frame[header..].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_join_that_is_refused_late_reads_as_one_that_is_refused_at_once() {
+        for topics in [&["foo"][..], &["@join", "x"], &[]] {
+            let (mut late, mut at_once) = (Vec::new(), Vec::new());
+            encode(&mut late, Reply::Joined, Some(topics));
+            encode(&mut at_once, Reply::JoinRefused, Some(topics));
+            refuse(&mut late);
+            assert_eq!(late, at_once);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::source_limits::Source;
 /// Whom a publication that waits belongs to: all connections of a source address, or all of a Unix
 /// socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Account(Option<Source>);
+pub struct Account(Option<Source>);
 
 impl Account {
     /// Of an address; of the Unix socket where there is none.

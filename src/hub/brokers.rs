@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::broker::{Broker, Inlet, Memory};
+use super::broker::{Broker, BrokerStatus, Inlet, Memory, Wanting};
+use super::channels::Key;
 use super::config::{Driver, HubConfig};
+use super::interest::Interests;
 use super::lanes::Patience;
-use super::sequencer::{Publishing, Sequencer};
+use super::sequencer::Publishing;
 use crate::mesh::BrokerId;
 use crate::publication::Payload;
 
@@ -16,15 +19,28 @@ pub(super) struct Brokers {
     default: BrokerId,
 }
 
+/// Makes a broker of its name and driver, with where it delivers and where it says how it stands.
+pub(super) type Open<'a> =
+    &'a mut dyn FnMut(&str, &Driver, Inlet, Arc<BrokerStatus>) -> Box<dyn Broker>;
+
+/// The brokers that are configured, as they are.
+pub(super) fn open(
+    _name: &str,
+    driver: &Driver,
+    inlet: Inlet,
+    _status: Arc<BrokerStatus>,
+) -> Box<dyn Broker> {
+    match driver {
+        Driver::Memory => Box::new(Memory::new(inlet)),
+    }
+}
+
 impl Brokers {
-    pub(super) fn open(config: &HubConfig, sequencer: &Rc<Sequencer>) -> Self {
+    pub(super) fn new(config: &HubConfig, interests: &Rc<Interests>, open: Open<'_>) -> Self {
         let open = |(place, (name, driver)): (usize, &(String, Driver))| {
-            let inlet = Inlet::new(sequencer.clone(), BrokerId(place as u16));
-            let broker: Box<dyn Broker> = match driver {
-                Driver::Memory => Box::new(Memory::new(inlet)),
-            };
-            tracing::debug!(broker = name, state = ?broker.state(), "broker opened");
-            (name.clone(), broker)
+            let inlet = Inlet::new(interests.clone(), BrokerId(place as u16));
+            let status = config.counters.by_broker.get(place).cloned().unwrap_or_default();
+            (name.clone(), open(name, driver, inlet, status))
         };
         let opened = config.brokers.iter().enumerate().map(open).collect();
         Self { opened, default: config.default_broker }
@@ -63,10 +79,18 @@ impl Brokers {
         }
     }
 
-    /// Tells a broker that this process begins or ceases to want a topic.
-    pub(super) fn tell(&self, broker: BrokerId, topic: &str, wanted: bool) {
-        if let Some((_, broker)) = self.opened.get(usize::from(broker.0)) {
-            broker.interest(topic, wanted);
+    /// Tells a broker that a shard of this process wants a topic. Says whether it is subscribed.
+    pub(super) fn want(&self, broker: BrokerId, topic: &Arc<str>) -> Wanting {
+        match self.opened.get(usize::from(broker.0)) {
+            Some((_, broker)) => broker.want(topic),
+            None => Wanting::Now,
+        }
+    }
+
+    /// Tells a broker that nobody wants a topic any more.
+    pub(super) fn unwant(&self, key: &Key) {
+        if let Some((_, broker)) = self.opened.get(usize::from(key.broker.0)) {
+            broker.unwant(&key.name);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) type ChannelId = u32;
 pub(super) type Shards = SmallVec<[usize; 4]>;
 
 /// What a topic is known by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) broker: BrokerId,
     pub(super) name: Arc<str>,
@@ -104,9 +104,8 @@ impl Channels {
         self.by_shard[shard].find(hash, |id| self.channels.at(id).name_of(shard) == Some(topic))
     }
 
-    /// Takes a shard's interest; says the topic's sequence so far, and whether nobody wanted it
-    /// before.
-    pub(super) fn add(&mut self, shard: usize, topic: TopicId, key: Key) -> (u64, bool) {
+    /// Takes a shard's interest; says the topic's sequence so far.
+    pub(super) fn add(&mut self, shard: usize, topic: TopicId, key: Key) -> u64 {
         let found = self.find(key.broker, &key.name);
         let Self { channels, by_key, by_shard, hasher } = self;
         let id = found.unwrap_or_else(|| {
@@ -125,7 +124,7 @@ impl Channels {
         let sequence = channel.sequence;
         let hash_of = |id| hash_of_name(hasher, channels.at(id), shard);
         by_shard[shard].insert(hasher.hash_one(topic.index), id, hash_of);
-        (sequence, found.is_none())
+        sequence
     }
 
     /// Drops a shard's interest; says the topic's key if nobody wants it any more.
@@ -176,8 +175,8 @@ mod tests {
     #[test]
     fn a_topic_is_keyed_by_broker_and_name() {
         let mut channels = Channels::new(1);
-        assert_eq!(channels.add(0, id(0, 0), key(A, "foo")), (0, true));
-        assert_eq!(channels.add(0, id(1, 0), key(B, "foo")), (0, true));
+        assert_eq!(channels.add(0, id(0, 0), key(A, "foo")), 0);
+        assert_eq!(channels.add(0, id(1, 0), key(B, "foo")), 0);
         assert_ne!(channels.find(A, "foo"), channels.find(B, "foo"));
         assert_eq!(channels.find(BrokerId(7), "foo"), None);
     }
@@ -188,7 +187,7 @@ mod tests {
         channels.add(0, id(3, 0), key(A, "foo"));
         let found = channels.find(A, "foo").unwrap();
         channels.at_mut(found).sequence = 9;
-        assert_eq!(channels.add(1, id(5, 2), key(A, "foo")), (9, false));
+        assert_eq!(channels.add(1, id(5, 2), key(A, "foo")), 9);
         assert_eq!(channels.at(found).wants[..], [(0, id(3, 0)), (1, id(5, 2))]);
     }
 
@@ -203,7 +202,7 @@ mod tests {
         assert_eq!(channels.find(A, "foo"), None);
         assert_eq!((channels.len(), channels.by_key.len()), (0, 0));
         assert!(channels.by_shard.iter().all(|names| names.len() == 0));
-        assert_eq!(channels.add(0, id(0, 1), key(A, "foo")), (0, true), "a new epoch");
+        assert_eq!(channels.add(0, id(0, 1), key(A, "foo")), 0, "a new epoch");
     }
 
     #[test]
@@ -231,7 +230,7 @@ mod tests {
             match ids[shard].take() {
                 None if rng.random_bool(if step < 10_000 { 0.9 } else { 0.1 }) => {
                     let id = id(step, rng.random());
-                    assert_eq!(channels.add(shard, id, key(A, &name)), (0, !wanted));
+                    assert_eq!(channels.add(shard, id, key(A, &name)), 0);
                     ids[shard] = Some(id);
                 }
                 None => {}

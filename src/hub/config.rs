@@ -20,7 +20,7 @@ pub enum RpcListener {
 }
 
 /// What a broker is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Driver {
     /// This process, all its cores.
     Memory,

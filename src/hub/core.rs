@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::brokers::Brokers;
+use super::brokers::{self, Brokers, Open};
 use super::config::HubConfig;
 use super::counters::HubCounters;
+use super::interest::Interests;
 use super::lanes::Lanes;
 use super::sequencer::Sequencer;
 use super::up::Questions;
@@ -28,6 +29,7 @@ pub struct Core {
     pub(super) counters: Arc<HubCounters>,
     pub(super) orders: Option<Orders>,
     questions: RefCell<Questions>,
+    interests: Rc<Interests>,
     /// Shutting down has begun: calls that are read from now on get errors.
     refuses: Cell<bool>,
     /// Says so to calls that wait for the desk.
@@ -54,13 +56,20 @@ impl Core {
     /// A hub with its brokers opened, at the hub's ends of the lanes. `config.rpc` is not looked
     /// at.
     pub fn new(config: &HubConfig, end: HubEnd) -> Self {
+        Self::with_brokers(config, end, &mut brokers::open)
+    }
+
+    /// As [`Core::new`], with brokers made by `open`.
+    pub fn with_brokers(config: &HubConfig, end: HubEnd, open: Open<'_>) -> Self {
         let HubEnd { down, up, wake, ending: _, orders } = end;
         let (limits, counters) = (config.limits.clone(), config.counters.clone());
         let lanes = Lanes::new(down, limits.lane_bytes, counters.clone());
         let sequencer = Rc::new(Sequencer::new(lanes, limits.publication_bytes));
+        let interests = Rc::new(Interests::new(sequencer.clone()));
         Self {
-            brokers: Brokers::open(config, &sequencer),
+            brokers: Brokers::new(config, &interests, open),
             sequencer,
+            interests,
             limits,
             counters,
             orders,
@@ -72,10 +81,15 @@ impl Core {
         }
     }
 
+    /// Ends when every broker has tried to reach its server, or one has found that it never will.
+    pub(super) async fn brokers_started(&self) -> Result<(), String> {
+        self.interests.starting.ended().await
+    }
+
     /// Answers some questions of shards, and moves on what waits for room. Says whether there was
     /// anything to do.
     pub fn turn(&self) -> bool {
-        let taken = self.questions.borrow_mut().take(&self.sequencer, &self.brokers);
+        let taken = self.questions.borrow_mut().take(&self.interests, &self.brokers);
         let moved = self.sequencer.lanes.borrow_mut().advance();
         self.advanced();
         self.sequencer.wake_shards();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::metrics::{Counter, counters};
+use super::broker::BrokerStatus;
+use crate::metrics::counters;
 use crate::pulse::{Pulse, Watched};
 
 counters! {
@@ -36,6 +37,8 @@ counters! {
         errors_body: Part("rpc_errors", "body"),
         /// Error answers: a broker that is not configured.
         errors_broker: Part("rpc_errors", "broker"),
+        /// Error answers: a broker that did not take a publication, or not for sure.
+        errors_outage: Part("rpc_errors", "outage"),
         /// Error answers: a publication or topic over its limit.
         errors_size: Part("rpc_errors", "size"),
         /// Error answers: an asynchronous call over `rpc_async_bytes`.
@@ -47,18 +50,18 @@ counters! {
         /// Publications that failed after PublishAsync had been answered.
         failures_after_ok: Counter("publications_lost_after_ok"),
     } also {
-        /// Publications asked for over RPC, by broker: its place is its
-        /// [`BrokerId`](crate::mesh::BrokerId).
-        by_broker: Box<[Counter]>,
+        /// How each broker stands: its place is its [`BrokerId`](crate::mesh::BrokerId).
+        by_broker: Box<[Arc<BrokerStatus>]>,
         /// Whether the hub is stuck.
         pulse: Pulse,
     }
 }
 
 impl HubCounters {
-    /// Counters for a hub with this many brokers.
-    pub fn new(brokers: usize) -> Self {
-        Self { by_broker: (0..brokers).map(|_| Counter::default()).collect(), ..Self::default() }
+    /// Counters for a hub with brokers of these names.
+    pub fn new<'a>(brokers: impl IntoIterator<Item = &'a str>) -> Self {
+        let status = |name| Arc::new(BrokerStatus::new(name));
+        Self { by_broker: brokers.into_iter().map(status).collect(), ..Self::default() }
     }
 
     /// Spawns a task of the hub that counts as busy while it runs.

@@ -26,6 +26,7 @@
 
 mod lane;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -49,6 +50,8 @@ pub(super) struct Lanes {
     accounts: Accounts,
     /// Something that waited has gone since the last look, because nobody wants it any more.
     unwanted: bool,
+    /// Channels of which a loss has not been told yet, because answers wait in their lanes.
+    losses: BTreeSet<ChannelId>,
     counters: Arc<HubCounters>,
     /// The last entry of every lane has been queued.
     ended: bool,
@@ -63,7 +66,7 @@ pub(super) const WAITING_BYTES: usize = 512;
 
 /// Who waits where a publication has to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub enum Patience {
     /// The caller.
     Caller,
     /// Nobody, if this account may have it where all together may have so many bytes: it waits by
@@ -99,6 +102,7 @@ impl Lanes {
             waiting: Line::default(),
             accounts: Accounts::default(),
             unwanted: false,
+            losses: BTreeSet::new(),
             counters,
             ended: false,
             #[cfg(test)]
@@ -117,19 +121,69 @@ impl Lanes {
         self.channels.find(broker, name).filter(|_| !self.ended)
     }
 
-    /// A shard wants a topic: its answer, then every later publication. Says whether nobody wanted
-    /// it before.
-    pub(super) fn interested(&mut self, shard: usize, topic: TopicId, key: Key) -> bool {
+    /// A shard wants a topic: its answer, then every later publication.
+    pub(super) fn interested(&mut self, shard: usize, topic: TopicId, key: Key) {
         if self.ended {
-            return false;
+            return;
         }
-        let (sequence, first) = self.channels.add(shard, topic, key);
+        let sequence = self.channels.add(shard, topic, key);
         self.lanes[shard].answer(Down::Interested { topic, sequence });
         // What waits goes to this shard, too.
         if let Some(id) = self.waits_for(shard, topic) {
             self.waiting.redirect(id, self.channels.at(id).shards());
         }
-        first
+    }
+
+    /// Answers a shard, behind what its lane holds and ahead of all that waits for room.
+    pub(super) fn answer(&mut self, shard: usize, answer: Down) {
+        if !self.ended {
+            self.lanes[shard].answer(answer);
+        }
+    }
+
+    /// Something of a topic may be missing: tells each shard that wants it, before the topic's next
+    /// publication. Told once, however often it is said before there is room to tell it.
+    pub(super) fn lost(&mut self, id: ChannelId) {
+        if !self.tell_loss(id) {
+            self.losses.insert(id);
+        }
+    }
+
+    /// Tells a loss, unless an answer waits in a lane of the topic. While one does, no publication
+    /// of the topic enters that lane either.
+    fn tell_loss(&mut self, id: ChannelId) -> bool {
+        let wants = &self.channels.at(id).wants;
+        if wants.iter().any(|(shard, _)| !self.lanes[*shard].answers.is_empty()) {
+            return false;
+        }
+        for (shard, topic) in wants {
+            self.lanes[*shard].answer(Down::Lost { topic: *topic });
+        }
+        true
+    }
+
+    /// Tells all losses that there is room for.
+    fn tell_losses(&mut self) -> bool {
+        let untold = std::mem::take(&mut self.losses);
+        let before = untold.len();
+        self.losses = untold.into_iter().filter(|id| !self.tell_loss(*id)).collect();
+        self.losses.len() < before
+    }
+
+    /// Drops a shard's interest; says the topic's key if nobody wants it any more.
+    fn remove(&mut self, shard: usize, topic: TopicId) -> Option<Key> {
+        if self.losses.is_empty() {
+            return self.channels.remove(shard, topic);
+        }
+        let id = self.channels.of_shard(shard, topic);
+        let last = self.channels.remove(shard, topic);
+        if let Some(id) = id
+            && self.losses.contains(&id)
+            && (last.is_some() || self.tell_loss(id))
+        {
+            self.losses.remove(&id);
+        }
+        last
     }
 
     /// A shard gives a topic up: its answer, behind the last publication. Says which topic nobody
@@ -139,7 +193,7 @@ impl Lanes {
             return None;
         }
         let id = self.waits_for(shard, topic);
-        let last = self.channels.remove(shard, topic);
+        let last = self.remove(shard, topic);
         self.lanes[shard].answer(Down::Uninterested { topic });
         let Some(id) = id else { return last };
         if last.is_none() {
@@ -309,6 +363,9 @@ impl Lanes {
             progress |= lane.push_answers();
             lane.blocked = false;
             lane.held = None;
+        }
+        if progress && !self.losses.is_empty() {
+            progress |= self.tell_losses();
         }
         let (mut oldest, mut looked_at): (bool, Option<Front>) = (true, None);
         while let Some(front) = self.waiting.next(looked_at) {

@@ -10,6 +10,8 @@
 //! rpc/calls   calls in, answers out
 //! core        all below, and what is under way
 //! up          answers to interest                               the lanes up
+//! starting    the brokers' first attempts to be reached
+//! interest    who waits for a broker to confirm a topic
 //! brokers     the opened ones; broker/memory: straight on
 //! sequencer   encode once, one order a topic
 //! lanes       push to all interested lanes, wait for room       the lanes down
@@ -36,10 +38,12 @@ mod channels;
 mod config;
 mod core;
 mod counters;
+mod interest;
 mod lanes;
 mod rpc;
 mod runtime;
 mod sequencer;
+mod starting;
 mod up;
 mod waiting;
 mod watch;
@@ -56,13 +60,18 @@ use std::time::{Duration, Instant as StdInstant};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-pub use self::broker::{Address, NatsLogin, NatsServer, NatsSettings, RedisSettings, Sharded};
+pub use self::broker::{
+    Address, Broker, BrokerState, BrokerStatus, Inlet, NatsLogin, NatsServer, NatsSettings,
+    RedisSettings, Sharded, Standing, Wanting,
+};
 pub use self::config::{Driver, HubConfig, RpcListener};
 pub use self::core::Core;
 pub use self::counters::HubCounters;
+pub use self::lanes::Patience;
 use self::rpc::{Accepting, Connections};
 pub use self::rpc::{Caller, Calls, Peer, Said};
 pub use self::runtime::Runtime;
+pub use self::sequencer::{PublishError, Publishing, Sent};
 use self::watch::Watch;
 use crate::ending::Ending;
 use crate::lane::Wake;
@@ -94,6 +103,8 @@ impl ShutdownHandle {
 /// How long connections are answered with errors before they are closed, if the grace allows it: so
 /// that a call that is on its way is told why.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
+/// How long the start waits for brokers to say whether their servers can be reached.
+const FIRST_ATTEMPTS: Duration = Duration::from_secs(1);
 /// Between two looks at whether the shards have drained, which may take a day.
 const DRAINING: Duration = Duration::from_millis(100);
 /// Between two looks at whether they have let go.
@@ -102,8 +113,8 @@ const LETTING_GO: Duration = Duration::from_millis(5);
 /// Runs the hub on the calling thread until shutting down, which a [`ShutdownHandle`] begins, is
 /// complete. `ready` is called once it listens.
 ///
-/// Fails when the runtime cannot be made (io_uring denied, no descriptors) or the listener cannot
-/// be watched.
+/// Fails when the runtime cannot be made (io_uring denied, no descriptors), the listener cannot be
+/// watched, or a broker says that waiting for its server is hopeless.
 pub fn run(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Result<()> {
     config.runtime.run(serve(config, end, ready))?
 }
@@ -131,6 +142,10 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
         }
     }));
 
+    // A server that is away is waited for by those who need it.
+    if let Ok(Err(hopeless)) = timeout(FIRST_ATTEMPTS, core.brokers_started()).await {
+        return Err(io::Error::other(hopeless));
+    }
     ready();
     begun.notified().await;
     let begin = ending.begun().map_or_else(Instant::now, Instant::from_std);

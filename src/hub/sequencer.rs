@@ -6,41 +6,77 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 
+use tokio::sync::oneshot;
+
 use super::lanes::{Lanes, Offer, Patience};
 use crate::mesh::BrokerId;
 use crate::publication::{Payload, TooLarge};
 
 /// Why a publication was not taken. Its text is the error answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PublishError {
+pub enum PublishError {
+    /// It would be too long for clients.
     #[error(
         "publication of {bytes} bytes as encoded for clients is over roadcast.limits.publication_bytes ({bytes_max})"
     )]
-    TooLarge { bytes: usize, bytes_max: usize },
+    TooLarge {
+        /// Of its frame.
+        bytes: usize,
+        /// That may be.
+        bytes_max: usize,
+    },
+    /// Its topic's name is too long.
     #[error("topic name of {bytes} bytes is over roadcast.limits.topic_bytes ({bytes_max})")]
-    TopicTooLong { bytes: usize, bytes_max: usize },
+    TopicTooLong {
+        /// Of the name.
+        bytes: usize,
+        /// That may be.
+        bytes_max: usize,
+    },
+    /// It names a broker that is not configured.
     #[error("unknown broker {name:?}, configured are: {known}")]
-    UnknownBroker { name: String, known: String },
+    UnknownBroker {
+        /// As it was named.
+        name: String,
+        /// All that are.
+        known: String,
+    },
+    /// What waits for its address is at its bound.
     #[error(
         "{bytes} bytes already wait for room, and more of this address would be over its share of roadcast.limits.rpc_async_bytes ({bytes_max}): publish less, or use Publish, which waits"
     )]
-    NoRoom { bytes: usize, bytes_max: usize },
+    NoRoom {
+        /// That wait.
+        bytes: usize,
+        /// That may wait, in all.
+        bytes_max: usize,
+    },
+    /// What a broker said, or why it cannot be asked, in words that name it.
+    #[error("{0}")]
+    Broker(String),
+    /// Nothing is published any more.
     #[error("roadcast is shutting down")]
     ShuttingDown,
 }
 
 /// A publication on its way.
-pub(super) enum Publishing {
+pub enum Publishing {
     /// Done or failed at once: what the memory broker does unless a lane is full.
     Now(Result<(), PublishError>),
     /// To be waited for; what is due to others should go first.
     Later(Later),
+    /// The broker has it in its place of the order, and has yet to say what became of it. What is
+    /// published next may go meanwhile. Dropped unsaid: shutting down.
+    Sent(Sent),
     /// It waits by itself, and has put so many bytes on the account.
     Left(usize),
 }
 
 /// What becomes of a publication that waits. It goes its way even if nobody asks.
-pub(super) type Later = Pin<Box<dyn Future<Output = Result<(), PublishError>>>>;
+pub type Later = Pin<Box<dyn Future<Output = Result<(), PublishError>>>>;
+
+/// What a broker says of a publication that it has been given.
+pub type Sent = oneshot::Receiver<Result<(), PublishError>>;
 
 /// See the module.
 pub(super) struct Sequencer {
@@ -83,6 +119,16 @@ impl Sequencer {
                 done.await.map_err(|_| PublishError::ShuttingDown)
             })),
         }
+    }
+
+    /// Something of a topic may be missing from here on. Says whether anybody has the topic.
+    pub(super) fn lost(&self, broker: BrokerId, topic: &str) -> bool {
+        let mut lanes = self.lanes.borrow_mut();
+        let wanted = lanes.wanted(broker, topic);
+        if let Some(id) = wanted {
+            lanes.lost(id);
+        }
+        wanted.is_some()
     }
 
     /// How many bytes have been encoded since this was last asked.

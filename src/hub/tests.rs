@@ -13,6 +13,7 @@ use crate::mesh::{BrokerId, Down, ShardEnd, TopicId, Up, mesh};
 use crate::rpc::{self, Codec, Decoded};
 
 mod asynchronous;
+mod brokers;
 mod calls;
 mod lanes;
 mod shutdown;

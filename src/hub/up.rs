@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::broker::Wanting;
 use super::brokers::Brokers;
 use super::channels::Key;
-use super::sequencer::Sequencer;
+use super::interest::Interests;
 use crate::lane::{Receiver, Wake};
 use crate::mesh::Up;
 
@@ -36,27 +37,23 @@ impl Questions {
     }
 
     /// Answers some. Says whether there were any.
-    pub(super) fn take(&mut self, sequencer: &Sequencer, brokers: &Brokers) -> bool {
+    pub(super) fn take(&mut self, interests: &Interests, brokers: &Brokers) -> bool {
         let mut taken = false;
         for (shard, lane) in self.up.iter_mut().enumerate() {
             for _ in 0..TURN_ENTRIES {
                 let Some(question) = lane.pop() else { break };
-                // Not across the broker, which may deliver at once.
-                let mut lanes = sequencer.lanes.borrow_mut();
                 match question {
                     Up::Interest { topic, broker, name } => {
-                        let key = Key { broker, name: name.clone() };
-                        let first = lanes.interested(shard, topic, key);
-                        drop(lanes);
-                        if first {
-                            brokers.tell(broker, &name, true);
+                        let wanting = brokers.want(broker, &name);
+                        let key = Key { broker, name };
+                        match wanting {
+                            Wanting::Now => interests.subscribed(shard, topic, key),
+                            Wanting::Later => interests.wait(shard, topic, key),
                         }
                     }
                     Up::Uninterest { topic } => {
-                        let last = lanes.uninterested(shard, topic);
-                        drop(lanes);
-                        if let Some(key) = last {
-                            brokers.tell(key.broker, &key.name, false);
+                        if let Some(key) = interests.given_up(shard, topic) {
+                            brokers.unwant(&key);
                         }
                     }
                 }

@@ -24,7 +24,7 @@ impl Counters {
     /// All at zero.
     pub fn new(config: &Config) -> Self {
         Self {
-            hub: Arc::new(HubCounters::new(config.brokers.len())),
+            hub: Arc::new(HubCounters::new(config.brokers.iter().map(|broker| &*broker.name))),
             shards: (0..config.shards).map(|_| Arc::default()).collect(),
             loops: (0..config.shards).map(|_| Arc::default()).collect(),
             access: Arc::default(),

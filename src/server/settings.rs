@@ -121,7 +121,11 @@ pub fn hub(
             BackendName::Epoll => Runtime::Plain,
         },
         rpc: Some(rpc),
-        brokers: config.brokers.iter().map(|broker| (broker.name.clone(), broker.driver)).collect(),
+        brokers: config
+            .brokers
+            .iter()
+            .map(|broker| (broker.name.clone(), broker.driver.clone()))
+            .collect(),
         default_broker: default_broker(config),
         limits: config.limits.clone(),
         counters,
@@ -153,7 +157,6 @@ pub fn telemetry(
         hub: counters.hub.clone(),
         hub_wake: hub.wake.clone(),
         backend,
-        brokers: config.brokers.iter().map(|broker| broker.name.clone()).collect(),
         shards: shards.collect(),
         access: config.access.asks().then(|| counters.access.clone()),
         workers: OnceLock::new(),

@@ -81,7 +81,7 @@ impl Shard {
                 topics.push(self.create_topic(broker, name));
             }
         }
-        let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new() };
+        let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new(), refused: false };
         reply::encode(&mut pending.reply, Reply::Joined, asked);
         for &index in &pending.topics {
             pending.waiting += u32::from(self.delivery.topics.pin(index, id));
@@ -195,19 +195,39 @@ impl Shard {
         index
     }
 
-    /// One of the answers that a join waits for has come.
-    pub(super) fn join_answered(&mut self, id: ConnId) {
+    /// One of the answers that a join waits for has come; `unavailable`: the topic that cannot be
+    /// had.
+    pub(super) fn join_answered(&mut self, id: ConnId, unavailable: Option<u32>) {
         let Some(connection) = self.roster.connections.live(id) else { return };
         let Some(held) = connection.held.as_mut() else { return };
         let Some(Awaited::Interest(pending)) = held.awaits.as_mut() else { return };
         pending.waiting -= 1;
+        if let Some(topic) = unavailable {
+            pending.refused = true;
+            pending.topics.retain(|pinned| *pinned != topic);
+            self.delivery.topics.unpin(topic);
+        }
         if pending.waiting == 0
             && let Some(Awaited::Interest(pending)) = held.awaits.take()
         {
             self.delivery.topics.discharge(pending.reply.len());
-            self.complete_join(id, pending);
+            match pending.refused {
+                false => self.complete_join(id, pending),
+                true => self.refuse_join(id, pending),
+            }
             self.resume(id);
         }
+    }
+
+    /// Refuses a join whose topics its broker has not all subscribed in time.
+    fn refuse_join(&mut self, id: ConnId, mut pending: PendingJoin) {
+        for &topic in &pending.topics {
+            self.unpin(topic);
+        }
+        self.counters.joins_refused.add(1);
+        self.report_refused(id, Refusal::Join(JoinRefusal::Broker), String::new);
+        reply::refuse(&mut pending.reply);
+        self.roster.send_private(id, |out| out.extend_from_slice(&pending.reply));
     }
 
     fn complete_join(&mut self, id: ConnId, pending: PendingJoin) {

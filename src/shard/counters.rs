@@ -56,6 +56,8 @@ counters! {
         joins: Counter("joins"),
         /// Joins answered with #join.
         joins_refused: Counter("joins_refused"),
+        /// Topics of which publications may have been missed, each time.
+        gaps: Counter("gaps"),
         /// Leaves answered with @leave.
         leaves: Counter("leaves"),
         /// Connections closed because they broke the WebSocket protocol.

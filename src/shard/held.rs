@@ -87,6 +87,9 @@ pub struct PendingJoin {
     pub waiting: u32,
     /// The reply that completes it.
     pub reply: Vec<u8>,
+    /// A topic of it could not be subscribed: it is refused as a whole, once all have been
+    /// answered.
+    pub refused: bool,
 }
 
 /// The last that a client has sent: nothing is read behind it.

@@ -200,6 +200,8 @@ impl Shard {
                 self.counters.publications.add(u64::from(taken));
             }
             Down::Interested { topic, sequence } => self.interested(topic, sequence),
+            Down::Unavailable { topic } => self.unavailable(topic),
+            Down::Lost { topic } => self.lost(topic),
             Down::Uninterested { topic } => self.uninterested(topic),
             Down::StopAccepting => {
                 self.begin_grace(Duration::from_millis(self.now_ms));
@@ -223,9 +225,27 @@ impl Shard {
         topic.interest = Interest::Held;
         topic.sequence = sequence;
         for waiter in self.delivery.topics.take_waiters(id.index) {
-            self.join_answered(waiter);
+            self.join_answered(waiter, None);
         }
         self.give_up_if_unused(id.index);
+    }
+
+    /// The hub knows nothing of the topic any more.
+    fn unavailable(&mut self, id: TopicId) {
+        if self.delivery.topics.live(id).is_none() {
+            return;
+        }
+        for waiter in self.delivery.topics.take_waiters(id.index) {
+            self.join_answered(waiter, Some(id.index));
+        }
+        self.uninterested(id);
+    }
+
+    /// Publications of the topic may be missing from here on.
+    fn lost(&mut self, id: TopicId) {
+        if self.delivery.topics.live(id).is_some() {
+            self.counters.gaps.add(1);
+        }
     }
 
     fn uninterested(&mut self, id: TopicId) {

@@ -116,6 +116,8 @@ pub enum JoinRefusal {
     BytesOfConnection,
     /// The shard would pass `roadcast.limits.subscriptions_bytes`.
     BytesOfShard,
+    /// The broker has not subscribed a topic within `roadcast.broker_wait`.
+    Broker,
     /// A rule says so.
     Rules,
     /// Who was asked says so.
@@ -166,6 +168,7 @@ impl JoinRefusal {
                 "the connection would be over roadcast.limits.subscriptions_bytes_per_connection"
             }
             Self::BytesOfShard => "the shard would be over roadcast.limits.subscriptions_bytes",
+            Self::Broker => "the broker has not subscribed a topic within roadcast.broker_wait",
             Self::Rules => "roadcast.access.rules",
             Self::Desk(why) => why.why(),
             Self::Asks => ASKS,

@@ -105,14 +105,13 @@ fn scrape() -> String {
         lane: lane.depth(),
         wake: lane.consumer(),
     };
-    let hub = Arc::new(HubCounters::new(1));
+    let hub = Arc::new(HubCounters::new(["default"]));
     let telemetry = Arc::new(Telemetry {
         progress: Arc::default(),
         log: Arc::default(),
         hub,
         hub_wake: wake(),
         backend: BackendName::IoUring,
-        brokers: vec!["default".into()],
         shards: vec![shard],
         access: Some(Arc::default()),
         workers: OnceLock::from(Arc::new(WorkerTelemetry::new(None))),

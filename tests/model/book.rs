@@ -201,6 +201,8 @@ impl Book {
                 let (key, position) = (name.key.clone(), (name.epoch, *sequence));
                 self.sequenced(key, position, frame);
             }
+            // The memory broker has all topics at once, and misses nothing.
+            Down::Unavailable { .. } | Down::Lost { .. } => panic!("{entry:?}"),
             Down::StopAccepting | Down::Drain => {}
         }
     }

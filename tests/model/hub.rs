@@ -39,7 +39,7 @@ pub struct Hub {
 impl Hub {
     pub fn new(end: HubEnd, limits: &Limits, book: Book) -> Self {
         let brokers = vec![("memory".into(), Driver::Memory), ("bus".into(), Driver::Memory)];
-        let counters = Arc::new(HubCounters::new(brokers.len()));
+        let counters = Arc::new(HubCounters::new(["memory", "bus"]));
         let config = HubConfig {
             runtime: Runtime::Plain,
             rpc: None,

@@ -248,9 +248,9 @@ impl Telemetry {
         out.counter("rpc_connections_closed", "RPC connections closed by the server", closed)?;
         let errors = by("kind", "rpc_errors");
         out.counter("rpc_errors", "RPC calls answered with an error", errors)?;
-        let brokers = self.brokers.iter().zip(&hub.by_broker);
-        let published = brokers
-            .map(|(name, count)| ([("broker", name.as_str()), ("source", "rpc")], count.value()));
+        let published = hub.by_broker.iter().map(|broker| {
+            ([("broker", broker.name()), ("source", "rpc")], broker.publications.value())
+        });
         out.counter(
             "publications",
             "Publications asked for, one for each topic and broker",

@@ -72,8 +72,6 @@ pub struct Telemetry {
     pub hub_wake: Arc<Wake>,
     /// What the shards and the hub run on.
     pub backend: BackendName,
-    /// The configured brokers, in the order of their ids.
-    pub brokers: Vec<String>,
     /// All shards.
     pub shards: Vec<ShardTelemetry>,
     /// What the desk counts of access, where somebody is asked.
@@ -181,15 +179,13 @@ mod tests {
             }
         };
         let shards = (0..shards).map(shard).collect();
-        let brokers = vec!["main".to_owned()];
-        let (hub, hub_wake) = (Arc::new(HubCounters::new(1)), Wake::new().unwrap());
+        let (hub, hub_wake) = (Arc::new(HubCounters::new(["main"])), Wake::new().unwrap());
         Arc::new(Telemetry {
             progress: Arc::default(),
             log: Arc::default(),
             hub,
             hub_wake,
             backend: BackendName::Epoll,
-            brokers,
             shards,
             access: None,
             workers: OnceLock::new(),
@@ -273,7 +269,7 @@ mod tests {
         telemetry.shards[1].counts.joins.add(7);
         telemetry.shards[1].counts.closes.count(1013);
         telemetry.shards[1].counts.closes.count(4999);
-        telemetry.hub.by_broker[0].add(3);
+        telemetry.hub.by_broker[0].publications.add(3);
         let text = telemetry.text();
         for line in [
             "# TYPE roadcast_joins counter",

@@ -1,6 +1,8 @@
 //! The memory broker: this process and all its cores.
 
-use super::{Broker, Inlet, State};
+use std::sync::Arc;
+
+use super::{Broker, Inlet, Wanting};
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::Publishing;
 use crate::publication::Payload;
@@ -17,13 +19,13 @@ impl Memory {
 }
 
 impl Broker for Memory {
-    fn state(&self) -> State {
-        State::Up
-    }
-
     fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
         self.inlet.deliver(topic, payload, patience)
     }
 
-    fn interest(&self, _topic: &str, _wanted: bool) {}
+    fn want(&self, _topic: &Arc<str>) -> Wanting {
+        Wanting::Now
+    }
+
+    fn unwant(&self, _topic: &str) {}
 }

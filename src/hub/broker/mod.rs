@@ -1,61 +1,107 @@
 //! What a broker is: where a publication goes before it is sequenced. It is a sink of publications
-//! (from RPC), a source of them (into this process, through its [`Inlet`]), and has a state.
+//! (from RPC), a source of them (into this process, through its [`Inlet`]), and is told which
+//! topics this process wants.
+//!
+//! Invariants worth naming:
+//! - **A shard is answered when its topic is subscribed.** [`Broker::want`] says whether it is by
+//!   now. If not, the broker confirms it later, or says that it cannot be.
+//! - **One way in.** A publication reaches this process through [`Inlet::deliver`] alone, also one
+//!   that was published here: what other processes share with this one, it gets back from there.
+//! - **Nothing is missed in silence.** Whatever may have missed a publication of a topic says
+//!   [`Inlet::lost`] before it delivers the next one.
 
 mod link;
 mod memory;
 mod nats;
 mod redis;
+mod status;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub use self::link::Address;
 pub(super) use self::memory::Memory;
 pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
 pub use self::redis::{RedisSettings, Sharded};
+pub use self::status::{BrokerState, BrokerStatus, Standing};
+use super::interest::Interests;
 use super::lanes::Patience;
-use super::sequencer::{Publishing, Sequencer};
+use super::sequencer::Publishing;
 use crate::mesh::BrokerId;
 use crate::publication::Payload;
 
-/// Whether a broker passes publications on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// All of them.
-    Up,
-}
-
 /// A configured broker.
-pub(super) trait Broker {
-    /// Its state by now.
-    fn state(&self) -> State;
-
-    /// Takes a publication; it is taken when the result is there. `patience` says who waits if it
-    /// has to.
+pub trait Broker {
+    /// Takes a publication, in order. `patience` says who waits if it has to.
     fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing;
 
-    /// This process begins or ceases to want a topic, as a whole. Shards are told at once: a broker
-    /// that takes time to subscribe needs its shards' answers held back until it has.
-    fn interest(&self, topic: &str, wanted: bool);
+    /// This process wants a topic. Asked for each shard that begins to, and must not call the
+    /// inlet: what there is to say is said by the answer, or later.
+    fn want(&self, topic: &Arc<str>) -> Wanting;
+
+    /// Nobody in this process wants a topic any more, or waits for it.
+    fn unwant(&self, topic: &str);
+}
+
+/// Whether a topic is subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanting {
+    /// It is: every publication from now on is delivered, or said to be lost.
+    Now,
+    /// Not yet: [`Inlet::confirmed`] or [`Inlet::unavailable`] follows.
+    Later,
 }
 
 /// Where a broker delivers: into the order of this process.
-pub(super) struct Inlet {
-    sequencer: Rc<Sequencer>,
+#[derive(Clone)]
+pub struct Inlet {
+    interests: Rc<Interests>,
     broker: BrokerId,
 }
 
 impl Inlet {
-    pub(super) fn new(sequencer: Rc<Sequencer>, broker: BrokerId) -> Self {
-        Self { sequencer, broker }
+    pub(super) fn new(interests: Rc<Interests>, broker: BrokerId) -> Self {
+        Self { interests, broker }
     }
 
-    /// Sequences a publication and hands it to every interested shard.
-    pub(super) fn deliver(
-        &self,
-        topic: &str,
-        payload: &Payload<'_>,
-        patience: Patience,
-    ) -> Publishing {
-        self.sequencer.deliver(self.broker, topic, payload, patience)
+    /// The broker begins its first attempt to reach its server: the start waits a moment for what
+    /// [`Inlet::started`] says.
+    pub fn starting(&self) {
+        self.interests.starting.begin();
+    }
+
+    /// How the first attempt ended. A server that is away is no error: it is waited for. An error
+    /// ends the start: it says what is wrong, where, and what to do.
+    pub fn started(&self, outcome: Result<(), String>) {
+        self.interests.starting.end(outcome);
+    }
+
+    /// Sequences a publication and hands it to every interested shard. Whoever gets
+    /// [`Publishing::Later`] with [`Patience::Caller`] reads nothing more until it has ended: that is
+    /// how a full lane slows its broker down.
+    pub fn deliver(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
+        self.interests.sequencer.deliver(self.broker, topic, payload, patience)
+    }
+
+    /// A topic is subscribed: answers all who wait for it. Says whether anybody does, or has it.
+    pub fn confirmed(&self, topic: &str) -> bool {
+        self.interests.confirmed(self.broker, topic)
+    }
+
+    /// A topic could not be subscribed in time: refuses all who wait for it. Says whether somebody
+    /// still wants it, who joined it before.
+    pub fn unavailable(&self, topic: &str) -> bool {
+        self.interests.unavailable(self.broker, topic)
+    }
+
+    /// Publications of a topic may be missing from here on: tells every shard that has it, before
+    /// the topic's next publication. Says whether anybody has.
+    pub fn lost(&self, topic: &str) -> bool {
+        self.interests.sequencer.lost(self.broker, topic)
+    }
+
+    /// Wakes the shards that were given something. Due before anything is awaited.
+    pub fn wake_shards(&self) {
+        self.interests.sequencer.wake_shards();
     }
 }

@@ -8,6 +8,8 @@
 //! - **Answers of one read leave in one write**, but an answer never waits for something that may
 //!   take long: they are flushed before a publication that waits for room, and in between a call of
 //!   many publications.
+//! - **A broker that takes its time has many calls at once.** All calls of one read are given to
+//!   their brokers before the first answer is waited for; the answers leave in order.
 //! - **Answers held are bounded**: at most [`ANSWERS_BYTES`] and one more. Who does not read
 //!   answers is not read from.
 //! - **What has been read is worked through** even if the caller has gone: a fire-and-forget caller
@@ -24,6 +26,7 @@
 
 mod check;
 mod operate;
+mod sent;
 
 use std::io;
 use std::rc::Rc;
@@ -31,6 +34,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use self::sent::Unanswered;
 use super::said::Said;
 use super::stream::Peer;
 use crate::hub::accounts::Account;
@@ -82,6 +86,8 @@ pub struct Calls<C> {
     /// Due to the caller.
     answers: Vec<u8>,
     account: Account,
+    /// What brokers have yet to say of publications.
+    sent: Unanswered,
     /// Reserved on the account for the call under way.
     reserved: usize,
     /// Since other connections last had their turn.
@@ -101,6 +107,7 @@ impl<C: Caller> Calls<C> {
             said,
             caller,
             answers: Vec::new(),
+            sent: Unanswered::default(),
             account: Account::of(peer.address()),
             reserved: 0,
             work: 0,
@@ -182,21 +189,31 @@ impl<C: Caller> Calls<C> {
         }
         let result = self.publish(publish, &request).await;
         self.give_back(usize::MAX);
-        let Err(error) = result else {
-            if !publish.asynchronous {
-                rpc::encode_ok(&mut self.answers, call, true);
-            }
-            return Ok(());
-        };
+        let from = self.answers.len();
+        if result.is_ok() && !publish.asynchronous {
+            rpc::encode_ok(&mut self.answers, call, true);
+        }
+        let answer = from..self.answers.len();
+        match &result {
+            // One reason is enough.
+            Err(_) if !publish.asynchronous => self.sent.forget_call(),
+            _ => self.sent.end_call(answer),
+        }
+        let Err(error) = result else { return Ok(()) };
         let error = self.say(&error);
         if !publish.asynchronous {
             return Err(error);
         }
+        self.say_lost(&error);
+        Ok(())
+    }
+
+    /// Counts that publications were answered ok and are not published after all, and says it.
+    fn say_lost(&self, error: &str) {
         self.core.counters.failures_after_ok.add(1);
         if let Some(unsaid) = self.said.due(LOST, "async") {
-            warn!(peer = %self.peer, %error, "{LOST}{unsaid}");
+            warn!(peer = %self.peer, error, "{LOST}{unsaid}");
         }
-        Ok(())
     }
 
     /// Counts why something is not published, and says it.
@@ -208,6 +225,7 @@ impl<C: Caller> Calls<C> {
             }
             PublishError::UnknownBroker { .. } => (&counters.errors_broker, "broker"),
             PublishError::NoRoom { .. } => (&counters.errors_async, "async"),
+            PublishError::Broker(_) => (&counters.errors_outage, "outage"),
             PublishError::ShuttingDown => (&counters.errors_shutdown, "shutdown"),
         };
         counter.add(1);
@@ -263,12 +281,16 @@ impl<C: Caller> Calls<C> {
     ) -> Result<Option<Later>, PublishError> {
         let Core { brokers, counters, .. } = &*self.core;
         counters.publications.add(1);
-        if let Some(counter) = counters.by_broker.get(place) {
-            counter.add(1);
+        if let Some(status) = counters.by_broker.get(place) {
+            status.publications.add(1);
         }
         match brokers.publish(place, topic, payload, self.patience(publish)) {
             Publishing::Now(result) => result.map(|()| None),
             Publishing::Later(result) => Ok(Some(result)),
+            Publishing::Sent(sent) => {
+                self.sent.add(sent);
+                Ok(None)
+            }
             Publishing::Left(bytes) => {
                 self.give_back(bytes);
                 Ok(None)
@@ -313,9 +335,10 @@ impl<C: Caller> Calls<C> {
         self.caller.give_way().await;
     }
 
-    /// Writes the answers that are due.
+    /// Writes the answers that are due, once brokers have said what they depend on.
     async fn flush(&mut self) {
         self.core.sequencer.wake_shards();
+        self.hear_brokers().await;
         if self.answers.is_empty() {
             return;
         }

@@ -37,7 +37,7 @@ fn core(limits: Limits) -> (Rc<Core>, Vec<ShardEnd>) {
         brokers: vec![("default".into(), Driver::Memory)],
         default_broker: BrokerId(0),
         limits,
-        counters: Arc::new(HubCounters::new(1)),
+        counters: Arc::new(HubCounters::new(["default"])),
         drain: Duration::ZERO,
         shutdown_grace: GRACE,
     };
