@@ -53,6 +53,7 @@ pub mod preflight;
 pub mod publication;
 pub mod pulse;
 pub mod reply;
+pub mod resp;
 pub mod ring;
 pub mod rpc;
 mod secret;

@@ -61,8 +61,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 pub use self::broker::{
-    Address, Broker, BrokerState, BrokerStatus, Inlet, NatsLogin, NatsServer, NatsSettings,
-    RedisSettings, Sharded, Standing, Wanting,
+    Address, Broker, BrokerState, BrokerStatus, Inlet, Link, NatsLogin, NatsServer, NatsSettings,
+    Outbound, RedisSettings, Sharded, Standing, Tls, Wanting,
 };
 pub use self::config::{Driver, HubConfig, RpcListener};
 pub use self::core::Core;

@@ -19,7 +19,7 @@ mod status;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use self::link::Address;
+pub use self::link::{Address, Link, Outbound, Tls};
 pub(super) use self::memory::Memory;
 pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
 pub use self::redis::{RedisSettings, Sharded};
@@ -77,8 +77,8 @@ impl Inlet {
     }
 
     /// Sequences a publication and hands it to every interested shard. Whoever gets
-    /// [`Publishing::Later`] with [`Patience::Caller`] reads nothing more until it has ended: that is
-    /// how a full lane slows its broker down.
+    /// [`Publishing::Later`] with [`Patience::Caller`] reads nothing more until it has ended: that
+    /// is how a full lane slows its broker down.
     pub fn deliver(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
         self.interests.sequencer.deliver(self.broker, topic, payload, patience)
     }
