@@ -1,0 +1,13 @@
+//! Goal: nodes that share a Redis or a NATS deliver every publication once, in order, to everybody,
+//! and say so where they may have missed one. Method: the real server before real brokers, which
+//! are killed, held still, cut off and reconfigured. Where a broker's server is not installed, its
+//! tests are skipped.
+//!
+//! | file | what |
+//! |---|---|
+//! | `servers` | redis-server and nats-server, started on free ports |
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod servers;
