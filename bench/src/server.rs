@@ -1,5 +1,6 @@
 //! The servers of a comparison: how each kind is started, how they end.
 
+mod bus;
 mod callback;
 mod guard;
 mod spec;
@@ -54,6 +55,8 @@ pub struct Server {
     /// Its process, unless it was running before.
     child: Option<Child>,
     meter: Option<CpuMeter>,
+    /// What its publications travel through, if anything.
+    _bus: Option<bus::Running>,
 }
 
 /// How long a server may take to serve.
@@ -109,15 +112,21 @@ impl Spec {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("tied").arg("--").arg(&program);
         let mut headers = String::new();
+        let bus = self.bus()?.map(|bus| bus.start(place)).transpose()?;
+        let broadcast = bus.as_ref().map(|bus| bus.section(self.kind));
         match self.kind {
             Kind::Roadcast => {
                 command.arg("serve");
+                let mut sections = broadcast.transpose()?.unwrap_or_default();
                 if let Some(guard) = self.guard()? {
                     let post = guard.post(&place.scratch, self.delay())?;
-                    let config = self.scratch_file(place, "yaml");
-                    std::fs::write(&config, post.sections)?;
-                    command.arg("-c").arg(config);
+                    sections.push_str(&post.sections);
                     headers = post.headers;
+                }
+                if !sections.is_empty() {
+                    let config = self.scratch_file(place, "yaml");
+                    std::fs::write(&config, sections)?;
+                    command.arg("-c").arg(config);
                 }
                 let address = [
                     ("http.address", clients.to_string()),
@@ -155,12 +164,17 @@ impl Spec {
                     Some(Guard::Workers) => guard::worker(&place.scratch, self.delay())?,
                     Some(guard) => bail!("RoadRunner has no guard like {guard:?}"),
                 };
-                std::fs::write(&config, roadrunner_config(&worker, clients, publishes))?;
+                let broadcast = broadcast
+                    .transpose()?
+                    .unwrap_or_else(|| "broadcast: { default: { driver: memory } }\n".to_owned());
+                let sections = roadrunner_config(&worker, clients, publishes) + &broadcast;
+                std::fs::write(&config, sections)?;
                 command.arg(config);
             }
             Kind::Centrifugo => {
                 let config = self.scratch_file(place, "json");
-                std::fs::write(&config, centrifugo_config(clients))?;
+                let redis = bus.as_ref().map(bus::Running::redis).transpose()?;
+                std::fs::write(&config, centrifugo_config(clients, redis))?;
                 command.arg("--config").arg(config);
             }
         }
@@ -181,6 +195,7 @@ impl Spec {
             headers,
             child: Some(child.with_context(|| format!("starting {}", self.label))?),
             meter: None,
+            _bus: bus,
         };
         server
             .wait_until_ready()
@@ -208,6 +223,7 @@ impl Server {
             headers: String::new(),
             child: None,
             meter: None,
+            _bus: None,
         }
     }
 
@@ -303,7 +319,6 @@ fn roadrunner_config(worker: &str, clients: SocketAddr, publishes: SocketAddr) -
          server: {{ command: \"{worker}\", relay: pipes, relay_timeout: 20s }}\n\
          http:\n  address: \"{clients}\"\n  max_request_size: 1024\n  middleware: [ \"websockets\" ]\n\
          \x20 pool: {{ num_workers: 1, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
-         broadcast: {{ default: {{ driver: memory }} }}\n\
          websockets:\n  broker: default\n  allowed_origin: \"*\"\n  path: \"/ws\"\n\
          \x20 pool: {{ num_workers: {}, max_jobs: 0, allocate_timeout: 60s, destroy_timeout: 5s }}\n\
          logs: {{ mode: production, level: error }}\n",
@@ -311,8 +326,10 @@ fn roadrunner_config(worker: &str, clients: SocketAddr, publishes: SocketAddr) -
     )
 }
 
-fn centrifugo_config(clients: SocketAddr) -> String {
+fn centrifugo_config(clients: SocketAddr, redis: Option<SocketAddr>) -> String {
     serde_json::json!({
+        "engine": if redis.is_some() { "redis" } else { "memory" },
+        "redis_address": redis.map(|address| address.to_string()).unwrap_or_default(),
         "address": clients.ip().to_string(),
         "port": clients.port().to_string(),
         "client_insecure": true,

@@ -17,6 +17,8 @@ pub enum Suite {
     Full,
     /// The cases that tell one revision from another
     Diff,
+    /// Through Redis and NATS, against memory and others through Redis
+    Brokers,
 }
 
 /// Everybody who fans out.
@@ -32,6 +34,14 @@ const SIZES: &str = "roadcast-100=roadcast:subscribers=100,roadcast-1000=roadcas
                      uws-1000=uws:subscribers=1000";
 const UWS_SIZES: &str = "uws-1000=uws:subscribers=1000,uws-10000=uws:subscribers=10000";
 const SHARDS: &str = "roadcast,roadcast-2-shards=roadcast:shards=2";
+
+/// Through a broker, each with a server of its own.
+const BROKERS: &str = "memory=roadcast,redis=roadcast:broker=redis,nats=roadcast:broker=nats,\
+                       centrifugo-redis=centrifugo:broker=redis,roadrunner-redis=roadrunner:broker=redis";
+/// Those who answer a publish.
+const PUBLISHED: &str = "redis=roadcast:broker=redis,memory=roadcast,nats=roadcast:broker=nats,\
+                         roadrunner-redis=roadrunner:broker=redis";
+const OWN_TOPICS: &str = "memory=roadcast,redis=roadcast:broker=redis,nats=roadcast:broker=nats";
 
 const UWS: &str = "uws";
 
@@ -67,6 +77,13 @@ impl Suite {
                 cases.add("unicast-64", "roadcast", "", unicast(64))?;
                 cases.add("connect", "roadcast", "", connect)?;
                 cases.add("rpc-0", "roadcast", "", rpc(0))?;
+            }
+            Self::Brokers => {
+                cases.add("fanout-1", BROKERS, "memory", one)?;
+                cases.add("fanout-64", BROKERS, "memory", many)?;
+                cases.add("latency", BROKERS, "memory", fanout(1, 1, 128, Pace::InFlight(1)))?;
+                cases.add("rpc-1", PUBLISHED, "redis", rpc(1))?;
+                cases.add("idle-own-topics", OWN_TOPICS, "memory", idle(5_000, 5_000))?;
             }
             Self::Full => {
                 cases.add("fanout-1", ALL, UWS, one.clone())?;
@@ -144,6 +161,7 @@ impl Suite {
             Self::Short => (5, Duration::from_millis(500)),
             Self::Full => (9, Duration::from_secs(1)),
             Self::Diff => (15, Duration::from_millis(700)),
+            Self::Brokers => (9, Duration::from_millis(700)),
         }
     }
 }
@@ -215,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_suite_names_servers_that_exist_and_bases_that_take_part() {
-        for suite in [Suite::Short, Suite::Full] {
+        for suite in [Suite::Short, Suite::Full, Suite::Brokers] {
             for case in suite.cases(false, &[]).unwrap() {
                 assert!(
                     case.servers.iter().any(|spec| Some(&spec.label) == case.base.as_ref()),

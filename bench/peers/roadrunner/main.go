@@ -20,6 +20,7 @@ import (
 	"github.com/spiral/roadrunner/v2/plugins/http"
 	"github.com/spiral/roadrunner/v2/plugins/logger"
 	"github.com/spiral/roadrunner/v2/plugins/memory"
+	"github.com/spiral/roadrunner/v2/plugins/redis"
 	"github.com/spiral/roadrunner/v2/plugins/rpc"
 	"github.com/spiral/roadrunner/v2/plugins/server"
 	"github.com/spiral/roadrunner/v2/plugins/websockets"
@@ -52,6 +53,7 @@ func serve() error {
 		&server.Plugin{},
 		&http.Plugin{},
 		&memory.Plugin{},
+		&redis.Plugin{},
 		&broadcast.Plugin{},
 		&websockets.Plugin{},
 	)

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use super::bus::Bus;
 use super::guard::Guard;
 use crate::dialect::{Centrifugo, Dialect, Floor, Goridge, Letters};
 
@@ -63,7 +64,8 @@ impl Kind {
 ///
 /// `binary=PATH` starts that program. `subscribers=NUMBER` is for this server alone, in place of
 /// the workload's. `guard=rules|hs256|es256|workers|callback` has somebody asked about each
-/// client, a worker for `delay=` µs. Any other key of a `roadcast` is handed on as
+/// client, a worker for `delay=` µs. `broker=redis|nats` has publications travel through a server
+/// of that kind, started beside it. Any other key of a `roadcast` is handed on as
 /// `-o roadcast.KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
@@ -98,7 +100,7 @@ impl FromStr for Spec {
 }
 
 /// Keys of a spec that are not handed on.
-pub(super) const OWN: [&str; 4] = ["binary", "subscribers", "guard", "delay"];
+pub(super) const OWN: [&str; 5] = ["binary", "subscribers", "guard", "delay", "broker"];
 
 impl Spec {
     fn option(&self, key: &str) -> Option<&str> {
@@ -108,6 +110,11 @@ impl Spec {
     /// Who is asked about its clients.
     pub fn guard(&self) -> Result<Option<Guard>> {
         self.option("guard").map(str::parse).transpose()
+    }
+
+    /// What its publications travel through.
+    pub fn bus(&self) -> Result<Option<Bus>> {
+        self.option("broker").map(str::parse).transpose()
     }
 
     /// How long a worker takes for an answer, µs.
