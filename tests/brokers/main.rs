@@ -5,9 +5,11 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `nodes` | several nodes at random: delivered sets and their order |
 //! | `servers` | redis-server and nats-server, started on free ports |
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod nodes;
 mod servers;
