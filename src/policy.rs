@@ -13,6 +13,17 @@ pub enum Overflow {
     Skip,
 }
 
+/// What becomes of a subscriber that may have missed a publication of its broker, and did not ask
+/// to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// Nothing.
+    #[default]
+    Silent,
+    /// The connection is closed with 1012, so that the client comes again and loads what it lacks.
+    Close,
+}
+
 /// The policy of each topic. Without patterns: [`Overflow::Disconnect`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {

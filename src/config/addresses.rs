@@ -4,6 +4,9 @@
 //! limit) still says where it listens. What was given for this one command, `-c` and `-o`, is held
 //! to the letter.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::environment::{self, Environment};
 use super::error::Problems;
 use super::reader::Reader;
@@ -30,12 +33,15 @@ impl Addresses {
     pub fn load(options: &LoadOptions) -> Result<Self, Problems> {
         let mut settings = Settings::default();
         let mut problems = Vec::new();
+        let mut trees = Vec::new();
         if let Some(file) = files::first(options) {
-            let mut add = |mut root: Node, path: &_| {
-                keep(&mut root, "");
-                settings.add_file(&root, path, &options.env);
-            };
+            let mut add = |root: Node, path: &Arc<PathBuf>| trees.push((root, path.clone()));
             problems = files::read(&options.cwd.join(file), &mut add, &mut Vec::new());
+        }
+        settings.expect_brokers(trees.iter().map(|(root, _)| root), options);
+        for (mut root, path) in trees {
+            keep(&mut root, "");
+            settings.add_file(&root, &path, &options.env);
         }
         let overrides = |(name, _): &(&String, &String)| {
             let key = name.strip_prefix(environment::PREFIX);

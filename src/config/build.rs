@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::error::Origin;
 use super::key::Value;
 use super::reader::Reader;
-use super::{Config, LoadOptions, RpcListen, access, brokers, value};
+use super::{Config, LoadOptions, PublishTo, RpcListen, access, brokers, value};
 use crate::access::Pattern;
 use crate::backend::BackendWish;
 use crate::http::forwarded::ClientHeader;
 use crate::http::proxies::Proxies;
 use crate::limits::{Field, Limits};
 use crate::logs::{Encoding, Level, LogConfig, Mode};
-use crate::policy::Policies;
+use crate::policy::{OnGap, Policies};
 use crate::worst_case::{self, Uses};
 
 /// Where clients connect, and the key that says so.
@@ -51,7 +51,6 @@ fn admin(
 pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -> Config {
     let (http, http_key) = http_address(read);
     let (rpc, rpc_key) = rpc_address(read);
-    let (brokers, default_broker) = brokers::read(read);
     let shards = match read.number("roadcast.shards") {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
@@ -68,6 +67,7 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -
     if directory.as_os_str().is_empty() {
         directory.push(".");
     }
+    let (brokers, default_broker) = brokers::read(read, &directory);
     let access = access::settings(read, &directory);
     let memory = options.memory.clone();
     let mut limits = limits(read);
@@ -101,6 +101,16 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -
         unavailable_status: read.number("status.unavailable_status_code") as u16,
         brokers,
         default_broker,
+        broker_wait: read.duration("roadcast.broker_wait"),
+        broker_buffer: read.number("roadcast.broker_buffer"),
+        publish_to: match read.text("roadcast.publish_to").as_deref() {
+            Some("default") => PublishTo::Default,
+            _ => PublishTo::All,
+        },
+        on_gap: match read.text("roadcast.on_gap").as_deref() {
+            Some("close") => OnGap::Close,
+            _ => OnGap::Silent,
+        },
         backend: read
             .text("roadcast.backend")
             .as_deref()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::key::Value;
 use super::key::show_about;
 use super::reader::Reader;
-use super::{Config, Notice, Origin, RpcListen, access};
+use super::{Config, Notice, Origin, RpcListen, access, brokers};
 use crate::http::origin::OriginRule;
 use crate::worst_case;
 
@@ -116,6 +116,7 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         );
         warn(key, text);
     }
+    notices.extend(brokers::doubts(&config.brokers, read));
     notices.extend(access::doubts(&config.access, read));
     notices
 }

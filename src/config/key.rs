@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::value::{self, RpcListen};
 use crate::limits::units::{self, GiB, KiB, MiB};
 
-/// One key, or with [`Status::Later`] and [`Status::Foreign`] all keys below one.
+/// The longest duration a key takes: a day. Longer ones are mistaken units.
+pub const DAY: u64 = 24 * units::h;
+
+/// One key, or with [`Status::Foreign`] all keys below one.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// The path with dots; a `*` segment stands for a name that the operator chooses.
@@ -18,6 +21,9 @@ pub struct Key {
     pub status: Status,
     /// One line for the documentation.
     pub doc: &'static str,
+    /// Whether the documentation's tables name it; not where it is one of several places for the
+    /// same thing.
+    pub listed: bool,
 }
 
 /// What Roadcast does with a key.
@@ -25,8 +31,6 @@ pub struct Key {
 pub enum Status {
     /// Reads it and acts on it.
     Used,
-    /// Knows it and will act on it in a later release.
-    Later,
     /// Knows it as RoadRunner's and has no use for it.
     Foreign,
 }
@@ -48,6 +52,8 @@ pub enum Kind {
     Duration(u64, u64),
     /// The same as RoadRunner writes it, where a bare number counts nanoseconds.
     GoDuration(u64, u64),
+    /// One of these, or -1, which is none at all, as RoadRunner's keys for Redis have it.
+    OrOff(&'static Kind),
     /// Where to listen, and the port that is usual there; see [`value::address`].
     Address(u16),
     /// Where to listen for RPC, and the port that is usual there; see [`value::rpc_listen`].
@@ -83,6 +89,8 @@ pub enum Value {
     Number(u64),
     /// Of `Duration` and `GoDuration`.
     Duration(Duration),
+    /// -1, of `OrOff`.
+    Off,
     /// Of `Address`.
     Address(std::net::SocketAddr),
     /// Of `Rpc`.
@@ -146,6 +154,11 @@ impl Key {
                 )?;
                 duration.map(Value::Duration)
             }
+            Kind::OrOff(_) if text == "-1" => Ok(Value::Off),
+            Kind::OrOff(kind) => {
+                let read = Self { kind: *kind, ..*self }.parse_written(text, written);
+                return read.map_err(|problem| format!("{problem}; -1 = off"));
+            }
             Kind::Address(_) => value::address(text, &self.example(written)).map(Value::Address),
             Kind::Rpc(_) => value::rpc_listen(text, &self.example(written)).map(Value::Rpc),
             Kind::Path => value::url_path(text).map(Value::Text),
@@ -197,7 +210,13 @@ impl Key {
 
     /// What it takes, for the documentation.
     pub(super) fn bounds(&self) -> String {
-        match self.kind {
+        self.kind.bounds()
+    }
+}
+
+impl Kind {
+    fn bounds(self) -> String {
+        match self {
             Kind::Text | Kind::Secret | Kind::Opaque => "text".to_owned(),
             Kind::Flag => "`true`, `false`".to_owned(),
             Kind::Choice(words) => {
@@ -212,6 +231,7 @@ impl Key {
                 let (min, max) = (show_millis(min), show_millis(max));
                 format!("duration, {min} to {max}; a bare number is nanoseconds")
             }
+            Kind::OrOff(kind) => format!("{}; or -1", kind.bounds()),
             Kind::Address(_) => "host:port".to_owned(),
             Kind::Rpc(_) => "`tcp://host:port`, `unix:///path`".to_owned(),
             Kind::Path => "URL path".to_owned(),

@@ -2,20 +2,17 @@
 
 use std::sync::LazyLock;
 
-use super::key::{Key, Kind, Status};
+use super::brokers::keys as options;
+use super::key::{DAY, Key, Kind, Status};
 use crate::backend::BackendWish;
 use crate::limits::{self, Limit, Limits, units};
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, default, status: Status::Used, doc }
-}
-
-const fn later(path: &'static str, doc: &'static str) -> Key {
-    Key { path, kind: Kind::Opaque, default: "", status: Status::Later, doc }
+    Key { path, kind, default, status: Status::Used, doc, listed: true }
 }
 
 const fn foreign(path: &'static str) -> Key {
-    Key { path, kind: Kind::Opaque, default: "", status: Status::Foreign, doc: "" }
+    Key { path, kind: Kind::Opaque, default: "", status: Status::Foreign, doc: "", listed: true }
 }
 
 const fn limit(of: &Limit) -> Key {
@@ -27,16 +24,14 @@ const fn limit(of: &Limit) -> Key {
     key(of.path, kind, of.default, of.doc)
 }
 
-/// The longest duration a key takes: a day. Longer ones are mistaken units.
-const DAY: u64 = 24 * units::h;
-
 /// Of an age that a worker may have: a year.
 const LONG: u64 = 365 * DAY;
 
 /// Every key, in the order of the documentation.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     let limits = Limits::TABLE.iter().map(limit);
-    USED.iter().copied().chain(limits).chain(UNUSED.iter().copied()).collect()
+    let used = USED.iter().copied().chain(options::keys()).chain(limits);
+    used.chain(UNUSED.iter().copied()).collect()
 });
 
 #[rustfmt::skip]
@@ -49,7 +44,7 @@ const USED: &[Key] = &[
     key("websockets.allowed_origin", Kind::Origins, "*", "Which `Origin` may connect: `*` for all, origins, or patterns with one `*` each; one of them must fit. Refused: 403."),
     key("websockets.broker", Kind::Text, "default", "The entry of `broadcast` that a client's command means when it names none."),
     key("websockets.pubsubs", Kind::Words, "", "RoadRunner 2.3.0's form: drivers, each a broker of its own name, the first the default one."),
-    key("broadcast.*.driver", Kind::Text, "", "Driver of the broker of that name. Served: `memory`."),
+    key("broadcast.*.driver", Kind::Text, "", "Driver of the broker of that name: `memory`, `redis`, `nats`."),
     key("websockets.pool.debug", Kind::Flag, "false", "A fresh worker for each question and none that stand ready: a changed script acts at once. For development."),
     key("websockets.pool.num_workers", Kind::Count(0, 4096), "0", "Workers that stand ready; 0 = one for each CPU."),
     key("websockets.pool.max_jobs", Kind::Count(0, u32::MAX as u64), "0", "Questions after which a worker is replaced; 0 = never."),
@@ -118,18 +113,18 @@ const USED: &[Key] = &[
     key("roadcast.metrics.address", Kind::Address(2112), "", "Wins over `metrics.address`, for a file that RoadRunner reads too; turns metrics on by itself."),
     key("roadcast.status.address", Kind::Address(2114), "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
 
+    key("roadcast.broker_wait", Kind::Duration(1, units::h), "5s", "How long a join, or a publication that `roadcast.broker_buffer` holds, waits for a broker that is down. Past it: `#join`, an error answer."),
+    key("roadcast.broker_buffer", Kind::Bytes(0, 1 << 30), "0", "Bytes of publications that each broker holds while it is down; 0 = they are answered with an error at once."),
+    key("roadcast.publish_to", Kind::Choice(&["all", "default"]), "all", "The brokers that `broadcast.Publish` publishes to: all, or the default one, as RoadRunner 2.3.1 and later do."),
+    key("roadcast.on_gap", Kind::Choice(&["silent", "close"]), "silent", "What becomes of subscribers that may have missed a message of a broker and did not ask to be told. `close`: 1012, spread over 10 s, so that they come again and load what they lack."),
+    key("roadcast.ready_without", Kind::Words, "", "Brokers without which `/ready` answers yes."),
+
     key("roadcast.overflow.skip", Kind::Words, "", "Topics where a client that does not keep up stays connected and gets the newest message once it has room; older ones are dropped. Names, or beginnings with a `*` behind."),
     key("roadcast.overflow.disconnect", Kind::Words, "", "Exceptions from `roadcast.overflow.skip`. Every topic that is in neither list is treated so: close 1013 past `outbox_bytes`."),
 ];
 
 #[rustfmt::skip]
 const UNUSED: &[Key] = &[
-    later("broadcast.*.config", "Options of a driver; `memory` has none."),
-    later("redis.addrs", ""), later("redis.db", ""), later("redis.username", ""), later("redis.password", ""),
-    later("redis.master_name", ""), later("redis.sentinel_password", ""), later("redis.max_retries", ""),
-    later("redis.dial_timeout", ""), later("redis.min_retry_backoff", ""), later("redis.max_retry_backoff", ""),
-    later("redis.pool_size", ""), later("redis.read_timeout", ""), later("redis.write_timeout", ""),
-
     foreign("websockets.pool.command"), foreign("websockets.pool.reset_timeout"),
     foreign("server.relay"), foreign("server.group"), foreign("server.after_init"),
     foreign("http.pool"), foreign("http.middleware"), foreign("http.static"), foreign("http.uploads"),
@@ -137,9 +132,6 @@ const UNUSED: &[Key] = &[
     foreign("http.max_request_size"), foreign("http.raw_body"),
     foreign("http.internal_error_code"), foreign("http.access_logs"), foreign("http.cache"), foreign("http.sendfile"),
     foreign("http.otel"), foreign("http.new_relic"), foreign("http.gzip"), foreign("http.cors"), foreign("http.workers"),
-    foreign("redis.route_by_latency"), foreign("redis.route_randomly"), foreign("redis.min_idle_conns"),
-    foreign("redis.max_conn_age"), foreign("redis.pool_timeout"), foreign("redis.idle_timeout"),
-    foreign("redis.idle_check_freq"), foreign("redis.read_only"), foreign("redis.tls"),
     foreign("metrics.collect"), foreign("status.check_timeout"), foreign("status.shutdown_check_timeout"),
     foreign("logs.output"), foreign("logs.err_output"), foreign("logs.errorOutput"), foreign("logs.line_ending"),
     foreign("logs.channels"), foreign("logs.file_logger_options"), foreign("logs.format"),
@@ -163,7 +155,6 @@ pub(super) const OTHER_SECTIONS: &[&str] = &[
     "lock",
     "memcached",
     "memory",
-    "nats",
     "otel",
     "reload",
     "resetter",

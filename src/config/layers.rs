@@ -56,7 +56,7 @@ impl Settings {
         if let [section] = path.as_slice() {
             self.sections.insert(section.to_ascii_lowercase());
         }
-        match schema::find(path) {
+        match self.find(path) {
             Found::Key(Key { path: whole, .. }, _)
                 if matches!(node.data, Data::Map(_)) && schema::is_section(whole) =>
             {
@@ -75,11 +75,17 @@ impl Settings {
                         problem,
                     ));
                 };
-                let setting = self.setting(key, words, list, at(node), env);
+                let at = at(node);
+                let setting = self.setting(key, &spelled.join("."), words, list, at, env);
                 self.set(spelled, setting);
             }
             Found::Key(key, _) => self.note_unused(key, node),
             Found::Section { named } => {
+                // `config:` with nothing behind it says no more than its absence.
+                let options = matches!(path.as_slice(), [_, _, leaf] if leaf == "config");
+                if options && matches!(node.data, Data::Null) {
+                    return;
+                }
                 if named && matches!(node.data, Data::Null | Data::Map(_)) {
                     self.name(path.last().map(String::as_str).unwrap_or_default(), at(node));
                 }
@@ -133,7 +139,7 @@ impl Settings {
                     self.set_word(key, path, value, origin, env);
                 }
                 Some((key, _)) => {
-                    self.unused.insert(key.path, key.status);
+                    self.unused.insert(key.path);
                 }
                 None => {
                     let path: Vec<String> =
@@ -157,39 +163,44 @@ impl Settings {
     /// The key that a variable's name (without prefix) means. A name within it is one that was
     /// written already, or a new one, in lower case.
     fn overridden(&self, rest: &str) -> Option<(&'static Key, Vec<String>)> {
-        schema::KEYS.iter().find_map(|key| {
-            let below = key.status != Status::Used;
-            let fits = |spelled: &str, rest: &str| match rest.strip_prefix(spelled) {
-                Some("") => true,
-                Some(more) => below && more.starts_with('_'),
-                None => false,
-            };
-            let segments = |text: &str| text.split('.').map(str::to_owned).collect();
-            let Some((before, after)) = key.path.split_once('*') else {
-                return fits(&environment::spelled(key.path), rest)
-                    .then(|| (key, segments(key.path)));
-            };
+        let segments = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let named = |key: &'static Key, name: &str| {
+            let own = |segment: String| if segment == "*" { name.to_owned() } else { segment };
+            (key, segments(key.path).into_iter().map(own).collect())
+        };
+        let fits = |key: &Key, spelled: &str, rest: &str| match rest.strip_prefix(spelled) {
+            Some("") => true,
+            Some(more) => key.status != Status::Used && more.starts_with('_'),
+            None => false,
+        };
+        let plain = schema::KEYS.iter().filter(|key| !key.path.contains('*'));
+        let mut plain = plain.filter(|key| fits(key, &environment::spelled(key.path), rest));
+        if let Some(key) = plain.next() {
+            return Some((key, segments(key.path)));
+        }
+        let parts = |key: &'static Key| {
+            let (before, after) = key.path.split_once('*')?;
             let inside = rest.strip_prefix(&environment::spelled(before))?;
-            let after = environment::spelled(after);
-            let written = self.names.iter().map(|(name, _)| name.as_str());
-            let known = written.into_iter().find(|name| {
-                inside
-                    .strip_prefix(&environment::spelled(name))
-                    .is_some_and(|rest| fits(&after, rest))
-            });
-            let new = || {
-                inside
-                    .strip_suffix(&after)
-                    .filter(|name| !name.is_empty())
-                    .map(str::to_ascii_lowercase)
+            Some((key, inside, environment::spelled(after)))
+        };
+        let with_names = || schema::KEYS.iter().filter_map(parts);
+        let known = with_names().find_map(|(key, inside, after)| {
+            let is = |name: &&(String, Origin)| {
+                let rest = inside.strip_prefix(&environment::spelled(&name.0));
+                rest.is_some_and(|rest| fits(key, &after, rest))
             };
-            let name = known.map(str::to_owned).or_else(new)?;
-            let path = key
-                .path
-                .split('.')
-                .map(|segment| if segment == "*" { name.clone() } else { segment.to_owned() });
-            Some((key, path.collect()))
-        })
+            self.names.iter().find(is).map(|(name, _)| named(key, name))
+        });
+        let new = || {
+            let name = |(key, inside, after): (&'static Key, &str, String)| {
+                let name = inside.strip_suffix(&after).filter(|name| !name.is_empty())?;
+                Some((key, name.to_ascii_lowercase()))
+            };
+            // `PASSWORD` ends `SENTINEL_PASSWORD`, too.
+            let shortest = with_names().filter_map(name).min_by_key(|(_, name)| name.len());
+            shortest.map(|(key, name)| named(key, &name))
+        };
+        known.or_else(|| self.rooted(rest)).or_else(new)
     }
 
     /// Adds one `-o key=value`. Quotes around the value are taken off, as RoadRunner does.
@@ -204,7 +215,7 @@ impl Settings {
             return self.problems.push(ConfigError::value(&origin, key, problem));
         };
         let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
-        match schema::find(&path) {
+        match self.find(&path) {
             Found::Key(key, path) if key.status == Status::Used => {
                 self.enter(&path, &origin);
                 let value = value.trim();
@@ -220,7 +231,7 @@ impl Settings {
                 self.set_word(key, path, unquoted(value), origin, env);
             }
             Found::Key(key, _) => {
-                self.unused.insert(key.path, key.status);
+                self.unused.insert(key.path);
             }
             Found::Section { .. } => {
                 let problem = "is a section: name one of its keys";

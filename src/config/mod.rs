@@ -19,12 +19,14 @@
 //! environment  `${VAR}` in values, and `RR_…`
 //! layers       each of these, and `-o`, over those before
 //! settings     what is left in the end; `setting` is one value of it, `tables` lists of maps
+//! roots        root sections that are read because a broker is called so
 //! strangers    what has no effect
 //! guards       keys that keep people out: mistakes there are errors
 //!
 //! what runs
 //! reader       settings as the types of their keys
 //! build        the [`Config`]; `brokers`, `addresses` and `access` are parts of it
+//! pem          files of certificates and keys that settings name
 //! together     settings that do not fit together
 //! doubts       what is hardly meant so
 //! error        what is wrong, and where
@@ -43,7 +45,9 @@ mod guards;
 pub mod key;
 mod keys;
 mod layers;
+mod pem;
 mod reader;
+mod roots;
 pub mod schema;
 mod setting;
 pub mod settings;
@@ -61,7 +65,7 @@ use std::time::Duration;
 
 pub use crate::hub::Driver;
 pub use addresses::Addresses;
-pub use brokers::BrokerConfig;
+pub use brokers::{BrokerConfig, PublishTo};
 pub use environment::Environment;
 pub use error::{ConfigError, Notice, Origin, Problems};
 pub use files::DEFAULT_FILES;
@@ -73,7 +77,7 @@ use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::logs::LogConfig;
 use crate::memory::{self, Memory};
-use crate::policy::Policies;
+use crate::policy::{OnGap, Policies};
 use crate::worst_case::Uses;
 use reader::Reader;
 use settings::Settings;
@@ -144,6 +148,14 @@ pub struct Config {
     pub brokers: Vec<BrokerConfig>,
     /// Index in `brokers` of the one that a command without a broker means.
     pub default_broker: usize,
+    /// How long what waits for a broker that is down waits.
+    pub broker_wait: Duration,
+    /// Bytes of publications that each broker holds while it is down.
+    pub broker_buffer: usize,
+    /// The brokers that a message goes to which names none.
+    pub publish_to: PublishTo,
+    /// What becomes of subscribers that may have missed a publication.
+    pub on_gap: OnGap,
     /// What the shards and the hub run on, as asked for.
     pub backend: BackendWish,
     /// Shards to run, at least 1.
@@ -200,13 +212,15 @@ impl Config {
         let mut settings = Settings::default();
         let file = files::first(options);
         let (mut problems, mut notices) = (Vec::new(), Vec::new());
-        let mut readable = false;
+        let mut trees = Vec::new();
         if let Some(file) = &file {
-            let mut add = |root: Node, path: &_| {
-                readable = true;
-                settings.add_file(&root, path, &options.env);
-            };
+            let mut add = |root: Node, path: &Arc<PathBuf>| trees.push((root, path.clone()));
             problems = files::read(&options.cwd.join(file), &mut add, &mut notices);
+        }
+        settings.expect_brokers(trees.iter().map(|(root, _)| root), options);
+        let readable = !trees.is_empty();
+        for (root, path) in trees {
+            settings.add_file(&root, &path, &options.env);
         }
         settings.add_environment(&options.env);
         for argument in &options.overrides {

@@ -113,7 +113,7 @@ pub fn known(path: &str) -> &'static Key {
 /// The table of keys that are used, for `docs/configuration.md`.
 pub fn markdown() -> String {
     let mut out = "| key | default | type and bounds | meaning |\n|---|---|---|---|\n".to_owned();
-    for key in KEYS.iter().filter(|key| key.status == Status::Used) {
+    for key in KEYS.iter().filter(|key| key.listed && key.status == Status::Used) {
         let default =
             if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
         out += &format!("| `{}` | {default} | {} | {} |\n", key.path, key.bounds(), key.doc);
@@ -123,16 +123,9 @@ pub fn markdown() -> String {
 
 /// The keys that are known and not used, for `docs/configuration.md`.
 pub fn markdown_unused() -> String {
-    let named = |status| {
-        let keys =
-            KEYS.iter().filter(|key| key.status == status).map(|key| format!("`{}`", key.path));
-        keys.collect::<Vec<_>>().join(", ")
-    };
-    format!(
-        "Known, and acted on in a later release: {}.\n\nRoadRunner's own, without effect here: {}.\n",
-        named(Status::Later),
-        named(Status::Foreign)
-    )
+    let foreign = KEYS.iter().filter(|key| key.listed && key.status == Status::Foreign);
+    let foreign: Vec<_> = foreign.map(|key| format!("`{}`", key.path)).collect();
+    format!("RoadRunner's own, without effect here: {}.\n", foreign.join(", "))
 }
 
 #[cfg(test)]

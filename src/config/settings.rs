@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::environment::{self, Environment};
 use super::error::{ConfigError, Notice, Origin};
 use super::guards;
-use super::key::{Key, Kind, Status, Value};
+use super::key::{Key, Kind, Value};
 use super::schema::{self};
 use super::setting::{Row, Setting};
 
@@ -20,11 +20,13 @@ pub struct Settings {
     pub(super) tables: BTreeMap<&'static str, Vec<Row>>,
     /// Sections that a file has, also empty ones, by their paths in lower case.
     pub(super) written: BTreeMap<String, Origin>,
+    /// Root sections that are read because a broker is called so, by the broker's name.
+    pub(super) roots: Vec<String>,
     /// Names below `broadcast`, in the order written.
     pub(super) names: Vec<(String, Origin)>,
     /// Top-level sections that anyone wrote, in lower case.
     pub(super) sections: BTreeSet<String>,
-    pub(super) unused: BTreeMap<&'static str, Status>,
+    pub(super) unused: BTreeSet<&'static str>,
     pub(super) elsewhere: BTreeSet<String>,
     pub(super) notices: Vec<Notice>,
     /// What is wrong with keys; what is wrong with values is told as they are read.
@@ -35,7 +37,7 @@ impl Settings {
     /// Books the section of a path, and the name within it.
     pub(super) fn enter(&mut self, path: &[String], origin: &Origin) {
         self.sections.extend(path.first().cloned());
-        if let [section, name, _] = path
+        if let [section, name, _, ..] = path
             && section == "broadcast"
         {
             self.name(name, origin.clone());
@@ -66,16 +68,18 @@ impl Settings {
                 key.parse(word).err().map(|why| ConfigError::value(&origin, key.path, why)),
             ),
             _ => {
-                let setting = self.setting(key, vec![word.to_owned()], false, origin, env);
+                let word = vec![word.to_owned()];
+                let setting = self.setting(key, &path.join("."), word, false, origin, env);
                 self.set(path, setting);
             }
         }
     }
 
-    /// What was written for a key, with its variables replaced.
+    /// What was written for a key, at the path `at`, with its variables replaced.
     pub(super) fn setting(
         &mut self,
         key: &'static Key,
+        at: &str,
         written: Vec<String>,
         list: bool,
         origin: Origin,
@@ -91,7 +95,6 @@ impl Settings {
                 environment::expand(word, env, &mut empty)
             })
             .collect();
-        let at = key.path;
         if unclosed {
             let text = format!("{origin}: {at}: a `${{` without its `}}` is taken as it stands");
             self.notices.push(Notice::warning(text));
@@ -132,6 +135,27 @@ impl Settings {
         let sections = self.written.iter().filter(|(at, _)| is_below(at));
         let sections = sections.map(|(_, origin)| origin);
         values.chain(tables).chain(sections).max_by_key(|origin| origin.rank())
+    }
+
+    /// What is wrong with the values of these keys, also where they decide nothing.
+    pub fn mistaken(&self, of: impl Fn(&Key) -> bool) -> impl Iterator<Item = ConfigError> {
+        let values = self.values.iter().filter(move |(_, setting)| of(setting.key));
+        values.filter_map(|(path, _)| self.written(path).err())
+    }
+
+    /// Whether a path, or anything below it, was written, also an empty section.
+    pub fn holds(&self, path: &[String]) -> bool {
+        self.first_below(path).is_some()
+    }
+
+    /// Where a path, or what stands first below it, was written.
+    pub fn first_below(&self, path: &[String]) -> Option<&Origin> {
+        let values = self.values.iter().filter(|(at, setting)| {
+            at.starts_with(path) && !setting.words.iter().all(String::is_empty)
+        });
+        let values = values.map(|(_, setting)| &setting.origin);
+        let section = self.written.get(&path.join(".").to_ascii_lowercase());
+        values.chain(section).next()
     }
 
     /// The names below `broadcast`, with where each was written first.

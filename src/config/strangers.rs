@@ -3,7 +3,7 @@
 
 use super::error::{ConfigError, Notice, Origin};
 use super::guards;
-use super::key::{Key, Status};
+use super::key::Key;
 use super::schema::{self};
 use super::settings::Settings;
 use super::yaml::{Data, Node};
@@ -21,13 +21,13 @@ impl Settings {
             Data::Scalar(_) => false,
         };
         if !empty {
-            self.unused.insert(key.path, key.status);
+            self.unused.insert(key.path);
         }
     }
 
     pub(super) fn unknown(&mut self, path: &[String], origin: &Origin) {
         let nearest =
-            schema::nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+            self.nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
         let problem = format!("no such key{nearest}");
         let own = path.first().is_some_and(|section| section.eq_ignore_ascii_case(OWN_SECTION));
         if own || *origin == Origin::Override || guards::misspelt(path) {
@@ -56,20 +56,15 @@ impl Settings {
 
     /// What is worth saying about keys and sections that have no effect.
     pub fn into_notices(mut self) -> Vec<Notice> {
-        if self.unused.remove("http.ssl").is_some() {
+        if self.unused.remove("http.ssl") {
             let text = "http.ssl: Roadcast does not serve TLS: clients that connect by wss:// lose their connection \
                         unless a proxy in front of it ends TLS";
             self.notices.insert(0, Notice::warning(text));
         }
-        for (status, what) in [
-            (Status::Later, "known, not used yet"),
-            (Status::Foreign, "RoadRunner's own, without effect here"),
-        ] {
-            let keys: Vec<_> =
-                self.unused.iter().filter(|(_, of)| **of == status).map(|(key, _)| *key).collect();
-            if !keys.is_empty() {
-                self.notices.push(Notice::info(format!("{what}: {}", keys.join(", "))));
-            }
+        if !self.unused.is_empty() {
+            let keys: Vec<_> = self.unused.into_iter().collect();
+            let text = format!("RoadRunner's own, without effect here: {}", keys.join(", "));
+            self.notices.push(Notice::info(text));
         }
         if !self.elsewhere.is_empty() {
             let sections: Vec<_> = self.elsewhere.into_iter().collect();

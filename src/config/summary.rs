@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::key::{show_about, show_bytes};
-use super::{Config, RpcListen};
+use super::{Config, Driver, RpcListen};
 use crate::access::PerUser;
 use crate::backend::ChosenBackend;
 use crate::worst_case;
@@ -51,6 +51,25 @@ fn reachable(address: SocketAddr) -> (String, &'static str) {
     }
 }
 
+/// What a broker is made of, and where its servers are.
+fn driver(driver: &Driver) -> String {
+    let at = |word: &str, addresses: Vec<String>| format!("{word} at {}", addresses.join(" "));
+    match driver {
+        Driver::Memory => "memory".to_owned(),
+        Driver::Redis(settings) => {
+            let addresses = settings.addrs.iter().map(ToString::to_string).collect();
+            match settings.master_name.as_str() {
+                "" => at("redis", addresses),
+                name => at(&format!("redis, {name} of the Sentinels"), addresses),
+            }
+        }
+        Driver::Nats(settings) => {
+            let servers = settings.servers.iter();
+            at("nats", servers.map(|server| server.address.to_string()).collect())
+        }
+    }
+}
+
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (config, limits) = (self.config, &*self.config.limits);
@@ -61,7 +80,7 @@ impl fmt::Display for Summary<'_> {
         let size = |bytes: usize| show_bytes(bytes as u64);
         let names = config.brokers.iter().enumerate().map(|(index, broker)| {
             let default = if index == config.default_broker { ", default" } else { "" };
-            format!("{} (memory{default})", broker.name)
+            format!("{} ({}{default})", broker.name, driver(&broker.driver))
         });
         let origins = config.origins.join(", ");
         let (clients, everywhere) = reachable(self.http);

@@ -31,7 +31,10 @@ impl Settings {
                 let Some((words, list)) = value.words() else {
                     return self.not_a_table(key, &at(value));
                 };
-                cells.push((name.text.clone(), self.setting(key, words, list, at(value), env)));
+                cells.push((
+                    name.text.clone(),
+                    self.setting(key, key.path, words, list, at(value), env),
+                ));
             }
             rows.push(Row { origin: at(map), cells });
         }

@@ -32,6 +32,7 @@ pub(super) fn open(
 ) -> Box<dyn Broker> {
     match driver {
         Driver::Memory => Box::new(Memory::new(inlet)),
+        Driver::Redis(_) | Driver::Nats(_) => unreachable!("refused before the start"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::broker::{NatsSettings, RedisSettings};
 use super::counters::HubCounters;
 use super::runtime::Runtime;
 use crate::limits::Limits;
@@ -24,6 +25,26 @@ pub enum RpcListener {
 pub enum Driver {
     /// This process, all its cores.
     Memory,
+    /// Whoever shares a Redis.
+    Redis(Box<RedisSettings>),
+    /// Whoever shares a NATS.
+    Nats(Box<NatsSettings>),
+}
+
+impl Driver {
+    /// Its word in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis(_) => "redis",
+            Self::Nats(_) => "nats",
+        }
+    }
+
+    /// Whether such a broker can be opened.
+    pub fn is_served(&self) -> bool {
+        matches!(self, Self::Memory)
+    }
 }
 
 /// What a hub needs to run.

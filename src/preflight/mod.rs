@@ -56,6 +56,14 @@ pub enum StartError {
         /// What is missing, and what to do.
         problem: String,
     },
+    /// A broker cannot be opened.
+    #[error("{place}: {problem}")]
+    Broker {
+        /// Where its options stand.
+        place: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     System {
@@ -97,6 +105,10 @@ pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     let machine = check_kernel(config.backend, config.shards)?;
     workers::check_user(&config.access)?;
     certificates::check_roots(&config.access)?;
+    if let Some(broker) = config.brokers.iter().find(|broker| !broker.driver.is_served()) {
+        let problem = format!("driver {} is not served yet", broker.driver.name());
+        return Err(StartError::Broker { place: broker.place.clone(), problem });
+    }
     let mut aside = Aside::of(machine.backend.name, config.shards);
     if let Asked::Callback(callback) = &config.access.asked {
         aside.callback = callback.concurrency as u64;

@@ -133,8 +133,9 @@ fn a_bad_value_is_told_with_line_key_value_and_what_is_allowed() {
 
 #[test]
 fn an_unknown_driver_is_told_with_those_that_are_supported() {
-    let expected = "broadcast.bus.driver: driver \"redis\" is not served yet; supported: memory";
-    refused_by_both(&Site::new("broadcast: { bus: { driver: redis } }"), &[], expected);
+    let expected =
+        "broadcast.bus.driver: \"rabbit\" is no known driver; supported: memory, redis, nats";
+    refused_by_both(&Site::new("broadcast: { bus: { driver: rabbit } }"), &[], expected);
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn a_misspelling_in_our_own_section_is_told_with_the_nearest_key() {
 #[test]
 fn all_that_is_wrong_is_told_at_once_a_line_each() {
     let site = Site::new(
-        "logs: { level: loud }\nhttp: { address: 8080 }\nhtpp: {}\nbroadcast: { bus: { driver: redis } }\n",
+        "logs: { level: loud }\nhttp: { address: 8080 }\nhtpp: {}\nbroadcast: { bus: { driver: rabbit } }\n",
     );
     for word in ["check", "serve"] {
         let output = run(&site, &[word, "-o", "rpc.listn=x"]);

@@ -31,24 +31,20 @@ fn the_default_broker_is_named_or_unambiguous() {
 }
 
 #[test]
-fn drivers_that_are_not_served_are_refused_each_with_what_is() {
+fn drivers_that_are_not_known_are_refused_each_with_what_is() {
     for (file, expected) in [
         (
-            "broadcast: { bus: { driver: redis } }",
-            ".rr.yaml:1:29: broadcast.bus.driver: driver \"redis\" is not served yet; supported: memory",
-        ),
-        (
             "broadcast: { bus: { driver: rabbit } }",
-            ".rr.yaml:1:29: broadcast.bus.driver: \"rabbit\" is no known driver; supported: memory",
+            ".rr.yaml:1:29: broadcast.bus.driver: \"rabbit\" is no known driver; supported: memory, redis, nats",
         ),
         (
             "broadcast: { bus: {} }",
-            ".rr.yaml:1:19: broadcast.bus: has no driver; supported: `driver: memory`",
+            ".rr.yaml:1:19: broadcast.bus: has no driver; write `driver: memory`, `redis` or `nats`",
         ),
         ("broadcast: { bus: }", ".rr.yaml:1:19: broadcast.bus: has no driver"),
         (
-            "websockets: { pubsubs: [redis] }",
-            ".rr.yaml:1:24: websockets.pubsubs: driver \"redis\" is not served yet",
+            "websockets: { pubsubs: [rabbit] }",
+            ".rr.yaml:1:24: websockets.pubsubs: \"rabbit\" is no known driver",
         ),
     ] {
         let error = load(file).unwrap_err();
@@ -57,13 +53,34 @@ fn drivers_that_are_not_served_are_refused_each_with_what_is() {
 }
 
 #[test]
-fn a_file_shared_with_roadrunner_is_served_from_memory_as_the_error_says() {
-    let file = [(".rr.yaml", "broadcast: { bus: { driver: redis } }\nwebsockets: { broker: bus }")];
-    let error = load_with(&file, &[], &[]).unwrap_err();
-    assert!(error.contains("start with -o broadcast.bus.driver=memory"), "{error}");
-    let (config, _) = load_with(&file, &[], &["broadcast.bus.driver=memory"]).unwrap();
-    assert_eq!(names(&config), ["bus"]);
-    let file = [(".rr.yaml", "websockets: { pubsubs: [redis] }")];
-    assert!(load_with(&file, &[], &[]).unwrap_err().contains("-o websockets.pubsubs=memory"));
-    assert!(load_with(&file, &[], &["websockets.pubsubs=memory"]).is_ok());
+fn readiness_may_do_without_brokers_that_there_are() {
+    let two = "broadcast: { default: { driver: memory }, Bus: { driver: memory } }\n";
+    let needed = |more: &str| -> Vec<bool> {
+        let brokers = config(&format!("{two}roadcast: {{ ready_without: {more} }}")).brokers;
+        brokers.iter().map(|broker| broker.needed).collect()
+    };
+    assert_eq!(needed("[]"), [true, true]);
+    assert_eq!(needed("[bus]"), [true, false]);
+    assert_eq!(needed("\"default,Bus\""), [false, false]);
+    let error = load(&format!("{two}roadcast: {{ ready_without: [other] }}")).unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:2:28: roadcast.ready_without: \"other\" names no entry of `broadcast`; known: default, Bus"
+    );
+}
+
+#[test]
+fn what_brokers_do_in_an_outage_is_set_for_all_of_them() {
+    let usual = config("");
+    assert_eq!((usual.broker_wait, usual.broker_buffer), (Duration::from_secs(5), 0));
+    assert_eq!((usual.publish_to, usual.on_gap), (PublishTo::All, OnGap::Silent));
+    let set = config(
+        "roadcast: { broker_wait: 30, broker_buffer: 1MiB, publish_to: default, on_gap: close }",
+    );
+    assert_eq!((set.broker_wait, set.broker_buffer), (Duration::from_secs(30), 1 << 20));
+    assert_eq!((set.publish_to, set.on_gap), (PublishTo::Default, OnGap::Close));
+    for (key, value) in [("broker_wait", "0"), ("publish_to", "some"), ("on_gap", "tell")] {
+        let error = load(&format!("roadcast: {{ {key}: {value} }}")).unwrap_err();
+        assert!(error.contains(&format!("roadcast.{key}: \"{value}\" is ")), "{error}");
+    }
 }

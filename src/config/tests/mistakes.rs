@@ -148,7 +148,7 @@ const MISTAKEN: &str = r#"
 http: { address: 8080 }
 htpp: {}
 websockets: { path: "/wüst", broker: main, allowed_origin: "${ORIGINS}" }
-broadcast: { main: { driver: redis }, other: { driver: rabbit }, third: {} }
+broadcast: { main: { driver: mongo }, other: { driver: rabbit }, third: {} }
 server: { command: php worker.php }
 include: [nope.yaml, bad.yaml]
 logs: { level: loud }
@@ -170,7 +170,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_places() {
         ".rr.yaml:2:18: http.address: \"8080\" is a port without a host",
         ".rr.yaml:4:21: websockets.path: \"/wüst\" is not a path: it has a character that is not ASCII",
         ".rr.yaml:4:60: websockets.allowed_origin: ${ORIGINS} is not set",
-        ".rr.yaml:5:30: broadcast.main.driver: driver \"redis\" is not served yet",
+        ".rr.yaml:5:30: broadcast.main.driver: \"mongo\" is no known driver",
         ".rr.yaml:5:56: broadcast.other.driver: \"rabbit\" is no known driver",
         ".rr.yaml:5:73: broadcast.third: has no driver",
         ".rr.yaml:7:11: include: ",

@@ -8,6 +8,7 @@ use super::*;
 
 mod access;
 mod access_doubts;
+mod broker_options;
 mod brokers;
 mod doubts;
 mod endpoints;
@@ -15,6 +16,7 @@ mod layers;
 mod limits;
 mod mistakes;
 mod roadrunner;
+mod shared_servers;
 mod strangers;
 
 /// A directory that goes with the value.
@@ -69,7 +71,9 @@ fn load_with(
         std::fs::write(directory.0.join(name), text).unwrap();
     }
     let options = directory.options(env, overrides);
-    Config::load(&options).map_err(|error| directory.shown(&error))
+    let (config, notices) = Config::load(&options).map_err(|error| directory.shown(&error))?;
+    let shown = |notice: Notice| Notice { text: directory.shown(&notice.text), ..notice };
+    Ok((config, notices.into_iter().map(shown).collect()))
 }
 
 fn load(file: &str) -> Result<(Config, Vec<Notice>), String> {

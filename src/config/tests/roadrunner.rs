@@ -55,9 +55,9 @@ fn a_roadrunner_file_is_read_as_it_is() {
 fn keys_without_effect_are_named_in_one_line_a_kind_and_never_as_misspellings() {
     assert_eq!(
         notices(ROADRUNNER),
-        "note: known, not used yet: redis.addrs, redis.db\n\
-         note: RoadRunner's own, without effect here: http.middleware, http.pool, logs.channels, server.relay\n\
-         note: sections of other plugins, ignored: jobs, kv\n"
+        "note: RoadRunner's own, without effect here: http.middleware, http.pool, logs.channels, server.relay\n\
+         note: sections of other plugins, ignored: jobs, kv\n\
+         note: redis: no broker takes its options from this section\n"
     );
 }
 
