@@ -25,6 +25,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Print the messages of topics until Ctrl-C
     Subscribe(SubscribeArgs),
+    /// Show the brokers of a server that runs; fails unless all are up
+    Brokers(BrokersArgs),
     /// Show the PHP workers of a server that runs
     Workers(WorkersArgs),
     /// Have a server start new PHP workers in the place of the old ones, so that changed code acts
@@ -128,6 +130,20 @@ pub struct CallArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// Arguments of `brokers`.
+#[derive(Clone, Debug, Args)]
+pub struct BrokersArgs {
+    /// Print what the server answers, one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Show them again each second, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+    /// The server.
+    #[command(flatten)]
+    pub server: CallArgs,
 }
 
 /// Arguments of `workers`.

@@ -36,6 +36,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Subscribe(args) => subscribe::run(&args),
+        Command::Brokers(args) => operate::brokers(&args),
         Command::Workers(args) => operate::workers(&args),
         Command::Reset(args) => operate::reset(&args),
     }

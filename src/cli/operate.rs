@@ -1,17 +1,18 @@
-//! `roadcast workers` and `roadcast reset`: what operators do with the PHP workers of a server that
-//! runs, over its RPC socket.
+//! `roadcast brokers`, `roadcast workers` and `roadcast reset`: what operators ask of a server that
+//! runs, and have it do, over its RPC socket.
 
+mod brokers;
 mod files;
 mod table;
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use socket2::Socket;
 
-use super::args::{CallArgs, ResetArgs, WorkersArgs};
+use super::args::{BrokersArgs, CallArgs, ResetArgs, WorkersArgs};
 use super::dial::{self, DialError};
 use super::out;
 use crate::config::Problems;
@@ -50,6 +51,13 @@ enum Failure {
          (its log says why), or each question has one of its own (`websockets.pool.debug`)"
     )]
     NoWorkers(String),
+    #[error("{0}")]
+    NotUp(String),
+}
+
+/// Shows the brokers. 0 once that is done, and all are up.
+pub fn brokers(args: &BrokersArgs) -> ExitCode {
+    ended(show_brokers(args))
 }
 
 /// Shows the workers. 0 once that is done, and there are some.
@@ -66,6 +74,38 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     result.map_or_else(super::fail, |()| ExitCode::SUCCESS)
 }
 
+fn show_brokers(args: &BrokersArgs) -> Result<(), Failure> {
+    let CallArgs { url, config } = &args.server;
+    let address = super::rpc_address(url.as_deref(), config)?;
+    let (body, mut before) = brokers_of(&address)?;
+    if args.json {
+        out::print(String::from_utf8_lossy(&body)).map_err(Failure::Print)?;
+        return brokers::all_up(&before).map_err(Failure::NotUp);
+    }
+    loop {
+        // Rates are of this second.
+        let begun = Instant::now();
+        sleep(WATCH);
+        let (_, now) = brokers_of(&address)?;
+        clear(args.watch)?;
+        out::print(brokers::table(&before, &now, begun.elapsed(), SystemTime::now()))
+            .map_err(Failure::Print)?;
+        if !args.watch {
+            return brokers::all_up(&now).map_err(Failure::NotUp);
+        }
+        before = now;
+    }
+}
+
+/// From the first line on a screen that is empty, where something is shown again and again.
+fn clear(watch: bool) -> Result<(), Failure> {
+    if watch && io::stdout().is_terminal() {
+        let cleared = io::stdout().write_all(b"\x1b[H\x1b[2J");
+        cleared.map_err(Failure::Print)?;
+    }
+    Ok(())
+}
+
 fn show(args: &WorkersArgs) -> Result<(), Failure> {
     let CallArgs { url, config } = &args.server;
     let address = super::rpc_address(url.as_deref(), config)?;
@@ -78,11 +118,7 @@ fn show(args: &WorkersArgs) -> Result<(), Failure> {
             true => String::from_utf8_lossy(&body).into_owned(),
             false => table::of(&workers, SystemTime::now()),
         };
-        if args.watch && io::stdout().is_terminal() {
-            // From the first line on a screen that is empty.
-            let cleared = io::stdout().write_all(b"\x1b[H\x1b[2J");
-            cleared.map_err(Failure::Print)?;
-        }
+        clear(args.watch)?;
         out::print(shown).map_err(Failure::Print)?;
         if !args.watch {
             return if workers.is_empty() { Err(Failure::NoWorkers(address)) } else { Ok(()) };
@@ -133,12 +169,23 @@ fn renew(args: &ResetArgs) -> Result<(), Failure> {
 /// The workers, as the server tells of them and read.
 fn workers_of(address: &str) -> Result<(Vec<u8>, Vec<Shown>), Failure> {
     let body = call(address, "informer.Workers")?;
-    let told: Told = serde_json::from_slice(&body)
-        .map_err(|error| Failure::Stranger(address.to_owned(), error.to_string()))?;
+    let told: Told = read(address, &body)?;
     Ok((body, told.workers.unwrap_or_default()))
 }
 
-/// Calls a method for the plugin that has workers; its answer in JSON.
+/// The brokers, as the server tells of them and read.
+fn brokers_of(address: &str) -> Result<(Vec<u8>, Vec<brokers::Shown>), Failure> {
+    let body = call(address, "roadcast.Brokers")?;
+    let told: brokers::Told = read(address, &body)?;
+    Ok((body, told.brokers))
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(address: &str, body: &'a [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::Stranger(address.to_owned(), error.to_string()))
+}
+
+/// Calls a method, for the plugin that has workers where it asks for one; its answer in JSON.
 fn call(address: &str, method: &str) -> Result<Vec<u8>, Failure> {
     let mut call = Vec::new();
     rpc::encode_call(&mut call, 1, method, Codec::Json, format!("{PLUGIN:?}").as_bytes());

@@ -1,8 +1,8 @@
 //! The opened brokers, by name and by place.
 
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::broker::{Broker, BrokerStatus, Inlet, Memory, Wanting};
 use super::channels::Key;
@@ -12,11 +12,18 @@ use super::lanes::Patience;
 use super::sequencer::Publishing;
 use crate::mesh::BrokerId;
 use crate::publication::Payload;
+use crate::rpc::BrokerTold;
 
 /// Every opened broker by name; its place is its [`BrokerId`].
 pub(super) struct Brokers {
     opened: Vec<(String, Box<dyn Broker>)>,
     default: BrokerId,
+    /// The words of their drivers.
+    drivers: Vec<&'static str>,
+    /// Every place, in order.
+    places: Vec<usize>,
+    /// Those that a message goes to which names none.
+    all: Vec<usize>,
 }
 
 /// Makes a broker of its name and driver, with where it delivers and where it says how it stands.
@@ -44,12 +51,24 @@ impl Brokers {
             (name.clone(), open(name, driver, inlet, status))
         };
         let opened = config.brokers.iter().enumerate().map(open).collect();
-        Self { opened, default: config.default_broker }
+        let places: Vec<usize> = (0..config.brokers.len()).collect();
+        Self {
+            opened,
+            default: config.default_broker,
+            drivers: config.brokers.iter().map(|(_, driver)| driver.name()).collect(),
+            all: config.broker_rules.publish_to.clone().unwrap_or_else(|| places.clone()),
+            places,
+        }
     }
 
-    /// The places of all.
-    pub(super) fn all(&self) -> Range<usize> {
-        0..self.opened.len()
+    /// The places of those that a message goes to which names none.
+    pub(super) fn all(&self) -> &[usize] {
+        &self.all
+    }
+
+    /// That place alone.
+    pub(super) fn only(&self, place: usize) -> &[usize] {
+        self.places.get(place..=place).unwrap_or_default()
     }
 
     /// The place of the one of that name; of the default one where none is named.
@@ -63,6 +82,37 @@ impl Brokers {
     /// All names, as an error lists them.
     pub(super) fn names(&self) -> String {
         self.opened.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How they are, as operators are told.
+    pub(super) fn told(&self, statuses: &[Arc<BrokerStatus>]) -> Vec<BrokerTold> {
+        let now = SystemTime::now();
+        let told = |(place, status): (usize, &Arc<BrokerStatus>)| {
+            let standing = status.standing();
+            let since = now.checked_sub(standing.since.elapsed()).unwrap_or(now);
+            let lag_us = status.lag_us.value();
+            BrokerTold {
+                name: status.name().to_owned(),
+                driver: self.drivers.get(place).copied().unwrap_or_default(),
+                default: place == usize::from(self.default.0),
+                state: standing.state.name(),
+                since: since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+                why: standing.why,
+                last_error: standing.last_error,
+                address: standing.address,
+                server: standing.server,
+                channels: status.channels.value(),
+                received: status.received.value(),
+                received_bytes: status.received_bytes.value(),
+                published: status.publications.value(),
+                published_bytes: status.published_bytes.value(),
+                publish_errors: status.publish_errors.value(),
+                reconnects: status.reconnects.value(),
+                gaps: status.gaps.value(),
+                lag_seconds: (lag_us > 0).then(|| lag_us as f64 / 1e6),
+            }
+        };
+        statuses.iter().enumerate().map(told).collect()
     }
 
     /// Publishes to the broker at a place, if there is one.

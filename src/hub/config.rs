@@ -47,6 +47,23 @@ impl Driver {
     }
 }
 
+/// What holds of all brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerRules {
+    /// The places of those that a message goes to which names none; `None`: all of them.
+    pub publish_to: Option<Vec<usize>>,
+    /// How long what waits for a broker that is down waits: a join, a publication.
+    pub wait: Duration,
+    /// Bytes of publications that each holds while it is down.
+    pub buffer_bytes: usize,
+}
+
+impl Default for BrokerRules {
+    fn default() -> Self {
+        Self { publish_to: None, wait: Duration::from_secs(5), buffer_bytes: 0 }
+    }
+}
+
 /// What a hub needs to run.
 #[derive(Debug)]
 pub struct HubConfig {
@@ -58,6 +75,8 @@ pub struct HubConfig {
     pub brokers: Vec<(String, Driver)>,
     /// The broker meant where none is named.
     pub default_broker: BrokerId,
+    /// What holds of all brokers.
+    pub broker_rules: BrokerRules,
     /// The bounds in force.
     pub limits: Arc<Limits>,
     /// Where the hub counts.

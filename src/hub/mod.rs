@@ -64,7 +64,7 @@ pub use self::broker::{
     Address, Broker, BrokerState, BrokerStatus, Inlet, Link, NatsLogin, NatsServer, NatsSettings,
     Outbound, RedisSettings, Sharded, Standing, Tls, Wanting,
 };
-pub use self::config::{Driver, HubConfig, RpcListener};
+pub use self::config::{BrokerRules, Driver, HubConfig, RpcListener};
 pub use self::core::Core;
 pub use self::counters::HubCounters;
 pub use self::lanes::Patience;

@@ -18,6 +18,7 @@ mod calls;
 mod lanes;
 mod shutdown;
 mod sockets;
+mod targets;
 mod turns;
 
 fn io_uring() -> Option<Runtime> {
@@ -78,6 +79,7 @@ fn start_on(
         rpc: Some(rpc),
         brokers: vec![("bus".into(), Driver::Memory), ("default".into(), Driver::Memory)],
         default_broker: DEFAULT,
+        broker_rules: BrokerRules::default(),
         limits: Arc::new(limits),
         counters: counters.clone(),
         drain: Duration::ZERO,

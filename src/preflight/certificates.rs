@@ -2,6 +2,7 @@
 
 use super::StartError;
 use crate::access::{AccessSettings, Asked, KeySource};
+use crate::config::{BrokerConfig, Driver};
 use crate::tls::check_system_roots;
 
 /// Servers over `https` without a file of certificates of their own take those of the system.
@@ -19,6 +20,27 @@ pub fn check_roots(access: &AccessSettings) -> Result<(), StartError> {
         && is_tls(url)
     {
         found("roadcast.access.jwt.jwks", "roadcast.access.jwt.jwks_ca")?;
+    }
+    Ok(())
+}
+
+/// The same of brokers.
+pub fn check_broker_roots(brokers: &[BrokerConfig]) -> Result<(), StartError> {
+    for BrokerConfig { driver, place, .. } in brokers {
+        let (tls, plain) = match driver {
+            Driver::Memory => continue,
+            Driver::Redis(settings) => (&settings.tls, settings.tls.is_none()),
+            Driver::Nats(settings) => {
+                let by_address = settings.servers.iter().any(|server| server.tls);
+                (&settings.tls, settings.tls.is_none() && !by_address)
+            }
+        };
+        if !plain && tls.as_ref().is_none_or(|tls| tls.ca.is_none()) {
+            check_system_roots().map_err(|problem| StartError::Broker {
+                place: place.clone(),
+                problem: format!("{problem}, or in tls.ca"),
+            })?;
+        }
     }
     Ok(())
 }

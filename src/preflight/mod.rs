@@ -105,6 +105,7 @@ pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     let machine = check_kernel(config.backend, config.shards)?;
     workers::check_user(&config.access)?;
     certificates::check_roots(&config.access)?;
+    certificates::check_broker_roots(&config.brokers)?;
     if let Some(broker) = config.brokers.iter().find(|broker| !broker.driver.is_served()) {
         let problem = format!("driver {} is not served yet", broker.driver.name());
         return Err(StartError::Broker { place: broker.place.clone(), problem });

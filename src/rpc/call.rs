@@ -60,6 +60,8 @@ pub enum Operation {
     Resettable,
     /// `resetter.Reset`: new workers for a plugin.
     Reset,
+    /// `roadcast.Brokers`: how the brokers are. Its argument means nothing.
+    Brokers,
 }
 
 /// How a call publishes.
@@ -81,7 +83,7 @@ impl<'a> Call<'a> {
         let layout = match &self.method[..dot] {
             b"broadcast" => Layout::Broadcast,
             b"websockets" => Layout::Websockets,
-            service @ (b"informer" | b"resetter") => {
+            service @ (b"informer" | b"resetter" | b"roadcast") => {
                 let operation = operation(service, &self.method[dot + 1..]);
                 return operation.map(Method::Operate).ok_or_else(|| CallError::Method(name()));
             }
@@ -132,6 +134,7 @@ fn operation(service: &[u8], name: &[u8]) -> Option<Operation> {
         (b"informer", b"Jobs") => Some(Operation::Jobs),
         (b"resetter", b"List") => Some(Operation::Resettable),
         (b"resetter", b"Reset") => Some(Operation::Reset),
+        (b"roadcast", b"Brokers") => Some(Operation::Brokers),
         _ => None,
     }
 }
@@ -164,6 +167,7 @@ mod tests {
             ("kv.Set", "rpc: can't find service kv.Set"),
             ("informer.Reset", "rpc: can't find method informer.Reset"),
             ("resetter.Workers", "rpc: can't find method resetter.Workers"),
+            ("roadcast.Publish", "rpc: can't find method roadcast.Publish"),
             ("a.broadcast.Publish", "rpc: can't find service a.broadcast.Publish"),
             (".Publish", "rpc: can't find service .Publish"),
             ("broadcast.Foo", "rpc: can't find method broadcast.Foo"),

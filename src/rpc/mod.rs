@@ -7,7 +7,7 @@
 //!          its payload is the method's name and a body
 //! request  the body: messages, each with topics and one payload    broadcast.*, websockets.*
 //! answer   the call's sequence, method and codec; a body or an error text
-//! operator the calls informer.* and resetter.*, and their answers
+//! operator the calls informer.*, resetter.* and roadcast.*, and their answers
 //! ```
 //!
 //! Invariants worth naming:
@@ -39,8 +39,8 @@ pub use frame::{
 };
 pub use layout::Layout;
 pub use operator::{
-    PLUGIN, PLUGINS, Worker, WorkerStatus, encode_done, encode_no_jobs, encode_plugins,
-    encode_workers, plugin,
+    BrokerTold, PLUGIN, PLUGINS, Worker, WorkerStatus, encode_brokers, encode_done, encode_no_jobs,
+    encode_plugins, encode_workers, plugin,
 };
 pub use request::{Checking, Message, Request, Step, Topics};
 

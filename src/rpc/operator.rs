@@ -1,6 +1,8 @@
 //! What operators call (`rr workers`, `rr reset`, deploy scripts), and its answers: JSON, as PHP
 //! sends it, Go's gob, as the `rr` binary does, and MSGPACK.
 
+mod brokers;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
@@ -10,6 +12,7 @@ use super::answer::encode;
 use super::call::Call;
 use super::error::CallError;
 use super::gob::{self, Fields, Shape};
+pub use brokers::{BrokerTold, encode_brokers};
 
 /// The plugin that has workers, and can be reset.
 pub const PLUGIN: &str = "websockets";

@@ -7,16 +7,15 @@ use std::time::Duration;
 use super::counters::Counters;
 use crate::access::Asked;
 use crate::backend::BackendName;
-use crate::config::Config;
-use crate::config::RpcListen;
 use crate::config::summary::Summary;
+use crate::config::{Config, PublishTo, RpcListen};
 use crate::demo;
 use crate::desk::access::workers::WorkerSettings;
 use crate::desk::access::{AccessCounters, AccessPlan};
 use crate::desk::http::{Progress, ShardTelemetry, Telemetry};
 use crate::http::head::Bounds;
 use crate::http::origin::OriginRule;
-use crate::hub::{HubConfig, HubCounters, RpcListener, Runtime};
+use crate::hub::{BrokerRules, HubConfig, HubCounters, RpcListener, Runtime};
 use crate::logs::Outlet;
 use crate::mesh::desk::DeskEnd;
 use crate::mesh::operators::{self, Inbox};
@@ -127,10 +126,27 @@ pub fn hub(
             .map(|broker| (broker.name.clone(), broker.driver.clone()))
             .collect(),
         default_broker: default_broker(config),
+        broker_rules: BrokerRules {
+            publish_to: Some(publish_to(config)),
+            wait: config.broker_wait,
+            buffer_bytes: config.broker_buffer,
+        },
         limits: config.limits.clone(),
         counters,
         drain: config.drain,
         shutdown_grace: config.shutdown_grace,
+    }
+}
+
+/// The brokers that a message goes to which names none. Of those that share their channels one: it
+/// comes to all of them.
+fn publish_to(config: &Config) -> Vec<usize> {
+    match config.publish_to {
+        PublishTo::Default => vec![config.default_broker],
+        PublishTo::All => {
+            let all = config.brokers.iter().enumerate();
+            all.filter(|(_, broker)| broker.shares.is_none()).map(|(place, _)| place).collect()
+        }
     }
 }
 
@@ -157,6 +173,12 @@ pub fn telemetry(
         hub: counters.hub.clone(),
         hub_wake: hub.wake.clone(),
         backend,
+        ready_without: config
+            .brokers
+            .iter()
+            .filter(|broker| !broker.needed)
+            .map(|broker| broker.name.clone())
+            .collect(),
         shards: shards.collect(),
         access: config.access.asks().then(|| counters.access.clone()),
         workers: OnceLock::new(),

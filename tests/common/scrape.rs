@@ -19,8 +19,11 @@ impl Scrape {
         assert_eq!(answer.status, 200, "{}", answer.head);
         let text = String::from_utf8(answer.body).expect("metrics are text");
         assert!(text.ends_with("# EOF\n"), "whole: {text}");
-        // Sums of times are no whole numbers.
-        let counts = |line: &&str| !line.starts_with('#') && !line.contains("_seconds_sum");
+        // Fractions of seconds are no whole numbers.
+        let fractions = ["_seconds_sum", "_lag_seconds"];
+        let counts = |line: &&str| {
+            !line.starts_with('#') && !fractions.iter().any(|part| line.contains(part))
+        };
         let samples = text.lines().filter(counts).map(|line| {
             let (series, value) =
                 line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));

@@ -5,7 +5,7 @@
 
 mod rooms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -106,12 +106,15 @@ fn scrape() -> String {
         wake: lane.consumer(),
     };
     let hub = Arc::new(HubCounters::new(["default"]));
+    // A probe has come back.
+    hub.by_broker[0].lag_us.set(1);
     let telemetry = Arc::new(Telemetry {
         progress: Arc::default(),
         log: Arc::default(),
         hub,
         hub_wake: wake(),
         backend: BackendName::IoUring,
+        ready_without: BTreeSet::new(),
         shards: vec![shard],
         access: Some(Arc::default()),
         workers: OnceLock::from(Arc::new(WorkerTelemetry::new(None))),

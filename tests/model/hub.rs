@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use roadcast::hub::{Calls, Core, Driver, HubConfig, HubCounters, Peer, Runtime, Said};
+use roadcast::hub::{
+    BrokerRules, Calls, Core, Driver, HubConfig, HubCounters, Peer, Runtime, Said,
+};
 use roadcast::lane::{Depth, Wake};
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, HubEnd};
@@ -45,6 +47,7 @@ impl Hub {
             rpc: None,
             brokers,
             default_broker: BrokerId(0),
+            broker_rules: BrokerRules::default(),
             limits: Arc::new(limits.clone()),
             counters: counters.clone(),
             drain: Duration::ZERO,

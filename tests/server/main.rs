@@ -9,6 +9,7 @@ mod common;
 
 mod access;
 mod access_words;
+mod brokers;
 mod check;
 mod cli;
 mod commands;

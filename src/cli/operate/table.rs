@@ -45,7 +45,8 @@ pub fn of(workers: &[Shown], now: SystemTime) -> String {
     lines.join("\n")
 }
 
-fn ago<E>(time: Result<Duration, E>) -> String {
+/// How long ago a time was, from what has passed since.
+pub fn ago<E>(time: Result<Duration, E>) -> String {
     let seconds = time.map_or(0, |time| time.as_secs());
     match seconds {
         ..60 => format!("{seconds} s ago"),

@@ -9,7 +9,6 @@ use crate::config::error::ConfigError;
 use crate::config::pem;
 use crate::config::reader::Reader;
 
-
 /// A key as PEM: the text itself, or what the file of that name holds.
 pub fn public_key(read: &Reader<'_>, directory: &Path, text: String) -> String {
     if text.trim_start().starts_with("-----BEGIN") {

@@ -23,7 +23,8 @@ use crate::hub::HubCounters;
 use crate::metrics::{Count, Shown};
 use crate::shard::{Dropped, ShardCounters, Standing};
 
-struct Writer<'a>(DescriptorEncoder<'a>);
+/// Writes metrics.
+pub(super) struct Writer<'a>(DescriptorEncoder<'a>);
 
 impl Writer<'_> {
     fn family<L: EncodeLabelSet>(
@@ -97,7 +98,7 @@ impl Writer<'_> {
         metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
-    fn counter<L: EncodeLabelSet>(
+    pub(super) fn counter<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
@@ -106,13 +107,27 @@ impl Writer<'_> {
         self.family((name, help), MetricType::Counter, samples)
     }
 
-    fn gauge<L: EncodeLabelSet>(
+    pub(super) fn gauge<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
         samples: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         self.family((name, help), MetricType::Gauge, samples)
+    }
+
+    /// A gauge of times, with their fractions.
+    pub(super) fn seconds<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
     }
 }
 
@@ -152,6 +167,7 @@ impl Collector for Telemetry {
         let out = &mut Writer(encoder);
         self.encode_process(out)?;
         self.encode_hub(out)?;
+        self.encode_brokers(out)?;
         self.encode_deliveries(out)?;
         self.encode_connections(out)?;
         self.encode_access(out)?;
@@ -248,14 +264,6 @@ impl Telemetry {
         out.counter("rpc_connections_closed", "RPC connections closed by the server", closed)?;
         let errors = by("kind", "rpc_errors");
         out.counter("rpc_errors", "RPC calls answered with an error", errors)?;
-        let published = hub.by_broker.iter().map(|broker| {
-            ([("broker", broker.name()), ("source", "rpc")], broker.publications.value())
-        });
-        out.counter(
-            "publications",
-            "Publications asked for, one for each topic and broker",
-            published,
-        )?;
         let lanes = || self.shards.iter();
         let entries = lanes().map(|shard| (of(shard), shard.lane.entries()));
         out.gauge("lane_entries", "Entries queued for a shard", entries)?;

@@ -4,6 +4,7 @@
 //! A connection carries one request and ends with its answer; connections, their heads and their
 //! time are bounded.
 
+mod brokers;
 mod exposition;
 mod format;
 mod places;

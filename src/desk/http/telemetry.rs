@@ -1,5 +1,6 @@
 //! What the admin endpoints tell of: counters, pulses, and how far the server has come.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -72,6 +73,8 @@ pub struct Telemetry {
     pub hub_wake: Arc<Wake>,
     /// What the shards and the hub run on.
     pub backend: BackendName,
+    /// Brokers, by name, that clients may come without.
+    pub ready_without: BTreeSet<String>,
     /// All shards.
     pub shards: Vec<ShardTelemetry>,
     /// What the desk counts of access, where somebody is asked.
@@ -108,6 +111,7 @@ impl Telemetry {
         match self.progress.0.load(Ordering::Relaxed) {
             SERVING => {
                 self.turns_within(STALLED, now)?;
+                self.brokers_are_up()?;
                 self.workers.get().map_or(Ok(()), |workers| workers.is_ready())?;
                 self.callback.get().map_or(Ok(()), |callback| callback.is_ready(now))?;
                 self.keys.get().map_or(Ok(()), |keys| keys.is_ready(now))
@@ -162,6 +166,7 @@ impl Telemetry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::BrokerState;
     use crate::lane::lane;
     use crate::metrics::{Count, Shown};
 
@@ -186,6 +191,7 @@ mod tests {
             hub,
             hub_wake,
             backend: BackendName::Epoll,
+            ready_without: BTreeSet::new(),
             shards,
             access: None,
             workers: OnceLock::new(),
@@ -220,6 +226,46 @@ mod tests {
             assert!(telemetry.is_alive(now + 2 * STUCK).is_err());
             pulse.rest();
             assert_eq!(telemetry.is_ready(now + 2 * STUCK), Ok(()), "whoever sleeps is alive");
+        }
+    }
+
+    #[test]
+    fn not_ready_unless_all_brokers_are_up_but_those_that_one_can_do_without() {
+        let mut telemetry = Arc::into_inner(telemetry(1)).unwrap();
+        telemetry.progress.serving();
+        let broker = telemetry.hub.by_broker[0].clone();
+        for state in [BrokerState::Connecting, BrokerState::Resubscribing, BrokerState::Down] {
+            broker.becomes(state, Some("refused"));
+            let why = telemetry.is_ready(Instant::now()).unwrap_err();
+            let expected = format!("broker main has been {} for 0 s: refused", state.name());
+            assert_eq!(why, expected);
+        }
+        assert_eq!(telemetry.is_alive(Instant::now()), Ok(()), "no reason to restart");
+        telemetry.ready_without.insert("main".to_owned());
+        assert_eq!(telemetry.is_ready(Instant::now()), Ok(()));
+        telemetry.ready_without.clear();
+        broker.becomes(BrokerState::Up, None);
+        assert_eq!(telemetry.is_ready(Instant::now()), Ok(()));
+    }
+
+    #[test]
+    fn brokers_are_told_by_name() {
+        let telemetry = telemetry(1);
+        let broker = &telemetry.hub.by_broker[0];
+        broker.becomes(BrokerState::Down, Some("refused"));
+        assert!(!telemetry.text().contains("broker_lag_seconds{"), "no probe has come back");
+        broker.lag_us.set(1500);
+        broker.gaps.add(2);
+        let text = telemetry.text();
+        for line in [
+            "roadcast_broker_state{broker=\"main\",state=\"up\"} 0",
+            "roadcast_broker_state{broker=\"main\",state=\"down\"} 1",
+            "roadcast_broker_state_seconds{broker=\"main\"} 0",
+            "roadcast_broker_gaps_total{broker=\"main\"} 2",
+            "roadcast_broker_channels{broker=\"main\"} 0",
+            "roadcast_broker_lag_seconds{broker=\"main\"} 0.0015",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
         }
     }
 

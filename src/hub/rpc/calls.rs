@@ -252,7 +252,7 @@ impl<C: Caller> Calls<C> {
                     None => {}
                     Some("") => self.skip_empty_topic(),
                     Some(topic) => {
-                        for place in targets.clone() {
+                        for &place in targets {
                             if let Some(result) =
                                 self.publish_to(place, publish, topic, &payload)?
                             {

@@ -77,6 +77,7 @@ fn core() -> (Rc<Core>, Vec<ShardEnd>, Slow) {
         rpc: None,
         brokers: vec![("slow".into(), Driver::Memory)],
         default_broker: BrokerId(0),
+        broker_rules: BrokerRules::default(),
         limits,
         counters: Arc::new(HubCounters::new(["slow"])),
         drain: Duration::ZERO,

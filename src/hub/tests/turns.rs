@@ -36,6 +36,7 @@ fn core(limits: Limits) -> (Rc<Core>, Vec<ShardEnd>) {
         rpc: None,
         brokers: vec![("default".into(), Driver::Memory)],
         default_broker: BrokerId(0),
+        broker_rules: BrokerRules::default(),
         limits,
         counters: Arc::new(HubCounters::new(["default"])),
         drain: Duration::ZERO,

@@ -1,8 +1,6 @@
 //! What has to be known of a call before anything of it is published: whether it can be read,
 //! whether all of it may be published, and whether its account has room for what may have to wait.
 
-use std::ops::Range;
-
 use super::{Caller, Calls, LOOK_WORK, TURN_WORK};
 use crate::hub::brokers::Brokers;
 use crate::hub::lanes::WAITING_BYTES;
@@ -15,11 +13,11 @@ use crate::rpc::{Call, CallError, Codec, Layout, Message, Method, Publish, Reque
 const NAME_ECHO_BYTES: usize = 128;
 
 /// The brokers that a message goes to, by their places.
-pub(super) fn targets(
-    brokers: &Brokers,
+pub(super) fn targets<'a>(
+    brokers: &'a Brokers,
     layout: Layout,
     message: &Message<'_>,
-) -> Result<Range<usize>, PublishError> {
+) -> Result<&'a [usize], PublishError> {
     if layout == Layout::Broadcast {
         return Ok(brokers.all());
     }
@@ -27,7 +25,7 @@ pub(super) fn targets(
         name: message.broker.chars().take(NAME_ECHO_BYTES).collect(),
         known: brokers.names(),
     })?;
-    Ok(place..place + 1)
+    Ok(brokers.only(place))
 }
 
 impl<C: Caller> Calls<C> {

@@ -1,4 +1,5 @@
-//! What operators call: which plugins there are, how the workers are, and to have new ones.
+//! What operators call: how the brokers are, which plugins there are, how the workers are, and to
+//! have new ones.
 //!
 //! The workers are the desk's. A call waits for its answer as one that publishes waits for room:
 //! later calls of its connection behind it, and nobody else. Where there is no desk that has
@@ -48,6 +49,10 @@ impl<C: Caller> Calls<C> {
                     self.wait(orders.reset()).await?;
                 }
                 rpc::encode_done(&mut self.answers, call)
+            }
+            Operation::Brokers => {
+                let told = self.core.brokers.told(&self.core.counters.by_broker);
+                rpc::encode_brokers(&mut self.answers, call, &told)
             }
         };
         encoded.map_err(|error| self.say_wrong(&error))
