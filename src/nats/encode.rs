@@ -1,5 +1,5 @@
-//! What we say to a server. Subjects are literal ([`subject`](super::subject)): nothing here looks
-//! at them again.
+//! What we say to a server. Subjects are literal ([`subject`](super::subject())): nothing here
+//! looks at them again.
 
 use serde::Serialize;
 
