@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::broker::{Broker, BrokerStatus, Inlet, Memory, Wanting};
+use super::broker::{Broker, BrokerStatus, Inlet, Memory, Redis, Terms, Wanting};
 use super::channels::Key;
 use super::config::{Driver, HubConfig};
 use super::interest::Interests;
@@ -32,14 +32,19 @@ pub(super) type Open<'a> =
 
 /// The brokers that are configured, as they are.
 pub(super) fn open(
-    _name: &str,
+    config: &HubConfig,
+    name: &str,
     driver: &Driver,
     inlet: Inlet,
-    _status: Arc<BrokerStatus>,
+    status: Arc<BrokerStatus>,
 ) -> Box<dyn Broker> {
+    let (terms, counters) = (Terms::of(config), &config.counters);
     match driver {
         Driver::Memory => Box::new(Memory::new(inlet)),
-        Driver::Redis(_) | Driver::Nats(_) => unreachable!("refused before the start"),
+        Driver::Redis(settings) => {
+            Box::new(Redis::open(name, settings, terms, inlet, status, counters))
+        }
+        Driver::Nats(_) => unreachable!("refused before the start"),
     }
 }
 

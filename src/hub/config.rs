@@ -43,7 +43,7 @@ impl Driver {
 
     /// Whether such a broker can be opened.
     pub fn is_served(&self) -> bool {
-        matches!(self, Self::Memory)
+        !matches!(self, Self::Nats(_))
     }
 }
 

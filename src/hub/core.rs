@@ -56,7 +56,9 @@ impl Core {
     /// A hub with its brokers opened, at the hub's ends of the lanes. `config.rpc` is not looked
     /// at.
     pub fn new(config: &HubConfig, end: HubEnd) -> Self {
-        Self::with_brokers(config, end, &mut brokers::open)
+        Self::with_brokers(config, end, &mut |name, driver, inlet, status| {
+            brokers::open(config, name, driver, inlet, status)
+        })
     }
 
     /// As [`Core::new`], with brokers made by `open`.

@@ -10,15 +10,28 @@ pub fn command<'a>(out: &mut Vec<u8>, words: impl ExactSizeIterator<Item = &'a [
     }
 }
 
+/// Appends a command about the channels `prefix` and topic.
+pub fn channels<T: AsRef<str>>(out: &mut Vec<u8>, verb: &[u8], prefix: &str, topics: &[T]) {
+    head(out, b'*', 1 + topics.len());
+    bulk(out, verb);
+    for topic in topics {
+        channel(out, prefix, topic.as_ref());
+    }
+}
+
 /// Appends a publication by `verb`, PUBLISH or SPUBLISH, to the channel `prefix` and `topic`.
 pub fn publish(out: &mut Vec<u8>, verb: &str, prefix: &str, topic: &str, payload: &[u8]) {
     head(out, b'*', 3);
     bulk(out, verb.as_bytes());
+    channel(out, prefix, topic);
+    bulk(out, payload);
+}
+
+fn channel(out: &mut Vec<u8>, prefix: &str, topic: &str) {
     head(out, b'$', prefix.len() + topic.len());
     out.extend_from_slice(prefix.as_bytes());
     out.extend_from_slice(topic.as_bytes());
     out.extend_from_slice(b"\r\n");
-    bulk(out, payload);
 }
 
 fn bulk(out: &mut Vec<u8>, word: &[u8]) {

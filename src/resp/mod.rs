@@ -25,7 +25,7 @@ mod pushed;
 mod token;
 mod value;
 
-pub use self::command::{command, publish};
+pub use self::command::{channels, command, publish};
 pub use self::pushed::{Pushed, pushed};
 pub use self::token::{LINE_BYTES_MAX, Violation};
 pub use self::value::{DEPTH_MAX, Value, value};

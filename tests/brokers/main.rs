@@ -6,10 +6,12 @@
 //! | file | what |
 //! |---|---|
 //! | `nodes` | several nodes at random: delivered sets and their order |
+//! | `redis` | one Redis: what travels, and its faults |
 //! | `servers` | redis-server and nats-server, started on free ports |
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod nodes;
+mod redis;
 mod servers;

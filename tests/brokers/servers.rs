@@ -37,6 +37,35 @@ impl BrokerServer {
         Self::start("redis-server", port, [&own, arguments].concat())
     }
 
+    /// A Redis where clients need certificates, at the second port. They are in its directory:
+    /// `ca.pem`; `server.pem` of `redis.test`; `client.pem` and `client.key`.
+    pub fn redis_with_tls() -> Option<(Self, u16)> {
+        if !installed("openssl") {
+            return None;
+        }
+        let port = free_port();
+        let tls = port.to_string();
+        let files =
+            "--tls-cert-file server.pem --tls-key-file server.key --tls-ca-cert-file ca.pem";
+        let arguments: Vec<&str> =
+            ["--tls-port", &tls].into_iter().chain(files.split(' ')).collect();
+        let script = "
+            openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca \\
+                -keyout ca.key -out ca.pem
+            for who in server client; do
+                openssl req -newkey rsa:2048 -nodes -keyout $who.key -out $who.csr -subj /CN=$who
+                echo subjectAltName=DNS:redis.test >$who.ext
+                openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \\
+                    -extfile $who.ext -out $who.pem
+            done";
+        let own = free_port();
+        let own_port = own.to_string();
+        let usual = ["--port", &own_port, "--bind", "127.0.0.1", "--save", ""];
+        let server =
+            Self::start_after(script, "redis-server", own, [&usual, &arguments[..]].concat());
+        server.map(|server| (server, port))
+    }
+
     /// A NATS with these arguments; `None`, and the test is skipped, where there is none.
     pub fn nats(arguments: &[&str]) -> Option<Self> {
         let port = free_port();
@@ -45,6 +74,16 @@ impl BrokerServer {
     }
 
     fn start(program: &'static str, port: u16, arguments: Vec<&str>) -> Option<Self> {
+        Self::start_after("", program, port, arguments)
+    }
+
+    /// Runs a script in its directory before.
+    fn start_after(
+        script: &str,
+        program: &'static str,
+        port: u16,
+        arguments: Vec<&str>,
+    ) -> Option<Self> {
         if !installed(program) {
             return None;
         }
@@ -53,6 +92,12 @@ impl BrokerServer {
         let name = format!("{program}-{}-{number}", std::process::id());
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).expect("a directory for the server");
+        let ran = Command::new("bash")
+            .args(["-ec", script])
+            .current_dir(&directory)
+            .stderr(Stdio::null())
+            .status();
+        assert!(ran.expect("bash runs").success(), "what comes before {program} can be done");
         let arguments = arguments.into_iter().map(str::to_owned).collect();
         let mut server = Self { program, arguments, port, directory, child: None };
         server.start_again();
@@ -107,12 +152,37 @@ impl BrokerServer {
             .expect("redis-cli comes with redis-server");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+
+    /// PUBLISH to a Redis by another program: how many subscribers there were.
+    #[track_caller]
+    pub fn redis_publish(&self, channel: &str, payload: &str) -> usize {
+        let said = self.redis_cli(&["PUBLISH", channel, payload]);
+        said.parse().unwrap_or_else(|_| panic!("a number of subscribers: {said}"))
+    }
+
+    /// How many connections to a Redis are subscribed to a channel.
+    #[track_caller]
+    pub fn redis_subscribers(&self, channel: &str) -> usize {
+        let said = self.redis_cli(&["PUBSUB", "NUMSUB", channel]);
+        said.lines().last().and_then(|count| count.parse().ok()).expect("a number")
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
 }
 
 impl Drop for BrokerServer {
     fn drop(&mut self) {
         if self.child.is_some() {
             self.kill();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(20).collect();
+            println!("--- end of the log of {} at {} ---", self.program, self.port);
+            tail.iter().rev().for_each(|line| println!("{line}"));
         }
         let _ = fs::remove_dir_all(&self.directory);
     }

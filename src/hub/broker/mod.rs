@@ -15,6 +15,7 @@ mod memory;
 mod nats;
 mod redis;
 mod status;
+mod terms;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,8 +23,10 @@ use std::sync::Arc;
 pub use self::link::{Address, Link, Outbound, Tls};
 pub(super) use self::memory::Memory;
 pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
+pub(super) use self::redis::Redis;
 pub use self::redis::{RedisSettings, Sharded};
 pub use self::status::{BrokerState, BrokerStatus, Standing};
+pub use self::terms::Terms;
 use super::interest::Interests;
 use super::lanes::Patience;
 use super::sequencer::Publishing;

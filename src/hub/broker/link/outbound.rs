@@ -54,12 +54,12 @@ impl Outbound {
     }
 
     /// What is queued, from the oldest byte on.
-    pub(super) fn with<T>(&self, send: impl FnOnce(&[u8]) -> T) -> T {
+    pub(in crate::hub::broker) fn with<T>(&self, send: impl FnOnce(&[u8]) -> T) -> T {
         send(&self.0.bytes.borrow()[self.0.sent.get()..])
     }
 
     /// So many bytes have been sent.
-    pub(super) fn taken(&self, bytes: usize) {
+    pub(in crate::hub::broker) fn taken(&self, bytes: usize) {
         let mut queue = self.0.bytes.borrow_mut();
         let sent = self.0.sent.get() + bytes;
         self.0.sent_ever.set(self.0.sent_ever.get() + bytes as u64);

@@ -1,0 +1,439 @@
+//! What this process wants of one server, and how far each topic has come. Pure: time is an
+//! argument, and what is to be sent is asked for.
+//!
+//! ```text
+//!          want           sent             confirmed          linger over        answered
+//! (none) ────────▶ Due ────────▶ Asked ──────────────▶ Held ────────────▶ Leaving ────────▶ (none)
+//!                   ▲                                   │                   │
+//!                   └──── connection or slot gone: a gap┴──── wanted again ─┘
+//! ```
+//!
+//! Invariants worth naming:
+//! - **One question a topic.** While SUBSCRIBE or UNSUBSCRIBE is unanswered, no other is sent for
+//!   the topic: so an answer is about what was asked last.
+//! - **A gap is told when the topic is subscribed again**, before its next publication, and once.
+//! - Whoever waits is told by a deadline; a topic is kept while anybody wants it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::hub::broker::Wanting;
+
+/// Between the last subscriber's leave and UNSUBSCRIBE: a page that is reloaded costs nothing.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// Channels and bytes of one command.
+const COMMAND_CHANNELS: usize = 1_000;
+const COMMAND_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Due,
+    Asked,
+    Held,
+    Leaving,
+    /// The server refused it: asked for again on the next connection.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Topic {
+    state: State,
+    wanted: bool,
+    /// It was held and may have missed something.
+    missed: bool,
+    /// It must be answered before this server counts as up.
+    owed: bool,
+    /// Of whoever waits for it.
+    deadline: Option<Instant>,
+}
+
+/// A command whose answers are due.
+#[derive(Debug)]
+struct Question {
+    verb: Verb,
+    topics: Vec<Arc<str>>,
+    /// Answers that have come.
+    answered: usize,
+}
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Subscribe,
+    Unsubscribe,
+    /// Something else, answered in its place: PING, the own channel.
+    Beside,
+}
+
+/// What a confirmation means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// It is subscribed; `missed`: again, so that there is a gap.
+    Held {
+        /// It was subscribed before.
+        missed: bool,
+    },
+    /// Nobody asked.
+    Unasked,
+}
+
+/// What the end of a subscription means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// As asked.
+    Left,
+    /// By the server alone: its slot has gone to another node.
+    Moved,
+}
+
+/// What an error answer means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// One of several channels: they are asked for in smaller parts.
+    Split,
+    /// That topic.
+    Topic(Arc<str>),
+    /// It was not about a subscription.
+    Other,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Topics {
+    known: HashMap<Arc<str>, Topic>,
+    /// To be subscribed, in parts of one command each at most; may name what is not `Due` any more.
+    due: VecDeque<Arc<str>>,
+    /// Parts of commands that were refused.
+    parts: VecDeque<Vec<Arc<str>>>,
+    asked: VecDeque<Question>,
+    /// Since when nobody wants them.
+    unwanted: VecDeque<(Instant, Arc<str>)>,
+    /// To be unsubscribed.
+    leaving: VecDeque<Arc<str>>,
+    waiting: VecDeque<(Instant, Arc<str>)>,
+    owed: usize,
+    /// How long a topic may be waited for.
+    patience: Duration,
+    command_channels: usize,
+}
+
+impl Topics {
+    /// `patience`: how long a topic may be waited for. `single`: a command names one channel, as of
+    /// a Cluster, where each may be at home elsewhere.
+    pub(super) fn new(patience: Duration, single: bool) -> Self {
+        Self {
+            known: HashMap::new(),
+            due: VecDeque::new(),
+            parts: VecDeque::new(),
+            asked: VecDeque::new(),
+            unwanted: VecDeque::new(),
+            leaving: VecDeque::new(),
+            waiting: VecDeque::new(),
+            owed: 0,
+            patience,
+            command_channels: if single { 1 } else { COMMAND_CHANNELS },
+        }
+    }
+
+    /// Topics that are wanted or linger.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether everything that was held on an earlier connection is answered on this one.
+    pub(super) fn is_settled(&self) -> bool {
+        self.owed == 0
+    }
+
+    /// Somebody wants a topic.
+    pub(super) fn want(&mut self, name: &Arc<str>, now: Instant) -> Wanting {
+        let topic = self.known.entry(name.clone()).or_insert_with(|| {
+            self.due.push_back(name.clone());
+            Topic { state: State::Due, wanted: true, missed: false, owed: false, deadline: None }
+        });
+        topic.wanted = true;
+        if topic.state == State::Held {
+            return Wanting::Now;
+        }
+        if topic.state == State::Refused {
+            topic.state = State::Due;
+            self.due.push_back(name.clone());
+        }
+        // Who came first waits no longer because others came.
+        if topic.deadline.is_none() {
+            topic.deadline = Some(now + self.patience);
+            self.waiting.push_back((now + self.patience, name.clone()));
+        }
+        Wanting::Later
+    }
+
+    /// A topic comes from another server, where it was held if `missed`.
+    #[allow(dead_code)]
+    pub(super) fn adopt(&mut self, name: Arc<str>, missed: bool, now: Instant) {
+        self.want(&name, now);
+        let topic = self.known.get_mut(&name).expect("just put there");
+        topic.missed |= missed;
+    }
+
+    /// Gives all topics up that are wanted and are not this server's; says of each whether it was
+    /// held, or missed something before. Those that linger are gone.
+    #[allow(dead_code)]
+    pub(super) fn release(
+        &mut self,
+        mut is_ours: impl FnMut(&str) -> bool,
+    ) -> Vec<(Arc<str>, bool)> {
+        let others: Vec<Arc<str>> =
+            self.known.keys().filter(|name| !is_ours(name)).cloned().collect();
+        let mut released = Vec::new();
+        for name in others {
+            let Some(topic) = self.known.get_mut(&name) else { continue };
+            if topic.wanted {
+                let held = topic.missed || topic.state == State::Held;
+                released.push((name.clone(), held));
+            }
+            match topic.state {
+                State::Held => {
+                    (topic.wanted, topic.missed, topic.deadline) = (false, false, None);
+                    topic.state = State::Leaving;
+                    self.leaving.push_back(name);
+                }
+                // What is under way is answered, and left then.
+                State::Asked | State::Leaving => {
+                    (topic.wanted, topic.missed, topic.deadline) = (false, false, None);
+                    if std::mem::take(&mut topic.owed) {
+                        self.owed -= 1;
+                    }
+                }
+                State::Due | State::Refused => self.forget(&name),
+            }
+        }
+        released
+    }
+
+    /// Nobody wants a topic any more.
+    pub(super) fn unwant(&mut self, name: &str, now: Instant) {
+        if let Some((name, topic)) = self.known.get_key_value(name) {
+            let (name, mut topic) = (name.clone(), *topic);
+            (topic.wanted, topic.deadline) = (false, None);
+            self.known.insert(name.clone(), topic);
+            self.unwanted.push_back((now + LINGER, name));
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some(topic) = self.known.remove(name)
+            && topic.owed
+        {
+            self.owed -= 1;
+        }
+    }
+
+    /// What is to be sent next: its verb, and the topics in it. Counts as sent.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Verb, &[Arc<str>])> {
+        self.end_lingering(now);
+        let question = match self.parts.pop_front() {
+            Some(topics) => Question { verb: Verb::Subscribe, topics, answered: 0 },
+            None => {
+                let topics = self.take_due();
+                if topics.is_empty() {
+                    let topics = self.take_leaving();
+                    Question { verb: Verb::Unsubscribe, topics, answered: 0 }
+                } else {
+                    Question { verb: Verb::Subscribe, topics, answered: 0 }
+                }
+            }
+        };
+        if question.topics.is_empty() {
+            return None;
+        }
+        self.asked.push_back(question);
+        self.asked.back().map(|question| (question.verb, &question.topics[..]))
+    }
+
+    /// Something is asked beside topics, whose answer comes in its place.
+    pub(super) fn asked_beside(&mut self) {
+        self.asked.push_back(Question { verb: Verb::Beside, topics: Vec::new(), answered: 0 });
+    }
+
+    /// It is answered.
+    pub(super) fn answered_beside(&mut self) {
+        if self.asked.front().is_some_and(|question| question.verb == Verb::Beside) {
+            self.asked.pop_front();
+        }
+    }
+
+    fn take_due(&mut self) -> Vec<Arc<str>> {
+        let (mut topics, mut bytes) = (Vec::new(), 0);
+        while topics.len() < self.command_channels && bytes < COMMAND_BYTES {
+            let Some(name) = self.due.pop_front() else { break };
+            match self.known.get_mut(&name) {
+                Some(topic) if topic.state == State::Due => topic.state = State::Asked,
+                _ => continue,
+            }
+            bytes += name.len();
+            topics.push(name);
+        }
+        topics
+    }
+
+    fn take_leaving(&mut self) -> Vec<Arc<str>> {
+        let (mut topics, mut bytes) = (Vec::new(), 0);
+        while topics.len() < self.command_channels && bytes < COMMAND_BYTES {
+            let Some(name) = self.leaving.pop_front() else { break };
+            bytes += name.len();
+            topics.push(name);
+        }
+        topics
+    }
+
+    /// Those have lingered that nobody has wanted again.
+    fn end_lingering(&mut self, now: Instant) {
+        while let Some((until, _)) = self.unwanted.front()
+            && *until <= now
+        {
+            let Some((until, name)) = self.unwanted.pop_front() else { break };
+            let Some(topic) = self.known.get_mut(&name) else { continue };
+            match topic.state {
+                _ if topic.wanted => {}
+                State::Held => {
+                    topic.state = State::Leaving;
+                    self.leaving.push_back(name);
+                }
+                // Its answer is under way.
+                State::Asked => self.unwanted.push_back((until + LINGER, name)),
+                State::Leaving => {}
+                State::Due | State::Refused => self.forget(&name),
+            }
+        }
+    }
+
+    /// The server has confirmed a subscription.
+    pub(super) fn confirmed(&mut self, name: &str, now: Instant) -> Confirmed {
+        let Some(topic) = self.known.get_mut(name) else { return Confirmed::Unasked };
+        if topic.state != State::Asked {
+            return Confirmed::Unasked;
+        }
+        (topic.state, topic.deadline) = (State::Held, None);
+        let missed = std::mem::take(&mut topic.missed);
+        if std::mem::take(&mut topic.owed) {
+            self.owed -= 1;
+        }
+        if !topic.wanted {
+            // It may have been given to another server meanwhile.
+            self.unwanted.push_front((now, name.into()));
+        }
+        self.answered();
+        Confirmed::Held { missed }
+    }
+
+    /// The server has ended a subscription.
+    pub(super) fn ended(&mut self, name: &str) -> Ended {
+        let Some((name, topic)) = self.known.get_key_value(name) else { return Ended::Left };
+        let (name, mut topic) = (name.clone(), *topic);
+        match topic.state {
+            State::Leaving => {
+                self.answered();
+                if topic.wanted {
+                    topic.state = State::Due;
+                    self.known.insert(name.clone(), topic);
+                    self.due.push_back(name);
+                } else {
+                    self.forget(&name);
+                }
+                Ended::Left
+            }
+            State::Held => {
+                (topic.state, topic.missed) = (State::Due, true);
+                self.known.insert(name.clone(), topic);
+                self.due.push_back(name);
+                Ended::Moved
+            }
+            State::Due | State::Asked | State::Refused => Ended::Left,
+        }
+    }
+
+    fn answered(&mut self) {
+        let Some(question) = self.asked.front_mut() else { return };
+        question.answered += 1;
+        if question.answered >= question.topics.len() {
+            self.asked.pop_front();
+        }
+    }
+
+    /// The server refused the oldest question that is unanswered.
+    pub(super) fn refused(&mut self) -> Refused {
+        let Some(mut question) = self.asked.pop_front() else { return Refused::Other };
+        match (question.verb, question.topics.len()) {
+            (Verb::Subscribe, 1) => {
+                let name = question.topics.remove(0);
+                if let Some(topic) = self.known.get_mut(&name) {
+                    topic.state = State::Refused;
+                    if std::mem::take(&mut topic.owed) {
+                        self.owed -= 1;
+                    }
+                }
+                Refused::Topic(name)
+            }
+            (Verb::Subscribe, count) => {
+                let rest = question.topics.split_off(count / 2);
+                self.parts.push_back(question.topics);
+                self.parts.push_back(rest);
+                Refused::Split
+            }
+            _ => Refused::Other,
+        }
+    }
+
+    /// Who waits for a topic has been refused. `wanted`: somebody else still wants it.
+    pub(super) fn turned_away(&mut self, name: &str, wanted: bool, now: Instant) {
+        if let Some(topic) = self.known.get_mut(name) {
+            topic.deadline = None;
+        }
+        if !wanted {
+            self.unwant(name, now);
+        }
+    }
+
+    /// The topics that have been waited for too long.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Arc<str>> {
+        let mut overdue = Vec::new();
+        while let Some((deadline, _)) = self.waiting.front()
+            && *deadline <= now
+        {
+            let Some((deadline, name)) = self.waiting.pop_front() else { break };
+            if let Some(topic) = self.known.get_mut(&name)
+                && topic.deadline == Some(deadline)
+            {
+                topic.deadline = None;
+                overdue.push(name);
+            }
+        }
+        overdue
+    }
+
+    /// The connection has gone: all that is wanted is due on the next one.
+    pub(super) fn disconnected(&mut self) {
+        self.asked.clear();
+        self.parts.clear();
+        self.due.clear();
+        self.leaving.clear();
+        self.unwanted.clear();
+        self.owed = 0;
+        self.known.retain(|name, topic| {
+            topic.missed |= topic.state == State::Held;
+            topic.state = State::Due;
+            topic.owed = true;
+            if topic.wanted {
+                self.owed += 1;
+                self.due.push_back(name.clone());
+            }
+            topic.wanted
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! What holds of every broker that has servers.
+
+use std::time::Duration;
+
+use crate::hub::config::HubConfig;
+use crate::hub::runtime::Runtime;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// What the hub runs on.
+    pub runtime: Runtime,
+    /// `roadcast.broker_wait`: how long a join, or a publication that is held, waits for a server.
+    pub wait: Duration,
+    /// `roadcast.broker_buffer`: bytes of publications that are held while there is no server.
+    pub buffer_bytes: usize,
+    /// `roadcast.limits.publication_bytes`
+    pub publication_bytes: usize,
+}
+
+impl Terms {
+    /// As the hub is told them.
+    pub fn of(config: &HubConfig) -> Self {
+        Self {
+            runtime: config.runtime,
+            wait: config.broker_rules.wait,
+            buffer_bytes: config.broker_rules.buffer_bytes,
+            publication_bytes: config.limits.publication_bytes,
+        }
+    }
+}
