@@ -25,7 +25,7 @@ use signals::Begun;
 
 use crate::backend::{BackendName, ChosenBackend};
 use crate::config::summary::Summary;
-use crate::config::{Config, RpcListen};
+use crate::config::{BrokerConfig, Config, RpcListen};
 use crate::desk::http::{AdminEndpoint, Progress};
 use crate::ebb;
 use crate::engine::{Backend, Loop};
@@ -264,7 +264,22 @@ fn start_hub(
         }
     };
     threads.spawn("hub", run).map_err(refused("a thread for the hub"))?;
-    starting::wait(&starts, 1, backend)
+    starting::wait(&starts, 1, backend).map_err(|error| of_broker(error, config))
+}
+
+/// With the place of the broker whose server cannot be used, if that is why.
+fn of_broker(error: StartError, config: &Config) -> StartError {
+    let StartError::System { source, .. } = &error else { return error };
+    let problem = source.to_string();
+    let named = |broker: &&BrokerConfig| {
+        problem.strip_prefix("broker \"").is_some_and(|rest| {
+            rest.strip_prefix(&*broker.name).is_some_and(|rest| rest.starts_with('"'))
+        })
+    };
+    match config.brokers.iter().find(named) {
+        Some(broker) => StartError::Broker { place: broker.place.clone(), problem },
+        None => error,
+    }
 }
 
 fn admin_listeners(config: &Config) -> Result<Vec<(TcpListener, AdminEndpoint)>, StartError> {

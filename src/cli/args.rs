@@ -61,6 +61,9 @@ pub struct CheckArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Connect to the servers of all brokers, and say what they are and whether they let us work
+    #[arg(long)]
+    pub connect: bool,
     /// Say what would become of a join of this topic, and which rule decides; repeatable
     #[arg(long = "topic", value_name = "TOPIC", value_parser = topic)]
     pub topics: Vec<String>,

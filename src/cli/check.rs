@@ -1,14 +1,17 @@
-//! `roadcast check`: what would run, and whether this machine can run it. Binds nothing.
+//! `roadcast check`: what would run, and whether this machine can run it; with `--connect` also
+//! whether the brokers' servers will do. Binds nothing.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
+
+use tokio::task::LocalSet;
 
 use super::args::CheckArgs;
 use super::out;
 use crate::access::{AccessSettings, Identity, token};
-use crate::config::{Config, Examined, Problems};
-use crate::preflight;
+use crate::config::{BrokerConfig, Config, Examined, Problems};
+use crate::{escape, hub, preflight};
 
 /// Prints what would run. All that is wrong with the configuration or the machine is told on
 /// stderr, exit code 1.
@@ -56,6 +59,16 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             }
         }
     }
+    let mut problems = Vec::new();
+    if args.connect && refused.is_ok() {
+        match connect(&config) {
+            Ok(found) => {
+                lines.extend(found.0);
+                problems = found.1;
+            }
+            Err(error) => problems.push(format!("a thread for connections: {error}")),
+        }
+    }
     lines.extend(notices.iter().map(ToString::to_string));
     if !lines.is_empty()
         && let Err(error) = out::print(lines.join("\n"))
@@ -65,8 +78,25 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let refused = refused.map_err(super::fail);
     let machine = machine.map_err(super::fail);
     let program = program.map_err(super::fail);
-    let code = if let_in { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    for problem in &problems {
+        super::fail(problem);
+    }
+    let well = let_in && problems.is_empty();
+    let code = if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     refused.and(machine.map(drop)).and(program).map_or_else(|failed| failed, |()| code)
+}
+
+/// What the servers of brokers are, and what is wrong with them.
+fn connect(config: &Config) -> io::Result<(Vec<String>, Vec<String>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut lines, mut problems) = (Vec::new(), Vec::new());
+    for BrokerConfig { name, driver, place, .. } in &config.brokers {
+        let probed = LocalSet::new().block_on(&runtime, hub::probe(driver));
+        let told = probed.found.iter();
+        lines.extend(told.map(|found| format!("broker         {name}: {}", escape::line(found))));
+        problems.extend(probed.problems.into_iter().map(|why| format!("{place}: {why}")));
+    }
+    Ok((lines, problems))
 }
 
 /// Who joins, by these arguments, and what is to be said of its token. An error: it would not

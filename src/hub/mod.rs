@@ -10,6 +10,7 @@
 //! rpc/calls   calls in, answers out
 //! core        all below, and what is under way
 //! up          answers to interest                               the lanes up
+//! probe       what their servers are, for whoever checks a configuration
 //! starting    the brokers' first attempts to be reached
 //! interest    who waits for a broker to confirm a topic
 //! brokers     the opened ones; broker/memory: straight on
@@ -40,6 +41,7 @@ mod core;
 mod counters;
 mod interest;
 mod lanes;
+mod probe;
 mod rpc;
 mod runtime;
 mod sequencer;
@@ -62,12 +64,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 pub use self::broker::{
     Address, Broker, BrokerState, BrokerStatus, Inlet, Link, NatsLogin, NatsServer, NatsSettings,
-    Outbound, RedisSettings, Sharded, Standing, Tls, Wanting,
+    Outbound, Probed, RedisSettings, Sharded, Standing, Tls, Wanting,
 };
 pub use self::config::{BrokerRules, Driver, HubConfig, RpcListener};
 pub use self::core::Core;
 pub use self::counters::HubCounters;
 pub use self::lanes::Patience;
+pub use self::probe::probe;
 use self::rpc::{Accepting, Connections};
 pub use self::rpc::{Caller, Calls, Peer, Said};
 pub use self::runtime::Runtime;

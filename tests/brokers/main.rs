@@ -5,6 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `check_connect` | `roadcast check --connect` |
 //! | `nodes` | several nodes at random: delivered sets and their order |
 //! | `redis` | one Redis: what travels, and its faults |
 //! | `servers` | redis-server and nats-server, started on free ports |
@@ -12,6 +13,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod check_connect;
 mod nodes;
 mod redis;
 mod servers;

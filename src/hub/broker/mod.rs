@@ -13,6 +13,7 @@
 mod link;
 mod memory;
 mod nats;
+mod probed;
 mod redis;
 mod status;
 mod terms;
@@ -23,7 +24,8 @@ use std::sync::Arc;
 pub use self::link::{Address, Link, Outbound, Tls};
 pub(super) use self::memory::Memory;
 pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
-pub(super) use self::redis::Redis;
+pub use self::probed::Probed;
+pub(super) use self::redis::{Redis, probe_redis};
 pub use self::redis::{RedisSettings, Sharded};
 pub use self::status::{BrokerState, BrokerStatus, Standing};
 pub use self::terms::Terms;

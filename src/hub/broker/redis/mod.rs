@@ -8,6 +8,7 @@
 //! | `settings` | what the operator says |
 //! | `place` | where the server is |
 //! | `connect` | TLS, AUTH, and what kind of server it is |
+//! | `probe` | what a server is and lets us do, for whoever checks a configuration |
 //! | `node` | one server: two connections, and what is due by time |
 //! | `receiving` | the one that subscribes |
 //! | `topics` | what is wanted, and how far each topic has come |
@@ -23,6 +24,7 @@ mod connect;
 mod health;
 mod node;
 mod place;
+mod probe;
 mod publisher;
 mod receiving;
 mod sending;
@@ -38,6 +40,7 @@ use tokio::time::Instant;
 use self::health::Health;
 use self::node::{Common, Node};
 use self::place::Place;
+pub(in crate::hub) use self::probe::probe_redis;
 pub use self::settings::{RedisSettings, Sharded};
 use super::link::Tls;
 use super::{Broker, BrokerStatus, Inlet, Terms, Wanting};

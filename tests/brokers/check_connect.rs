@@ -1,0 +1,175 @@
+//! `roadcast check --connect`, against real servers of brokers.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::common::{Site, eventually};
+use crate::servers::{BrokerServer, free_port};
+
+/// With these options of the one broker.
+fn check(driver: &str, options: &str) -> Output {
+    let file = format!("broadcast:\n  bus: {{ driver: {driver}, config: {{ {options} }} }}\n");
+    let site = Site::new(&file);
+    site.roadcast(&["check", "--connect"]).output().expect("it runs")
+}
+
+/// What is printed where all is well.
+fn found(driver: &str, options: &str) -> String {
+    let output = check(driver, options);
+    let told = String::from_utf8(output.stdout).expect("text");
+    let problems = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && problems.is_empty(), "{told}{problems}");
+    told
+}
+
+/// What is said where it is not.
+fn problem(driver: &str, options: &str) -> String {
+    let output = check(driver, options);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stderr).expect("text");
+    let place = "roadcast: .rr.yaml:2:8: broadcast.bus.config: ";
+    assert!(told.lines().all(|line| line.starts_with(place)), "{told}");
+    told.replace(place, "")
+}
+
+/// A Sentinel that looks after `main`. Killed when dropped.
+struct Sentinel {
+    port: u16,
+    child: Child,
+}
+
+impl Sentinel {
+    fn start(redis: &BrokerServer) -> Self {
+        let port = free_port();
+        let master = format!("sentinel monitor main 127.0.0.1 {} 1", redis.port);
+        let conf: &Path = &redis.directory.join("sentinel.conf");
+        std::fs::write(conf, format!("port {port}\nbind 127.0.0.1\n{master}\n")).expect("a file");
+        let child = Command::new("redis-server")
+            .arg(conf)
+            .arg("--sentinel")
+            .current_dir(&redis.directory)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it is installed");
+        eventually("the Sentinel", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { port, child }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_redis_is_told_with_its_version_and_role_and_what_it_can() {
+    let Some(redis) = BrokerServer::redis(&[]) else { return };
+    let address = redis.address();
+    let told = found("redis", &format!("addrs: [\"{address}\"]"));
+    let line = told.lines().find(|line| line.starts_with("broker ")).expect("a line");
+    assert!(line.starts_with(&format!("broker         bus: {address}: redis ")), "{line}");
+    assert!(line.ends_with(", standalone, master, sharded pub/sub: yes"), "{line}");
+}
+
+#[test]
+fn a_redis_that_is_not_there_or_refuses_us_is_told_with_what_to_do() {
+    let Some(redis) = BrokerServer::redis(&["--requirepass", "secret"]) else { return };
+    let address = redis.address();
+    let with = |more: &str| format!("addrs: [\"{address}\"]{more}");
+    let told = problem("redis", &with(""));
+    assert!(told.contains("NOAUTH") && told.contains("set `password`"), "{told}");
+    let told = problem("redis", &with(", password: hunter2"));
+    assert!(told.contains("WRONGPASS") && !told.contains("hunter2"), "{told}");
+    found("redis", &with(", password: secret"));
+    let told = problem("redis", &with(", password: secret, tls: true, dial_timeout: 300ms"));
+    assert!(told.contains("no answer within 300ms over TLS"), "{told}");
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let told = problem("redis", &format!("addrs: [\"{nobody}\"]"));
+    assert!(told.starts_with(&format!("{nobody}: ")) && told.contains("refused"), "{told}");
+}
+
+#[test]
+fn commands_that_a_user_may_not_say_are_named() {
+    let Some(redis) = BrokerServer::redis(&[]) else { return };
+    let user = "limited on >secret ~* resetchannels &other* +@all -publish";
+    redis.redis_cli(&[&["ACL", "SETUSER"], &user.split(' ').collect::<Vec<_>>()[..]].concat());
+    let address = redis.address();
+    let options = format!("addrs: [\"{address}\"], username: limited, password: secret");
+    let told = problem("redis", &options);
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains("it refuses PUBLISH (NOPERM "), "{told}");
+    assert!(told.contains("it refuses SUBSCRIBE (NOPERM "), "{told}");
+    assert!(told.contains("the user needs +publish and &*"), "{told}");
+}
+
+#[test]
+fn a_server_of_another_kind_than_is_meant_is_told() {
+    let Some(redis) = BrokerServer::redis(&[]) else { return };
+    let address = redis.address();
+    let told = problem("redis", &format!("addrs: [\"{address}\", \"localhost:{}\"]", redis.port));
+    assert!(told.contains("it is no node of a Cluster"), "{told}");
+    let told = problem("redis", &format!("addrs: [\"{address}\"], master_name: main"));
+    assert!(told.contains("is no Sentinel"), "{told}");
+    let sentinel = Sentinel::start(&redis);
+    let sentinels = format!("addrs: [\"127.0.0.1:{}\"]", sentinel.port);
+    let told = problem("redis", &sentinels);
+    assert!(told.contains("it is a Sentinel: set `master_name`"), "{told}");
+    let told = problem("redis", &format!("{sentinels}, master_name: other"));
+    assert!(told.contains("knows no master \"other\""), "{told}");
+    let told = found("redis", &format!("{sentinels}, master_name: main"));
+    assert!(told.contains(&format!("master main is at {address}")), "{told}");
+}
+
+#[test]
+fn tls_that_is_not_trusted_is_told() {
+    let Some((redis, port)) = BrokerServer::redis_with_tls() else { return };
+    let file = |name: &str| redis.directory.join(name).display().to_string();
+    let ours = format!("cert: {}, key: {}", file("client.pem"), file("client.key"));
+    let with = |more: &str| format!("addrs: [\"127.0.0.1:{port}\"], tls: {{ {ours}{more} }}");
+    let trusted = format!(", ca: {}", file("ca.pem"));
+    found("redis", &with(&format!("{trusted}, server_name: redis.test")));
+    for more in ["", &trusted] {
+        let told = problem("redis", &with(more));
+        assert!(told.contains("the server's certificate is not trusted"), "{told}");
+    }
+}
+
+#[test]
+fn a_cluster_is_told_with_its_state() {
+    let Some(redis) = BrokerServer::redis(&["--cluster-enabled", "yes"]) else { return };
+    let two = format!("addrs: [\"{}\", \"localhost:{}\"]", redis.address(), redis.port);
+    let told = problem("redis", &two);
+    assert!(told.contains("its Cluster is in state fail"), "{told}");
+    redis.redis_cli(&["cluster", "addslotsrange", "0", "16383"]);
+    eventually("all slots are served", || {
+        redis.redis_cli(&["cluster", "info"]).contains("cluster_state:ok")
+    });
+    for sharded in ["auto", "true", "false"] {
+        let told = found("redis", &format!("{two}, sharded: {sharded}"));
+        assert!(told.contains(", cluster, master, sharded pub/sub: yes, cluster ok"), "{told}");
+    }
+}
+
+#[test]
+fn memory_has_nothing_to_connect_to() {
+    let output = Site::new("").roadcast(&["check", "--connect"]).output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_start_that_waiting_cannot_mend_names_the_place_in_the_file() {
+    let Some(redis) = BrokerServer::redis(&["--requirepass", "secret"]) else { return };
+    let address = redis.address();
+    let file = format!(
+        "broadcast:\n  bus: {{ driver: redis, addrs: [\"{address}\"], password: hunter2 }}\n"
+    );
+    let output = Site::new(&file).roadcast(&["serve"]).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let last = told.lines().last().expect("a line");
+    assert!(last.starts_with("roadcast: .rr.yaml:2:8: broadcast.bus: broker \"bus\""), "{told}");
+    assert!(last.contains("WRONGPASS") && !told.contains("hunter2"), "{told}");
+}
