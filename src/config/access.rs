@@ -6,6 +6,7 @@
 //! check   what does not fit together, and what is hardly meant so
 //! doubts  the same of rules, limits of users and the pool
 //! files   a public key, and certificates
+//! urls    of servers that are asked
 //! ```
 
 mod check;
@@ -13,8 +14,9 @@ mod doubts;
 mod files;
 mod rules;
 mod told;
+mod urls;
 
-pub use check::{check, doubts};
+pub use check::{asks_itself, check, doubts};
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use super::error::ConfigError;
 use super::key::Value;
 use super::reader::Reader;
 use super::value;
-use crate::access::token::Algorithm;
+use crate::access::token::{Algorithm, Key};
 use crate::access::{
     AccessSettings, Asked, CallbackSettings, Join, KeySource, OnInit, PerUser, PoolSettings, Relay,
     Supervisor, TokenSettings, WorkersSettings,
@@ -197,7 +199,7 @@ fn callback(read: &Reader<'_>, directory: &Path) -> Option<CallbackSettings> {
     if settings.url.0.is_empty() {
         return None;
     }
-    if let Err(problem) = http_url(&settings.url.0) {
+    if let Err(problem) = urls::check(&settings.url.0) {
         read.refuse(ConfigError::value(&read.origin(URL), URL, problem));
     }
     Some(settings)
@@ -207,13 +209,10 @@ fn callback(read: &Reader<'_>, directory: &Path) -> Option<CallbackSettings> {
 fn tokens(read: &Reader<'_>, directory: &Path) -> Option<TokenSettings> {
     let of = |name: &str| format!("{TOKENS}.{name}");
     let keys = keys(read, directory);
-    let family = match keys {
-        Some(KeySource::Secret(_)) => OF_SECRETS,
-        _ => OF_PUBLIC_KEYS,
-    };
+    let fitting = fitting(keys.as_ref());
     let algorithm = |word: &str| {
         let named = |known: &&&str| known.eq_ignore_ascii_case(word);
-        if let Some(known) = family.iter().find(named) {
+        if let Some(known) = fitting.iter().find(named) {
             return Ok((*known).to_owned());
         }
         let why = if word.eq_ignore_ascii_case("none") {
@@ -223,7 +222,7 @@ fn tokens(read: &Reader<'_>, directory: &Path) -> Option<TokenSettings> {
         } else {
             "is not known"
         };
-        Err(format!("\"{word}\" {why}; allowed: {}", family.join(", ")))
+        Err(format!("\"{word}\" {why}; allowed: {}", fitting.join(", ")))
     };
     let settings = TokenSettings {
         // Without keys this says only what is wrong with the rest.
@@ -246,23 +245,32 @@ fn tokens(read: &Reader<'_>, directory: &Path) -> Option<TokenSettings> {
     Some(settings)
 }
 
-/// Books a key that is none, and algorithms that it is not for.
+/// Books a key that is none.
 fn suitable(read: &Reader<'_>, tokens: &TokenSettings) {
     let at = if matches!(tokens.keys, KeySource::Secret(_)) { SECRET } else { PUBLIC_KEY };
-    let key = match tokens.key() {
-        Some(Ok(key)) => key,
-        Some(Err(why)) if read.sound(&[at]) => {
-            return read.refuse(ConfigError::value(&read.origin(at), at, why.to_string()));
-        }
-        _ => return,
-    };
-    for name in &tokens.algorithms {
-        if Algorithm::named(name).is_some_and(|algorithm| !key.is_for(algorithm)) {
-            let path = "roadcast.access.jwt.algorithms";
-            let problem = format!("\"{name}\" is not for the key that is set here");
-            read.refuse(ConfigError::value(&read.origin(path), path, problem));
-        }
+    if let Some(Err(why)) = tokens.key()
+        && read.sound(&[at])
+    {
+        read.refuse(ConfigError::value(&read.origin(at), at, why.to_string()));
     }
+}
+
+/// The algorithms that these keys are for.
+fn fitting(keys: Option<&KeySource>) -> Vec<&'static str> {
+    let family = match keys {
+        Some(KeySource::Secret(_)) => OF_SECRETS,
+        _ => OF_PUBLIC_KEYS,
+    };
+    let key = match keys {
+        Some(KeySource::PublicKey(pem)) => Key::pem(pem).ok(),
+        _ => None,
+    };
+    // Of a key that is none, each.
+    let fits = |name: &&&str| match (&key, Algorithm::named(name)) {
+        (Some(key), Some(algorithm)) => key.is_for(algorithm),
+        _ => true,
+    };
+    family.iter().filter(fits).copied().collect()
 }
 
 fn named(
@@ -287,7 +295,7 @@ fn keys(read: &Reader<'_>, directory: &Path) -> Option<KeySource> {
         .map(|text| KeySource::PublicKey(files::public_key(read, directory, text)));
     let jwks = read.text(JWKS).map(KeySource::Jwks);
     if let Some(KeySource::Jwks(url)) = &jwks
-        && let Err(problem) = http_url(url)
+        && let Err(problem) = urls::check(url)
     {
         read.refuse(ConfigError::value(&read.origin(JWKS), JWKS, problem));
     }
@@ -301,16 +309,4 @@ fn keys(read: &Reader<'_>, directory: &Path) -> Option<KeySource> {
         read.refuse(ConfigError::value(&read.origin(second), second, problem));
     }
     secret.or(public_key).or(jwks)
-}
-
-/// Whether a text is the URL of something that is asked over HTTP; says what it must be otherwise.
-/// The text itself, which may hold a password, is not told.
-fn http_url(text: &str) -> Result<(), String> {
-    let uri: Option<hyper::Uri> = text.parse().ok();
-    let served = uri.is_some_and(|uri| {
-        let host = uri.host().is_some_and(|host| !host.is_empty());
-        host && matches!(uri.scheme_str(), Some("http" | "https"))
-    });
-    let hint = "is no URL of a server; write https://host/path, or http://host:port/path";
-    served.then_some(()).ok_or_else(|| hint.to_owned())
 }

@@ -1,7 +1,7 @@
 //! From settings to what runs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Origin;
@@ -47,6 +47,19 @@ fn admin(
     wanted.then(|| address(read, keys))
 }
 
+/// What names of files count from.
+pub fn directory(file: Option<&Path>, options: &LoadOptions) -> PathBuf {
+    let mut directory = options.cwd.join(file.unwrap_or(Path::new("")));
+    if file.is_some() {
+        directory.pop();
+    }
+    // A file that is named without a directory.
+    if directory.as_os_str().is_empty() {
+        directory.push(".");
+    }
+    directory
+}
+
 /// What these settings mean. Where one is wrong, its default stands in.
 pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -> Config {
     let (http, http_key) = http_address(read);
@@ -59,14 +72,7 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -
         skip: read.words("roadcast.overflow.skip", Pattern::parse_without_session),
         disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse_without_session),
     };
-    let mut directory = options.cwd.join(file.clone().unwrap_or_default());
-    if file.is_some() {
-        directory.pop();
-    }
-    // A file that is named without a directory.
-    if directory.as_os_str().is_empty() {
-        directory.push(".");
-    }
+    let directory = directory(file.as_deref(), options);
     let (brokers, default_broker) = brokers::read(read, &directory);
     let access = access::settings(read, &directory);
     let memory = options.memory.clone();

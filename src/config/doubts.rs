@@ -1,6 +1,7 @@
 //! What runs as written and is hardly meant so, or is open to more people than one may think.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::key::Value;
 use super::key::show_about;
@@ -17,8 +18,8 @@ fn reachable(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-/// One line each, with the place where it was written.
-pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
+/// One line each, with the place where it was written. Names of files count from `directory`.
+pub fn of(config: &Config, read: &Reader<'_>, directory: &Path) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut warn = |key: &str, text: String| {
         let text = read.settings.told(key, text);
@@ -117,6 +118,7 @@ pub fn of(config: &Config, read: &Reader<'_>) -> Vec<Notice> {
         warn(key, text);
     }
     notices.extend(brokers::doubts(&config.brokers, read));
-    notices.extend(access::doubts(&config.access, read));
+    notices.extend(access::doubts(&config.access, read, directory));
+    notices.extend(access::asks_itself(&config.access, read, (config.http, config.http_key)));
     notices
 }

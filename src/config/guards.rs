@@ -1,5 +1,6 @@
 //! The keys that keep people out: a mistake there must not open what was closed.
 
+use super::environment;
 use super::key::{Key, Kind};
 use super::schema::{self};
 
@@ -7,6 +8,8 @@ use super::schema::{self};
 const KEYS: [&str; 2] = ["websockets.allowed_origin", "server.command"];
 /// All below it say who gets in, and one more says who may answer for the workers.
 const ACCESS: &str = "roadcast.access";
+const OWN: &str = "roadcast";
+const ACCESS_NAME: &str = "access";
 const RELAY: &str = "roadcast.workers.relay";
 /// Edits between two names that are taken for the same one misspelt.
 const NEAR_MISS: usize = 2;
@@ -20,20 +23,48 @@ pub fn keep_out(key: &Key) -> bool {
         || key.path == RELAY
 }
 
-/// Whether a path that leads nowhere was meant for one of [`KEYS`].
-pub fn misspelt(path: &[String]) -> bool {
-    KEYS.iter().filter_map(|key| key.split_once('.')).any(|(section, leaf)| match path {
-        [written, key] => {
-            let distance = strsim::damerau_levenshtein(leaf, &key.to_ascii_lowercase());
-            section.eq_ignore_ascii_case(written) && distance <= NEAR_MISS
-        }
-        _ => false,
-    })
+/// What says who gets in, where a path has it in a section that is not ours.
+pub fn moved(path: &[String]) -> Option<&'static str> {
+    let [_, key] = path else { return None };
+    key.eq_ignore_ascii_case(ACCESS_NAME).then_some(ACCESS)
 }
 
-/// The section of [`KEYS`] that a section which is not read was meant to be.
+/// Whether a path that leads nowhere was meant for one of [`KEYS`], or for what says who gets in.
+pub fn misspelt(path: &[String]) -> bool {
+    let [written, key] = path else { return false };
+    let key = key.to_ascii_lowercase();
+    let near = |leaf: &str| strsim::damerau_levenshtein(leaf, &key) <= NEAR_MISS;
+    let mut keys = KEYS.iter().filter_map(|key| key.split_once('.'));
+    moved(path).is_some()
+        || keys.any(|(section, leaf)| section.eq_ignore_ascii_case(written) && near(leaf))
+}
+
+/// What a section that is not read was meant to be, if it would have kept people out: one of
+/// [`KEYS`], our own, or [`ACCESS`] that stands outside it.
 pub fn section(written: &str) -> Option<&'static str> {
-    let near = |section: &&str| strsim::damerau_levenshtein(section, written) <= NEAR_MISS;
+    if schema::is_other_plugin(written) {
+        return None;
+    }
+    let distance = |name: &str| strsim::damerau_levenshtein(name, written);
+    if distance(ACCESS_NAME) <= 1 {
+        return Some(ACCESS);
+    }
     let mut sections = KEYS.iter().filter_map(|key| key.split('.').next());
-    sections.find(near).filter(|_| !schema::is_other_plugin(written))
+    // `broadcast` is as near.
+    let ours = || distance(OWN) <= NEAR_MISS && distance(OWN) < distance("broadcast");
+    sections.find(|section| distance(section) <= NEAR_MISS).or_else(|| ours().then_some(OWN))
+}
+
+/// Whether the name of a variable that is read for nothing, without its prefix, leaves off or
+/// misspells our own section before what says who gets in.
+pub fn misplaced(rest: &str) -> bool {
+    let Some((section, key)) = rest.split_once('_') else { return false };
+    let meant = match self::section(&section.to_ascii_lowercase()) {
+        Some(OWN) => key.to_owned(),
+        Some(ACCESS) => rest.to_owned(),
+        _ => return false,
+    };
+    let meant = format!("{OWN}_{meant}").to_ascii_uppercase();
+    let known = |key: &&Key| environment::spelled(key.path) == meant;
+    schema::KEYS.iter().find(known).is_some_and(keep_out)
 }

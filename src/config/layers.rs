@@ -148,6 +148,8 @@ impl Settings {
                     if path.len() == 2 && matches!(schema::find(&path[..1]), Found::Section { .. })
                     {
                         self.unknown(&path, &origin);
+                    } else if guards::misplaced(rest) {
+                        self.elsewhere(&path, &origin);
                     } else if let [_, key] = path.as_slice()
                         && let Some(near) = guards::section(section)
                         && guards::misspelt(&[near.to_owned(), key.clone()])

@@ -235,7 +235,8 @@ impl Config {
         if whole {
             together::check(&config, &read);
             doubts.extend(files::doubt(options));
-            doubts.extend(doubts::of(&config, &read));
+            let directory = build::directory(file.as_deref(), options);
+            doubts.extend(doubts::of(&config, &read, &directory));
         }
         let mut problems = read.into_problems();
         problems.sort_by(|a, b| a.place().cmp(&b.place()));

@@ -1,7 +1,7 @@
 //! One value that was written, and how an error tells it.
 
 use super::error::Origin;
-use super::key::Key;
+use super::key::{Key, Kind};
 
 /// A value as written; of lists, each item.
 #[derive(Clone, Debug)]
@@ -26,8 +26,13 @@ impl Setting {
     /// Fails where a variable in it has no value and must have one.
     pub fn is_set(&self) -> Result<(), String> {
         let Some(name) = &self.unset else { return Ok(()) };
+        // A default would stand in the file, where others read it.
+        let or = match self.key.kind {
+            Kind::Secret => String::new(),
+            _ => format!(", or give a default: ${{{name}:-…}}"),
+        };
         Err(format!(
-            "${{{name}}} is not set, or empty, and this key decides who gets in; set it, or give a default: ${{{name}:-…}}"
+            "${{{name}}} is not set, or empty, and this key decides who gets in; set it{or}"
         ))
     }
 

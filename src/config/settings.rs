@@ -100,9 +100,11 @@ impl Settings {
             self.notices.push(Notice::warning(text));
         }
         for name in empty.iter().filter(|name| !guarded && !env.contains_key(*name)) {
-            let text = format!(
-                "{origin}: {at}: ${{{name}}} is not set and counts as empty; ${{{name}:-…}} gives a default"
-            );
+            let or = match key.kind {
+                Kind::Secret => "set it".to_owned(),
+                _ => format!("${{{name}:-…}} gives a default"),
+            };
+            let text = format!("{origin}: {at}: ${{{name}}} is not set and counts as empty; {or}");
             self.notices.push(Notice::warning(text));
         }
         let unset = empty.into_iter().next().filter(|_| guarded);

@@ -26,8 +26,8 @@ impl Settings {
     }
 
     pub(super) fn unknown(&mut self, path: &[String], origin: &Origin) {
-        let nearest =
-            self.nearest(path).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+        let nearest = guards::moved(path).map(str::to_owned).or_else(|| self.nearest(path));
+        let nearest = nearest.map(|key| format!("; did you mean {key}?")).unwrap_or_default();
         let problem = format!("no such key{nearest}");
         let own = path.first().is_some_and(|section| section.eq_ignore_ascii_case(OWN_SECTION));
         if own || *origin == Origin::Override || guards::misspelt(path) {

@@ -105,10 +105,14 @@ pub fn go_duration(text: &str) -> Result<Duration, String> {
     let found =
         count(text).map_or_else(|_| duration(text), |nanos| Ok(Duration::from_nanos(nanos)));
     match found {
-        Ok(found) if found > Duration::ZERO && found < Duration::from_millis(1) => Err(format!(
-            "\"{text}\" is less than a millisecond: as in RoadRunner, a bare number counts \
-             nanoseconds; write the unit: 60s"
-        )),
+        Ok(found) if found > Duration::ZERO && found < Duration::from_millis(1) => {
+            // Seconds are what was meant, most likely.
+            let meant = count(text).ok().filter(|seconds| *seconds <= 86_400).unwrap_or(60);
+            Err(format!(
+                "\"{text}\" is less than a millisecond: as in RoadRunner, a bare number counts \
+                 nanoseconds; write the unit: {meant}s"
+            ))
+        }
         Err(_) => Err(format!("\"{text}\" is not a duration; write 30s, 1m30s or 500ms")),
         found => found,
     }
@@ -274,6 +278,8 @@ mod tests {
             assert_eq!(go_duration(text), Ok(Duration::from_millis(expected)), "{text}");
         }
         assert!(go_duration("60").unwrap_err().contains("nanoseconds; write the unit: 60s"));
+        assert!(go_duration("10").unwrap_err().ends_with("write the unit: 10s"));
+        assert!(go_duration("500000").unwrap_err().ends_with("write the unit: 60s"));
         assert!(go_duration("1d").unwrap_err().contains("is not a duration"));
     }
 

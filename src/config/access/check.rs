@@ -1,8 +1,11 @@
 //! Settings of access that do not fit together, and what is hardly meant so.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use super::super::error::{ConfigError, Notice, Origin};
 use super::super::reader::Reader;
-use super::{ASK, CALLBACK, COMMAND, JWKS, OPEN, RULES, SECRET, TOKENS, URL};
+use super::{ASK, CALLBACK, COMMAND, JWKS, OPEN, RULES, SECRET, TOKENS, URL, urls};
 use crate::access::{AccessSettings, Asked, Join, KeySource};
 
 /// Bytes that a secret should have at least: as many as a hash of HS256 (RFC 7518 §3.2).
@@ -79,8 +82,39 @@ fn rules(access: &AccessSettings, read: &Reader<'_>) {
     }
 }
 
+/// Whether a secret is rather the name of a file, which nobody reads. Names count from `directory`.
+fn names_file(secret: &str, directory: &Path) -> bool {
+    let ends = [".pem", ".txt", ".key"].iter().any(|end| secret.ends_with(end));
+    (secret.starts_with('/') && ends) || directory.join(secret).is_file()
+}
+
+/// What would be asked, and is where clients connect.
+pub fn asks_itself(
+    access: &AccessSettings,
+    read: &Reader<'_>,
+    (address, address_key): (SocketAddr, &'static str),
+) -> Vec<Notice> {
+    let callback = match &access.asked {
+        Asked::Callback(callback) => Some((URL, callback.url.0.as_str())),
+        _ => None,
+    };
+    let keys = match access.tokens.as_ref().map(|tokens| &tokens.keys) {
+        Some(KeySource::Jwks(url)) => Some((JWKS, url.as_str())),
+        _ => None,
+    };
+    let asked = callback.into_iter().chain(keys);
+    let itself = asked.filter(|(_, url)| urls::leads_to(url, address)).map(|(key, _)| {
+        let origin = read.origin(key);
+        Notice::warning(format!(
+            "{origin}: {key} leads to this server itself, which listens on {address} \
+             ({address_key}); give one of both another port"
+        ))
+    });
+    itself.collect()
+}
+
 /// What is hardly meant so.
-pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
+pub fn doubts(access: &AccessSettings, read: &Reader<'_>, directory: &Path) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut warn = |origin: &Origin, key: &str, text: &str| {
         notices.push(Notice::warning(format!("{origin}: {key}{text}")));
@@ -92,12 +126,18 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
     }
     if let Some(tokens) = &access.tokens {
         match &tokens.keys {
+            KeySource::Secret(secret) if names_file(&secret.0, directory) => warn(
+                &read.origin(SECRET),
+                SECRET,
+                " looks like the name of a file, and is not read from it: this very text is the secret, so who \
+                 guesses the name can sign tokens. Write the secret itself, from a variable for example: ${JWT_SECRET}",
+            ),
             KeySource::Secret(secret) if secret.0.len() < SECRET_BYTES => warn(
                 &read.origin(SECRET),
                 SECRET,
                 " has less than 32 bytes: who has a token can guess it. Make one with `openssl rand -base64 32`",
             ),
-            KeySource::Jwks(url) if url.starts_with("http://") => warn(
+            KeySource::Jwks(url) if urls::is_readable(url) => warn(
                 &read.origin(JWKS),
                 JWKS,
                 " is fetched without TLS: who stands between can put in keys of their own",
@@ -108,6 +148,16 @@ pub fn doubts(access: &AccessSettings, read: &Reader<'_>) -> Vec<Notice> {
             let key = "roadcast.access.jwt.suffices";
             warn(&read.origin(key), key, " has no effect: nobody is asked beside the token");
         }
+    }
+    if let Asked::Callback(callback) = &access.asked
+        && urls::is_exposed(&callback.url.0)
+    {
+        warn(
+            &read.origin(URL),
+            URL,
+            " is asked without TLS: who stands between reads cookies and tokens of clients, and can let in whom they \
+             like. Write https://",
+        );
     }
     if let Asked::Workers(_) = access.asked {
         let init = read.settings.below("server.on_init");

@@ -21,6 +21,10 @@ impl AccessSettings {
             let _ =
                 write!(out, "\n{INDENT}{begin} {number:>2} {join:<5}  {topics}  ({})", rule.place);
         }
+        let all = |rule: &Rule| rule.topics.iter().any(|topic| topic.to_string() == "*");
+        if self.rules.rules.iter().any(all) {
+            return out;
+        }
         let begin = if self.rules.rules.is_empty() { "join:" } else { "     " };
         let other = if self.rules.rules.is_empty() { "any topic" } else { "any other topic" };
         let _ = write!(out, "\n{INDENT}{begin}    {:<5}  {other}", self.rules.default);

@@ -233,8 +233,13 @@ fn what_would_ask_nobody_or_let_in_nobody_is_an_error_with_the_remedy() {
         (jwt("{ secret: a, algorithms: [None] }"), "\"None\" is never accepted"),
         (jwt("{ secret: a, algorithms: [X1] }"), "\"X1\" is not known"),
         (
+            jwt(&format!("{{ public_key: {P256:?}, algorithms: [ES265] }}")),
+            "\"ES265\" is not known; allowed: ES256\n",
+        ),
+        (jwt("{ jwks: 'https://a:65536/k' }"), "jwks: has the port 65536; ports are 1 to 65535"),
+        (
             jwt(&format!("{{ public_key: {P256:?}, algorithms: [RS256] }}")),
-            "\"RS256\" is not for the key that is set here",
+            "\"RS256\" is not for the key that is set here; allowed: ES256\n",
         ),
         (
             jwt("{ public_key: \"-----BEGIN PUBLIC KEY-----\\nx\\n-----END PUBLIC KEY-----\" }"),
@@ -247,11 +252,12 @@ fn what_would_ask_nobody_or_let_in_nobody_is_an_error_with_the_remedy() {
         (jwt("{ jwks: 'http:///x' }"), "is no URL of a server"),
         (jwt("{ jwks: 'http://a b' }"), "is no URL of a server"),
         (jwt("{ public_key: no.pem }"), "\"no.pem\" is no PEM, so it names a file, which cannot be read"),
-        (jwt("{ secret: '${NOPE}' }"), "${NOPE} is not set, or empty, and this key decides who gets in"),
+        (jwt("{ secret: '${NOPE}' }"), "${NOPE} is not set, or empty, and this key decides who gets in; set it\n"),
         (jwt("{ secret: a, audience: '${NOPE}' }"), "${NOPE} is not set"),
         ("roadcast: { access: { http: { timeout: 2s } } }".into(), "roadcast.access.http.url: needs the url"),
         ("roadcast: { access: { http: } }".into(), "roadcast.access.http.url: needs the url"),
         ("roadcast: { access: { http: { url: '/x' } } }".into(), "is no URL of a server"),
+        ("roadcast: { access: { http: { url: 'http://a:99999/may' } } }".into(), "http.url: has the port 99999"),
         ("roadcast: { access: { http: { url: 'http://a', headers: ['a b'] } } }".into(), "\"a b\" is no name of a header"),
         (
             "server: { command: php }\nroadcast: { access: { http: { url: 'http://a' } } }".into(),
@@ -318,40 +324,6 @@ fn secrets_of_access_are_told_by_nobody() {
 }
 
 #[test]
-fn what_is_hardly_meant_so_is_warned_of() {
-    for (file, expected) in [
-        ("roadcast: { access: { jwt: { secret: short } } }", "secret has less than 32 bytes"),
-        ("roadcast: { access: { jwt: { jwks: 'http://a' } } }", "jwks is fetched without TLS"),
-        (
-            "roadcast: { access: { jwt: { jwks: 'https://a', suffices: true } } }",
-            "suffices has no effect",
-        ),
-        (
-            "server: { command: php, on_init: { command: a } }",
-            "server.on_init is not run, since RoadRunner may run it, too",
-        ),
-        (
-            "roadcast: { access: { rules: [{ topics: '*', join: deny }, { topics: a, join: allow }] } }",
-            "this rule decides nothing: ",
-        ),
-        (
-            "roadcast: { access: { rules: [{ topics: [a, b], join: deny }, { topics: a, join: allow }] } }",
-            "this rule decides nothing: ",
-        ),
-    ] {
-        let directory = Directory::new();
-        std::fs::write(directory.0.join(".rr.yaml"), file).unwrap();
-        let notices = Config::examine(&directory.options(&[], &[])).notices;
-        let told: String = notices.iter().map(|notice| notice.to_string() + "\n").collect();
-        assert!(told.contains(expected), "{file}: {told}");
-    }
-    assert_eq!(notices("server: { command: php }\nroadcast: { access: open }"), "");
-    let guarded = "roadcast: { access: { jwt: { jwks: 'https://a' } } }";
-    let (_, notices) = load_with(&[(".rr.yaml", guarded)], &[], &["roadcast.access=open"]).unwrap();
-    assert!(notices[0].text.contains("in spite of roadcast.access.jwt"), "{notices:?}");
-}
-
-#[test]
 fn scalars_can_be_set_by_variables_and_overrides() {
     let env = [("RR_ROADCAST_ACCESS_JWT_AUDIENCE", "a,b"), ("RR_WEBSOCKETS_POOL_NUM_WORKERS", "7")];
     let directory = Directory::new();
@@ -377,6 +349,8 @@ fn who_is_asked_for_what_is_told_rule_by_rule() {
                       2 deny   a, b  (.rr.yaml:8:9)
                         ask    any other topic"
     );
+    let closed = config(&format!("{file}      - {{ topics: ['x', '*'], join: deny }}\n"));
+    assert!(!closed.access.summary().contains("any other topic"), "every topic has its rule");
     let topics =
         |topics: &[&str]| topics.iter().map(|topic| (*topic).to_owned()).collect::<Vec<_>>();
     let who = crate::access::Identity { user: Some("7".into()), ..Default::default() };

@@ -97,3 +97,58 @@ fn without_a_bound_on_an_answer_a_note_says_which_key_sets_one() {
     let supervised = "websockets: { pool: { supervisor: { exec_ttl: 10s } } }";
     assert_eq!(told(&format!("server: {{ command: php }}\n{supervised}")), "");
 }
+
+#[test]
+fn what_is_hardly_meant_so_is_warned_of() {
+    for (file, expected) in [
+        ("roadcast: { access: { jwt: { secret: short } } }", "secret has less than 32 bytes"),
+        (
+            "roadcast: { access: { jwt: { secret: /run/secrets/jwt_secret_of_this_site.txt } } }",
+            "secret looks like the name of a file",
+        ),
+        (
+            "roadcast: { access: { jwt: { secret: .rr.yaml } } }",
+            "secret looks like the name of a file",
+        ),
+        ("roadcast: { access: { jwt: { jwks: 'http://a' } } }", "jwks is fetched without TLS"),
+        (
+            "roadcast: { access: { jwt: { jwks: 'http://127.0.0.1:8080/keys.json' } } }",
+            "jwks leads to this server itself, which listens on 127.0.0.1:8080 (http.address)",
+        ),
+        (
+            "http: { address: ':80' }\nroadcast: { access: { http: { url: 'http://localhost/may' } } }",
+            "http.url leads to this server itself, which listens on [::]:80 (http.address)",
+        ),
+        (
+            "roadcast: { access: { http: { url: 'http://my.site/may' } } }",
+            "http.url is asked without TLS",
+        ),
+        (
+            "roadcast: { access: { jwt: { jwks: 'https://a', suffices: true } } }",
+            "suffices has no effect",
+        ),
+        (
+            "server: { command: php, on_init: { command: a } }",
+            "server.on_init is not run, since RoadRunner may run it, too",
+        ),
+        (
+            "roadcast: { access: { rules: [{ topics: '*', join: deny }, { topics: a, join: allow }] } }",
+            "this rule decides nothing: ",
+        ),
+        (
+            "roadcast: { access: { rules: [{ topics: [a, b], join: deny }, { topics: a, join: allow }] } }",
+            "this rule decides nothing: ",
+        ),
+    ] {
+        let text = told(file);
+        assert!(text.contains(expected), "{file}: {text}");
+    }
+    assert_eq!(notices("server: { command: php }\nroadcast: { access: open }"), "");
+    let url = "'http://127.0.0.1:8090/a'";
+    for file in [format!("jwt: {{ jwks: {url} }}"), format!("http: {{ url: {url} }}")] {
+        assert_eq!(notices(&format!("roadcast: {{ access: {{ {file} }} }}")), "");
+    }
+    let guarded = "roadcast: { access: { jwt: { jwks: 'https://a' } } }";
+    let (_, notices) = load_with(&[(".rr.yaml", guarded)], &[], &["roadcast.access=open"]).unwrap();
+    assert!(notices[0].text.contains("in spite of roadcast.access.jwt"), "{notices:?}");
+}

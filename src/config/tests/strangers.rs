@@ -47,17 +47,43 @@ fn a_typo_in_what_keeps_people_out_is_an_error() {
         ("websocket: {}", "websocket: no section that is read; did you mean websockets?"),
         ("webocket: {}", "webocket: no section that is read; did you mean websockets?"),
         ("Servers: {}", "Servers: no section that is read; did you mean server?"),
+        ("roadcasts: {}", "roadcasts: no section that is read; did you mean roadcast?"),
+        ("road-cast: {}", "road-cast: no section that is read; did you mean roadcast?"),
+        ("access: {}", "access: no section that is read; did you mean roadcast.access?"),
+        ("Acces: {}", "Acces: no section that is read; did you mean roadcast.access?"),
+        ("http: { access: open }", "http.access: no such key; did you mean roadcast.access?"),
     ] {
         let error = load(file).unwrap_err();
         assert!(error.starts_with(".rr.yaml:1:") && error.contains(expected), "{file}: {error}");
     }
-    for name in ["RR_WEBSOCKETS_ALOWED_ORIGIN", "RR_WEBSOCKET_ALLOWED_ORIGIN", "RR_SERVER_COMAND"] {
+    for name in [
+        "RR_WEBSOCKETS_ALOWED_ORIGIN",
+        "RR_WEBSOCKET_ALLOWED_ORIGIN",
+        "RR_SERVER_COMAND",
+        "RR_ACCESS_JWT_SECRET",
+        "RR_ROADCASTS_ACCESS_HTTP_URL",
+    ] {
         let error = load_with(&[], &[(name, "x")], &[]).unwrap_err();
         assert!(error.starts_with(&format!("environment variable {name}: ")), "{error}");
     }
     // Others are for somebody else, or far from anything.
     assert!(load("websockets: { origin: x }\nservice: {}\n").is_ok());
-    assert!(load_with(&[], &[("RR_SERVERS_LIST", "x")], &[]).is_ok());
+    for name in ["RR_SERVERS_LIST", "RR_ACCESS_TOKEN", "RR_ROADCASTS_PER_DAY"] {
+        assert!(load_with(&[], &[(name, "x")], &[]).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn access_that_has_slipped_out_of_its_section_is_an_error() {
+    let rules = "rules: [{ topics: '*', join: deny }]";
+    for file in [
+        format!("roadcast:\n  shards: 1\naccess:\n  {rules}\n"),
+        format!("roadcast:\naccess:\n  {rules}\n"),
+    ] {
+        let error = load(&file).unwrap_err();
+        let expected = "access: no section that is read; did you mean roadcast.access?";
+        assert!(error.contains(expected) && error.contains(".rr.yaml:"), "{error}");
+    }
 }
 
 #[test]
