@@ -3,7 +3,7 @@
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::LocalSet;
 
@@ -12,6 +12,9 @@ use super::out;
 use crate::access::{AccessSettings, Identity, token};
 use crate::config::{BrokerConfig, Config, Examined, Problems};
 use crate::{escape, hub, preflight};
+
+/// Past 10 years a token counts milliseconds, most likely.
+const LONG_S: u64 = 3650 * 86_400;
 
 /// Prints what would run. All that is wrong with the configuration or the machine is told on
 /// stderr, exit code 1.
@@ -134,10 +137,43 @@ fn session(
     };
     let demands = settings.demands(&access.rules);
     match token::check(text.trim().as_bytes(), &[key], &demands, SystemTime::now()) {
-        Ok(accepted) => Ok((Some(accepted.identity), Some(told("is accepted")))),
+        Ok(accepted) => {
+            let lasts = lasts(accepted.expires_in);
+            Ok((Some(accepted.identity), Some(told(&format!("is accepted, and {lasts}")))))
+        }
         Err(fault) => {
-            let (status, why) = (fault.status(), fault.why());
+            let entry = fault.entry().map_or_else(String::new, |entry| format!(" ({entry})"));
+            let (status, why) = (fault.status(), format!("{}{entry}", fault.why()));
             Err(told(&format!("would not connect: {status}, {why}. {}", fault.remedy())))
         }
+    }
+}
+
+/// For how long a token is good, with `leeway`.
+fn lasts(expires_in: Option<Duration>) -> String {
+    let Some(left) = expires_in else { return "never expires: it has no exp".to_owned() };
+    let seconds = left.as_secs();
+    match seconds {
+        ..120 => format!("expires in {seconds} s"),
+        120..7200 => format!("expires in {} min", seconds / 60),
+        7200..172_800 => format!("expires in {} h", seconds / 3600),
+        172_800..LONG_S => format!("expires in {} days", seconds / 86_400),
+        _ => "expires in more than 10 years: exp counts seconds, and not milliseconds".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_token_is_good_is_told_and_milliseconds_are_suspected() {
+        let told = |seconds| lasts(Some(Duration::from_secs(seconds)));
+        assert_eq!(told(59), "expires in 59 s");
+        assert_eq!(told(3610), "expires in 60 min");
+        assert_eq!(told(86_400), "expires in 24 h");
+        assert_eq!(told(LONG_S - 1), "expires in 3649 days");
+        assert!(told(LONG_S).contains("more than 10 years: exp counts seconds"));
+        assert!(lasts(None).starts_with("never expires"));
     }
 }

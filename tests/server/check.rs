@@ -228,7 +228,7 @@ fn check_reads_a_token_and_never_tells_it() {
     };
     let text = check(&signed);
     for part in [
-        "token          is accepted\n",
+        "token          is accepted, and never expires: it has no exp\n",
         "join           news: token, by default: no rule means it; the token has it\n",
         "as a whole, by the user \"7\": allowed\n",
     ] {

@@ -31,7 +31,7 @@ type Claims<'c> = HashMap<String, &'c RawValue>;
 /// Judges claims at the time `now`, and keeps what is needed of them.
 pub fn judge(json: &[u8], demands: &Demands, now: SystemTime) -> Result<Accepted, TokenFault> {
     let claims: Claims = serde_json::from_slice(json)
-        .map_err(|_| TokenFault::Malformed("the token's claims are no JSON object"))?;
+        .map_err(|_| TokenFault::Content("the token's claims are no JSON object"))?;
     // A clock before 1970 is at its beginning.
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let leeway = demands.leeway;
@@ -39,7 +39,7 @@ pub fn judge(json: &[u8], demands: &Demands, now: SystemTime) -> Result<Accepted
     let expires_in = match claims.get("exp") {
         None => None,
         Some(exp) => {
-            let exp = date(exp).ok_or(TokenFault::Malformed("the token's exp is no number"))?;
+            let exp = date(exp).ok_or(TokenFault::Content("the token's exp is no number"))?;
             let left = exp.saturating_add(leeway).saturating_sub(now);
             // RFC 7519 §4.1.4: on or after it the token is refused.
             if left.is_zero() {
@@ -49,7 +49,7 @@ pub fn judge(json: &[u8], demands: &Demands, now: SystemTime) -> Result<Accepted
         }
     };
     if let Some(nbf) = claims.get("nbf") {
-        let nbf = date(nbf).ok_or(TokenFault::Malformed("the token's nbf is no number"))?;
+        let nbf = date(nbf).ok_or(TokenFault::Content("the token's nbf is no number"))?;
         if now.saturating_add(leeway) < nbf {
             return Err(TokenFault::NotYetValid);
         }
@@ -69,7 +69,7 @@ pub fn judge(json: &[u8], demands: &Demands, now: SystemTime) -> Result<Accepted
                 .map(|audience| vec![audience])
                 .or_else(|_| serde_json::from_str::<Vec<String>>(aud.get()));
             let audiences = audiences
-                .map_err(|_| TokenFault::Malformed("the token's aud is no text and no list"))?;
+                .map_err(|_| TokenFault::Content("the token's aud is no text and no list"))?;
             audiences.iter().any(|audience| demands.audience.contains(audience))
         }
     };
@@ -80,7 +80,7 @@ pub fn judge(json: &[u8], demands: &Demands, now: SystemTime) -> Result<Accepted
     let identity = Identity {
         user: match claims.get("sub") {
             None => None,
-            Some(sub) => text(sub).ok_or(TokenFault::Malformed(
+            Some(sub) => text(sub).ok_or(TokenFault::Content(
                 "the token's sub is neither a text of up to 255 bytes nor a whole number",
             ))?,
         },
@@ -129,27 +129,26 @@ fn named(claims: &Claims<'_>, demands: &Demands) -> Vec<(Box<str>, Box<str>)> {
 fn any_json(json: &RawValue) -> Result<Box<str>, TokenFault> {
     let json = json.get();
     if json.len() > INFO_BYTES_MAX {
-        return Err(TokenFault::Malformed("the token's info has more than 4 KiB"));
+        return Err(TokenFault::Content("the token's info has more than 4 KiB"));
     }
     match serde_json::from_str::<Value>(json) {
         Ok(_) => Ok(json.into()),
-        Err(_) => Err(TokenFault::Malformed("the token's info is no JSON that can be passed on")),
+        Err(_) => Err(TokenFault::Content("the token's info is no JSON that can be passed on")),
     }
 }
 
 /// `null` says nothing of topics, as an absent claim; an empty list allows none.
 fn patterns(json: &RawValue) -> Result<Option<Vec<Pattern>>, TokenFault> {
-    let malformed = TokenFault::Malformed("the token's topics are no list of patterns");
+    let malformed = TokenFault::Content("the token's topics are no list");
     let topics: Option<Vec<&RawValue>> = serde_json::from_str(json.get()).map_err(|_| malformed)?;
     let Some(topics) = topics else { return Ok(None) };
     let bytes: usize = topics.iter().map(|topic| topic.get().len()).sum();
     if topics.len() > TOPICS_MAX || bytes > TOPICS_BYTES_MAX {
         return Err(TokenFault::TooManyTopics);
     }
-    let pattern = |topic: &RawValue| {
-        let topic: String = serde_json::from_str(topic.get()).ok()?;
-        Pattern::parse(&topic).ok()
+    let pattern = |(topic, place): (&RawValue, u16)| {
+        let topic: Option<String> = serde_json::from_str(topic.get()).ok();
+        topic.and_then(|topic| Pattern::parse(&topic).ok()).ok_or(TokenFault::Topic(place))
     };
-    let patterns: Option<Vec<Pattern>> = topics.into_iter().map(pattern).collect();
-    patterns.map(Some).ok_or(malformed)
+    topics.into_iter().zip(1..).map(pattern).collect::<Result<_, _>>().map(Some)
 }

@@ -12,8 +12,12 @@ pub enum TokenFault {
     Two,
     /// More bytes than [`TOKEN_BYTES_MAX`](super::TOKEN_BYTES_MAX).
     TooLong,
-    /// It is no signed token, or its header or its claims are not as they must be.
+    /// It is no signed token.
     Malformed(&'static str),
+    /// Its header or its claims are not as they must be.
+    Content(&'static str),
+    /// That of its `topics` is no pattern, counted from 1.
+    Topic(u16),
     /// Its algorithm is unknown, `none`, or not one of those that are taken.
     Algorithm,
     /// No key has its `kid`. A set of keys may be older than the key.
@@ -41,7 +45,7 @@ impl TokenFault {
             Self::Missing => "missing",
             Self::Two => "two",
             Self::TooLong => "too_long",
-            Self::Malformed(_) => "malformed",
+            Self::Malformed(_) | Self::Content(_) | Self::Topic(_) => "malformed",
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "unknown_key",
             Self::NoKeys => "no_keys",
@@ -61,7 +65,8 @@ impl TokenFault {
             Self::Missing => "a token is required",
             Self::Two => "the request has two tokens that differ",
             Self::TooLong => "the token is longer than 64 KiB",
-            Self::Malformed(what) => what,
+            Self::Malformed(what) | Self::Content(what) => what,
+            Self::Topic(_) => "one of the token's topics is no pattern",
             Self::Algorithm => "the token's algorithm is not accepted",
             Self::UnknownKey => "the token is signed with an unknown key",
             Self::NoKeys => "tokens cannot be checked yet",
@@ -71,6 +76,14 @@ impl TokenFault {
             Self::Audience => "the token is for another audience",
             Self::Issuer => "the token is from another issuer",
             Self::TooManyTopics => "the token names too many topics",
+        }
+    }
+
+    /// Which of several things it is, for the log: their values are the token's.
+    pub fn entry(self) -> Option<String> {
+        match self {
+            Self::Topic(place) => Some(format!("entry {place} of its topics is no pattern")),
+            _ => None,
         }
     }
 
@@ -86,6 +99,13 @@ impl TokenFault {
             Self::Malformed(_) => {
                 "A token is a signed JWT in its compact form: three parts in base64url, with dots \
                  between them."
+            }
+            Self::Content(_) => {
+                "Mend what signs it: docs/access.md (What a token says) has the bounds of each claim."
+            }
+            Self::Topic(_) => {
+                "Mend what signs it: docs/access.md (Patterns) says what they look like, and the \
+                 server's log says which it is."
             }
             Self::Algorithm => {
                 "Sign it with one that is for the server's key (roadcast.access.jwt.algorithms)."

@@ -51,12 +51,12 @@ impl<'t> Unchecked<'t> {
         let message = &token[..header.len() + 1 + claims.len()];
         let header = decode(header)?;
         let header: Header = serde_json::from_slice(&header)
-            .map_err(|_| TokenFault::Malformed("the token's header is not as it must be"))?;
+            .map_err(|_| TokenFault::Content("the token's header is not as it must be"))?;
         let algorithm = Algorithm::named(&header.alg).ok_or(TokenFault::Algorithm)?;
         // RFC 7515 §4.1.11: who does not know an extension that is critical must refuse. None is
         // known here.
         if header.crit.is_some() {
-            return Err(TokenFault::Malformed("the token has a critical extension (crit)"));
+            return Err(TokenFault::Content("the token has a critical extension (crit)"));
         }
         let signature = decode(signature)?;
         Ok(Self { algorithm, key: header.kid, message, signature, claims })

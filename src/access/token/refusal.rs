@@ -74,6 +74,8 @@ mod tests {
             TokenFault::Two,
             TokenFault::TooLong,
             TokenFault::Malformed("the token is encrypted, not only signed"),
+            TokenFault::Content("the token's exp is no number"),
+            TokenFault::Topic(1000),
             TokenFault::Algorithm,
             TokenFault::UnknownKey,
             TokenFault::NoKeys,

@@ -133,6 +133,28 @@ fn topics_of_a_token_have_bounds() {
 }
 
 #[test]
+fn a_topic_that_is_no_pattern_is_named_by_its_place() {
+    let of = |topics: &str| identity(&format!(r#"{{"topics":{topics}}}"#)).unwrap_err();
+    for bad in [r#""a*b""#, "7", "null"] {
+        let fault = of(&format!(r#"["news",{bad},"x*y"]"#));
+        assert_eq!((fault, fault.label()), (TokenFault::Topic(2), "malformed"));
+        assert_eq!(fault.entry().unwrap(), "entry 2 of its topics is no pattern");
+    }
+    assert_eq!(of(r#""news""#).entry(), None);
+    assert_eq!(of(r#""news""#).why(), "the token's topics are no list");
+}
+
+#[test]
+fn what_a_token_is_made_of_is_told_only_where_it_is_made_of_something_else() {
+    let of = |claims: &str| identity(claims).unwrap_err().remedy();
+    for claims in [r#"{"exp":"soon"}"#, r#"{"topics":["a*b"]}"#, r#"{"sub":[]}"#, "[]"] {
+        assert!(of(claims).starts_with("Mend what signs it: "), "{claims}");
+    }
+    let fault = check(b"nonsense", &keys(), &Demands::default(), at(0)).unwrap_err();
+    assert!(fault.remedy().contains("three parts in base64url"), "{}", fault.remedy());
+}
+
+#[test]
 fn texts_and_info_have_bounds() {
     let text = "x".repeat(TEXT_BYTES_MAX);
     assert_eq!(identity(&format!(r#"{{"sub":"{text}"}}"#)).unwrap().user, Some(text.into()));
@@ -143,7 +165,7 @@ fn texts_and_info_have_bounds() {
     let deep = "[".repeat(200) + &"]".repeat(200);
     for bad in [&*longer, &deep, r#""\ud800""#] {
         let judged = identity(&format!(r#"{{"info":{bad}}}"#));
-        assert!(matches!(judged, Err(TokenFault::Malformed(why)) if why.contains("info")), "{bad}");
+        assert!(matches!(judged, Err(TokenFault::Content(why)) if why.contains("info")), "{bad}");
     }
 }
 

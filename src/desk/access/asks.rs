@@ -208,7 +208,7 @@ impl Access {
         let accepted = match tokens.check(token.as_bytes()).await {
             Ok(accepted) => accepted,
             Err(fault) => {
-                self.counters.refused_token.add(1);
+                self.count(fault);
                 return Answer::Refused(Why::Token(fault.why()));
             }
         };
@@ -300,8 +300,18 @@ impl Access {
         Refusal::NoAnswer
     }
 
-    fn token_refused(&self, tokens: &Tokens, fault: TokenFault) -> Answer {
+    /// Counts a token that is refused. What the answer does not say of it the log does.
+    fn count(&self, fault: TokenFault) {
         self.counters.refused_token.add(1);
+        if let Some(entry) = fault.entry()
+            && let Some(unsaid) = self.said.borrow_mut().admit((), &entry, self.started.elapsed())
+        {
+            tracing::info!("a token is refused: {entry}{unsaid}");
+        }
+    }
+
+    fn token_refused(&self, tokens: &Tokens, fault: TokenFault) -> Answer {
+        self.count(fault);
         let response = fault.response(tokens.retry_after_s());
         Answer::Denied(Denial { why: Why::Token(fault.why()), user: None, response })
     }
