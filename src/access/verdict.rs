@@ -69,8 +69,8 @@ pub enum Nonsense {
     /// Over [`HEADERS_BYTES_MAX`].
     #[error("headers of {0} bytes, at most {HEADERS_BYTES_MAX} are passed on")]
     Headers(usize),
-    /// `Roadcast-User` is empty or over [`USER_BYTES_MAX`].
-    #[error("Roadcast-User of {0} bytes, expected 1 to {USER_BYTES_MAX}")]
+    /// `Roadcast-User` is over [`USER_BYTES_MAX`].
+    #[error("Roadcast-User of {0} bytes, at most {USER_BYTES_MAX} are kept")]
     User(usize),
     /// `Roadcast-Info` is over [`INFO_BYTES_MAX`].
     #[error("Roadcast-Info of {0} bytes, at most {INFO_BYTES_MAX} are kept")]
@@ -96,7 +96,8 @@ impl Judged {
         Self::new(answer.status, headers, body)
     }
 
-    /// A verdict of this status, if it is one. A 200 keeps no body.
+    /// A verdict of this status, if it is one: what a 200 says by `Roadcast-*` is looked at, too. A
+    /// 200 keeps no body.
     pub fn new(
         status: i64,
         headers: Vec<(String, String)>,
@@ -110,7 +111,11 @@ impl Judged {
             return Err(Nonsense::Headers(bytes));
         }
         let body = if status == 200 { Vec::new() } else { body };
-        Ok(Self { status, headers, body })
+        let judged = Self { status, headers, body };
+        if judged.allows() {
+            judged.identity().and(judged.remember())?;
+        }
+        Ok(judged)
     }
 
     /// Lets the client in.
@@ -157,14 +162,15 @@ impl Judged {
         !stays && !name.is_empty() && name.bytes().all(crate::http::head::is_token)
     }
 
-    /// Who the client is, by `Roadcast-User` and `Roadcast-Info`.
+    /// Who the client is, by `Roadcast-User` and `Roadcast-Info`. An empty user is nobody, as in a
+    /// token.
     pub fn identity(&self) -> Result<Identity, Nonsense> {
         let mut identity = Identity::default();
         if let Some(user) = self.values("Roadcast-User").next().map(str::trim) {
-            if !(1..=USER_BYTES_MAX).contains(&user.len()) {
+            if user.len() > USER_BYTES_MAX {
                 return Err(Nonsense::User(user.len()));
             }
-            identity.user = Some(user.into());
+            identity.user = (!user.is_empty()).then(|| user.into());
         }
         if let Some(info) = self.values("Roadcast-Info").next().map(str::trim) {
             if info.len() > INFO_BYTES_MAX {

@@ -27,6 +27,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Between two looks at workers, as `rr workers -i` has it, and at files.
 const WATCH: Duration = Duration::from_secs(1);
 
+/// What is left to do where a callback is asked, or each question has a worker of its own.
+const NO_WORKERS: &str = "no PHP workers to replace here; remembered verdicts are forgotten";
+
 /// Why it is not done.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -65,7 +68,7 @@ pub fn workers(args: &WorkersArgs) -> ExitCode {
     ended(show(args))
 }
 
-/// Has new workers started. 0 once they are asked, and there are some.
+/// Has new workers started, and verdicts forgotten. 0 once that is done.
 pub fn reset(args: &ResetArgs) -> ExitCode {
     ended(renew(args))
 }
@@ -134,11 +137,12 @@ fn renew(args: &ResetArgs) -> Result<(), Failure> {
     let seen = || files::seen(&directories, files::ENTRIES_MAX);
     let mut before = if args.watch { seen()? } else { files::Seen::default() };
     call(&address, "resetter.Reset")?;
-    // One that has none has done all that was to be done, and says yes.
-    if workers_of(&address)?.1.is_empty() {
+    let none = workers_of(&address)?.1.is_empty();
+    if none && args.watch {
         return Err(Failure::NoWorkers(address));
     }
-    out::print("workers reset").map_err(Failure::Print)?;
+    let done = if none { NO_WORKERS } else { "workers reset" };
+    out::print(done).map_err(Failure::Print)?;
     if !args.watch {
         return Ok(());
     }
@@ -157,9 +161,10 @@ fn renew(args: &ResetArgs) -> Result<(), Failure> {
             }
             now = later;
         }
+        let changed = files::changed(&before, &now);
         before = now;
         match call(&address, "resetter.Reset") {
-            Ok(_) => out::print("files have changed: workers reset").map_err(Failure::Print)?,
+            Ok(_) => out::print(format!("{changed}: workers reset")).map_err(Failure::Print)?,
             // The next change may mend it.
             Err(why) => out::say(format_args!("roadcast: {why}")),
         }

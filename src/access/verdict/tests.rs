@@ -134,7 +134,7 @@ fn a_verdict_may_say_who_the_client_is() {
     assert_eq!(identity.user.as_deref(), Some("7"));
     assert_eq!(identity.info.as_deref(), Some(r#"{"name":"Ann"}"#));
     assert_eq!(with(&[]).identity(), Ok(Identity::default()));
-    assert_eq!(with(&[("Roadcast-User", " ")]).identity(), Err(Nonsense::User(0)));
+    assert_eq!(with(&[("Roadcast-User", " ")]).identity(), Ok(Identity::default()), "nobody");
     let long = "x".repeat(INFO_BYTES_MAX + 1);
     assert_eq!(with(&[("Roadcast-User", &long)]).identity(), Err(Nonsense::User(long.len())));
     assert_eq!(with(&[("Roadcast-Info", &long)]).identity(), Err(Nonsense::InfoBytes(long.len())));
@@ -145,10 +145,22 @@ fn a_verdict_may_say_who_the_client_is() {
 }
 
 #[test]
+fn a_200_that_says_wrongly_who_the_client_is_is_no_verdict() {
+    let headers = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    for (name, value) in [("Roadcast-Info", "Ann"), ("Roadcast-Remember", "1m")] {
+        assert!(Judged::new(200, headers(name, value), Vec::new()).is_err(), "{name}");
+        assert!(Judged::new(403, headers(name, value), Vec::new()).is_ok(), "{name}");
+    }
+    let long = "x".repeat(USER_BYTES_MAX + 1);
+    let judged = Judged::new(200, headers("Roadcast-User", &long), Vec::new());
+    assert_eq!(judged, Err(Nonsense::User(long.len())));
+}
+
+#[test]
 fn only_a_200_is_remembered_and_for_a_day_at_most() {
     let remember = |status, value: &str| {
         let headers = vec![("Roadcast-Remember".to_owned(), value.to_owned())];
-        Judged::new(status, headers, Vec::new()).unwrap().remember()
+        Judged::new(status, headers, Vec::new()).and_then(|judged| judged.remember())
     };
     assert_eq!(remember(200, "60"), Ok(Some(Duration::from_secs(60))));
     assert_eq!(remember(403, "60"), Ok(None));

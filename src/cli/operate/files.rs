@@ -1,7 +1,7 @@
 //! The application's files, looked at again and again: that works where nobody is told of changes,
 //! as over the network and in containers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,20 @@ pub fn seen(below: &[PathBuf], most: usize) -> Result<Seen, Unwatchable> {
         }
     }
     Ok(seen)
+}
+
+/// What is different between two looks, in words: a file, and how many others.
+pub fn changed(before: &Seen, now: &Seen) -> String {
+    let all = before.keys().chain(now.keys());
+    let paths: BTreeSet<_> = all.filter(|path| before.get(*path) != now.get(*path)).collect();
+    let Some(first) = paths.first().map(|path| path.display()) else {
+        return "files have changed".to_owned();
+    };
+    match paths.len() - 1 {
+        0 => format!("{first} has changed"),
+        1 => format!("{first} and another file have changed"),
+        others => format!("{first} and {others} other files have changed"),
+    }
 }
 
 /// Links are not followed: they may lead in circles.
@@ -115,8 +129,13 @@ mod tests {
         site.write("app/a.php", "22");
         let changed = site.seen(100).unwrap();
         assert_ne!(changed, first);
+        let a = site.0.join("app/a.php");
+        assert_eq!(super::changed(&first, &changed), format!("{} has changed", a.display()));
         site.write("app/deep/b.php", "1");
-        assert_eq!(site.seen(100).unwrap().len(), 2);
+        let second = site.seen(100).unwrap();
+        assert_eq!(second.len(), 2);
+        let told = format!("{} and another file have changed", a.display());
+        assert_eq!(super::changed(&first, &second), told);
         std::fs::remove_dir_all(site.0.join("app/deep")).unwrap();
         assert_eq!(site.seen(100).unwrap(), changed);
         std::fs::remove_dir_all(&site.0).unwrap();

@@ -11,7 +11,8 @@ counters! {
         refused_judged: Part("access_refused", "judged"),
         /// Clients refused because all who could be asked were busy.
         refused_busy: Part("access_refused", "busy"),
-        /// Clients refused because there was nobody to ask: no worker runs.
+        /// Clients refused because there was nobody to ask: no worker runs, or the callback does
+        /// not answer.
         refused_down: Part("access_refused", "down"),
         /// Clients refused because who was asked has given no answer, or none that makes sense.
         refused_no_answer: Part("access_refused", "no_answer"),

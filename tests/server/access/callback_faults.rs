@@ -15,8 +15,12 @@ fn a_callback_that_is_slow_is_given_up_on_and_the_client_may_come_again() {
     let Some((server, _service)) = guarded(&more) else { return };
     let answer = upgrade(&server, "/ws?slow_in=60000");
     assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")));
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(text.contains("the callback has not answered in time"), "{text}");
     assert_eq!(failures(&server, "late"), 1);
+    assert_eq!(metric(&server, "access_refused_total", &["down"]), 1);
     server.says("no answer within 300ms", 1);
+    server.says("may not connect: the callback has not answered in time", 1);
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn what_is_no_http_or_no_end_of_it_lets_nobody_in() {
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
             "verdict",
         ),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nRoadcast-User: \r\n\r\n", ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nRoadcast-Info: Ann\r\n\r\n", "verdict"),
     ] {
         let (address, _) = raw(|_, _, stream| {
             stream.write_all(says).unwrap();
@@ -148,9 +152,9 @@ fn what_is_no_http_or_no_end_of_it_lets_nobody_in() {
         let server = asking(&format!("http://{address}"), &[]);
         let shown = String::from_utf8_lossy(says);
         assert_eq!(upgrade(&server, "/ws").status, 400, "{shown}: {}", server.log());
-        if !reason.is_empty() {
-            assert_eq!(failures(&server, reason), 1, "{shown}: {}", server.log());
-        }
+        assert_eq!(failures(&server, reason), 1, "{shown}: {}", server.log());
+        let what = if reason == "garbled" { "is no HTTP" } else { "is no verdict" };
+        server.says(&format!("the callback's answer {what}"), 1);
     }
 }
 

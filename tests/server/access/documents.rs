@@ -40,7 +40,7 @@ fn serve(command: &mut Command, address: &str) -> Process {
 
 fn callback_does_what_stands_there(address: &str) {
     // Slow as a machine may be.
-    let text = block("docs/access.md", "yaml", "8080/may").replace("127.0.0.1:8080", address);
+    let text = block("docs/access.md", "yaml", "8090/may").replace("127.0.0.1:8090", address);
     let name = format!("{}.yaml", address.replace(['.', ':'], "-"));
     let path = file(&name, &text);
     let server =
@@ -79,8 +79,8 @@ fn the_keys_and_the_tokens_in_php_do_what_stands_there() {
     assert!(made.unwrap().status.success());
     let address = unused();
     let _serves = serve(Command::new("php").args(["-S", &address]).arg(&script), &address);
-    let text = block("docs/access.md", "yaml", "8080/keys.json");
-    let path = file("keys.yaml", &text.replace("127.0.0.1:8080", &address));
+    let text = block("docs/access.md", "yaml", "8090/keys.json");
+    let path = file("keys.yaml", &text.replace("127.0.0.1:8090", &address));
     let server = Server::start_with(&["-c", path.to_str().unwrap()], &[]);
     let request = format!("GET /token HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let token = http(address.parse().unwrap(), request.as_bytes()).body;
@@ -100,7 +100,7 @@ fn the_callback_in_python_does_what_stands_there() {
     let address = unused();
     let port = address.rsplit_once(':').unwrap().1;
     let code = block("docs/access.md", "python", "# callback.py");
-    let script = file("callback.py", &code.replace("8080", port));
+    let script = file("callback.py", &code.replace("8090", port));
     let _serves = serve(Command::new("python3").arg(script), &address);
     callback_does_what_stands_there(&address);
 }

@@ -35,6 +35,8 @@ pub use counters::{CallbackCounters, CallbackTelemetry};
 pub const WAITING_MAX: usize = 16_384;
 /// What whoever connects is told where nobody could be asked; the log, and `/ready`, say more.
 const NO_ANSWER: &str = "the callback does not answer";
+/// The same where one answer has taken too long.
+const LATE: &str = "the callback has not answered in time (roadcast.access.http.timeout)";
 
 /// See the module.
 #[derive(Debug)]
@@ -192,6 +194,8 @@ impl Callback {
             );
         }
         match self.circuit.borrow().look(now()) {
+            // Said as an answer that judges nobody.
+            Ok(()) if fault == Fault::Garbled => {}
             Ok(()) => self.say(fault, &why),
             Err(pause) => {
                 let why = format!("{NO_ANSWER}: {why}");
@@ -200,14 +204,18 @@ impl Callback {
         }
         match fault {
             Fault::Garbled => AskFailed::Failed(format!("the callback's answer is no HTTP: {why}")),
-            Fault::Late => AskFailed::Busy { retry_after_s: 1 },
+            Fault::Late => AskFailed::Down { why: LATE, retry_after_s: 1 },
             _ => AskFailed::Down { why: NO_ANSWER, retry_after_s: 1 },
         }
     }
 
     fn say(&self, fault: Fault, why: &str) {
         if let Some(unsaid) = self.said.borrow_mut().admit(fault, self.started.elapsed()) {
-            tracing::warn!(why, "the callback has not answered (roadcast.access.http){unsaid}");
+            let late = if fault == Fault::Late { " in time" } else { "" };
+            tracing::warn!(
+                why,
+                "the callback has not answered{late} (roadcast.access.http){unsaid}"
+            );
         }
     }
 

@@ -113,7 +113,8 @@ pub async fn keep(shared: Rc<Shared>, mut phase: watch::Receiver<Phase>, attempt
         };
         let pause = pause(failures);
         failures += 1;
-        shared.start_failed(&why, pause);
+        let for_reset = *phase.borrow() == Phase::Warming;
+        shared.start_failed(&why, pause, for_reset);
         tokio::select! {
             () = retired(&mut phase) => return,
             () = sleep(pause) => {}
@@ -176,7 +177,7 @@ async fn serve(
                 match parting.agreed {
                     true => tracing::debug!(pid, why, "worker replaced"),
                     false => shared.say(Reason::Unasked, why, |unsaid| {
-                        tracing::warn!(pid, why, "worker replaced, which nobody had asked{unsaid}");
+                        tracing::warn!(pid, why, "worker replaced, since it ended or wrote something without being asked{unsaid}");
                     }),
                 }
                 return if parting.agreed { End::LetGo } else { End::Kill };
@@ -267,7 +268,7 @@ fn settle(
             tracing::debug!(pid, why, "worker replaced before it was asked");
             if !parting.agreed {
                 shared.say(Reason::Unasked, &why, |unsaid| {
-                    tracing::warn!(pid, why, "worker replaced, which nobody had asked{unsaid}");
+                    tracing::warn!(pid, why, "worker replaced, since it ended or wrote something without being asked{unsaid}");
                 });
             }
             shared.put_again(question);

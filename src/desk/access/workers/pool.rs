@@ -155,11 +155,13 @@ impl Pool {
         if self.shared.settings.debug {
             return Ok(());
         }
+        let had = self.shared.is_up();
         // Retired where this future is dropped.
         let new = Generation::start(&self.shared, Phase::Warming);
         let progress = new.warmed().await;
         if progress.started == 0 {
-            return Err(format!("the old workers stay, since no new one starts: {}", progress.why));
+            let stay = if had { "the old workers stay" } else { "there are no workers still" };
+            return Err(format!("{stay}, since no new one starts: {}", progress.why));
         }
         let mut current = self.generation.borrow_mut();
         if current.is_none() {

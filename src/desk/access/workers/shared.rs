@@ -155,6 +155,11 @@ impl Shared {
         self.workers.borrow().values().cloned().collect()
     }
 
+    /// Whether any can be asked, or is being asked.
+    pub fn is_up(&self) -> bool {
+        self.up() > 0
+    }
+
     /// How many can be asked, or are being asked.
     fn up(&self) -> usize {
         let workers = self.workers.borrow();
@@ -179,8 +184,9 @@ impl Shared {
     }
 
     /// A worker could not be started, or ended before it was of any use; another attempt is made
-    /// after the pause. Said once for each cause, until one works.
-    pub fn start_failed(&self, why: &str, pause: Duration) {
+    /// after the pause, or none where it was for a reset. Said once for each cause, until one
+    /// works.
+    pub fn start_failed(&self, why: &str, pause: Duration, for_reset: bool) {
         self.counts().starts_failed.add(1);
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
@@ -188,7 +194,10 @@ impl Shared {
         let cause = cause_of(why);
         let before = self.start_said.replace(cause);
         if failures == 1 || before != cause {
-            let line = "cannot start a worker (server.command); trying again for ever";
+            let line = match for_reset {
+                true => "cannot start a worker for a reset (server.command)",
+                false => "cannot start a worker (server.command); trying again for ever",
+            };
             self.say(Reason::Start, why, |unsaid| tracing::error!(why, "{line}{unsaid}"));
         }
         if let Some(retry_after_s) = self.down() {
