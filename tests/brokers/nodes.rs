@@ -160,12 +160,9 @@ fn of(publisher: &str, list: &[String]) -> Vec<String> {
 }
 
 /// A stay must be one piece of what the listener got, from no later than the first publication
-/// behind the join.
-fn check(stay: &Stay, whole: &[String], published: &[Vec<Published>]) {
-    let after_join = |payload: &str| {
-        let all = published[stay.topic].iter();
-        all.clone().find(|(known, _)| known == payload).is_none_or(|(_, at)| *at > stay.joined)
-    };
+/// behind the join. `sent`: when each publication's call was.
+fn check(stay: &Stay, whole: &[String], sent: &HashMap<&str, Instant>) {
+    let after_join = |payload: &str| sent.get(payload).is_none_or(|at| *at > stay.joined);
     let begin = match stay.got.first() {
         Some(first) => whole.iter().position(|payload| payload == first).expect("it was published"),
         None => whole.len(),
@@ -239,16 +236,19 @@ fn run(driver: &str, address: &str, count: usize, total: bool) {
             assert!(!total || got[number] == heard[0][number], "one order for all nodes");
         }
     }
+    let sent: HashMap<&str, Instant> =
+        by_topic.iter().flatten().map(|(payload, at)| (payload.as_str(), *at)).collect();
+    let of_each: Vec<Vec<Vec<String>>> = (0..count)
+        .map(|node| heard[0].iter().map(|got| of(&node.to_string(), got)).collect())
+        .collect();
     for stay in &stays {
         if total {
-            check(stay, &heard[0][stay.topic], &by_topic);
+            check(stay, &heard[0][stay.topic], &sent);
             continue;
         }
-        for node in 0..count {
-            let node = node.to_string();
-            let got = of(&node, &stay.got);
-            let whole = of(&node, &heard[0][stay.topic]);
-            check(&Stay { got, ..*stay }, &whole, &by_topic);
+        for (node, whole) in of_each.iter().enumerate() {
+            let got = of(&node.to_string(), &stay.got);
+            check(&Stay { got, ..*stay }, &whole[stay.topic], &sent);
         }
     }
     let received: usize = stays.iter().map(|stay| stay.got.len()).sum();
