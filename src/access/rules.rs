@@ -7,7 +7,7 @@
 //!   - { topics: "room.*", join: ask }
 //! ```
 //!
-//! They stand in an order; the first that means a topic decides on it, and where none does, the
+//! They stand in an order; the first that matches a topic decides on it, and where none does, the
 //! default. A join is accepted or refused as a whole, and one question is put for all of its topics
 //! that are to be asked about. Judging one that is allowed takes no memory: it happens at every
 //! join of a shard.

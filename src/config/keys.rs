@@ -74,7 +74,7 @@ const USED: &[Key] = &[
     key("roadcast.backend", Kind::Choice(BackendWish::WORDS), "auto", "What the threads wait and send by. `auto`: io_uring where it can be used, otherwise epoll, usually at more CPU; the log says why. `io_uring`: that, or no start."),
     key("roadcast.pin", Kind::Flag, "true", "Bind each of these threads to one CPU."),
     key("roadcast.access", Kind::Choice(&["open"]), "", "`open`: nobody is asked, also where the file has workers. Otherwise a section: docs/access.md."),
-    key("roadcast.access.rules", Kind::Maps(&["topics", "join"]), "", "Who may join what; the first that means a topic decides. `topics`: a pattern, or a list of them. `join`: `allow`, `deny`, `token`, `ask`."),
+    key("roadcast.access.rules", Kind::Maps(&["topics", "join"]), "", "Who may join what; the first that matches a topic decides. `topics`: a pattern, or a list of them. `join`: `allow`, `deny`, `token`, `ask`."),
     key("roadcast.access.http.url", Kind::Secret, "", "A server that is asked over HTTP who may connect and join, in place of workers."),
     key("roadcast.access.http.timeout", Kind::Duration(1, DAY), "1s", "For its answer. Past it: 503, `#join`."),
     key("roadcast.access.http.concurrency", Kind::Count(1, 65_536), "64", "Questions to it that are under way at a time."),

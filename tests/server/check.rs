@@ -203,7 +203,7 @@ fn check_says_what_would_become_of_a_join_and_which_rule_decides() {
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
         "join           user.7: allow, by rule 1 (.rr.yaml:2:31)\n",
-        "               x: ask, by default: no rule means it\n",
+        "               x: ask, by default: no rule matches it\n",
         "as a whole, by the user \"7\": the workers are asked about x\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -229,7 +229,7 @@ fn check_reads_a_token_and_never_tells_it() {
     let text = check(&signed);
     for part in [
         "token          is accepted, and never expires: it has no exp\n",
-        "join           news: token, by default: no rule means it; the token has it\n",
+        "join           news: token, by default: no rule matches it; the token has it\n",
         "as a whole, by the user \"7\": allowed\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");

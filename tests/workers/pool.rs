@@ -165,7 +165,7 @@ fn a_reset_loads_changed_code_and_nobody_notices() {
 
 #[test]
 fn a_reset_whose_new_workers_do_not_start_leaves_the_old_ones() {
-    with_php(async |_| {
+    with_php(async |log| {
         let file = free_path("deployed");
         std::fs::write(&file, "").unwrap();
         let env = vec![
@@ -178,6 +178,8 @@ fn a_reset_whose_new_workers_do_not_start_leaves_the_old_ones() {
         let why = pool.reset().await.unwrap_err();
         assert!(why.contains("the old workers stay") && why.contains("exit status: 1"), "{why}");
         assert_eq!((pid(&pool).await, pool.ready()), (first, Ok(())));
+        log.says("cannot start a worker for a reset").await;
+        assert_eq!(log.count("trying again for ever"), 0, "{}", log.text());
         std::fs::write(&file, "").unwrap();
         pool.reset().await.unwrap();
         assert_ne!(pid(&pool).await, first);

@@ -27,6 +27,9 @@ async fn does_not_start(settings: WorkerSettings, expected: &str, log: &Log) {
     let refused = pool.ask(upgrade("allow")).await;
     assert!(matches!(refused, Err(AskFailed::Down { retry_after_s: 1.., .. })), "{refused:?}");
     assert_eq!(log.count("cannot start a worker"), 1, "{}", log.text());
+    assert_eq!(log.count("trying again for ever"), 1, "{}", log.text());
+    let why = pool.reset().await.unwrap_err();
+    assert!(why.starts_with("there are no workers still, since no new one starts: "), "{why}");
 }
 
 #[test]

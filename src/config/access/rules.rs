@@ -13,7 +13,7 @@ const RULES_MAX: usize = 1000;
 pub fn read(read: &Reader<'_>, default: Join) -> Rules {
     let rows = read.settings.rows(RULES);
     if let Some(row) = rows.get(RULES_MAX) {
-        let problem = format!("more than {RULES_MAX} rules; let one pattern mean many topics");
+        let problem = format!("more than {RULES_MAX} rules; let one pattern match many topics");
         read.refuse(ConfigError::value(&row.origin, RULES, problem));
     }
     let rules = rows.iter().take(RULES_MAX).map(|row| rule(read, row)).collect();

@@ -103,7 +103,7 @@ impl AccessSettings {
                 format!("rule {} ({})", place(rule).map_or(0, |at| at + 1), rule.place)
             }
             None if !self.guarded() => "default: nobody is asked".to_owned(),
-            None => "default: no rule means it".to_owned(),
+            None => "default: no rule matches it".to_owned(),
         }
     }
 }

@@ -357,7 +357,7 @@ fn who_is_asked_for_what_is_told_rule_by_rule() {
     assert_eq!(
         directory.shown(&access.told_join(Some(&who), &topics(&["user.7.x", "c"]))),
         "join           user.7.x: allow, by rule 1 (.rr.yaml:7:9)
-               c: ask, by default: no rule means it
+               c: ask, by default: no rule matches it
                as a whole, by the user \"7\": the workers are asked about c"
     );
     let told = access.told_join(None, &topics(&["user.7.x", "b"]));

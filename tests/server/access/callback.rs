@@ -101,6 +101,14 @@ fn the_verdict_of_a_callback_is_remembered_where_it_says_so() {
         connect(&server, "/ws?remember=60").unwrap().join(&["news"]);
     }
     assert_eq!(service.asked().len(), 2, "one connect, one join");
+    let output = roadcast().args(["reset", "--url", &server.publish]).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && told.contains("remembered verdicts are forgotten"),
+        "{told}"
+    );
+    connect(&server, "/ws?remember=60").unwrap();
+    assert_eq!(service.asked().len(), 3, "everybody is asked anew");
 }
 
 #[test]
