@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::broker::{Broker, BrokerStatus, Inlet, Memory, Redis, Terms, Wanting};
+use super::broker::{Broker, BrokerStatus, Inlet, Memory, Nats, Redis, Terms, Wanting};
 use super::channels::Key;
 use super::config::{Driver, HubConfig};
 use super::interest::Interests;
@@ -44,7 +44,9 @@ pub(super) fn open(
         Driver::Redis(settings) => {
             Box::new(Redis::open(name, settings, terms, inlet, status, counters))
         }
-        Driver::Nats(_) => unreachable!("refused before the start"),
+        Driver::Nats(settings) => {
+            Box::new(Nats::open(name, settings, terms, inlet, status, counters))
+        }
     }
 }
 

@@ -40,11 +40,6 @@ impl Driver {
             Self::Nats(_) => "nats",
         }
     }
-
-    /// Whether such a broker can be opened.
-    pub fn is_served(&self) -> bool {
-        !matches!(self, Self::Nats(_))
-    }
 }
 
 /// What holds of all brokers.

@@ -106,10 +106,6 @@ pub fn check(config: &mut Config) -> Result<Machine, StartError> {
     workers::check_user(&config.access)?;
     certificates::check_roots(&config.access)?;
     certificates::check_broker_roots(&config.brokers)?;
-    if let Some(broker) = config.brokers.iter().find(|broker| !broker.driver.is_served()) {
-        let problem = format!("driver {} is not served yet", broker.driver.name());
-        return Err(StartError::Broker { place: broker.place.clone(), problem });
-    }
     let mut aside = Aside::of(machine.backend.name, config.shards);
     if let Asked::Callback(callback) = &config.access.asked {
         aside.callback = callback.concurrency as u64;

@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `check_connect` | `roadcast check --connect` |
+//! | `nats` | NATS: restarts, limits, permissions, lame ducks, logins |
 //! | `nodes` | several nodes at random: delivered sets and their order |
 //! | `redis` | one Redis: what travels, and its faults |
 //! | `servers` | redis-server and nats-server, started on free ports |
@@ -14,6 +15,7 @@
 mod common;
 
 mod check_connect;
+mod nats;
 mod nodes;
 mod redis;
 mod servers;

@@ -10,6 +10,8 @@
 //! - **Nothing is missed in silence.** Whatever may have missed a publication of a topic says
 //!   [`Inlet::lost`] before it delivers the next one.
 
+mod backoff;
+mod flight;
 mod link;
 mod memory;
 mod nats;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 pub use self::link::{Address, Link, Outbound, Tls};
 pub(super) use self::memory::Memory;
+pub(super) use self::nats::Nats;
 pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
 pub use self::probed::Probed;
 pub(super) use self::redis::{Redis, probe_redis};

@@ -51,6 +51,16 @@ impl Link {
         Ok(Self { stream, input, out, unflushed: false, heard: now, sent: now })
     }
 
+    /// Goes on over TLS, which the server begins to speak by now: for protocols that greet before
+    /// it. What was said before must have been dealt with.
+    pub async fn secure(self, tls: &Tls, host: &str) -> io::Result<Self> {
+        if !self.bytes().is_empty() || self.out.queued() > 0 {
+            let problem = "something stands between the greeting and TLS";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        Ok(Self { stream: self.stream.secure(tls, host).await?, ..self })
+    }
+
     /// Where to queue what is to be sent.
     pub fn out(&self) -> &Outbound {
         &self.out

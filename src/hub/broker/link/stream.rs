@@ -62,6 +62,14 @@ impl Stream {
         }
     }
 
+    /// Goes on over TLS.
+    pub(super) async fn secure(self, tls: &Tls, host: &str) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => Ok(Self::Tls(Box::new(tls.greet(stream, host).await?))),
+            Self::Unix(_) | Self::Tls(_) => Ok(self),
+        }
+    }
+
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,

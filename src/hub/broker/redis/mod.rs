@@ -14,12 +14,10 @@
 //! | `topics` | what is wanted, and how far each topic has come |
 //! | `sending` | the one that publishes |
 //! | `publisher` | publications and their answers |
-//! | `backoff` | pauses between attempts |
 //! | `health` | how all that stands, as one state |
 //!
 //! The protocol is RESP2, in `crate::resp`; the connections are those of `hub/broker/link`.
 
-mod backoff;
 mod connect;
 mod health;
 mod node;

@@ -11,11 +11,11 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
-use super::backoff::{Backoff, random_fraction};
 use super::connect::{Connected, Trouble};
 use super::health::Phase;
 use super::node::{Node, PROBE, ticks};
 use super::topics::{Confirmed, Ended, Refused, Verb};
+use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::{Later, Publishing};

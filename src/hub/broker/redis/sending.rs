@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
-use super::backoff::{Backoff, random_fraction};
 use super::connect::Connected;
 use super::health::Phase;
 use super::node::{Node, PROBE, ticks};
 use super::publisher::Answered;
+use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
 use crate::resp::{self, Value};
 

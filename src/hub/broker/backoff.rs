@@ -9,7 +9,7 @@ const GOOD: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     min: Duration,
     max: Duration,
     failures: u32,
@@ -18,18 +18,19 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    /// From `min` to `max`.
+    pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, failures: 0, connected: None }
     }
 
     /// A connection has been made.
-    pub(super) fn connected(&mut self, now: Instant) {
+    pub fn connected(&mut self, now: Instant) {
         self.connected = Some(now);
     }
 
     /// The pause before the next attempt: doubled each time, between half of it and all by
     /// `fraction` (0 to 1), so that many nodes do not come at once.
-    pub(super) fn pause(&mut self, now: Instant, fraction: f64) -> Duration {
+    pub fn pause(&mut self, now: Instant, fraction: f64) -> Duration {
         if self.connected.take().is_some_and(|since| now.saturating_duration_since(since) >= GOOD) {
             self.failures = 0;
         }
@@ -40,7 +41,7 @@ impl Backoff {
 }
 
 /// Any number from 0 to 1: the standard library's keys for tables are random.
-pub(super) fn random_fraction() -> f64 {
+pub fn random_fraction() -> f64 {
     use std::hash::BuildHasher;
     let random = std::hash::RandomState::new().hash_one(());
     random as f64 / u64::MAX as f64

@@ -1,0 +1,204 @@
+//! What the two connections and the hub know of each other.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::servers::Servers;
+use super::session::LoadedTls;
+use super::settings::{NatsServer, NatsSettings};
+use super::topics::Topics;
+use crate::hub::broker::flight::Flight;
+use crate::hub::broker::link::Outbound;
+use crate::hub::broker::{BrokerState, BrokerStatus, Inlet, Terms};
+use crate::hub::sequencer::PublishError;
+
+/// How one of the connections stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// It is being made, or not all topics are back.
+    Coming,
+    Up,
+    /// Why.
+    Down(String),
+}
+
+/// What is published over.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) out: Outbound,
+    /// The server's.
+    pub(super) payload_bytes_max: usize,
+}
+
+/// A publication of our own that is to come back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    pub(super) number: u64,
+    pub(super) sent: Instant,
+}
+
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) settings: NatsSettings,
+    pub(super) tls: LoadedTls,
+    pub(super) terms: Terms,
+    pub(super) inlet: Inlet,
+    pub(super) status: Arc<BrokerStatus>,
+    pub(super) topics: RefCell<Topics>,
+    pub(super) flight: RefCell<Flight>,
+    pub(super) servers: RefCell<Servers>,
+    /// Where the subscriber is, and the publisher is to be.
+    pub(super) home: RefCell<Option<NatsServer>>,
+    /// To the subscriber's server.
+    pub(super) said: RefCell<Option<Outbound>>,
+    pub(super) way: RefCell<Option<Way>>,
+    pub(super) probe: Cell<Option<Probe>>,
+    /// What probes are published to; nobody else knows it.
+    pub(super) probe_subject: String,
+    /// Publishers that wait for room.
+    pub(super) waiting: Cell<usize>,
+    pub(super) room: Notify,
+    /// Topics have been asked for.
+    pub(super) wanted: Notify,
+    /// Publications have been given to the publisher's connection.
+    pub(super) published: Notify,
+    pub(super) moved: Notify,
+    pub(super) timers: Notify,
+    subscriber: RefCell<Stands>,
+    publisher: RefCell<Stands>,
+    /// Since when it is not up.
+    down_since: Cell<Instant>,
+    /// It has been up.
+    known: Cell<bool>,
+    /// The first attempt has not ended.
+    starting: Cell<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: &str,
+        settings: &NatsSettings,
+        terms: Terms,
+        inlet: Inlet,
+        status: Arc<BrokerStatus>,
+    ) -> Self {
+        let servers = Servers::new(&settings.servers);
+        let address = servers.current().address.to_string();
+        status.becomes(BrokerState::Connecting, None);
+        let random = {
+            use std::hash::{BuildHasher, RandomState};
+            RandomState::new().hash_one((std::process::id(), &address))
+        };
+        Self {
+            name: name.to_owned(),
+            settings: settings.clone(),
+            tls: LoadedTls::new(),
+            topics: RefCell::new(Topics::new(terms.wait)),
+            terms,
+            inlet,
+            status,
+            flight: RefCell::default(),
+            servers: RefCell::new(servers),
+            home: RefCell::default(),
+            said: RefCell::default(),
+            way: RefCell::default(),
+            probe: Cell::default(),
+            probe_subject: format!("_INBOX.roadcast{random:016x}"),
+            waiting: Cell::default(),
+            room: Notify::new(),
+            wanted: Notify::new(),
+            published: Notify::new(),
+            moved: Notify::new(),
+            timers: Notify::new(),
+            subscriber: RefCell::new(Stands::Coming),
+            publisher: RefCell::new(Stands::Coming),
+            down_since: Cell::new(Instant::now()),
+            known: Cell::new(false),
+            starting: Cell::new(true),
+        }
+    }
+
+    /// The first attempt has ended.
+    pub(super) fn started(&self, outcome: Result<(), String>) {
+        if self.starting.replace(false) {
+            let named = |why| {
+                let address = self.servers.borrow().current().address.to_string();
+                format!("broker \"{}\" (nats at {address}): {why}", self.name)
+            };
+            self.inlet.started(outcome.map_err(named));
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        *self.subscriber.borrow() == Stands::Up && *self.publisher.borrow() == Stands::Up
+    }
+
+    pub(super) fn subscriber_stands(&self, stands: Stands) {
+        if self.subscriber.replace(stands.clone()) != stands {
+            self.restate();
+        }
+    }
+
+    pub(super) fn publisher_stands(&self, stands: Stands) {
+        if self.publisher.replace(stands.clone()) != stands {
+            self.restate();
+        }
+    }
+
+    fn restate(&self) {
+        let (state, why) = match (&*self.subscriber.borrow(), &*self.publisher.borrow()) {
+            (Stands::Up, Stands::Up) => (BrokerState::Up, None),
+            (Stands::Down(why), _) | (_, Stands::Down(why)) => {
+                (BrokerState::Down, Some(why.clone()))
+            }
+            _ if self.known.get() => (BrokerState::Resubscribing, None),
+            _ => (BrokerState::Connecting, None),
+        };
+        match state {
+            BrokerState::Up => {
+                self.known.set(true);
+                self.started(Ok(()));
+                // What is held may go.
+                self.published.notify_one();
+            }
+            _ if self.status.state() == BrokerState::Up => self.down_since.set(Instant::now()),
+            _ => {}
+        }
+        self.status.becomes(state, why.as_deref());
+    }
+
+    /// Queues something to the subscriber's server, if there is one.
+    pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(out) = &*self.said.borrow() {
+            out.queue(write);
+        }
+    }
+
+    /// Something of a topic may have been missed.
+    pub(super) fn lost(&self, topic: &str) {
+        if self.inlet.lost(topic) {
+            self.status.gaps.add(1);
+        }
+    }
+
+    /// A publication was not published, and why.
+    pub(super) fn is_down(&self) -> PublishError {
+        let standing = self.status.standing();
+        let seconds = self.down_since.get().elapsed().as_secs();
+        let why = standing.why.or(standing.last_error).map(|why| format!(": {why}"));
+        self.error(&format!(
+            "is {} since {seconds} s ago{}; nothing was published",
+            standing.state.name(),
+            why.unwrap_or_default()
+        ))
+    }
+
+    /// An error answer that names the broker and its server.
+    pub(super) fn error(&self, what: &str) -> PublishError {
+        let address = self.servers.borrow().current().address.to_string();
+        PublishError::Broker(format!("broker \"{}\" (nats at {address}) {what}", self.name))
+    }
+}
