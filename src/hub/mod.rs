@@ -10,7 +10,7 @@
 //! rpc/calls   calls in, answers out
 //! core        all below, and what is under way
 //! up          answers to interest                               the lanes up
-//! probe       what their servers are, for whoever checks a configuration
+//! probe       what brokers' servers are, for whoever checks a configuration
 //! starting    the brokers' first attempts to be reached
 //! interest    who waits for a broker to confirm a topic
 //! brokers     the opened ones; broker/memory: straight on

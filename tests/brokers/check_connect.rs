@@ -154,6 +154,40 @@ fn a_cluster_is_told_with_its_state() {
 }
 
 #[test]
+fn a_nats_is_told_with_its_version_and_max_payload() {
+    let Some(nats) = BrokerServer::nats(&["--user", "u", "--pass", "secret"]) else { return };
+    let address = nats.address();
+    let told = found("nats", &format!("addr: \"nats://{address}\", user: u, password: secret"));
+    let line = told.lines().find(|line| line.starts_with("broker ")).expect("a line");
+    assert!(line.starts_with(&format!("broker         bus: {address}: nats 2.")), "{line}");
+    assert!(line.ends_with(", max_payload 1048576 bytes"), "{line}");
+    let told = problem("nats", &format!("addr: \"{address}\", user: u, password: hunter2"));
+    assert!(told.contains("Authorization Violation") && !told.contains("hunter2"), "{told}");
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let told = problem("nats", &format!("addrs: [\"{nobody}\"]"));
+    assert!(told.starts_with(&format!("{nobody}: ")) && told.contains("refused"), "{told}");
+}
+
+#[test]
+fn what_a_nats_user_may_not_do_is_named() {
+    let user =
+        "{ user: u, password: p, permissions: { publish: \"other.>\", subscribe: \"x.>\" } }";
+    let conf = std::env::temp_dir().join(format!("roadcast-nats-{}.conf", std::process::id()));
+    std::fs::write(&conf, format!("authorization {{ users = [ {user} ] }}\n")).expect("a file");
+    let Some(nats) = BrokerServer::nats(&["-c", conf.to_str().expect("text")]) else { return };
+    let _ = std::fs::remove_file(&conf);
+    let with = |prefix: &str| {
+        let address = nats.address();
+        format!("addr: \"{address}\", user: u, password: p, prefix: \"{prefix}\"")
+    };
+    let told = problem("nats", &with(""));
+    assert!(told.contains("Permissions Violation for Publish to"), "{told}");
+    assert!(told.contains("Permissions Violation for Subscription to"), "{told}");
+    let told = problem("nats", &with("x."));
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
 fn memory_has_nothing_to_connect_to() {
     let output = Site::new("").roadcast(&["check", "--connect"]).output().expect("it runs");
     assert!(output.status.success(), "{output:?}");

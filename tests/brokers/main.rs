@@ -8,6 +8,7 @@
 //! | `check_connect` | `roadcast check --connect` |
 //! | `nats` | NATS: restarts, limits, permissions, lame ducks, logins |
 //! | `nodes` | several nodes at random: delivered sets and their order |
+//! | `operators` | `roadcast brokers`, readiness and metrics, in an outage |
 //! | `redis` | one Redis: what travels, and its faults |
 //! | `servers` | redis-server and nats-server, started on free ports |
 
@@ -17,5 +18,6 @@ mod common;
 mod check_connect;
 mod nats;
 mod nodes;
+mod operators;
 mod redis;
 mod servers;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use self::link::{Address, Link, Outbound, Tls};
 pub(super) use self::memory::Memory;
-pub(super) use self::nats::Nats;
+pub(super) use self::nats::{Nats, probe_nats};
 pub use self::nats::{NatsLogin, NatsServer, NatsSettings};
 pub use self::probed::Probed;
 pub(super) use self::redis::{Redis, probe_redis};

@@ -4,6 +4,7 @@
 //! settings     what an operator says
 //! servers      which server is next
 //! session      a connection, up to the server's word that we may go on
+//! probe        what a server is and lets us do, for whoever checks a configuration
 //! subscriber   the connection that subscribes and receives
 //! arrivals     what comes over it, handed on
 //! publisher    the connection that publishes
@@ -23,6 +24,7 @@
 //! - Our own publications come back from the server, like everybody's.
 
 mod arrivals;
+mod probe;
 mod publisher;
 mod servers;
 mod session;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
+pub(in crate::hub) use self::probe::probe_nats;
 pub use self::settings::{NatsLogin, NatsServer, NatsSettings};
 use self::shared::Shared;
 use self::topics::Due;
