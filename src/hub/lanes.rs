@@ -132,12 +132,14 @@ impl Lanes {
         if let Some(id) = self.waits_for(shard, topic) {
             self.waiting.redirect(id, self.channels.at(id).shards());
         }
+        self.tell_losses();
     }
 
     /// Answers a shard, behind what its lane holds and ahead of all that waits for room.
     pub(super) fn answer(&mut self, shard: usize, answer: Down) {
         if !self.ended {
             self.lanes[shard].answer(answer);
+            self.tell_losses();
         }
     }
 
@@ -162,8 +164,12 @@ impl Lanes {
         true
     }
 
-    /// Tells all losses that there is room for.
+    /// Tells all losses that there is room for. Due wherever answers may have left: a publication
+    /// could pass a loss that only waits.
     fn tell_losses(&mut self) -> bool {
+        if self.losses.is_empty() {
+            return false;
+        }
         let untold = std::mem::take(&mut self.losses);
         let before = untold.len();
         self.losses = untold.into_iter().filter(|id| !self.tell_loss(*id)).collect();
@@ -195,6 +201,7 @@ impl Lanes {
         let id = self.waits_for(shard, topic);
         let last = self.remove(shard, topic);
         self.lanes[shard].answer(Down::Uninterested { topic });
+        self.tell_losses();
         let Some(id) = id else { return last };
         if last.is_none() {
             let shards = self.channels.at(id).shards();
@@ -364,9 +371,7 @@ impl Lanes {
             lane.blocked = false;
             lane.held = None;
         }
-        if progress && !self.losses.is_empty() {
-            progress |= self.tell_losses();
-        }
+        progress |= self.tell_losses();
         let (mut oldest, mut looked_at): (bool, Option<Front>) = (true, None);
         while let Some(front) = self.waiting.next(looked_at) {
             looked_at = Some(front);

@@ -378,3 +378,27 @@ fn a_loss_of_a_topic_that_nobody_wants_any_more_is_forgotten() {
     }
     assert_eq!(seen, ["+1#0", "?1", "-1", "+2#0"]);
 }
+
+/// Answers leave also when another one is given, not only when the hub looks for room.
+#[test]
+fn a_loss_that_waits_for_room_is_told_as_soon_as_there_is_some_whoever_finds_it() {
+    let (mut lanes, mut shards) = lanes(1, 2, 1000);
+    lanes.interested(0, id(1), key("a"));
+    lanes.interested(0, id(2), key("b"));
+    let a = lanes.wanted(BROKER, "a").unwrap();
+    lanes.lost(a);
+    lanes.lost(a);
+    let before = ["+1#0", "+2#0"];
+    assert_eq!(take(&mut shards[0]), before);
+    lanes.answer(0, Down::Unavailable { topic: id(3) });
+    assert_eq!(take(&mut shards[0]), ["?1", "!3"]);
+    lanes.answer(0, Down::Unavailable { topic: id(4) });
+    publish(&mut lanes, "a", frame(10));
+    let mut seen = Vec::new();
+    while let entries @ [_, ..] = &take(&mut shards[0])[..] {
+        seen.extend_from_slice(entries);
+        lanes.advance();
+    }
+    let place = |entry: &str| seen.iter().position(|seen| seen == entry);
+    assert!(place("?1").is_some() && place("?1") < place("1#1:10"), "{seen:?}");
+}
