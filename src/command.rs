@@ -3,8 +3,8 @@
 //!
 //! Field names are matched without regard to (ASCII) case, of a field given twice the last counts,
 //! `null` is an empty string, fields of other names are skipped whatever they hold. So is a
-//! `broker` or `payload` that is no string: RoadRunner skips the one always, and has no use for the
-//! other.
+//! `broker` or `payload` that is no string, and `gaps` that is neither true nor false: RoadRunner
+//! skips the first always, and has no use for the others.
 
 mod long;
 
@@ -29,6 +29,9 @@ pub enum Command<'a> {
         /// May be empty, and may name a topic twice. `None`: the field is missing or `null`, which
         /// the reply repeats.
         topics: Option<Topics<'a>>,
+        /// The client wants to be told when it may have missed something of them. RoadRunner has no
+        /// such field.
+        gaps: bool,
     },
     /// Give these topics up.
     Leave {
@@ -80,19 +83,25 @@ impl From<JsonError> for Malformed {
     }
 }
 
-impl<'a> Command<'a> {
-    fn new(
-        name: Cow<'a, str>,
-        broker: Cow<'a, str>,
-        topics: Option<Topics<'a>>,
-        payload: Cow<'a, str>,
-    ) -> Self {
-        match &*name {
-            "join" => Self::Join { broker, topics },
+/// What a command's fields hold, each the last of its name.
+#[derive(Default)]
+struct Fields<'a> {
+    command: Cow<'a, str>,
+    broker: Cow<'a, str>,
+    topics: Option<Topics<'a>>,
+    payload: Cow<'a, str>,
+    gaps: bool,
+}
+
+impl<'a> From<Fields<'a>> for Command<'a> {
+    fn from(fields: Fields<'a>) -> Self {
+        let Fields { command, broker, topics, payload, gaps } = fields;
+        match &*command {
+            "join" => Self::Join { broker, topics, gaps },
             "leave" => Self::Leave { broker, topics },
             "headers" => Self::Headers,
             "token" => Self::Token { token: payload },
-            _ => Self::Other { name },
+            _ => Self::Other { name: command },
         }
     }
 }
@@ -116,24 +125,26 @@ pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<
     }
     json.enter()?;
 
-    let (mut command, mut broker, mut topics) = (Cow::Borrowed(""), Cow::Borrowed(""), None);
-    let mut payload = Cow::Borrowed("");
+    let mut fields = Fields::default();
     let mut first = true;
     while let Some(name) = json.next_field(std::mem::take(&mut first))? {
         if name.eq_ignore_ascii_case("command") {
-            command = string(&mut json)?.ok_or(Malformed::CommandNotString)?;
+            fields.command = string(&mut json)?.ok_or(Malformed::CommandNotString)?;
         } else if name.eq_ignore_ascii_case("broker") {
-            broker = string(&mut json)?.unwrap_or_default();
+            fields.broker = string(&mut json)?.unwrap_or_default();
         } else if name.eq_ignore_ascii_case("topics") {
-            topics = strings(&mut json)?;
+            fields.topics = strings(&mut json)?;
         } else if name.eq_ignore_ascii_case("payload") {
-            payload = string(&mut json)?.unwrap_or_default();
+            fields.payload = string(&mut json)?.unwrap_or_default();
         } else {
+            if name.eq_ignore_ascii_case("gaps") {
+                fields.gaps = json.kind() == Kind::True;
+            }
             json.skip()?;
         }
     }
     json.end()?;
-    Ok(Command::new(command, broker, topics, payload))
+    Ok(fields.into())
 }
 
 /// The string that comes next, empty if it is `null`; `None` if it is something else.

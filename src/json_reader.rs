@@ -36,7 +36,9 @@ pub enum Kind {
     String,
     /// `null`, or what begins like it.
     Null,
-    /// A number, `true`, `false`, or nothing that JSON knows.
+    /// `true`, or what begins like it.
+    True,
+    /// A number, `false`, or nothing that JSON knows.
     Other,
 }
 
@@ -62,6 +64,7 @@ impl<'a> JsonReader<'a> {
             Some(b'[') => Kind::Array,
             Some(b'"') => Kind::String,
             Some(b'n') => Kind::Null,
+            Some(b't') => Kind::True,
             _ => Kind::Other,
         }
     }

@@ -12,6 +12,9 @@ pub enum Reply {
     JoinRefused,
     /// The leave is done: no publication of these topics follows.
     Left,
+    /// No answer, but for clients that asked for it: publications of these topics may be missing
+    /// between what the client has read and what follows.
+    Gap,
 }
 
 impl Reply {
@@ -20,6 +23,7 @@ impl Reply {
             Self::Joined => "@join",
             Self::JoinRefused => "#join",
             Self::Left => "@leave",
+            Self::Gap => "@gap",
         }
     }
 }
@@ -36,16 +40,7 @@ pub fn encode_token(out: &mut Vec<u8>, good: bool) {
 /// Appends a whole text frame, `{"topic":"@join","payload":["foo","foo2"]}`: the topics as asked,
 /// in their order. `None` is a command that named no list, and reads `null`.
 pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: Option<&[impl AsRef<str>]>) {
-    let head = [r#"{"topic":""#, reply.topic(), r#"","payload":"#].map(str::as_bytes);
-    let list = topics.map_or("null".len(), |topics| {
-        let names: usize = topics
-            .iter()
-            .map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2)
-            .sum();
-        names + topics.len().saturating_sub(1) + 2
-    });
-    let payload_len = head.iter().map(|part| part.len()).sum::<usize>() + list + 1;
-
+    let (head, payload_len) = (head(reply), payload_len(reply, topics));
     out.reserve(frame::header_len(payload_len) + payload_len);
     frame::encode_header(out, Opcode::Text, payload_len);
     let start = out.len();
@@ -56,6 +51,27 @@ pub fn encode(out: &mut Vec<u8>, reply: Reply, topics: Option<&[impl AsRef<str>]
     }
     out.push(b'}');
     debug_assert_eq!(out.len() - start, payload_len);
+}
+
+/// Bytes of what [`encode`] appends.
+pub fn encoded_len(reply: Reply, topics: Option<&[impl AsRef<str>]>) -> usize {
+    let payload_len = payload_len(reply, topics);
+    frame::header_len(payload_len) + payload_len
+}
+
+fn head(reply: Reply) -> [&'static [u8]; 3] {
+    [r#"{"topic":""#, reply.topic(), r#"","payload":"#].map(str::as_bytes)
+}
+
+fn payload_len(reply: Reply, topics: Option<&[impl AsRef<str>]>) -> usize {
+    let list = topics.map_or("null".len(), |topics| {
+        let names: usize = topics
+            .iter()
+            .map(|topic| json_string::escaped_len(topic.as_ref().as_bytes()) + 2)
+            .sum();
+        names + topics.len().saturating_sub(1) + 2
+    });
+    head(reply).iter().map(|part| part.len()).sum::<usize>() + list + 1
 }
 
 /// Makes an answer that was encoded as [`Reply::Joined`] one that is [`Reply::JoinRefused`]: they
@@ -86,8 +102,10 @@ mod tests {
 
     fn payload<'a>(reply: Reply, topics: impl Into<Option<&'a [&'a str]>>) -> String {
         let mut out = b"before".to_vec();
-        encode(&mut out, reply, topics.into());
+        let topics = topics.into();
+        encode(&mut out, reply, topics);
         let frame = &out[6..];
+        assert_eq!(encoded_len(reply, topics), frame.len());
         assert_eq!(frame[0], 0x81, "a whole text frame");
         assert_eq!(frame::frame_len(frame), frame.len());
         let header = match frame[1] {
@@ -119,6 +137,7 @@ mod tests {
         );
         assert_eq!(payload(Reply::Left, &["foo"][..]), r#"{"topic":"@leave","payload":["foo"]}"#);
         assert_eq!(payload(Reply::Joined, &[][..]), r#"{"topic":"@join","payload":[]}"#);
+        assert_eq!(payload(Reply::Gap, &["foo"][..]), r#"{"topic":"@gap","payload":["foo"]}"#);
         assert_eq!(payload(Reply::Left, None), r#"{"topic":"@leave","payload":null}"#);
     }
 

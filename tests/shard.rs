@@ -18,7 +18,7 @@ use roadcast::http::proxies::Proxies;
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, HubEnd, TopicId, Up, mesh};
-use roadcast::policy::Policies;
+use roadcast::policy::{OnGap, Policies};
 use roadcast::ring::RingBackend;
 use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::upgrade::Rules;
@@ -54,6 +54,7 @@ impl TestShard {
         let config = Arc::new(ShardConfig {
             limits: Arc::new(limits),
             policies: Policies::default(),
+            on_gap: OnGap::default(),
             rules: Rules {
                 path: "/ws".into(),
                 echo_path: Some("/echo".into()),

@@ -12,7 +12,7 @@ use divan::counter::ItemsCount;
 use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
-use roadcast::policy::Policies;
+use roadcast::policy::{OnGap, Policies};
 use roadcast::publication;
 use roadcast::shard::{ConnectionBudget, Shard, ShardConfig, ShardCounters};
 use roadcast::ws::upgrade::Rules;
@@ -43,6 +43,7 @@ impl Core {
             default_broker: BrokerId(0),
             demo_page: None,
             policies: Policies::default(),
+            on_gap: OnGap::default(),
             drain: Duration::ZERO,
             drain_accept: true,
             shutdown_grace: Duration::from_secs(30),

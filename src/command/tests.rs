@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 
 /// The outcome in a form that both parsers give: command, broker, topics. Only join and leave have
-/// the latter two.
+/// the latter two. A join that asks for gaps is called `join gaps`.
 type Outcome = Option<(String, String, Option<Vec<String>>)>;
 
 /// As it is, and made long by white space: long messages have a reader of their own.
@@ -26,7 +26,9 @@ fn outcome_of(message: &[u8]) -> Outcome {
     let owned =
         |topics: Option<Topics<'_>>| Some(topics?.iter().map(|topic| topic.to_string()).collect());
     Some(match parse(message, &mut Vec::new()).ok()? {
-        Command::Join { broker, topics } => ("join".into(), broker.into(), owned(topics)),
+        Command::Join { broker, topics, gaps } => {
+            (if gaps { "join gaps" } else { "join" }.into(), broker.into(), owned(topics))
+        }
         Command::Leave { broker, topics } => ("leave".into(), broker.into(), owned(topics)),
         Command::Token { token } => ("token".into(), token.into(), None),
         Command::Headers => ("headers".into(), String::new(), None),
@@ -79,16 +81,19 @@ fn model_outcome(fields: &[(String, Value)]) -> Outcome {
         value => value.as_str().map(String::from),
     };
     let (mut command, mut broker, mut topics) = (String::new(), String::new(), None);
+    let mut gaps = false;
     for (name, value) in fields {
         match name.to_ascii_lowercase().as_str() {
             "command" => command = string(value)?,
             "broker" => broker = string(value).unwrap_or_default(),
             "topics" if value.is_null() => topics = None,
             "topics" => topics = Some(value.as_array()?.iter().map(string).collect::<Option<_>>()?),
+            "gaps" => gaps = *value == Value::Bool(true),
             _ => {}
         }
     }
     match command.as_str() {
+        "join" if gaps => Some(("join gaps".into(), broker, topics)),
         "join" | "leave" => Some((command, broker, topics)),
         _ => Some((command, String::new(), None)),
     }
@@ -128,6 +133,20 @@ fn commands_are_read_as_tabled() {
             r#"{"command":"leave","broker":"bus","topics":["a"]}"#,
             Some(("leave".into(), "bus".into(), Some(vec!["a".into()]))),
         ),
+        (
+            r#"{"command":"join","broker":"bus","topics":["a"],"gaps":true}"#,
+            Some(("join gaps".into(), "bus".into(), Some(vec!["a".into()]))),
+        ),
+        (r#"{"Gaps": true,"command":"join"}"#, Some(("join gaps".into(), String::new(), None))),
+        (r#"{"gaps":true,"command":"join","topics":["a"],"gaps":false}"#, join(&["a"])),
+        (r#"{"gaps":true,"command":"join","topics":["a"],"gaps":null}"#, join(&["a"])),
+        (r#"{"command":"join","topics":["a"],"gaps":"true"}"#, join(&["a"])),
+        (r#"{"command":"join","topics":["a"],"gaps":1}"#, join(&["a"])),
+        (r#"{"command":"join","topics":["a"],"gaps":[true,{"gaps":true}]}"#, join(&["a"])),
+        (
+            r#"{"command":"leave","topics":["a"],"gaps":true}"#,
+            Some(("leave".into(), String::new(), Some(vec!["a".into()]))),
+        ),
         (r#"{"command":"headers","payload":null}"#, other("headers")),
         (r#"{"command":"Join"}"#, other("Join")),
         (r#"{"command":null}"#, other("")),
@@ -156,6 +175,7 @@ fn a_malformed_message_is_refused_with_its_reason() {
         (b"{\"x\":1.}", Malformed::NotJson),
         (b"{\"x\":-}", Malformed::NotJson),
         (b"{\"x\":nul}", Malformed::NotJson),
+        (b"{\"gaps\":tru}", Malformed::NotJson),
         (b"{\"x\":[1,]}", Malformed::NotJson),
         (b"{\"x\":[1}]", Malformed::NotJson),
         (b"{\"x\":{\"y\":1,}}", Malformed::NotJson),
@@ -251,8 +271,18 @@ fn nesting_is_read_as_deep_as_go_reads_it_and_overflows_no_stack() {
 
 /// A message that is JSON more often than not.
 fn random_message(rng: &mut StdRng) -> Vec<u8> {
-    const NAMES: [&str; 9] =
-        ["command", "Command", "broker", "topics", "TOPICS", "payload", "x", "", "top\\u0069cs"];
+    const NAMES: [&str; 10] = [
+        "command",
+        "Command",
+        "broker",
+        "topics",
+        "TOPICS",
+        "payload",
+        "gaps",
+        "x",
+        "",
+        "top\\u0069cs",
+    ];
     const VALUES: [&str; 14] = [
         "null",
         "true",
@@ -276,6 +306,7 @@ fn random_message(rng: &mut StdRng) -> Vec<u8> {
                 true if name.eq_ignore_ascii_case("topics") => {
                     "[\"foo\",\"😀\",\"long enough for a vector\"]"
                 }
+                true if name == "gaps" => VALUES[rng.random_range(0..3)],
                 true => VALUES[rng.random_range(3..8)],
                 false => VALUES[rng.random_range(0..VALUES.len())],
             };

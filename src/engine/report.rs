@@ -27,7 +27,9 @@ pub fn say(peer: Option<SocketAddr>, report: &Report) {
         }
         Reason::TooSlow(_) => tracing::warn!(peer, "{reason}{unsaid}"),
         Reason::RoomDenied => tracing::error!(peer, "{reason}{unsaid}"),
-        Reason::PongMissing | Reason::TokenExpired => tracing::info!(peer, "{reason}{unsaid}"),
+        Reason::PongMissing | Reason::TokenExpired | Reason::Gap => {
+            tracing::info!(peer, "{reason}{unsaid}")
+        }
         Reason::Refused(refusal) => match refusal {
             Refusal::Request(Fault::Origin) => {
                 tracing::warn!(peer, origin = sent, "{reason}{unsaid}")

@@ -33,6 +33,7 @@ pub fn shard(config: &Config, summary: &Summary<'_>) -> ShardConfig {
     ShardConfig {
         limits: config.limits.clone(),
         policies: config.policies.clone(),
+        on_gap: config.on_gap,
         rules: Rules {
             path: config.path.clone(),
             echo_path: config.echo_path.clone(),

@@ -281,12 +281,13 @@ impl Shard {
     fn join_judged(&mut self, id: ConnId, join: &PendingVerdict, answer: &Answer) {
         // It is the same message that has been understood before.
         let mut scratch = Vec::new();
-        let Ok(Command::Join { broker, topics }) = command::parse(&join.message, &mut scratch)
+        let Ok(Command::Join { broker, topics, gaps }) =
+            command::parse(&join.message, &mut scratch)
         else {
             return;
         };
         match answer {
-            Answer::Allowed => self.join(id, &broker, topics.as_deref()),
+            Answer::Allowed => self.join(id, &broker, topics.as_deref(), gaps),
             Answer::Refused(why) => {
                 self.join_refused(id, JoinRefusal::Desk(*why), topics.as_deref());
             }

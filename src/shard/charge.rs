@@ -7,7 +7,8 @@
 
 use super::connection::ConnId;
 use super::memberships::Membership;
-use super::topic::{Subscriber, Topic};
+use super::subscriber::Subscriber;
+use super::topic::Topic;
 use crate::mesh::{HUB_TOPIC_BYTES, TopicId, Up};
 
 /// A topic in the shard's tables, its place in the queues of questions and of the sweep, and the

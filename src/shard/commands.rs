@@ -13,6 +13,7 @@ use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::ConnId;
 use super::held::{Awaited, PendingJoin};
 use super::memberships::Membership;
+use super::subscriber::Mark;
 use super::topic::Topic;
 use super::{About, JoinRefusal, Lifecycle, Reason, Refusal, Shard};
 use crate::command::Command;
@@ -33,10 +34,10 @@ impl Shard {
     /// Carries out one command.
     pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
         match crate::command::parse(message, &mut Vec::new()) {
-            Ok(Command::Join { broker, topics }) => {
+            Ok(Command::Join { broker, topics, gaps }) => {
                 self.counters.commands.add(1);
                 if self.may_join(id, message, &broker, topics.as_deref()) {
-                    self.join(id, &broker, topics.as_deref());
+                    self.join(id, &broker, topics.as_deref(), gaps);
                 }
             }
             Ok(Command::Leave { broker, topics }) => self.leave(id, &broker, topics.as_deref()),
@@ -69,9 +70,19 @@ impl Shard {
     }
 
     /// Carries out a join that is allowed, as far as limits go.
-    pub(super) fn join(&mut self, id: ConnId, broker: &str, asked: Option<&[Cow<'_, str>]>) {
+    pub(super) fn join(
+        &mut self,
+        id: ConnId,
+        broker: &str,
+        asked: Option<&[Cow<'_, str>]>,
+        gaps: bool,
+    ) {
         let broker = self.broker(id, broker);
         let names = asked.unwrap_or_default();
+        let joined = match gaps {
+            true => self.joined(id, broker, names),
+            false => SmallVec::new(),
+        };
         let mut topics = match self.wanted_topics(id, broker, names) {
             Ok(topics) => topics,
             Err(refusal) => return self.join_refused(id, refusal, asked),
@@ -81,7 +92,8 @@ impl Shard {
                 topics.push(self.create_topic(broker, name));
             }
         }
-        let mut pending = PendingJoin { topics, waiting: 0, reply: Vec::new(), refused: false };
+        let mut pending =
+            PendingJoin { topics, waiting: 0, reply: Vec::new(), gaps, joined, refused: None };
         reply::encode(&mut pending.reply, Reply::Joined, asked);
         for &index in &pending.topics {
             pending.waiting += u32::from(self.delivery.topics.pin(index, id));
@@ -89,7 +101,7 @@ impl Shard {
         if pending.waiting == 0 {
             self.complete_join(id, pending);
         } else {
-            self.delivery.topics.charge(pending.reply.len());
+            self.delivery.topics.charge(pending.cost());
             let held = self.roster.connections.at(id.index).held.get_or_insert_default();
             held.awaits = Some(Awaited::Interest(pending));
         }
@@ -177,6 +189,16 @@ impl Shard {
         Ok(wanted)
     }
 
+    /// The topics of these names that a connection has joined, each once.
+    fn joined(&self, id: ConnId, broker: BrokerId, names: &[Cow<'_, str>]) -> SmallVec<[u32; 4]> {
+        let topics = &self.roster.connections.peek(id.index).topics;
+        let mut joined = self.find_all(broker, named(names));
+        joined.retain(|topic| topics.find(*topic).is_some());
+        joined.sort_unstable();
+        joined.dedup();
+        joined
+    }
+
     /// The topics of these names that exist, one for each time it is named.
     fn find_all<'a>(
         &self,
@@ -203,29 +225,30 @@ impl Shard {
         let Some(Awaited::Interest(pending)) = held.awaits.as_mut() else { return };
         pending.waiting -= 1;
         if let Some(topic) = unavailable {
-            pending.refused = true;
+            pending.refused = Some(self.delivery.topics.peek(topic).name.clone());
             pending.topics.retain(|pinned| *pinned != topic);
             self.delivery.topics.unpin(topic);
         }
         if pending.waiting == 0
             && let Some(Awaited::Interest(pending)) = held.awaits.take()
         {
-            self.delivery.topics.discharge(pending.reply.len());
-            match pending.refused {
-                false => self.complete_join(id, pending),
-                true => self.refuse_join(id, pending),
+            self.delivery.topics.discharge(pending.cost());
+            match &pending.refused {
+                None => self.complete_join(id, pending),
+                Some(topic) => self.refuse_join(id, &topic.clone(), pending),
             }
             self.resume(id);
         }
     }
 
     /// Refuses a join whose topics its broker has not all subscribed in time.
-    fn refuse_join(&mut self, id: ConnId, mut pending: PendingJoin) {
+    fn refuse_join(&mut self, id: ConnId, unavailable: &str, mut pending: PendingJoin) {
         for &topic in &pending.topics {
             self.unpin(topic);
         }
         self.counters.joins_refused.add(1);
-        self.report_refused(id, Refusal::Join(JoinRefusal::Broker), String::new);
+        self.counters.joins_unavailable.add(1);
+        self.report_refused(id, Refusal::Join(JoinRefusal::Broker), || unavailable.to_owned());
         reply::refuse(&mut pending.reply);
         self.roster.send_private(id, |out| out.extend_from_slice(&pending.reply));
     }
@@ -238,6 +261,16 @@ impl Shard {
             let record = self.delivery.topics.subscribe(index, id.index, place);
             connection.topics.push(Membership { topic: index, record });
             connection.topics_bytes += cost(self.delivery.topics.peek(index)) as u32;
+            if pending.gaps {
+                self.delivery.topics.at(index).heed(record);
+            }
+        }
+        for &index in &pending.joined {
+            let topics = &self.roster.connections.peek(id.index).topics;
+            if let Some(place) = topics.find(index) {
+                let record = topics[place as usize].record;
+                self.delivery.topics.at(index).heed(record);
+            }
         }
         self.counters.joins.add(1);
         self.roster.send_private(id, |out| out.extend_from_slice(&pending.reply));
@@ -275,6 +308,9 @@ impl Shard {
             self.delivery.activate(self.delivery.topics.id(left.topic));
         }
         self.delivery.balance.drop_from_logs(behind, dropped);
+        if record.has(Mark::Due) {
+            self.gone_while_due();
+        }
         self.give_up_if_unused(left.topic);
     }
 

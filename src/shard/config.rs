@@ -8,7 +8,7 @@ use crate::access;
 use crate::http::proxies::Proxies;
 use crate::limits::Limits;
 use crate::mesh::BrokerId;
-use crate::policy::Policies;
+use crate::policy::{OnGap, Policies};
 use crate::ws::upgrade::Rules;
 
 /// What a shard needs to know of the configuration. One value, shared, fixed at start.
@@ -18,6 +18,8 @@ pub struct ShardConfig {
     pub limits: Arc<Limits>,
     /// What becomes of those who do not keep up.
     pub policies: Policies,
+    /// What becomes of those who may have missed something and did not ask to be told.
+    pub on_gap: OnGap,
     /// Who may upgrade, and where.
     pub rules: Rules,
     /// Who may join what, and whom to ask; `None`: everyone may connect and join.

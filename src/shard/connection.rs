@@ -106,6 +106,8 @@ pub struct Connection {
     pub read_paused: bool,
     /// Whether it may be served.
     pub admission: Admission,
+    /// It will be closed, since it may have missed something.
+    pub gap_close: bool,
     /// A command that named an unknown broker has been logged, or counted as one that was not.
     pub broker_logged: bool,
 }
@@ -134,6 +136,7 @@ impl Connection {
             parked: false,
             read_paused: false,
             admission,
+            gap_close: false,
             broker_logged: false,
         }
     }

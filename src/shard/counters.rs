@@ -58,6 +58,12 @@ counters! {
         joins_refused: Counter("joins_refused"),
         /// Topics of which publications may have been missed, each time.
         gaps: Counter("gaps"),
+        /// Times that a client was told that it may have missed something.
+        gaps_told: Counter("gaps_told"),
+        /// Connections closed with 1012 because they may have missed something.
+        gap_closes: Counter("gap_closes"),
+        /// Joins answered with #join because a broker had not subscribed a topic in time.
+        joins_unavailable: Counter("joins_unavailable"),
         /// Leaves answered with @leave.
         leaves: Counter("leaves"),
         /// Connections closed because they broke the WebSocket protocol.

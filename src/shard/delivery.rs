@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use super::balance::Balance;
 use super::batch::{BATCH_SENDS, PlannedSend, Source};
 use super::connection::Connections;
+use super::gaps::Telling;
 use super::log::SpareLogs;
 use super::topics::Topics;
 use crate::mesh::TopicId;
@@ -25,6 +26,8 @@ pub(super) struct Delivery {
     /// Topics visited since the last settlement, whose logs may be released.
     pub swept: Vec<TopicId>,
     pub spare_logs: SpareLogs,
+    /// A gap that is being told: nothing is published before it has been.
+    pub telling: Option<Telling>,
     /// What the logs of active topics cost.
     pub log_bytes: usize,
     /// What the logs of all others cost: frames that parked subscribers wait for.
@@ -40,6 +43,7 @@ impl Default for Delivery {
             batch: Vec::with_capacity(BATCH_SENDS),
             swept: Vec::new(),
             spare_logs: SpareLogs::default(),
+            telling: None,
             log_bytes: 0,
             parked_bytes: 0,
             balance: Balance::default(),

@@ -13,6 +13,8 @@ use super::Shard;
 use super::balance::Dropped;
 use super::connection::ConnId;
 use super::end::GOODBYE;
+use super::gaps::notice_cost;
+use super::subscriber::Mark;
 use crate::ws::close::CloseCode;
 
 /// Who is still to be told, and when.
@@ -98,13 +100,15 @@ impl Shard {
         self.drain.as_ref().map_or(0, |drain| drain.ids.len())
     }
 
-    /// Puts all that the logs hold for a connection into its outbox, if it has room for it.
-    fn queue_all(&mut self, id: ConnId) -> bool {
+    /// Puts all that the logs hold for a connection into its outbox, if it has room for it, and the
+    /// notices of gaps that it is owed.
+    pub(super) fn queue_all(&mut self, id: ConnId) -> bool {
         let connection = self.roster.connections.peek(id.index);
         let behind = connection.topics.iter().map(|member| {
             let topic = self.delivery.topics.peek(member.topic);
-            let from = topic.subscribers()[member.record as usize].position;
-            topic.log.outbox_cost(from, topic.log.head())
+            let record = topic.subscribers()[member.record as usize];
+            let notice = if record.has(Mark::Owed) { notice_cost(topic) } else { 0 };
+            topic.log.outbox_cost(record.position, topic.log.head()) + notice
         });
         let (bytes, limits) = (behind.sum::<usize>(), &self.config.limits);
         if connection.outbox_cost() + bytes > limits.outbox_bytes
@@ -114,13 +118,8 @@ impl Shard {
         }
         for place in 0..connection.topics.len() {
             let member = self.roster.connections.peek(id.index).topics[place];
-            let topic = self.delivery.topics.at(member.topic);
-            let (from, to) = topic.serve(member.record);
-            if from < to {
-                self.copy_to_outbox(id.index, member.topic, from, to);
-                // A round finds out what the others still wait for.
-                self.delivery.activate(self.delivery.topics.id(member.topic));
-            }
+            self.tell_owed(id, member);
+            self.bring_up_to_date(member.topic, member.record, id.index);
         }
         true
     }

@@ -119,7 +119,8 @@ impl Shard {
 
     /// Says goodbye to everyone once every log has been swept out.
     pub(super) fn drain_step(&mut self) {
-        if self.lifecycle != Lifecycle::Draining || !self.delivery.active.is_empty() {
+        let delivers = !self.delivery.active.is_empty() || self.delivery.telling.is_some();
+        if self.lifecycle != Lifecycle::Draining || delivers {
             return;
         }
         self.lifecycle = Lifecycle::Closing;

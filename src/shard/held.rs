@@ -87,9 +87,20 @@ pub struct PendingJoin {
     pub waiting: u32,
     /// The reply that completes it.
     pub reply: Vec<u8>,
-    /// A topic of it could not be subscribed: it is refused as a whole, once all have been
+    /// The client asks to be told of gaps of all its topics.
+    pub gaps: bool,
+    /// Where it does, those among them that it has joined before.
+    pub joined: SmallVec<[u32; 4]>,
+    /// A topic of it that could not be subscribed: it is refused as a whole, once all have been
     /// answered.
-    pub refused: bool,
+    pub refused: Option<Arc<str>>,
+}
+
+impl PendingJoin {
+    /// What it is charged with beside its pins.
+    pub fn cost(&self) -> usize {
+        self.reply.len() + self.joined.len() * size_of::<u32>()
+    }
 }
 
 /// The last that a client has sent: nothing is read behind it.

@@ -5,6 +5,8 @@ use super::batch::{PlannedSend, Source};
 use super::commands::cost;
 use super::connection::{ConnId, Phase};
 use super::held::Awaited;
+use super::subscriber::Mark;
+use super::topic::Topic;
 
 impl Shard {
     /// Checks what the module's head promises. For tests; costs time proportional to the whole
@@ -51,7 +53,11 @@ impl Shard {
             for (place, membership) in connection.topics.iter().enumerate() {
                 let topic = self.delivery.topics.peek(membership.topic);
                 let record = topic.subscribers()[membership.record as usize];
-                assert_eq!((record.connection, record.place), (id.index, place as u32));
+                assert_eq!((record.connection, record.place()), (id.index, place as u32));
+                assert!(
+                    !record.has(Mark::Owed) || (connection.parked && connection.outbox_cost() > 0),
+                    "{id:?}: a gap that will never be told"
+                );
                 let waits = !topic.active && topic.is_behind(membership.record);
                 assert!(
                     !waits || (connection.parked && connection.outbox_cost() > 0),
@@ -71,9 +77,14 @@ impl Shard {
             .ids()
             .iter()
             .filter_map(waiting)
-            .map(|join| join.reply.len())
+            .map(|join| join.cost())
             .sum::<usize>();
         assert_eq!(self.delivery.topics.recount() + replies, self.delivery.topics.charged());
+        let due = |topic: &Topic| {
+            topic.subscribers().iter().filter(|record| record.has(Mark::Due)).count() as u32
+        };
+        let due: u32 = self.delivery.topics.iter().map(|(_, topic)| due(topic)).sum();
+        assert_eq!(due, self.delivery.telling.as_ref().map_or(0, |telling| telling.left));
         let (mut log_bytes, mut parked_bytes) = (0, 0);
         for (index, topic) in self.delivery.topics.iter() {
             topic.check_invariants();
@@ -90,7 +101,7 @@ impl Shard {
             );
             for (record, subscriber) in topic.subscribers().iter().enumerate() {
                 let connection = self.roster.connections.peek(subscriber.connection);
-                let membership = connection.topics[subscriber.place as usize];
+                let membership = connection.topics[subscriber.place() as usize];
                 assert_eq!((membership.topic, membership.record), (index, record as u32));
             }
         }

@@ -28,10 +28,9 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<Duration> {
         let grace = if let Grace::UntilMs(at) = self.grace { Some(at) } else { None };
         let drain = self.drain.as_ref().and_then(Drain::next_ms);
-        let next = [self.roster.timers.next_ms(), grace, drain, self.roster.resting.until_ms()]
-            .into_iter()
-            .flatten()
-            .min();
+        let (resting, gaps) = (self.roster.resting.until_ms(), self.gap_closes.next_ms());
+        let next =
+            [self.roster.timers.next_ms(), grace, drain, resting, gaps].into_iter().flatten().min();
         next.map(Duration::from_millis)
     }
 
@@ -42,6 +41,7 @@ impl Shard {
         }
         self.drain_due();
         self.end_rest();
+        self.close_gapped();
         let mut due = std::mem::take(&mut self.roster.due);
         self.roster.timers.expire(self.now_ms, &mut due);
         for index in due.drain(..) {

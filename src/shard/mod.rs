@@ -22,6 +22,7 @@
 //! session      what a connection has been let in with
 //! peers        for whom each speaks, where somebody is asked
 //! memberships  the topics of one connection
+//! subscriber   a connection within a topic
 //! topic        one topic: its subscribers, and how far the sweep has come
 //! topics       the table of all topics
 //! delivery     topics, what of them is still to be sent, and the books of it
@@ -36,6 +37,8 @@
 //! settle       what follows from a batch: who lags, what is released
 //! overflow     who is owed more than may wait for it
 //! parking      who has no room in a topic that skips
+//! gaps         who asked is told that publications may be missing
+//! gap_closes   who did not ask is closed for it, where that is wanted
 //! resting      sockets that promise room and take nothing
 //! outgoing     replies, Close, and how connections end
 //! keepalive    deadlines and pings; `timers` finds who is due
@@ -74,6 +77,8 @@ mod counters;
 mod delivery;
 mod drain;
 mod end;
+mod gap_closes;
+mod gaps;
 mod heads;
 mod held;
 mod holding;
@@ -97,6 +102,7 @@ mod resting;
 mod roster;
 mod session;
 mod settle;
+mod subscriber;
 mod sweep;
 mod timers;
 mod topic;
@@ -119,6 +125,7 @@ use asking::Asks;
 use delivery::Delivery;
 use drain::Drain;
 use end::{Grace, Lifecycle};
+use gap_closes::GapCloses;
 use heads::Heads;
 use outward::Outward;
 use peers::Peers;
@@ -148,6 +155,7 @@ pub struct Shard {
     lifecycle: Lifecycle,
     grace: Grace,
     drain: Option<Drain>,
+    gap_closes: GapCloses,
     /// Whether connections are still accepted, to be served or refused.
     listening: bool,
 }
@@ -182,6 +190,7 @@ impl Shard {
             lifecycle: Lifecycle::Serving,
             grace: Grace::NotBegun,
             drain: None,
+            gap_closes: GapCloses::default(),
             listening: true,
         }
     }
@@ -214,10 +223,10 @@ impl Shard {
         }
     }
 
-    /// Whether the logs have room for more publications.
+    /// Whether the logs have room for more publications, and no gap comes before them.
     #[inline]
     pub fn wants_entries(&self) -> bool {
-        self.delivery.log_bytes < self.config.limits.log_bytes
+        self.delivery.log_bytes < self.config.limits.log_bytes && self.delivery.telling.is_none()
     }
 
     fn interested(&mut self, id: TopicId, sequence: u64) {
@@ -239,13 +248,6 @@ impl Shard {
             self.join_answered(waiter, Some(id.index));
         }
         self.uninterested(id);
-    }
-
-    /// Publications of the topic may be missing from here on.
-    fn lost(&mut self, id: TopicId) {
-        if self.delivery.topics.live(id).is_some() {
-            self.counters.gaps.add(1);
-        }
     }
 
     fn uninterested(&mut self, id: TopicId) {
@@ -294,6 +296,7 @@ impl Shard {
     #[inline]
     pub fn has_work(&self) -> bool {
         !self.delivery.active.is_empty()
+            || self.delivery.telling.is_some()
             || !self.roster.flush.is_empty()
             || !self.outward.tasks.is_empty()
     }

@@ -134,7 +134,7 @@ impl Shard {
         let connection = self.roster.connections.at(id.index);
         let awaited = connection.held.as_mut().and_then(|held| held.awaits.take());
         if let Some(Awaited::Interest(pending)) = awaited {
-            self.delivery.topics.discharge(pending.reply.len());
+            self.delivery.topics.discharge(pending.cost());
             for topic in pending.topics {
                 self.unpin(topic);
             }

@@ -50,6 +50,11 @@ impl Shard {
         connection.parked = false;
         for place in 0..connection.topics.len() {
             let member = self.roster.connections.peek(id.index).topics[place];
+            if !self.tell_owed(id, member) {
+                // What follows the notice waits with it.
+                self.roster.connections.at(id.index).parked = true;
+                continue;
+            }
             if self.delivery.topics.peek(member.topic).is_behind(member.record) {
                 self.delivery.topics.at(member.topic).revisit(member.record);
                 self.delivery.activate(self.delivery.topics.id(member.topic));

@@ -74,6 +74,8 @@ pub enum Reason {
     RoomDenied,
     /// No sign of life since a ping. It is terminated.
     PongMissing,
+    /// It may have missed something. It is closed with 1012.
+    Gap,
     /// Its token has run out. It is closed with 4401.
     TokenExpired,
     /// It, or what it asked for, was refused.
@@ -189,6 +191,9 @@ impl fmt::Display for Reason {
                 "the kernel has no memory for what clients are sent, and slows them down: raise the memory limit of the \
                  container or service, or net.ipv4.tcp_mem",
             ),
+            Self::Gap => {
+                f.write_str("closed with 1012: it may have missed messages: roadcast.on_gap")
+            }
             Self::TokenExpired => f.write_str("closed with 4401: its token has expired"),
             Self::PongMissing => f.write_str("terminated: no sign of life since a ping"),
             Self::Refused(refusal) => refusal.fmt(f),

@@ -86,14 +86,13 @@ impl Shard {
         self.roster.outbox_bytes -= cost - outbox.cost();
         self.delivery.balance.queued_outboxes -= left;
         self.delivery.balance.delivered += left;
-        let drained = outbox.is_empty();
         // Half empty: what is parked now goes on for a while before it is parked again.
         if connection.parked && sent > 0 && outbox.cost() <= self.config.limits.outbox_bytes / 2 {
             self.unpark(id);
         }
         if sent < bytes {
             self.lag(id, denied);
-        } else if drained {
+        } else if self.roster.connections.peek(id.index).outbox_cost() == 0 {
             self.outbox_drained(id);
         }
         if self.roster.connections.at(id.index).is_open() {

@@ -9,22 +9,26 @@
 
 use super::Shard;
 use super::batch::{BATCH_SENDS, PlannedSend, Source};
-use super::topic::Subscriber;
+use super::gaps::notice_cost;
+use super::subscriber::{Mark, Subscriber};
 use crate::policy::Overflow;
 
 /// What planning one batch may cost at most, in looks at a record. A copy into an outbox counts as
 /// many.
-const STEPS_MAX: u32 = 2048;
-const COPY_STEPS: u32 = 32;
+pub(super) const STEPS_MAX: u32 = 2048;
+pub(super) const COPY_STEPS: u32 = 32;
 
 /// A bound that a copy into an outbox would pass: its key, and its value.
-type Passed = (&'static str, usize);
+pub(super) type Passed = (&'static str, usize);
 
 impl Shard {
     /// Plans the next batch. Returns its number of sends, at most [`BATCH_SENDS`]. A batch of none
     /// is settled already.
     pub fn plan(&mut self) -> usize {
         debug_assert!(self.delivery.batch.is_empty());
+        if self.delivery.telling.is_some() {
+            self.tell_gap();
+        }
         // Private frames and publications leave each other half a batch.
         self.plan_outboxes(if self.delivery.active.is_empty() {
             BATCH_SENDS
@@ -119,6 +123,10 @@ impl Shard {
         let swept = self.delivery.topics.peek(topic);
         let (from, to) = (record.position, swept.log.visit_end(record.position));
         let (policy, mut cost) = (swept.overflow, swept.log.outbox_cost(from, to));
+        let owed = record.has(Mark::Owed);
+        if owed {
+            cost += notice_cost(swept);
+        }
         let connection = self.roster.connections.peek(record.connection);
         let (lagging, place) = (connection.lagging, usize::from(connection.send));
         // A second topic of one connection: its send becomes one of the outbox, which takes both in
@@ -136,6 +144,10 @@ impl Shard {
                     self.copy_to_outbox(record.connection, topic, from, to);
                     self.delivery.batch[place].source = Source::Outbox;
                 }
+                if owed {
+                    self.say_gap(topic, record.connection);
+                    self.delivery.topics.at(topic).told_at_cursor();
+                }
                 self.copy_to_outbox(record.connection, topic, from, to);
                 self.delivery.topics.at(topic).visited(to);
             }
@@ -150,7 +162,7 @@ impl Shard {
     }
 
     /// Whether so much more may wait for a connection, and for all.
-    fn room_in_outbox(&self, connection: u32, cost: usize) -> Result<(), Passed> {
+    pub(super) fn room_in_outbox(&self, connection: u32, cost: usize) -> Result<(), Passed> {
         let limits = &self.config.limits;
         if self.roster.connections.peek(connection).outbox_cost() + cost > limits.outbox_bytes {
             return Err(("roadcast.limits.outbox_bytes", limits.outbox_bytes));

@@ -18,20 +18,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::log::Log;
+use super::subscriber::{Mark, Subscriber};
 use super::{ConnId, Connections, kept};
 use crate::mesh::BrokerId;
 use crate::policy::Overflow;
-
-/// A connection within a topic.
-#[derive(Clone, Copy, Debug)]
-pub struct Subscriber {
-    /// Publications of the topic up to which it has been served.
-    pub position: u64,
-    /// Slot of its connection.
-    pub connection: u32,
-    /// Where the connection's list of memberships names this topic.
-    pub place: u32,
-}
 
 /// What the hub knows of this shard's interest. One question at most is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +60,8 @@ pub struct Topic {
     /// passed over.
     pub waiters: Vec<ConnId>,
     subscribers: SmallVec<[Subscriber; 1]>,
+    /// Subscribers that asked to be told of gaps.
+    heeding: u32,
     cursor: u32,
     again: bool,
     visited_floor: u64,
@@ -91,6 +83,7 @@ impl Topic {
             pins: 0,
             waiters: Vec::new(),
             subscribers: SmallVec::new(),
+            heeding: 0,
             cursor: 0,
             again: false,
             visited_floor: u64::MAX,
@@ -123,7 +116,7 @@ impl Topic {
     /// Adds a subscriber that stands at the head. Returns where its record is.
     pub fn subscribe(&mut self, connection: u32, place: u32) -> u32 {
         let position = self.log.head();
-        self.subscribers.push(Subscriber { position, connection, place });
+        self.subscribers.push(Subscriber::new(position, connection, place));
         self.subscribers.len() as u32 - 1
     }
 
@@ -144,6 +137,7 @@ impl Topic {
         self.move_record(last, hole, connections);
         self.subscribers.pop();
         kept::shrink(&mut self.subscribers);
+        self.heeding -= u32::from(removed.has(Mark::Heeds));
         removed
     }
 
@@ -151,7 +145,7 @@ impl Topic {
         if from != to {
             let record = self.subscribers[from as usize];
             self.subscribers[to as usize] = record;
-            connections.moved_record(record.connection, record.place, to);
+            connections.moved_record(record.connection, record.place(), to);
         }
     }
 
@@ -162,7 +156,32 @@ impl Topic {
 
     /// Tells a record where its connection's list now names this topic.
     pub fn moved_membership(&mut self, index: u32, place: u32) {
-        self.subscribers[index as usize].place = place;
+        self.subscribers[index as usize].set_place(place);
+    }
+
+    /// The subscriber of the record at `index` asks to be told of gaps.
+    pub fn heed(&mut self, index: u32) {
+        let record = &mut self.subscribers[index as usize];
+        self.heeding += u32::from(!record.has(Mark::Heeds));
+        record.set(Mark::Heeds, true);
+    }
+
+    /// Gives the record at `index` a mark, or takes it.
+    pub fn mark(&mut self, index: u32, mark: Mark, has: bool) {
+        self.subscribers[index as usize].set(mark, has);
+    }
+
+    /// There is a gap behind the newest frame: marks those who asked for gaps as due, or everyone.
+    /// Returns how many they are.
+    pub fn mark_gap(&mut self, everyone: bool) -> u32 {
+        let due = if everyone { self.subscribers.len() as u32 } else { self.heeding };
+        if due > 0 {
+            for record in &mut self.subscribers {
+                let is_due = everyone || record.has(Mark::Heeds);
+                record.set(Mark::Due, is_due);
+            }
+        }
+        due
     }
 
     /// The record that the round visits next. `None`: the round is over, and [`Topic::next_round`]
@@ -179,6 +198,11 @@ impl Topic {
         self.cursor += 1;
         self.visited_floor = self.visited_floor.min(position);
         self.again |= position < self.log.head();
+    }
+
+    /// The record at the cursor has been told what it was owed.
+    pub fn told_at_cursor(&mut self) {
+        self.mark(self.cursor, Mark::Owed, false);
     }
 
     /// Books the visit of the record at the cursor, whose connection has no room: it stands at the
@@ -200,6 +224,11 @@ impl Topic {
     pub fn serve(&mut self, index: u32) -> (u64, u64) {
         let head = self.log.head();
         (std::mem::replace(&mut self.subscribers[index as usize].position, head), head)
+    }
+
+    /// The record at `index` has been served up to `position`.
+    pub fn served(&mut self, index: u32, position: u64) {
+        self.subscribers[index as usize].position = position;
     }
 
     /// Whether the record at `index` stands behind the head.
@@ -234,6 +263,8 @@ impl Topic {
     /// Checks what the module's head promises. For tests.
     pub fn check_invariants(&self) {
         assert!(self.cursor as usize <= self.subscribers.len());
+        let heeds = |record: &&Subscriber| record.has(Mark::Heeds);
+        assert_eq!(self.subscribers.iter().filter(heeds).count(), self.heeding as usize);
         for (index, record) in self.subscribers.iter().enumerate() {
             let floor = if index < self.cursor as usize {
                 self.visited_floor

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::{ConnId, Connections};
-use super::topic::{Interest, Subscriber, Topic};
+use super::subscriber::Subscriber;
+use super::topic::{Interest, Topic};
 use crate::mesh::{BrokerId, TopicId};
 use crate::parted::Parted;
 use crate::policy::Overflow;

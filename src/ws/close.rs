@@ -17,6 +17,8 @@ impl CloseCode {
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// A message larger than this server takes.
     pub const TOO_BIG: Self = Self(1009);
+    /// The client should connect anew: something that it was promised may be missing.
+    pub const SERVICE_RESTART: Self = Self(1012);
     /// The server cannot serve this client now: it does not keep up, or there are too many.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// The token that let the client in has run out: after 401 of HTTP.

@@ -9,7 +9,7 @@ use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
 use roadcast::mesh::{BrokerId, Down, TopicId, Up};
-use roadcast::policy::Policies;
+use roadcast::policy::{OnGap, Policies};
 use roadcast::publication;
 use roadcast::shard::{
     About, AccessConfig, Balance, ConnId, ConnectionBudget, Reason, Report, Shard, ShardConfig,
@@ -53,6 +53,7 @@ pub fn config(limits: Limits) -> ShardConfig {
     ShardConfig {
         limits: Arc::new(limits),
         policies: Policies::default(),
+        on_gap: OnGap::Silent,
         rules: upgrade::Rules {
             path: "/ws".into(),
             echo_path: Some("/echo".into()),
@@ -152,6 +153,22 @@ impl Rig {
         self.bytes(id, &wire::masked(Opcode::Text, wire::command("join", "", topics).as_bytes()));
     }
 
+    /// Joins, and asks to be told of gaps.
+    pub fn join_with_gaps(&mut self, id: ConnId, topics: &[&str]) {
+        let command = wire::join_with_gaps("", topics);
+        self.bytes(id, &wire::masked(Opcode::Text, command.as_bytes()));
+    }
+
+    /// As [`Rig::member`], and asks to be told of gaps.
+    pub fn heeding(&mut self, topics: &[&str]) -> ConnId {
+        let id = self.connect();
+        self.join_with_gaps(id, topics);
+        self.answer();
+        self.sweep();
+        assert_eq!(self.texts(id), [wire::reply("@join", topics)]);
+        id
+    }
+
     pub fn leave(&mut self, id: ConnId, topics: &[&str]) {
         self.bytes(id, &wire::masked(Opcode::Text, wire::command("leave", "", topics).as_bytes()));
     }
@@ -202,6 +219,12 @@ impl Rig {
         let entry = Down::Publish { topic: *topic, sequence: *sequence, frame: frame.clone() };
         self.take(entry);
         frame.to_vec()
+    }
+
+    /// Something may be missing of a topic that the shard is interested in.
+    pub fn lose(&mut self, name: &str) {
+        let topic = self.topics[name].0;
+        self.take(Down::Lost { topic });
     }
 
     /// The frame that a publication would have.

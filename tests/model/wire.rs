@@ -48,6 +48,12 @@ pub fn command(name: &str, broker: &str, topics: &[impl AsRef<str>]) -> String {
     serde_json::json!({ "command": name, "broker": broker, "topics": topics }).to_string()
 }
 
+/// The JSON of a join that asks to be told of gaps.
+pub fn join_with_gaps(broker: &str, topics: &[impl AsRef<str>]) -> String {
+    let plain = command("join", broker, topics);
+    plain.replacen('{', r#"{"gaps":true,"#, 1)
+}
+
 /// The reply that a client reads.
 pub fn reply(topic: &str, topics: &[impl AsRef<str>]) -> String {
     let topics: Vec<String> = topics.iter().map(|topic| format!("{:?}", topic.as_ref())).collect();

@@ -8,7 +8,8 @@ use roadcast::command::{Command, Topics, parse};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-/// Command, broker, topics. Only join and leave have the latter two.
+/// Command, broker, topics. Only join and leave have the latter two. A join that asks for gaps is
+/// called `join gaps`.
 type Outcome = Option<(String, String, Option<Vec<String>>)>;
 
 /// Short, and made long by white space: each has a reader of its own.
@@ -19,7 +20,9 @@ pub fn check(bytes: &[u8]) {
 
 fn compare(bytes: &[u8]) {
     let ours = match parse(bytes, &mut Vec::new()) {
-        Ok(Command::Join { broker, topics }) => named("join", &broker, topics),
+        Ok(Command::Join { broker, topics, gaps }) => {
+            named(if gaps { "join gaps" } else { "join" }, &broker, topics)
+        }
         Ok(Command::Leave { broker, topics }) => named("leave", &broker, topics),
         Ok(Command::Headers) => named("headers", "", None),
         Ok(Command::Token { .. }) => named("token", "", None),
@@ -67,16 +70,19 @@ fn outcome(fields: &[(String, Value)]) -> Outcome {
         value => value.as_str().map(String::from),
     };
     let (mut command, mut broker, mut topics) = (String::new(), String::new(), None);
+    let mut gaps = false;
     for (name, value) in fields {
         match name.to_ascii_lowercase().as_str() {
             "command" => command = string(value)?,
             "broker" => broker = string(value).unwrap_or_default(),
             "topics" if value.is_null() => topics = None,
             "topics" => topics = Some(value.as_array()?.iter().map(string).collect::<Option<_>>()?),
+            "gaps" => gaps = *value == Value::Bool(true),
             _ => {}
         }
     }
     match command.as_str() {
+        "join" if gaps => Some(("join gaps".into(), broker, topics)),
         "join" | "leave" => Some((command, broker, topics)),
         _ => Some((command, String::new(), None)),
     }
