@@ -27,11 +27,10 @@ pub(super) struct Brokers {
 }
 
 /// Makes a broker of its name and driver, with where it delivers and where it says how it stands.
-pub(super) type Open<'a> =
-    &'a mut dyn FnMut(&str, &Driver, Inlet, Arc<BrokerStatus>) -> Box<dyn Broker>;
+pub type Open<'a> = &'a mut dyn FnMut(&str, &Driver, Inlet, Arc<BrokerStatus>) -> Box<dyn Broker>;
 
 /// The brokers that are configured, as they are.
-pub(super) fn open(
+pub fn open(
     config: &HubConfig,
     name: &str,
     driver: &Driver,

@@ -66,6 +66,7 @@ pub use self::broker::{
     Address, Broker, BrokerState, BrokerStatus, Inlet, Link, NatsLogin, NatsServer, NatsSettings,
     Outbound, Probed, RedisSettings, Sharded, Standing, Tls, Wanting,
 };
+pub use self::brokers::{Open, open};
 pub use self::config::{BrokerRules, Driver, HubConfig, RpcListener};
 pub use self::core::Core;
 pub use self::counters::HubCounters;

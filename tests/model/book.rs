@@ -3,7 +3,10 @@
 //!
 //! The book sees what travels on the lanes, at their ends: questions when a shard asks them,
 //! entries when a shard takes them. When nobody wants a topic any more its order ends; who wants it
-//! next begins a new *epoch*, at sequence 1.
+//! next begins a new *epoch*, at sequence 1. Where the broker takes its time, a shard wants a topic
+//! from the moment at which the broker confirms it: module `losses`.
+
+mod losses;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +14,9 @@ use std::sync::Arc;
 use roadcast::mesh::{Down, TopicId, Up};
 use roadcast::policy::{Overflow, Policies};
 
+pub use self::losses::BUS;
+use self::losses::Losses;
+use super::bus::Told;
 use super::wire;
 
 /// A broker and a topic's name within it.
@@ -24,6 +30,14 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whose payload this is.
+    pub fn of_payload(payload: &[u8]) -> Self {
+        let start = String::from_utf8_lossy(&payload[..payload.len().min(40)]).into_owned();
+        let fields: Vec<&str> = start.split(['.', ':']).collect();
+        let [_, publisher, number, ..] = fields[..] else { panic!("{start}") };
+        Self { publisher: publisher.parse().unwrap(), number: number.parse().unwrap() }
+    }
+
     /// A payload that names broker and message, `bytes` longer than it must be.
     pub fn payload(self, broker: u16, bytes: usize) -> Vec<u8> {
         let mut payload = format!("{broker}.{}.{}:", self.publisher, self.number).into_bytes();
@@ -92,6 +106,7 @@ pub struct Book {
     payloads: HashMap<Message, usize>,
     /// Publications taken from lanes.
     pub publications: u64,
+    pub losses: Losses,
 }
 
 impl Book {
@@ -138,33 +153,33 @@ impl Book {
         self.asked.iter().all(VecDeque::is_empty)
     }
 
-    /// The hub takes all questions, those of the first shard first.
-    pub fn hub_takes_questions(&mut self) {
+    /// The hub has taken all questions, those of the first shard first. `told` is what the broker
+    /// that takes its time has been asked meanwhile.
+    pub fn hub_took_questions(&mut self, told: Vec<Told>) {
+        let mut told = told.into_iter();
         for shard in 0..self.asked.len() {
             for question in std::mem::take(&mut self.asked[shard]) {
                 if !self.drained {
-                    self.hub_takes(shard, question);
+                    self.hub_took(shard, question, &mut told);
                 }
             }
         }
     }
 
-    fn hub_takes(&mut self, shard: usize, question: Up) {
+    fn hub_took(&mut self, shard: usize, question: Up, told: &mut impl Iterator<Item = Told>) {
         match question {
             Up::Interest { topic, broker, name } => {
                 let key = (broker.0, name.to_string());
-                let wanted = self.wanted.entry(key.clone()).or_default();
-                let epochs = self.epochs.entry(key.clone()).or_default();
-                if wanted.is_empty() {
-                    epochs.push(Epoch { began: self.now, ..Epoch::default() });
-                    self.unwanted.insert(key.clone(), self.now);
-                }
-                assert!(wanted.insert(shard), "{key:?} is asked for once");
-                let name = Name { key, epoch: epochs.len(), next: None };
+                let name = Name { key: key.clone(), epoch: 0, next: None };
                 assert!(
                     self.names.insert((shard, topic), name).is_none(),
                     "one name for one topic"
                 );
+                if self.is_wanted_now(&key, told) {
+                    self.wants(shard, topic);
+                } else {
+                    self.losses.wait(key, shard, topic);
+                }
             }
             Up::Uninterest { topic } => {
                 let name = self.names.get(&(shard, topic)).expect("only what is held is given up");
@@ -177,18 +192,34 @@ impl Book {
         }
     }
 
+    /// A shard wants a topic from now on.
+    fn wants(&mut self, shard: usize, topic: TopicId) {
+        let name = self.names.get_mut(&(shard, topic)).expect("it has been asked for");
+        let wanted = self.wanted.entry(name.key.clone()).or_default();
+        let epochs = self.epochs.entry(name.key.clone()).or_default();
+        if wanted.is_empty() {
+            epochs.push(Epoch { began: self.now, ..Epoch::default() });
+            self.unwanted.insert(name.key.clone(), self.now);
+        }
+        assert!(wanted.insert(shard), "{:?} is asked for once", name.key);
+        name.epoch = epochs.len();
+        self.losses.wants(shard, &name.key);
+    }
+
     /// A shard takes an entry of its lane.
     pub fn taken(&mut self, shard: usize, entry: &Down) {
         match entry {
             Down::Interested { topic, sequence } => {
                 let name = self.names.get_mut(&(shard, *topic)).expect("an answer to a question");
                 assert_eq!(name.next, None, "{:?} is answered once", name.key);
+                assert!(name.epoch > 0, "{:?} is answered before it is confirmed", name.key);
                 name.next = Some(sequence + 1);
                 let epoch = &mut self.epochs.get_mut(&name.key).unwrap()[name.epoch - 1];
                 epoch.know(*sequence, self.now);
             }
             Down::Uninterested { topic } => {
                 let name = self.names.remove(&(shard, *topic)).expect("an answer to a question");
+                self.losses.forget(shard, &name.key);
                 assert!(!self.wanted.get(&name.key).is_some_and(|shards| shards.contains(&shard)));
             }
             Down::Publish { topic, sequence, frame } => {
@@ -200,9 +231,19 @@ impl Book {
                 name.next = Some(sequence + 1);
                 let (key, position) = (name.key.clone(), (name.epoch, *sequence));
                 self.sequenced(key, position, frame);
+                self.losses.check_none_passed(shard, &self.names[&(shard, *topic)].key, frame);
+            }
+            Down::Unavailable { topic } => {
+                let name = self.names.remove(&(shard, *topic)).expect("an answer to a question");
+                assert_eq!(name.epoch, 0, "{:?} has been confirmed", name.key);
+                self.losses.take_refusal(shard, *topic, name.key, self.now);
+            }
+            Down::Lost { topic } => {
+                let name = self.names.get(&(shard, *topic)).expect("a topic that the shard wants");
+                let next = name.next.expect("the answer comes before the first loss");
+                self.losses.take(shard, &name.key, (name.epoch, next), self.now);
             }
             // The memory broker has all topics at once, and misses nothing.
-            Down::Unavailable { .. } | Down::Lost { .. } => panic!("{entry:?}"),
             Down::StopAccepting | Down::Drain => {}
         }
     }
@@ -261,7 +302,7 @@ impl Book {
     }
 
     pub fn wants_nothing(&self) -> bool {
-        self.wanted.is_empty()
+        self.wanted.is_empty() && self.losses.waits_for_nothing()
     }
 
     /// Topics that some shard wants.

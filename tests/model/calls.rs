@@ -91,7 +91,7 @@ impl World {
         parts: &mut Vec<Part>,
         publications: &mut Vec<(Key, Message)>,
     ) {
-        let broker = u16::from(self.rng.random_bool(0.1));
+        let broker = u16::from(self.rng.random_bool(0.3));
         let mut topics: Vec<String> = Vec::new();
         for _ in 0..[1, 1, 1, 2, 4][self.rng.random_range(0..5)] {
             let topic = match layout {

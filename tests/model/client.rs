@@ -17,6 +17,10 @@ use super::wire;
 #[derive(Clone, Debug)]
 pub struct Command {
     pub join: bool,
+    /// Of a join: to be told of gaps.
+    pub gaps: bool,
+    /// When it was sent.
+    pub sent: u64,
     pub broker: String,
     pub topics: Vec<String>,
 }
@@ -50,6 +54,17 @@ struct Subscription {
     since: u64,
     /// The next one, once there has been a first.
     next: Option<Position>,
+    /// `None`: it has not asked for gaps.
+    heard: Option<Heard>,
+}
+
+/// Of the gaps that a client's shard hears of, how many are behind the client.
+#[derive(Debug)]
+struct Heard {
+    least: usize,
+    most: usize,
+    /// So many may have been there before it asked.
+    before_asked: usize,
 }
 
 /// How the server has ended the stream.
@@ -91,6 +106,8 @@ pub struct Client {
     behind: BTreeMap<Key, Position>,
     pings: u32,
     pongs: u32,
+    /// Answers to tokens.
+    tokens: u32,
     pub ended: Option<Ended>,
     /// The server has ended its direction.
     pub finished: bool,
@@ -129,6 +146,7 @@ impl Client {
             behind: BTreeMap::new(),
             pings: 0,
             pongs: 0,
+            tokens: 0,
             ended: None,
             finished: false,
             drained: false,
@@ -237,6 +255,7 @@ impl Client {
                 };
                 assert!(sent == opcode && bytes == payload, "the message as it was sent");
             }
+            Opcode::Text if payload.starts_with(b"{\"topic\":\"@gap") => self.gap(payload, book),
             Opcode::Text if payload.starts_with(b"{\"topic\":\"@") => {
                 self.reply(payload, book, limits)
             }

@@ -1,5 +1,6 @@
 //! The runtime around the hub: one poll at a time, of whichever task the seed says.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use roadcast::lane::{Depth, Wake};
 use roadcast::limits::Limits;
 use roadcast::mesh::{BrokerId, HubEnd};
 
-use super::book::Book;
+use super::book::{BUS, Book};
+use super::bus::{self, Bus, BusBroker, Told};
 use super::pipe::{self, Pipe, Socket};
 use super::publisher::{Manner, Publisher};
 use super::tasks::Tasks;
@@ -25,9 +27,12 @@ pub struct Hub {
     said: Rc<Said>,
     pub counters: Arc<HubCounters>,
     pub book: Book,
-    /// The task of each publisher's connection has its place.
+    /// The task of each publisher's connection has its place, behind that of the bus.
     pub publishers: Vec<Publisher>,
     tasks: Tasks,
+    /// The broker that takes its time, and the place of its task.
+    pub bus: Rc<RefCell<Bus>>,
+    bus_task: usize,
     wake: Arc<Wake>,
     depths: Vec<Depth>,
     asleep: bool,
@@ -39,7 +44,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new(end: HubEnd, limits: &Limits, book: Book) -> Self {
+    pub fn new(end: HubEnd, limits: &Limits, book: Book, rng: &mut SmallRng) -> Self {
         let brokers = vec![("memory".into(), Driver::Memory), ("bus".into(), Driver::Memory)];
         let counters = Arc::new(HubCounters::new(["memory", "bus"]));
         let config = HubConfig {
@@ -54,13 +59,24 @@ impl Hub {
             shutdown_grace: Duration::ZERO,
         };
         let (wake, depths) = (end.wake.clone(), end.down.iter().map(|lane| lane.depth()).collect());
+        let bus = Bus::new(rng);
+        let core = Core::with_brokers(&config, end, &mut |name, driver, inlet, status| {
+            if name == "bus" {
+                return Box::new(BusBroker::new(&bus, inlet));
+            }
+            roadcast::hub::open(&config, name, driver, inlet, status)
+        });
+        let mut tasks = Tasks::default();
+        let bus_task = tasks.spawn(bus::run(bus.clone()));
         Self {
-            core: Rc::new(Core::new(&config, end)),
+            core: Rc::new(core),
             said: Rc::default(),
             counters,
             book,
             publishers: Vec::new(),
-            tasks: Tasks::default(),
+            tasks,
+            bus,
+            bus_task,
             wake,
             depths,
             asleep: false,
@@ -76,12 +92,15 @@ impl Hub {
         let socket = Socket(pipe.clone());
         let (core, said) = (self.core.clone(), self.said.clone());
         let calls = Calls::new(core, said, socket.clone(), Peer::Unix);
-        let place = self.tasks.spawn(pipe::serve(calls, socket));
+        let task = self.tasks.spawn(pipe::serve(calls, socket));
+        let place = self.publisher_at(task);
         self.publishers.push(Publisher::new(place, manner, pipe, rng));
     }
 
     /// Time passes: who waits for it looks.
     pub fn set_now(&mut self, now: Duration) {
+        self.bus.borrow_mut().set_now(now);
+        self.hear_bus();
         for publisher in &self.publishers {
             let mut pipe = publisher.pipe.borrow_mut();
             pipe.now = now;
@@ -102,9 +121,26 @@ impl Hub {
         self.book.tick();
         match due.get(rng.random_range(0..due.len() + usize::from(watch_due))) {
             None => self.watch(),
+            Some(&place) if place == self.bus_task => {
+                self.tasks.poll(place);
+                self.hear_bus();
+            }
             Some(&place) => self.poll_publisher(place),
         }
         true
+    }
+
+    /// The book hears what the broker that takes its time has said.
+    fn hear_bus(&mut self) {
+        let told = std::mem::take(&mut self.bus.borrow_mut().told);
+        for told in told {
+            if let Told::Refused { topic, message, ends_call: true } = &told {
+                let key = (BUS, topic.clone());
+                let rest = self.publishers[message.publisher].drop_rest(&key, *message);
+                self.book.losses.never_published(rest);
+            }
+            self.book.told(told);
+        }
     }
 
     /// The task that answers shards.
@@ -113,8 +149,11 @@ impl Hub {
             self.woken = false;
             self.core.stay_awake();
         }
-        self.book.hub_takes_questions();
-        if !self.core.turn() {
+        let turned = self.core.turn();
+        let told = std::mem::take(&mut self.bus.borrow_mut().told);
+        assert!(told.iter().all(|told| matches!(told, Told::Wanted(..))), "{told:?}");
+        self.book.hub_took_questions(told);
+        if !turned {
             self.core.fall_asleep();
             self.asleep = self.core.may_sleep();
         }
@@ -123,15 +162,26 @@ impl Hub {
     fn poll_publisher(&mut self, place: usize) {
         let before = self.counters.publications.value();
         self.tasks.poll(place);
+        self.hear_bus();
+        let place = self.publisher_at(place);
         if self.stopping {
             // Some are refused, and nobody knows yet which.
             return;
         }
         for _ in before..self.counters.publications.value() {
-            let offered = self.publishers[place].offers.pop_front();
+            let offered = self.publishers[place].next_offer();
             let (key, message) = offered.expect("only what was asked for is published");
+            if self.book.losses.ended_call(&key, message) {
+                let rest = self.publishers[place].drop_rest(&key, message);
+                self.book.losses.never_published(rest);
+            }
             self.book.offered(key, message);
         }
+    }
+
+    /// Which publisher's task has this place: the bus has the first.
+    fn publisher_at(&self, place: usize) -> usize {
+        place - 1
     }
 
     pub fn is_quiet(&mut self) -> bool {
@@ -143,6 +193,7 @@ impl Hub {
             && !self.core.is_busy()
             && self.depths.iter().all(|depth| depth.entries() == 0)
             && self.publishers.iter().all(Publisher::is_quiet)
+            && self.bus.borrow().is_quiet()
     }
 
     /// Nothing is under way: every publication is accounted for.
@@ -154,6 +205,9 @@ impl Hub {
             "what was pushed is taken"
         );
         self.book.check_order();
+        self.book.losses.check_told();
+        let wanted = self.book.drained || !self.book.wants_nothing();
+        assert!(wanted || self.bus.borrow().wants_nothing(), "a topic that nobody wants");
         let mut lost = 0;
         for publisher in &mut self.publishers {
             if self.stopping {
@@ -198,7 +252,7 @@ impl Hub {
         }
         assert!(!self.core.is_busy() && self.asleep, "the hub does not come to rest");
         assert!(
-            (0..self.publishers.len()).all(|place| self.tasks.is_done(place)),
+            (1..=self.publishers.len()).all(|place| self.tasks.is_done(place)),
             "a connection does not end"
         );
         let failures = self.counters.failures_after_ok.value();
@@ -216,6 +270,7 @@ impl fmt::Debug for Hub {
             .field("woken", &self.tasks.woken())
             .field("lanes", &self.depths.iter().map(Depth::entries).collect::<Vec<_>>())
             .field("restless", &restless)
+            .field("bus", &self.bus.borrow())
             .finish()
     }
 }

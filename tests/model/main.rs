@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! seeds          many seeds, and what each must have met
-//! world          one server's life: who does what, and when
+//! world          one server's life: who does what, and when; world/ending: how it ends
 //! host           a shard's thread: the server's own loop, stepped
 //! fake           the backend that it runs on: fake sockets
 //! lanes, limits  the mesh, with room for few questions; small limits
@@ -19,12 +19,14 @@
 //! publisher, calls, bodies   what publishers call and are answered
 //! wire           both directions of a client's stream
 //! pipe           a publisher's socket
-//! book           each topic's one order, and who wants it
+//! book           each topic's one order, and who wants it; book/losses: what a broker has lost
+//! bus            a broker whose server is elsewhere
 //! ```
 
 #[path = "../fuzz/checks/bodies.rs"]
 mod bodies;
 mod book;
+mod bus;
 mod calls;
 mod client;
 mod desk;

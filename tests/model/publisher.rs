@@ -10,7 +10,8 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use roadcast::rpc::{self, Answer, Codec, Decoded};
 
-use super::book::{Book, Key, Message};
+use super::book::{BUS, Book, Key, Message};
+use super::bus::AWAY;
 use super::pipe::{Closed, Pipe};
 
 /// What a call is to be answered with.
@@ -67,8 +68,10 @@ pub struct Publisher {
     /// Bytes that it reads at a time at most.
     pub reads: usize,
     pub said_all: bool,
-    /// Publications that the hub will be given, in order.
-    pub offers: VecDeque<(Key, Message)>,
+    /// Publications that the hub will be given, in order, each with the number of its call.
+    pub offers: VecDeque<(u32, Key, Message)>,
+    /// The last one that it has been given, and its call.
+    given: Option<(u32, Key, Message)>,
     sequence: u32,
     messages: u32,
     stream: Vec<u8>,
@@ -93,6 +96,7 @@ impl Publisher {
             reads: [30, 10_000, usize::MAX][rng.random_range(0..3)],
             said_all: false,
             offers: VecDeque::new(),
+            given: None,
             // Sequence ids are the caller's business; they may come round.
             sequence: [0, u32::MAX - 3][rng.random_range(0..2)],
             messages: 0,
@@ -129,10 +133,36 @@ impl Publisher {
         self.send(&bytes);
         match due {
             Due::Error(_) => self.refused.extend(publications.iter().cloned()),
-            Due::Ok | Due::OkAtOnce => self.offers.extend(publications.iter().cloned()),
+            Due::Ok | Due::OkAtOnce => {
+                let offer =
+                    |(key, message): &(Key, Message)| (self.sequence, key.clone(), *message);
+                self.offers.extend(publications.iter().map(offer));
+            }
         }
         let (sequence, method, at) = (self.sequence, method.to_owned(), book.now());
         self.waiting.push_back(Sent { sequence, method, codec, due, at, publications });
+    }
+
+    /// The hub is given the next publication.
+    pub fn next_offer(&mut self) -> Option<(Key, Message)> {
+        let (call, key, message) = self.offers.pop_front()?;
+        self.given = Some((call, key.clone(), message));
+        Some((key, message))
+    }
+
+    /// The call of this publication has failed there, if it is the last that the hub was given:
+    /// what will not be published.
+    pub fn drop_rest(&mut self, key: &Key, message: Message) -> Vec<(Key, Message)> {
+        let mut rest = Vec::new();
+        if let Some((call, given, last)) = &self.given
+            && given == key
+            && *last == message
+        {
+            while let Some((_, key, message)) = self.offers.pop_front_if(|(of, ..)| of == call) {
+                rest.push((key, message));
+            }
+        }
+        rest
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -185,13 +215,17 @@ impl Publisher {
             (call.sequence, call.method.as_bytes(), Some(call.codec)),
             "one answer a call, in order"
         );
+        let doubted = |(key, message): &(Key, Message)| book.losses.doubts(key, *message);
         if answer.error {
             let text = String::from_utf8_lossy(answer.body);
             let shutting_down = stopping && text == "roadcast is shutting down";
             let is_due = matches!(call.due, Due::Error(part) if text.contains(part));
-            assert!(is_due || shutting_down, "{text} to {call:?}");
+            let away = text == AWAY && call.publications.iter().any(doubted);
+            assert!(is_due || shutting_down || away, "{text} to {call:?}");
             return;
         }
+        let doubted = call.due == Due::Ok && call.publications.iter().any(doubted);
+        assert!(!doubted, "ok to {call:?}, and the broker has not taken it");
         let body = match call.codec {
             Codec::Json => JSON_OK,
             Codec::Msgpack => MSGPACK_OK,
@@ -211,7 +245,12 @@ impl Publisher {
     pub fn check_promises(&mut self, book: &Book) -> u64 {
         let mut lost = 0;
         for Promise { key, message, since, wanted } in self.promises.drain(..) {
-            let missing = book.place(&key, message).is_none();
+            // What was on its way back from its broker at the end is of use to nobody.
+            let on_its_way = key.0 == BUS && book.drained;
+            let excused = on_its_way
+                || book.losses.may_miss(&key, since)
+                || book.losses.doubts(&key, message);
+            let missing = book.place(&key, message).is_none() && !excused;
             match wanted {
                 Some(wanted) => {
                     assert!(

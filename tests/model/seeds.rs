@@ -68,13 +68,8 @@ fn every_promise_is_kept_under_every_seed() {
             "refused_address_connections",
             "refused_address_handshakes",
             "forwarded_missing",
-            "gaps",
-            "gaps_told",
-            "gap_closes",
-            "joins_unavailable",
             "sources_forgotten",
             "hub: errors_async",
-            "hub: errors_outage",
             "loop: cq_overflows",
             "loop: buffer_shortages",
         ];

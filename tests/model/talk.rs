@@ -66,8 +66,8 @@ impl World {
         let join = self.rng.random_bool(0.6);
         let broker = match self.rng.random_range(0..20) {
             0 => "nowhere",
-            1..4 => "bus",
-            4..8 => "memory",
+            1..7 => "bus",
+            7..11 => "memory",
             _ => "",
         };
         let number = u16::from(broker == "bus");
@@ -81,7 +81,8 @@ impl World {
             3 => topics.extend_from_slice(&topics.clone()),
             _ => {}
         }
-        self.command(place, Command { join, broker: broker.into(), topics });
+        let (gaps, sent) = (join && self.rng.random_bool(0.4), self.hub.book.now());
+        self.command(place, Command { join, gaps, sent, broker: broker.into(), topics });
     }
 
     /// Sends another token.
@@ -101,13 +102,17 @@ impl World {
             let client = &self.clients[place];
             let topics: Vec<String> =
                 client.topics().filter(of_broker).map(|key| key.1.clone()).collect();
-            self.command(place, Command { join: false, broker: name.into(), topics });
+            let (join, gaps, sent) = (false, false, self.hub.book.now());
+            self.command(place, Command { join, gaps, sent, broker: name.into(), topics });
         }
     }
 
     fn command(&mut self, place: usize, command: Command) {
         let name = if command.join { "join" } else { "leave" };
-        let message = wire::command(name, &command.broker, &command.topics);
+        let message = match command.gaps {
+            true => wire::join_with_gaps(&command.broker, &command.topics),
+            false => wire::command(name, &command.broker, &command.topics),
+        };
         let opcode = [Opcode::Text, Opcode::Binary][self.rng.random_range(0..2)];
         self.message(place, opcode, message.as_bytes());
         self.clients[place].expect(Expected::Reply(command));

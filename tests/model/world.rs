@@ -1,6 +1,8 @@
 //! The whole server less the kernel, under one seed on one thread: a few shards, the hub, the lanes
 //! between them, publishers and clients. Everyone's turns, time, and what each socket takes are
-//! drawn from the seed.
+//! drawn from the seed. Module `ending`: how it ends.
+
+mod ending;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use roadcast::access::Pattern;
 use roadcast::ending::Ending;
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
-use roadcast::policy::Policies;
+use roadcast::policy::{OnGap, Policies};
 use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Shard, ShardConfig, ShardCounters};
 
 use super::book::Book;
@@ -64,6 +66,7 @@ impl World {
             _ => Policies { skip: patterns(&["t*"]), disconnect: patterns(&["t3"]) },
         };
         config.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
+        config.on_gap = [OnGap::Silent, OnGap::Silent, OnGap::Close][rng.random_range(0..3)];
         config.drain = Duration::from_millis([0, 0, 0, 200, 600][seed as usize % 5]);
         let asks = rng.random_bool(0.4);
         config.access = asks.then(desk::config);
@@ -94,10 +97,11 @@ impl World {
         }
         let mut book = Book::new(shards, config.policies.clone());
         book.asks = asks;
+        book.losses.closes = config.on_gap == OnGap::Close;
         let tight = limits.asks_bytes < 1 << 30 || limits.sessions_bytes < 1 << 30;
         book.desk_fails = tight || desk.as_ref().is_some_and(|desk| desk.fails);
         Self {
-            hub: Hub::new(hub, &limits, book),
+            hub: Hub::new(hub, &limits, book, &mut rng),
             desk,
             hosts,
             publishers: rng.random_range(1..5),
@@ -154,6 +158,11 @@ impl World {
                 *counts.entry(format!("loop: {name}")).or_default() += count;
             }
         }
+        let bus = ["losses", "topics given up", "publications refused"];
+        for (name, count) in bus.into_iter().zip(self.hub.book.losses.counts) {
+            counts.insert(format!("bus: {name}"), count);
+        }
+        counts.insert("bus: deaths".to_owned(), self.hub.bus.borrow().deaths);
         let answers = self.hub.publishers.iter().map(|publisher| publisher.answers).sum();
         counts.insert("publishers: answers".to_owned(), answers);
         counts.insert(
@@ -258,6 +267,7 @@ impl World {
                 client.reads = usize::MAX;
             }
         }
+        self.hub.bus.borrow_mut().calm = true;
         for _ in 0..5_000 {
             self.step();
             if self.is_quiet() {
@@ -316,86 +326,6 @@ impl World {
                 0,
                 "all that they cost is given back"
             );
-        }
-    }
-
-    /// Everyone who is there is told goodbye one by one, while all goes on.
-    fn drain(&mut self) {
-        self.hub.book.goodbyes = true;
-        // Up to when each has got everything is between it and its shard: what it has got is
-        // without a gap.
-        self.clients.iter_mut().for_each(|client| client.drained = true);
-        let began = self.now;
-        self.begin_shutdown();
-        let all = self.hosts.len();
-        while self.ending.shards_drained() < all
-            && self.now < began + self.drain + Duration::from_millis(100)
-        {
-            self.act();
-            self.step();
-        }
-        assert_eq!(self.ending.shards_drained(), all, "shards that have drained");
-        for host in &self.hosts {
-            let balance = host.shard().standing().balance;
-            assert_eq!(
-                balance.dropped(Dropped::Shutdown),
-                0,
-                "told before it was sent what was published"
-            );
-        }
-    }
-
-    /// The signal comes.
-    fn begin_shutdown(&mut self) {
-        let (now, drain) = (self.now, self.drain);
-        self.hosts.iter_mut().for_each(|host| host.shutdown_began(now, drain));
-        self.shutdown.begin(self.epoch + now);
-    }
-
-    fn shut_down(&mut self) {
-        if !self.drain.is_zero() {
-            self.drain();
-        } else if self.rng.random() {
-            self.begin_shutdown();
-        }
-        self.hub.stop_accepting();
-        // Who takes little cannot keep to the grace.
-        self.hosts.iter_mut().for_each(|host| host.hurries = true);
-        // What has been read is worked through, unless that takes too long.
-        let deadline = self.now + self.grace.mul_f64([0.0, 0.1, 0.5][self.rng.random_range(0..3)]);
-        while self.now < deadline && (self.hub.is_busy() || self.rng.random_bool(0.8)) {
-            self.act();
-            self.step();
-        }
-        self.hub.drain();
-        for _ in 0..5_000 {
-            self.step();
-            if self.hosts.iter().all(Host::has_ended) {
-                break;
-            }
-        }
-        for host in &self.hosts {
-            assert!(host.has_ended(), "the end does not come");
-            assert_eq!(host.shard().connections(), 0);
-            assert_eq!(host.counters.open.value(), 0);
-            host.check_end();
-        }
-        assert_eq!(self.budget.open(), 0, "every connection is given back");
-        self.come_to_rest();
-        self.hub.check_complete();
-        self.hub.close(&mut self.rng);
-        self.check_gaps();
-        for client in &self.clients {
-            assert!(client.gone);
-            if client.ended == Some(Ended::Close(Some(1001))) && client.drained {
-                assert!(!self.drain.is_zero());
-            } else if client.ended == Some(Ended::Close(Some(1001))) {
-                client.check_complete(&self.hub.book, self.newest_dropped(client));
-            } else {
-                let left =
-                    client.goodbye.is_some() || client.ended.is_some() || !client.is_upgraded();
-                assert!(left || !client.is_steady(), "{client:?} has read no goodbye");
-            }
         }
     }
 }
