@@ -67,7 +67,7 @@ impl Shard {
             // Multiplication by the golden ratio spreads consecutive slots evenly.
             let share = u64::from(index.wrapping_mul(0x9E37_79B9) >> 16);
             let id = self.roster.connections.id(index);
-            self.gap_closes.add(id, self.now_ms, SPREAD * share >> 16);
+            self.gap_closes.add(id, self.now_ms, SPREAD * share / 0x1_0000);
         }
     }
 

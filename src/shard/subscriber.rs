@@ -40,7 +40,7 @@ impl Subscriber {
     /// The connection's list has moved.
     pub fn set_place(&mut self, place: u32) {
         debug_assert!(place <= PLACE);
-        self.place = self.place & !PLACE | place;
+        self.place = (self.place & !PLACE) | place;
     }
 
     /// Whether it has a mark.
@@ -50,7 +50,7 @@ impl Subscriber {
 
     /// Gives it a mark, or takes it.
     pub fn set(&mut self, mark: Mark, has: bool) {
-        self.place = self.place & !(mark as u32) | if has { mark as u32 } else { 0 };
+        self.place = (self.place & !(mark as u32)) | if has { mark as u32 } else { 0 };
     }
 }
 

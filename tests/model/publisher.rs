@@ -158,7 +158,9 @@ impl Publisher {
             && given == key
             && *last == message
         {
-            while let Some((_, key, message)) = self.offers.pop_front_if(|(of, ..)| of == call) {
+            while self.offers.front().is_some_and(|(of, ..)| of == call)
+                && let Some((_, key, message)) = self.offers.pop_front()
+            {
                 rest.push((key, message));
             }
         }
