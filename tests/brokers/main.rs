@@ -10,6 +10,7 @@
 //! | `nodes` | several nodes at random: delivered sets and their order |
 //! | `operators` | `roadcast brokers`, readiness and metrics, in an outage |
 //! | `redis` | one Redis: what travels, and its faults |
+//! | `relay` | a way to a server that can be cut, slow or silent |
 //! | `servers` | redis-server and nats-server, started on free ports |
 
 #[path = "../common/mod.rs"]
@@ -20,4 +21,5 @@ mod nats;
 mod nodes;
 mod operators;
 mod redis;
+mod relay;
 mod servers;

@@ -5,6 +5,10 @@
 //! a memory broker `local`.
 
 mod basics;
+mod cluster;
+mod faults;
+mod sentinel;
+mod starts;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,4 +64,10 @@ fn publish(publisher: &mut Publisher, topic: &str, payload: &str) -> Result<(), 
     let body = messages(&[(&[topic], payload.as_bytes())]);
     let answer = publisher.ask("broadcast.Publish", PROTO, &body);
     if answer.is_ok() { Ok(()) } else { Err(answer.error().to_owned()) }
+}
+
+/// Publishes until it is taken.
+fn until_published(node: &Server, topic: &str, payload: &str) {
+    let mut publisher = node.publisher();
+    eventually("it is published", || publish(&mut publisher, topic, payload).is_ok());
 }

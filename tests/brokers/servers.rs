@@ -66,6 +66,18 @@ impl BrokerServer {
         server.map(|server| (server, port))
     }
 
+    /// A Sentinel that watches a master under a name, alone.
+    pub fn sentinel(master: &Self, name: &str) -> Option<Self> {
+        let port = free_port();
+        let script = format!(
+            "printf 'port {port}\\nbind 127.0.0.1\\nsentinel monitor {name} 127.0.0.1 {} 1\\n' >s.conf
+             printf 'sentinel down-after-milliseconds {name} 500\\n' >>s.conf
+             printf 'sentinel failover-timeout {name} 3000\\n' >>s.conf",
+            master.port
+        );
+        Self::start_after(&script, "redis-server", port, vec!["s.conf", "--sentinel"])
+    }
+
     /// A NATS with these arguments; `None`, and the test is skipped, where there is none.
     pub fn nats(arguments: &[&str]) -> Option<Self> {
         let port = free_port();

@@ -14,6 +14,9 @@ use crate::secret::Secret;
 const STRING_BYTES_MAX: usize = 1 << 20;
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// How a link says that it has ended.
+const CLOSED: &str = "the server closed the connection";
+
 /// Why a server cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -50,7 +53,6 @@ impl Credentials {
     }
 
     /// To a Sentinel.
-    #[allow(dead_code)]
     pub(super) fn of_sentinel(settings: &RedisSettings) -> Self {
         let password = settings.sentinel_password.clone();
         Self { username: String::new(), password, key: "sentinel_password", db: 0 }
@@ -107,7 +109,14 @@ pub(super) async fn connect(
     let late = |_| Trouble::Passing(format!("no answer within {:?}", settings.dial_timeout));
     let greeting = async {
         let mut link = Link::dial(address, tls).await.map_err(of_dialling)?;
-        let server = greet(&mut link, credentials).await?;
+        let server = greet(&mut link, credentials).await;
+        let server = server.map_err(|trouble| match (trouble, tls) {
+            // As Redis does that expects TLS.
+            (Trouble::Passing(why), None) if why.ends_with(CLOSED) || why.contains("reset") => {
+                Trouble::Passing(format!("{why}; if it speaks TLS there, set `tls`"))
+            }
+            (trouble, _) => trouble,
+        })?;
         Ok(Connected { link, server })
     };
     timeout(settings.dial_timeout, greeting).await.map_err(late)?
@@ -137,7 +146,6 @@ async fn greet(link: &mut Link, credentials: &Credentials) -> Result<Server, Tro
 }
 
 /// Asks one thing.
-#[allow(dead_code)]
 pub(super) async fn ask<T>(
     link: &mut Link,
     words: &[&[u8]],

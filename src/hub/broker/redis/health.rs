@@ -38,7 +38,6 @@ impl Health {
     }
 
     /// A connection is not needed any more.
-    #[allow(dead_code)]
     pub(super) fn remove(&self, place: usize) {
         self.set(place, Phase::Up);
     }

@@ -6,7 +6,10 @@
 //! | module | what |
 //! |---|---|
 //! | `settings` | what the operator says |
+//! | `common` | what all connections have in common |
 //! | `place` | where the server is |
+//! | `sentinel` | the master, by the word of Sentinels |
+//! | `cluster` | many servers |
 //! | `connect` | TLS, AUTH, and what kind of server it is |
 //! | `probe` | what a server is and lets us do, for whoever checks a configuration |
 //! | `node` | one server: two connections, and what is due by time |
@@ -18,6 +21,8 @@
 //!
 //! The protocol is RESP2, in `crate::resp`; the connections are those of `hub/broker/link`.
 
+mod cluster;
+mod common;
 mod connect;
 mod health;
 mod node;
@@ -26,19 +31,24 @@ mod probe;
 mod publisher;
 mod receiving;
 mod sending;
+mod sentinel;
 mod settings;
 mod topics;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::cluster::Cluster;
+use self::common::Common;
 use self::health::Health;
-use self::node::{Common, Node};
+use self::node::Node;
 use self::place::Place;
 pub(in crate::hub) use self::probe::probe_redis;
+use self::sentinel::Sentinels;
 pub use self::settings::{RedisSettings, Sharded};
 use super::link::Tls;
 use super::{Broker, BrokerStatus, Inlet, Terms, Wanting};
@@ -50,8 +60,13 @@ use crate::publication::{Payload, TooLarge};
 /// See the module. Dropped, it gives its connections up.
 pub(in crate::hub) struct Redis {
     common: Rc<Common>,
-    node: Rc<Node>,
+    servers: Servers,
     tasks: Vec<JoinHandle<()>>,
+}
+
+enum Servers {
+    One(Rc<Node>),
+    Cluster(Rc<Cluster>),
 }
 
 impl Redis {
@@ -84,19 +99,43 @@ impl Redis {
             status,
             own_channel: format!("{}__roadcast:{random:016x}", settings.prefix),
             epoch: Instant::now(),
+            channels: Cell::new(0),
+            has_started: Cell::new(false),
         });
-        let place = Place::Single(settings.addrs[0].clone());
-        let node = Rc::new(Node::new(common.clone(), place, false));
-        let mut tasks = Vec::new();
-        match hopeless {
-            Some(why) => common.inlet.started(Err(why)),
-            None => {
-                tasks.push(counters.spawn(receiving::receive(node.clone())));
-                tasks.push(counters.spawn(sending::send(node.clone())));
-            }
+        let (servers, tasks) = servers(&common, counters);
+        if let Some(why) = hopeless {
+            // Nothing is to be said without TLS that was to be said with it.
+            tasks.iter().for_each(JoinHandle::abort);
+            common.started(Err(why));
         }
-        Self { common, node, tasks }
+        Self { common, servers, tasks }
     }
+}
+
+/// What there is to talk to, and who does.
+fn servers(common: &Rc<Common>, counters: &Arc<HubCounters>) -> (Servers, Vec<JoinHandle<()>>) {
+    let RedisSettings { addrs, master_name, .. } = &common.settings;
+    if master_name.is_empty() && addrs.len() > 1 {
+        let cluster = Rc::new(Cluster::new(common.clone(), addrs, counters));
+        let following = counters.spawn(cluster::follow(cluster.clone()));
+        return (Servers::Cluster(cluster), vec![following]);
+    }
+    let sentinels = (!master_name.is_empty()).then(|| Rc::new(Sentinels::new(master_name, addrs)));
+    let place = match &sentinels {
+        Some(sentinels) => Place::Sentinels(sentinels.clone()),
+        None => Place::Single(addrs[0].clone()),
+    };
+    let node = Rc::new(Node::new(common.clone(), place, false, None));
+    let mut tasks = vec![
+        counters.spawn(receiving::receive(node.clone())),
+        counters.spawn(sending::send(node.clone())),
+    ];
+    if let Some(sentinels) = sentinels {
+        let moved = node.clone();
+        let moves = move || moved.moves();
+        tasks.push(counters.spawn(sentinel::watch(common.clone(), sentinels, moves)));
+    }
+    (Servers::One(node), tasks)
 }
 
 impl Drop for Redis {
@@ -112,14 +151,24 @@ impl Broker for Redis {
             return Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max }));
         }
         self.common.status.published_bytes.add(payload.bytes().len() as u64);
-        self.node.publisher.publish(topic, payload.bytes(), Instant::now())
+        let (payload, now) = (payload.bytes(), Instant::now());
+        match &self.servers {
+            Servers::One(node) => node.publisher.publish(topic, payload, None, now),
+            Servers::Cluster(cluster) => cluster.publish(topic, payload, now),
+        }
     }
 
     fn want(&self, topic: &Arc<str>) -> Wanting {
-        self.node.want(topic)
+        match &self.servers {
+            Servers::One(node) => node.want(topic),
+            Servers::Cluster(cluster) => cluster.want(topic),
+        }
     }
 
     fn unwant(&self, topic: &str) {
-        self.node.unwant(topic);
+        match &self.servers {
+            Servers::One(node) => node.unwant(topic),
+            Servers::Cluster(cluster) => cluster.unwant(topic),
+        }
     }
 }

@@ -6,51 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::common::Common;
 use super::connect::{Connected, Credentials, Trouble, connect};
-use super::health::{Health, Phase};
+use super::health::Phase;
 use super::place::Place;
 use super::publisher::{Publisher, Shelter};
-use super::settings::RedisSettings;
 use super::topics::Topics;
-use crate::hub::broker::link::{Link, Tls};
-use crate::hub::broker::{BrokerStatus, Inlet, Terms, Wanting};
+use crate::hub::broker::Wanting;
 
+/// Why connections to a server are given up that is not the right one any more.
+pub(super) const MOVED: &str = "another server is the master now";
 /// Between two looks at what is due by time.
 const TICK: Duration = Duration::from_millis(250);
-/// Between two probes of a connection.
-pub(super) const PROBE: Duration = Duration::from_secs(1);
-
-/// What all connections of a broker have in common.
-pub(super) struct Common {
-    pub(super) name: String,
-    pub(super) settings: RedisSettings,
-    pub(super) tls: Option<Tls>,
-    pub(super) terms: Terms,
-    pub(super) inlet: Inlet,
-    pub(super) status: Arc<BrokerStatus>,
-    pub(super) health: Health,
-    /// Where we publish for ourselves alone, to measure the lag.
-    pub(super) own_channel: String,
-    /// What the times in its messages count from.
-    pub(super) epoch: Instant,
-}
-
-impl Common {
-    /// As errors name it.
-    pub(super) fn named(&self, place: &str) -> String {
-        format!("broker \"{}\" (redis at {place})", self.name)
-    }
-
-    /// Something of a topic may have been missed.
-    pub(super) fn lost(&self, topic: &str) {
-        if self.inlet.lost(topic) {
-            self.status.gaps.add(1);
-        }
-    }
-}
-
 /// See the module.
 pub(super) struct Node {
     pub(super) common: Rc<Common>,
@@ -66,11 +35,20 @@ pub(super) struct Node {
     pub(super) sending: usize,
     /// SSUBSCRIBE and SPUBLISH.
     pub(super) sharded: bool,
+    /// Told when something is at home elsewhere.
+    stale: Option<Rc<Notify>>,
+    /// Topics as they were counted last.
+    counted: Cell<usize>,
 }
 
 impl Node {
     /// Without connections.
-    pub(super) fn new(common: Rc<Common>, place: Place, sharded: bool) -> Self {
+    pub(super) fn new(
+        common: Rc<Common>,
+        place: Place,
+        sharded: bool,
+        stale: Option<Rc<Notify>>,
+    ) -> Self {
         let terms = common.terms;
         let shelter = Shelter { bytes_max: terms.buffer_bytes, wait: terms.wait };
         let verb = if sharded { "SPUBLISH" } else { "PUBLISH" };
@@ -86,6 +64,8 @@ impl Node {
             place,
             common,
             sharded,
+            stale,
+            counted: Cell::new(0),
         }
     }
 
@@ -102,26 +82,60 @@ impl Node {
     }
 
     /// The server is another one by now.
-    #[allow(dead_code)]
     pub(super) fn moves(&self) {
         self.turn.set(self.turn.get() + 1);
         self.wake.notify_one();
     }
 
-    /// Connects to where the server is now.
+    /// Something is at home elsewhere.
+    pub(super) fn is_stale(&self) {
+        if let Some(stale) = &self.stale {
+            stale.notify_one();
+        }
+    }
+
+    /// Connects to where the server is now, unless it becomes another one meanwhile.
     pub(super) async fn connect(&self) -> Result<Connected, Trouble> {
+        let turn = self.turn.get();
+        let turned = async {
+            while self.turn.get() == turn {
+                sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            connected = self.dial() => connected,
+            () = turned => Err(Trouble::Passing(MOVED.to_owned())),
+        }
+    }
+
+    async fn dial(&self) -> Result<Connected, Trouble> {
         let Common { settings, tls, status, .. } = &*self.common;
         let address = self.place.find(&self.common).await?;
         let db = if self.place.is_cluster() { 0 } else { settings.db };
         let credentials = Credentials::of_server(settings, db);
         let connected = connect(settings, tls.as_ref(), &credentials, &address).await;
-        if let Ok(Connected { server, .. }) = &connected {
-            self.place.check(server, &self.common)?;
-            status.reached(&address.to_string(), &server.version);
-        } else {
-            self.place.failed(&address);
+        match connected {
+            Ok(mut connected) => {
+                self.place.check(&mut connected, &self.common).await?;
+                status.reached(&address.to_string(), &connected.server.version);
+                Ok(connected)
+            }
+            Err(trouble) => {
+                self.place.failed(&address);
+                if self.place.is_cluster() {
+                    self.is_stale();
+                }
+                Err(trouble)
+            }
         }
-        connected
+    }
+
+    /// Counts its topics.
+    pub(super) fn count(&self, topics: usize) {
+        let before = self.counted.replace(topics);
+        let all = (self.common.channels.get() + topics).saturating_sub(before);
+        self.common.channels.set(all);
+        self.common.status.channels.set(all as u64);
     }
 
     /// What is due by time, whether there is a connection or not.
@@ -132,6 +146,7 @@ impl Node {
             self.topics.borrow_mut().turned_away(&topic, wanted, now);
         }
         self.publisher.expire(now);
+        self.count(self.topics.borrow().len());
         self.common.inlet.wake_shards();
     }
 
@@ -145,25 +160,6 @@ impl Node {
                 _ = ticks.tick() => self.keep_house(Instant::now()),
             }
         }
-    }
-
-    /// Why a connection is to be given up by now: `asked` is when the oldest question was put that
-    /// has no answer.
-    pub(super) fn is_dead(
-        &self,
-        link: &Link,
-        asked: Option<Instant>,
-        now: Instant,
-    ) -> Option<String> {
-        let RedisSettings { read_timeout, write_timeout, .. } = self.common.settings;
-        let over = |since: Instant, limit: Option<Duration>| {
-            limit.filter(|limit| now.saturating_duration_since(since) > *limit)
-        };
-        if let Some(limit) = asked.and_then(|asked| over(asked.max(link.heard()), read_timeout)) {
-            return Some(format!("nothing came from the server for {limit:?} (read_timeout)"));
-        }
-        let limit = link.stuck().and_then(|since| over(since, write_timeout))?;
-        Some(format!("the server took nothing for {limit:?} (write_timeout)"))
     }
 
     /// A connection has been made, again if `again`.

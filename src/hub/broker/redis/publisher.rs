@@ -20,9 +20,9 @@ use crate::resp;
 /// Bytes of publications that the server has not answered, of one connection.
 pub(super) const IN_FLIGHT_MAX: usize = 8 << 20;
 /// What each costs beside its command: an answer that is waited for.
-const COST: usize = 128;
+pub(super) const COST: usize = 128;
 
-type Answer = oneshot::Sender<Result<(), PublishError>>;
+pub(super) type Answer = oneshot::Sender<Result<(), PublishError>>;
 
 /// What became of publications that no server has: until when they may wait for one, and in how
 /// many bytes.
@@ -39,13 +39,32 @@ struct Pending {
     end: u64,
     /// When it was queued.
     at: Instant,
-    /// `None`: a probe, whose answer says nothing.
-    answer: Option<Answer>,
+    what: What,
+}
+
+enum What {
+    /// Its answer says nothing.
+    Probe,
+    Publication(Answer),
+    /// One that may be sent elsewhere.
+    Kept(Kept),
+}
+
+/// A publication of a Cluster that is sharded.
+pub(super) struct Kept {
+    pub(super) slot: u16,
+    pub(super) command: Vec<u8>,
+    pub(super) answer: Answer,
+    /// How often it was sent elsewhere.
+    pub(super) tries: u32,
 }
 
 /// A publication that waits for room, or for a server.
 struct Waiting {
     command: Vec<u8>,
+    /// In a Cluster that is sharded.
+    slot: Option<u16>,
+    tries: u32,
     deadline: Instant,
     answer: Answer,
 }
@@ -68,6 +87,8 @@ struct State {
     in_flight: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// At home elsewhere, by the server's word.
+    returned: Vec<Kept>,
     /// Why nothing can be sent, and since when.
     down: Option<(String, Instant)>,
 }
@@ -78,20 +99,24 @@ impl Publisher {
         Self { name, verb, prefix, shelter, state: RefCell::default() }
     }
 
-    /// Takes a publication.
-    pub(super) fn publish(&self, topic: &str, payload: &[u8], now: Instant) -> Publishing {
+    /// Takes a publication; `slot`: of a Cluster that is sharded.
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        slot: Option<u16>,
+        now: Instant,
+    ) -> Publishing {
         let mut state = self.state.borrow_mut();
-        if let Some(out) = &state.out
-            && state.waiting.is_empty()
-            && state.in_flight < IN_FLIGHT_MAX
+        let (answer, said) = oneshot::channel();
+        if slot.is_none()
+            && let Some(out) = state.way()
         {
-            let (answer, sent) = oneshot::channel();
             let before = out.queued();
             let end = out.queue(|out| self.encode(out, topic, payload));
             let cost = out.queued() - before + COST;
-            state.in_flight += cost;
-            state.pending.push_back(Pending { cost, end, at: now, answer: Some(answer) });
-            return Publishing::Sent(sent);
+            state.sent(cost, end, now, What::Publication(answer));
+            return Publishing::Sent(said);
         }
         let is_down = state.out.is_none();
         let bytes = COST + topic.len() + payload.len();
@@ -100,14 +125,54 @@ impl Publisher {
         }
         let mut command = Vec::new();
         self.encode(&mut command, topic, payload);
-        let (answer, said) = oneshot::channel();
-        state.waiting_bytes += command.len() + COST;
         let deadline = now + self.shelter.wait;
-        state.waiting.push_back(Waiting { command, deadline, answer });
-        if is_down {
+        let waiting = Waiting { command, slot, tries: 0, deadline, answer };
+        let waits = !state.take(waiting, now);
+        if !waits || is_down {
             return Publishing::Sent(said);
         }
         Publishing::Later(Box::pin(async { said.await.unwrap_or(Err(PublishError::ShuttingDown)) }))
+    }
+
+    /// Takes a publication that was sent elsewhere, by which it was at most `tries_max` times.
+    pub(super) fn put_again(&self, kept: Kept, tries_max: u32) {
+        let (mut state, now) = (self.state.borrow_mut(), Instant::now());
+        let Kept { slot, command, answer, tries } = kept;
+        if tries > tries_max {
+            let why = "the nodes of the Cluster send it from one to the other";
+            let text = format!("{}: {why}: not published", self.name);
+            return tell(answer, Err(PublishError::Broker(text)));
+        }
+        let deadline = now + self.shelter.wait;
+        state.take(Waiting { command, slot: Some(slot), tries, deadline, answer }, now);
+    }
+
+    /// Publications that the server has sent back, in order.
+    pub(super) fn take_returned(&self) -> Vec<Kept> {
+        std::mem::take(&mut self.state.borrow_mut().returned)
+    }
+
+    /// Takes those back that have not been sent and whose slot is not ours, in order.
+    pub(super) fn withdraw(&self, is_ours: impl Fn(u16) -> bool) -> Vec<Kept> {
+        let (mut state, mut withdrawn) = (self.state.borrow_mut(), Vec::new());
+        for waiting in std::mem::take(&mut state.waiting) {
+            match waiting.slot {
+                Some(slot) if !is_ours(slot) => {
+                    let Waiting { command, tries, answer, .. } = waiting;
+                    state.waiting_bytes -= command.len() + COST;
+                    withdrawn.push(Kept { slot, command, answer, tries });
+                }
+                _ => state.waiting.push_back(waiting),
+            }
+        }
+        withdrawn
+    }
+
+    /// Publications of a slot that the server has yet to answer.
+    pub(super) fn pending_of(&self, slot: u16) -> usize {
+        let is_of =
+            |pending: &&Pending| matches!(&pending.what, What::Kept(kept) if kept.slot == slot);
+        self.state.borrow().pending.iter().filter(is_of).count()
     }
 
     fn encode(&self, out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
@@ -129,18 +194,24 @@ impl Publisher {
         let mut state = self.state.borrow_mut();
         state.out = Some(out.clone());
         state.down = None;
-        self.send_waiting(&mut state, now);
+        state.send_waiting(now);
     }
 
     /// Nothing can be sent any more. Who has no answer is told what is known of its publication.
     pub(super) fn disconnected(&self, why: &str, now: Instant) {
         let mut state = self.state.borrow_mut();
         let sent = state.out.take().map_or(u64::MAX, |out| out.sent());
-        for Pending { end, answer, .. } in std::mem::take(&mut state.pending) {
+        for Pending { end, what, .. } in std::mem::take(&mut state.pending) {
             // Of what was not sent to the last byte, the server can have read no command.
             let doubt =
                 if sent >= end { "may or may not have been published" } else { "not published" };
-            tell(answer, Err(PublishError::Broker(format!("{}: {why}: {doubt}", self.name))));
+            let error = PublishError::Broker(format!("{}: {why}: {doubt}", self.name));
+            match what {
+                What::Publication(answer) | What::Kept(Kept { answer, .. }) => {
+                    tell(answer, Err(error));
+                }
+                What::Probe => {}
+            }
         }
         state.in_flight = 0;
         if state.down.is_none() {
@@ -161,37 +232,33 @@ impl Publisher {
         let error = PublishError::Broker(self.is_down(&state, now));
         for Waiting { command, answer, .. } in lost {
             state.waiting_bytes -= command.len() + COST;
-            tell(Some(answer), Err(error.clone()));
+            tell(answer, Err(error.clone()));
         }
     }
 
-    /// The server has answered the oldest publication. Says whether it was one.
+    /// The server has answered the oldest publication: `refusal` says why not. Says what that was.
     pub(super) fn answered(&self, refusal: Option<&str>, now: Instant) -> Answered {
         let mut state = self.state.borrow_mut();
         let Some(pending) = state.pending.pop_front() else { return Answered::Unasked };
         state.in_flight -= pending.cost;
-        let is_probe = pending.answer.is_none();
-        let result = match refusal {
-            None => Ok(()),
-            Some(why) => Err(PublishError::Broker(format!("{}: {why}: not published", self.name))),
+        let answered = match (pending.what, refusal) {
+            (What::Probe, _) => Answered::Probe,
+            (What::Kept(mut kept), Some(why)) if is_elsewhere(why) => {
+                kept.tries += 1;
+                state.returned.push(kept);
+                Answered::Elsewhere
+            }
+            (What::Publication(answer) | What::Kept(Kept { answer, .. }), refusal) => {
+                let error =
+                    |why| PublishError::Broker(format!("{}: {why}: not published", self.name));
+                tell(answer, refusal.map_or(Ok(()), |why| Err(error(why))));
+                Answered::Publication
+            }
         };
-        tell(pending.answer, result);
         if !state.waiting.is_empty() {
-            self.send_waiting(&mut state, now);
+            state.send_waiting(now);
         }
-        if is_probe { Answered::Probe } else { Answered::Publication }
-    }
-
-    fn send_waiting(&self, state: &mut State, now: Instant) {
-        let Some(out) = state.out.clone() else { return };
-        while state.in_flight < IN_FLIGHT_MAX {
-            let Some(Waiting { command, answer, .. }) = state.waiting.pop_front() else { break };
-            let cost = command.len() + COST;
-            let end = out.queue(|out| out.extend_from_slice(&command));
-            state.waiting_bytes -= cost;
-            state.in_flight += cost;
-            state.pending.push_back(Pending { cost, end, at: now, answer: Some(answer) });
-        }
+        answered
     }
 
     /// Publishes for the lag, if it can.
@@ -199,8 +266,7 @@ impl Publisher {
         let mut state = self.state.borrow_mut();
         let Some(out) = &state.out else { return };
         let end = out.queue(|out| resp::publish(out, "PUBLISH", "", channel, payload));
-        state.in_flight += COST;
-        state.pending.push_back(Pending { cost: COST, end, at: now, answer: None });
+        state.sent(COST, end, now, What::Probe);
     }
 
     /// Tells those that nobody will serve in time.
@@ -212,7 +278,7 @@ impl Publisher {
         while state.waiting.front().is_some_and(|waiting| waiting.deadline <= now) {
             let Some(Waiting { command, answer, .. }) = state.waiting.pop_front() else { break };
             state.waiting_bytes -= command.len() + COST;
-            tell(Some(answer), Err(PublishError::Broker(self.is_down(&state, now))));
+            tell(answer, Err(PublishError::Broker(self.is_down(&state, now))));
         }
     }
 
@@ -222,19 +288,62 @@ impl Publisher {
     }
 }
 
+impl State {
+    /// Where to queue, if there is room and nobody waits for it.
+    fn way(&self) -> Option<&Outbound> {
+        let is_free = self.waiting.is_empty() && self.in_flight < IN_FLIGHT_MAX;
+        self.out.as_ref().filter(|_| is_free)
+    }
+
+    fn sent(&mut self, cost: usize, end: u64, at: Instant, what: What) {
+        self.in_flight += cost;
+        self.pending.push_back(Pending { cost, end, at, what });
+    }
+
+    /// Sends a publication, or has it wait behind the others. Says whether it was sent.
+    fn take(&mut self, waiting: Waiting, now: Instant) -> bool {
+        self.waiting_bytes += waiting.command.len() + COST;
+        self.waiting.push_back(waiting);
+        self.send_waiting(now);
+        self.waiting.is_empty()
+    }
+
+    fn send_waiting(&mut self, now: Instant) {
+        let Some(out) = self.out.clone() else { return };
+        while self.in_flight < IN_FLIGHT_MAX {
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            let Waiting { command, slot, tries, answer, .. } = waiting;
+            let cost = command.len() + COST;
+            self.waiting_bytes -= cost;
+            let end = out.queue(|out| out.extend_from_slice(&command));
+            let what = match slot {
+                None => What::Publication(answer),
+                Some(slot) => What::Kept(Kept { slot, command, answer, tries }),
+            };
+            self.sent(cost, end, now, what);
+        }
+    }
+}
+
 /// What was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     Publication,
+    /// The server sent it back: its slot is at home elsewhere.
+    Elsewhere,
     Probe,
     Unasked,
 }
 
+/// Whether an error answer is about where a slot is at home.
+pub(super) fn is_elsewhere(why: &str) -> bool {
+    let kind = why.split(' ').next();
+    ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"].iter().any(|elsewhere| kind == Some(elsewhere))
+}
+
 /// Whoever asked may have gone.
-fn tell(answer: Option<Answer>, result: Result<(), PublishError>) {
-    if let Some(answer) = answer {
-        let _ = answer.send(result);
-    }
+fn tell(answer: Answer, result: Result<(), PublishError>) {
+    let _ = answer.send(result);
 }
 
 #[cfg(test)]

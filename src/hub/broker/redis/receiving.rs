@@ -11,9 +11,11 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
+use super::common::PROBE;
 use super::connect::{Connected, Trouble};
 use super::health::Phase;
-use super::node::{Node, PROBE, ticks};
+use super::node::{MOVED, Node, ticks};
+use super::publisher::is_elsewhere;
 use super::topics::{Confirmed, Ended, Refused, Verb};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
@@ -36,7 +38,7 @@ pub(super) async fn receive(node: Rc<Node>) {
     loop {
         let connected = node.meanwhile(node.connect()).await;
         if std::mem::take(&mut first) {
-            common.inlet.started(match &connected {
+            common.started(match &connected {
                 Err(Trouble::Hopeless(why)) => {
                     Err(format!("{}: {why}", common.named(&node.place.to_string())))
                 }
@@ -106,9 +108,7 @@ impl<'n> Session<'n> {
                 }
             };
             let result = match read {
-                None if self.node.turn.get() != self.turn => {
-                    Err("another server is the master now".to_owned())
-                }
+                None if self.node.turn.get() != self.turn => Err(MOVED.to_owned()),
                 None => Ok(()),
                 Some(Err(error)) => Err(error.to_string()),
                 Some(Ok(())) => self.take().await,
@@ -136,7 +136,7 @@ impl<'n> Session<'n> {
             self.link.out().queue(|out| resp::channels(out, verb, prefix, names));
         }
         self.up |= self.begun && topics.is_settled();
-        node.common.status.channels.set(topics.len() as u64);
+        node.count(topics.len());
         drop(topics);
         if self.up {
             node.stands(node.receiving, Phase::Up);
@@ -145,7 +145,7 @@ impl<'n> Session<'n> {
 
     /// Probes, and says why the connection is to be given up, if it is.
     fn look_after(&mut self, now: Instant) -> Option<String> {
-        let why = self.node.is_dead(&self.link, self.asked, now);
+        let why = self.node.common.is_dead(&self.link, self.asked, now);
         if why.is_none() && now.saturating_duration_since(self.pinged) >= PROBE {
             self.pinged = now;
             self.asked.get_or_insert(now);
@@ -272,17 +272,25 @@ fn subscribed(node: &Node, channel: &[u8], now: Instant) {
 
 fn unsubscribed(node: &Node, channel: &[u8]) {
     let Some(topic) = topic(node, channel) else { return };
-    match node.topics.borrow_mut().ended(topic) {
-        Ended::Left | Ended::Moved => {}
+    if node.topics.borrow_mut().ended(topic) == Ended::Moved {
+        node.is_stale();
     }
 }
 
 /// A command was refused. Fails where the connection cannot go on.
 fn refused(node: &Node, why: &str, now: Instant) -> Result<(), String> {
-    if !why.starts_with("NOPERM") {
+    let elsewhere = node.sharded && is_elsewhere(why);
+    if !why.starts_with("NOPERM") && !elsewhere {
         return Err(why.to_owned());
     }
     let refused = node.topics.borrow_mut().refused();
+    if elsewhere {
+        if let Refused::Topic(topic) = refused {
+            node.topics.borrow_mut().postpone(topic, now);
+        }
+        node.is_stale();
+        return Ok(());
+    }
     if let Refused::Topic(topic) = refused {
         let (broker, topic_) = (&node.common.name, &*topic);
         tracing::debug!(broker, topic = topic_, why, "the server refuses a channel");

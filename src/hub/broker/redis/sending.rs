@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
+use super::common::PROBE;
 use super::connect::Connected;
 use super::health::Phase;
-use super::node::{Node, PROBE, ticks};
+use super::node::{MOVED, Node, ticks};
 use super::publisher::Answered;
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
@@ -57,9 +58,9 @@ async fn session(node: &Node, mut link: Link) -> String {
             _ = ticks.tick() => {
                 let now = Instant::now();
                 if node.turn.get() != turn {
-                    return "another server is the master now".to_owned();
+                    return MOVED.to_owned();
                 }
-                if let Some(why) = node.is_dead(&link, node.publisher.oldest(), now) {
+                if let Some(why) = node.common.is_dead(&link, node.publisher.oldest(), now) {
                     return why;
                 }
                 if probed.is_none_or(|at| now.saturating_duration_since(at) >= PROBE) {
@@ -86,6 +87,9 @@ fn answers(node: &Node, link: &mut Link) -> Result<(), String> {
             Value::Error(why) => {
                 let why = String::from_utf8_lossy(why);
                 let answered = node.publisher.answered(Some(&why), now);
+                if answered == Answered::Elsewhere {
+                    node.is_stale();
+                }
                 if answered == Answered::Publication {
                     node.common.status.publish_errors.add(1);
                 }

@@ -24,6 +24,8 @@ use crate::hub::broker::Wanting;
 
 /// Between the last subscriber's leave and UNSUBSCRIBE: a page that is reloaded costs nothing.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// Before a topic is asked for again that is at home elsewhere, where nobody knows yet where.
+const POSTPONED: Duration = Duration::from_millis(250);
 /// Channels and bytes of one command.
 const COMMAND_CHANNELS: usize = 1_000;
 const COMMAND_BYTES: usize = 64 * 1024;
@@ -114,6 +116,8 @@ pub(super) struct Topics {
     /// To be unsubscribed.
     leaving: VecDeque<Arc<str>>,
     waiting: VecDeque<(Instant, Arc<str>)>,
+    /// To be due later.
+    postponed: VecDeque<(Instant, Arc<str>)>,
     owed: usize,
     /// How long a topic may be waited for.
     patience: Duration,
@@ -132,6 +136,7 @@ impl Topics {
             unwanted: VecDeque::new(),
             leaving: VecDeque::new(),
             waiting: VecDeque::new(),
+            postponed: VecDeque::new(),
             owed: 0,
             patience,
             command_channels: if single { 1 } else { COMMAND_CHANNELS },
@@ -171,7 +176,6 @@ impl Topics {
     }
 
     /// A topic comes from another server, where it was held if `missed`.
-    #[allow(dead_code)]
     pub(super) fn adopt(&mut self, name: Arc<str>, missed: bool, now: Instant) {
         self.want(&name, now);
         let topic = self.known.get_mut(&name).expect("just put there");
@@ -180,7 +184,6 @@ impl Topics {
 
     /// Gives all topics up that are wanted and are not this server's; says of each whether it was
     /// held, or missed something before. Those that linger are gone.
-    #[allow(dead_code)]
     pub(super) fn release(
         &mut self,
         mut is_ours: impl FnMut(&str) -> bool,
@@ -234,6 +237,9 @@ impl Topics {
     /// What is to be sent next: its verb, and the topics in it. Counts as sent.
     pub(super) fn next(&mut self, now: Instant) -> Option<(Verb, &[Arc<str>])> {
         self.end_lingering(now);
+        while self.postponed.front().is_some_and(|(at, _)| *at <= now) {
+            self.due.extend(self.postponed.pop_front().map(|(_, name)| name));
+        }
         let question = match self.parts.pop_front() {
             Some(topics) => Question { verb: Verb::Subscribe, topics, answered: 0 },
             None => {
@@ -290,7 +296,7 @@ impl Topics {
     }
 
     /// Those have lingered that nobody has wanted again.
-    fn end_lingering(&mut self, now: Instant) {
+    pub(super) fn end_lingering(&mut self, now: Instant) {
         while let Some((until, _)) = self.unwanted.front()
             && *until <= now
         {
@@ -387,6 +393,16 @@ impl Topics {
         }
     }
 
+    /// A topic that was refused is asked for again in a moment, if it is here still.
+    pub(super) fn postpone(&mut self, name: Arc<str>, now: Instant) {
+        let Some(topic) = self.known.get_mut(&name) else { return };
+        topic.state = State::Due;
+        if topic.missed && !std::mem::replace(&mut topic.owed, true) {
+            self.owed += 1;
+        }
+        self.postponed.push_back((now + POSTPONED, name));
+    }
+
     /// Who waits for a topic has been refused. `wanted`: somebody else still wants it.
     pub(super) fn turned_away(&mut self, name: &str, wanted: bool, now: Instant) {
         if let Some(topic) = self.known.get_mut(name) {
@@ -421,6 +437,7 @@ impl Topics {
         self.due.clear();
         self.leaving.clear();
         self.unwanted.clear();
+        self.postponed.clear();
         self.owed = 0;
         self.known.retain(|name, topic| {
             topic.missed |= topic.state == State::Held;

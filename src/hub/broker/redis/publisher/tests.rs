@@ -15,7 +15,7 @@ enum Told {
 }
 
 fn publish(publisher: &Publisher, topic: &str, payload: &[u8], now: Instant) -> Told {
-    match publisher.publish(topic, payload, now) {
+    match publisher.publish(topic, payload, None, now) {
         Publishing::Now(result) => Told::At(result),
         Publishing::Sent(sent) => Told::Sent(sent),
         Publishing::Later(_) => Told::Waits,
@@ -118,7 +118,7 @@ fn what_is_under_way_is_bounded_and_who_waits_keeps_its_place() {
     let megabyte = vec![b'x'; 1 << 20];
     let mut taken = Vec::new();
     let waits = loop {
-        match publisher.publish("t", &megabyte, now) {
+        match publisher.publish("t", &megabyte, None, now) {
             Publishing::Sent(sent) => taken.push(sent),
             Publishing::Later(later) => break later,
             _ => panic!(),
