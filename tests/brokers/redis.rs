@@ -7,6 +7,7 @@
 mod basics;
 mod cluster;
 mod faults;
+mod many;
 mod sentinel;
 mod starts;
 

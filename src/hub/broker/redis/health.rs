@@ -20,6 +20,8 @@ pub(super) enum Phase {
 /// See the module.
 pub(super) struct Health {
     phases: RefCell<Vec<Phase>>,
+    /// Places whose connections have gone.
+    free: RefCell<Vec<usize>>,
     status: Arc<BrokerStatus>,
 }
 
@@ -27,12 +29,16 @@ impl Health {
     /// Without connections.
     pub(super) fn new(status: Arc<BrokerStatus>) -> Self {
         status.becomes(BrokerState::Connecting, None);
-        Self { phases: RefCell::default(), status }
+        Self { phases: RefCell::default(), free: RefCell::default(), status }
     }
 
     /// A further connection: its place.
     pub(super) fn add(&self) -> usize {
         let mut phases = self.phases.borrow_mut();
+        if let Some(place) = self.free.borrow_mut().pop() {
+            phases[place] = Phase::default();
+            return place;
+        }
         phases.push(Phase::default());
         phases.len() - 1
     }
@@ -40,6 +46,7 @@ impl Health {
     /// A connection is not needed any more.
     pub(super) fn remove(&self, place: usize) {
         self.set(place, Phase::Up);
+        self.free.borrow_mut().push(place);
     }
 
     /// How a connection stands from now on.
@@ -89,5 +96,6 @@ mod tests {
         assert_eq!(status.state(), BrokerState::Down);
         health.remove(first);
         assert_eq!(status.state(), BrokerState::Resubscribing);
+        assert_eq!(health.add(), first, "its place is used again");
     }
 }

@@ -55,7 +55,7 @@ impl Node {
         let name = common.named(&place.to_string());
         let prefix = common.settings.prefix.clone();
         Self {
-            publisher: Publisher::new(name, verb, prefix, shelter),
+            publisher: Publisher::new(name, verb, prefix, shelter, common.status.clone()),
             topics: RefCell::new(Topics::new(terms.wait, sharded)),
             wake: Notify::new(),
             turn: Cell::new(0),
@@ -84,6 +84,9 @@ impl Node {
     /// The server is another one by now.
     pub(super) fn moves(&self) {
         self.turn.set(self.turn.get() + 1);
+        // What the old one is told from now on, nobody hears.
+        self.publisher.disconnected(MOVED, Instant::now());
+        self.stands(self.sending, Phase::Down(MOVED.to_owned()));
         self.wake.notify_one();
     }
 

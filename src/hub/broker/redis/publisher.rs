@@ -8,11 +8,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::hub::broker::BrokerStatus;
 use crate::hub::broker::link::Outbound;
 use crate::hub::sequencer::{PublishError, Publishing};
 use crate::resp;
@@ -76,6 +78,7 @@ pub(super) struct Publisher {
     verb: &'static str,
     prefix: String,
     shelter: Shelter,
+    status: Arc<BrokerStatus>,
     state: RefCell<State>,
 }
 
@@ -95,8 +98,14 @@ struct State {
 
 impl Publisher {
     /// `verb`: PUBLISH or SPUBLISH. Nothing can be sent yet.
-    pub(super) fn new(name: String, verb: &'static str, prefix: String, shelter: Shelter) -> Self {
-        Self { name, verb, prefix, shelter, state: RefCell::default() }
+    pub(super) fn new(
+        name: String,
+        verb: &'static str,
+        prefix: String,
+        shelter: Shelter,
+        status: Arc<BrokerStatus>,
+    ) -> Self {
+        Self { name, verb, prefix, shelter, status, state: RefCell::default() }
     }
 
     /// Takes a publication; `slot`: of a Cluster that is sharded.
@@ -121,6 +130,7 @@ impl Publisher {
         let is_down = state.out.is_none();
         let bytes = COST + topic.len() + payload.len();
         if is_down && state.waiting_bytes + bytes > self.shelter.bytes_max {
+            self.status.publish_errors.add(1);
             return Publishing::Now(Err(PublishError::Broker(self.is_down(&state, now))));
         }
         let mut command = Vec::new();
@@ -141,7 +151,7 @@ impl Publisher {
         if tries > tries_max {
             let why = "the nodes of the Cluster send it from one to the other";
             let text = format!("{}: {why}: not published", self.name);
-            return tell(answer, Err(PublishError::Broker(text)));
+            return self.tell(answer, Err(PublishError::Broker(text)));
         }
         let deadline = now + self.shelter.wait;
         state.take(Waiting { command, slot: Some(slot), tries, deadline, answer }, now);
@@ -173,6 +183,14 @@ impl Publisher {
         let is_of =
             |pending: &&Pending| matches!(&pending.what, What::Kept(kept) if kept.slot == slot);
         self.state.borrow().pending.iter().filter(is_of).count()
+    }
+
+    fn tell(&self, answer: Answer, result: Result<(), PublishError>) {
+        if result.is_err() {
+            self.status.publish_errors.add(1);
+        }
+        // Whoever asked may have gone.
+        let _ = answer.send(result);
     }
 
     fn encode(&self, out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
@@ -208,7 +226,7 @@ impl Publisher {
             let error = PublishError::Broker(format!("{}: {why}: {doubt}", self.name));
             match what {
                 What::Publication(answer) | What::Kept(Kept { answer, .. }) => {
-                    tell(answer, Err(error));
+                    self.tell(answer, Err(error));
                 }
                 What::Probe => {}
             }
@@ -232,7 +250,7 @@ impl Publisher {
         let error = PublishError::Broker(self.is_down(&state, now));
         for Waiting { command, answer, .. } in lost {
             state.waiting_bytes -= command.len() + COST;
-            tell(answer, Err(error.clone()));
+            self.tell(answer, Err(error.clone()));
         }
     }
 
@@ -251,7 +269,7 @@ impl Publisher {
             (What::Publication(answer) | What::Kept(Kept { answer, .. }), refusal) => {
                 let error =
                     |why| PublishError::Broker(format!("{}: {why}: not published", self.name));
-                tell(answer, refusal.map_or(Ok(()), |why| Err(error(why))));
+                self.tell(answer, refusal.map_or(Ok(()), |why| Err(error(why))));
                 Answered::Publication
             }
         };
@@ -278,7 +296,7 @@ impl Publisher {
         while state.waiting.front().is_some_and(|waiting| waiting.deadline <= now) {
             let Some(Waiting { command, answer, .. }) = state.waiting.pop_front() else { break };
             state.waiting_bytes -= command.len() + COST;
-            tell(answer, Err(PublishError::Broker(self.is_down(&state, now))));
+            self.tell(answer, Err(PublishError::Broker(self.is_down(&state, now))));
         }
     }
 
@@ -339,11 +357,6 @@ pub(super) enum Answered {
 pub(super) fn is_elsewhere(why: &str) -> bool {
     let kind = why.split(' ').next();
     ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"].iter().any(|elsewhere| kind == Some(elsewhere))
-}
-
-/// Whoever asked may have gone.
-fn tell(answer: Answer, result: Result<(), PublishError>) {
-    let _ = answer.send(result);
 }
 
 #[cfg(test)]

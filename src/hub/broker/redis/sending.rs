@@ -90,9 +90,6 @@ fn answers(node: &Node, link: &mut Link) -> Result<(), String> {
                 if answered == Answered::Elsewhere {
                     node.is_stale();
                 }
-                if answered == Answered::Publication {
-                    node.common.status.publish_errors.add(1);
-                }
                 answered
             }
             _ => node.publisher.answered(None, now),

@@ -14,6 +14,9 @@
 //! - **A gap is told when the topic is subscribed again**, before its next publication, and once.
 //! - Whoever waits is told by a deadline; a topic is kept while anybody wants it.
 
+mod homes;
+mod patience;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +27,6 @@ use crate::hub::broker::Wanting;
 
 /// Between the last subscriber's leave and UNSUBSCRIBE: a page that is reloaded costs nothing.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
-/// Before a topic is asked for again that is at home elsewhere, where nobody knows yet where.
-const POSTPONED: Duration = Duration::from_millis(250);
 /// Channels and bytes of one command.
 const COMMAND_CHANNELS: usize = 1_000;
 const COMMAND_BYTES: usize = 64 * 1024;
@@ -173,47 +174,6 @@ impl Topics {
             self.waiting.push_back((now + self.patience, name.clone()));
         }
         Wanting::Later
-    }
-
-    /// A topic comes from another server, where it was held if `missed`.
-    pub(super) fn adopt(&mut self, name: Arc<str>, missed: bool, now: Instant) {
-        self.want(&name, now);
-        let topic = self.known.get_mut(&name).expect("just put there");
-        topic.missed |= missed;
-    }
-
-    /// Gives all topics up that are wanted and are not this server's; says of each whether it was
-    /// held, or missed something before. Those that linger are gone.
-    pub(super) fn release(
-        &mut self,
-        mut is_ours: impl FnMut(&str) -> bool,
-    ) -> Vec<(Arc<str>, bool)> {
-        let others: Vec<Arc<str>> =
-            self.known.keys().filter(|name| !is_ours(name)).cloned().collect();
-        let mut released = Vec::new();
-        for name in others {
-            let Some(topic) = self.known.get_mut(&name) else { continue };
-            if topic.wanted {
-                let held = topic.missed || topic.state == State::Held;
-                released.push((name.clone(), held));
-            }
-            match topic.state {
-                State::Held => {
-                    (topic.wanted, topic.missed, topic.deadline) = (false, false, None);
-                    topic.state = State::Leaving;
-                    self.leaving.push_back(name);
-                }
-                // What is under way is answered, and left then.
-                State::Asked | State::Leaving => {
-                    (topic.wanted, topic.missed, topic.deadline) = (false, false, None);
-                    if std::mem::take(&mut topic.owed) {
-                        self.owed -= 1;
-                    }
-                }
-                State::Due | State::Refused => self.forget(&name),
-            }
-        }
-        released
     }
 
     /// Nobody wants a topic any more.
@@ -391,43 +351,6 @@ impl Topics {
             }
             _ => Refused::Other,
         }
-    }
-
-    /// A topic that was refused is asked for again in a moment, if it is here still.
-    pub(super) fn postpone(&mut self, name: Arc<str>, now: Instant) {
-        let Some(topic) = self.known.get_mut(&name) else { return };
-        topic.state = State::Due;
-        if topic.missed && !std::mem::replace(&mut topic.owed, true) {
-            self.owed += 1;
-        }
-        self.postponed.push_back((now + POSTPONED, name));
-    }
-
-    /// Who waits for a topic has been refused. `wanted`: somebody else still wants it.
-    pub(super) fn turned_away(&mut self, name: &str, wanted: bool, now: Instant) {
-        if let Some(topic) = self.known.get_mut(name) {
-            topic.deadline = None;
-        }
-        if !wanted {
-            self.unwant(name, now);
-        }
-    }
-
-    /// The topics that have been waited for too long.
-    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Arc<str>> {
-        let mut overdue = Vec::new();
-        while let Some((deadline, _)) = self.waiting.front()
-            && *deadline <= now
-        {
-            let Some((deadline, name)) = self.waiting.pop_front() else { break };
-            if let Some(topic) = self.known.get_mut(&name)
-                && topic.deadline == Some(deadline)
-            {
-                topic.deadline = None;
-                overdue.push(name);
-            }
-        }
-        overdue
     }
 
     /// The connection has gone: all that is wanted is due on the next one.

@@ -4,7 +4,9 @@ const WAIT: Duration = Duration::from_secs(5);
 
 fn publisher(bytes_max: usize) -> Publisher {
     let shelter = Shelter { bytes_max, wait: WAIT };
-    Publisher::new("broker \"main\" (redis at r:1)".to_owned(), "PUBLISH", String::new(), shelter)
+    let name = "broker \"main\" (redis at r:1)".to_owned();
+    let status = Arc::new(BrokerStatus::new("main"));
+    Publisher::new(name, "PUBLISH", String::new(), shelter, status)
 }
 
 /// What is to be waited for of a publication.
@@ -85,6 +87,7 @@ fn what_was_sent_and_not_answered_is_in_doubt_and_what_was_not_sent_is_not() {
     assert!(texts[0].ends_with("closed: may or may not have been published"), "{texts:?}");
     assert!(texts[1].ends_with("closed: not published"), "{texts:?}");
     assert!(texts[2].ends_with("closed: not published"), "{texts:?}");
+    assert_eq!(publisher.status.publish_errors.value(), 3);
     // Nothing of it is sent to the next server.
     let next = Outbound::default();
     publisher.connected(&next, now);
