@@ -30,7 +30,7 @@ pub(super) struct Node {
     pub(super) wake: Notify,
     /// Goes up when the server is another one: connections to the old one are given up.
     pub(super) turn: Cell<u64>,
-    /// Of the connections, in [`Health`].
+    /// Of the connections, in the broker's health.
     pub(super) receiving: usize,
     pub(super) sending: usize,
     /// SSUBSCRIBE and SPUBLISH.
