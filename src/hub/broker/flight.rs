@@ -52,9 +52,15 @@ struct Entry {
 #[derive(Debug)]
 struct Held {
     name: Box<str>,
-    bytes: Vec<u8>,
+    payload: Box<[u8]>,
     since: Instant,
     done: Done,
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.payload.len()
+    }
 }
 
 impl Flight {
@@ -86,28 +92,40 @@ impl Flight {
         self.entries.push_back(Entry { name, end, cost, done: Some(done) });
     }
 
-    /// Holds a publication, encoded, until there is a connection.
-    pub fn hold(&mut self, name: &str, bytes: Vec<u8>, now: Instant) -> Sent {
+    /// Holds a publication until there is a connection.
+    pub fn hold(&mut self, name: &str, payload: &[u8], now: Instant) -> Sent {
         let (done, sent) = oneshot::channel();
-        self.held_bytes += bytes.len();
-        self.held.push_back(Held { name: name.into(), bytes, since: now, done });
+        let held = Held { name: name.into(), payload: payload.into(), since: now, done };
+        self.held_bytes += held.bytes();
+        self.held.push_back(held);
         sent
     }
 
-    /// There is a connection: `queue` gives it what is held, and says where that ends.
-    pub fn release(&mut self, mut queue: impl FnMut(&[u8]) -> u64) {
-        for Held { name, bytes, done, .. } in std::mem::take(&mut self.held) {
-            let end = queue(&bytes);
-            self.enter(name, bytes.len(), end, done);
+    /// There is a connection: `queue` gives it what is held, name and payload, and says where that
+    /// ends, or why it may not have it. Says how many it did not take.
+    pub fn release(
+        &mut self,
+        mut queue: impl FnMut(&str, &[u8]) -> Result<u64, PublishError>,
+    ) -> usize {
+        let mut refused = 0;
+        for Held { name, payload, done, .. } in std::mem::take(&mut self.held) {
+            match queue(&name, &payload) {
+                Ok(end) => self.enter(name, payload.len(), end, done),
+                Err(error) => {
+                    refused += 1;
+                    let _ = done.send(Err(error));
+                }
+            }
         }
         self.held_bytes = 0;
+        refused
     }
 
     /// What has been held for `patience` fails.
     pub fn expire(&mut self, now: Instant, patience: Duration, error: &PublishError) {
         while self.next_expiry(patience).is_some_and(|at| at <= now) {
             let Some(held) = self.held.pop_front() else { break };
-            self.held_bytes -= held.bytes.len();
+            self.held_bytes -= held.bytes();
             let _ = held.done.send(Err(error.clone()));
         }
     }
@@ -225,19 +243,35 @@ mod tests {
     #[test]
     fn what_is_held_goes_to_the_next_connection_or_fails_when_patience_ends() {
         let (mut flight, now) = (Flight::default(), Instant::now());
-        let mut first = flight.hold("a", b"<a>".to_vec(), now);
-        let mut second = flight.hold("b", b"<bb>".to_vec(), now + PATIENCE / 2);
-        assert_eq!((flight.held_bytes(), flight.next_expiry(PATIENCE)), (7, Some(now + PATIENCE)));
+        let mut first = flight.hold("a", b"<a>", now);
+        let mut second = flight.hold("b", b"<bb>", now + PATIENCE / 2);
+        assert_eq!((flight.held_bytes(), flight.next_expiry(PATIENCE)), (9, Some(now + PATIENCE)));
         flight.expire(now + PATIENCE, PATIENCE, &error("down"));
         assert_eq!(answer(&mut first), Some(Err(error("down"))));
         let mut out = Vec::new();
-        flight.release(|bytes| {
-            out.extend_from_slice(bytes);
-            out.len() as u64
+        let refused = flight.release(|name, payload| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(payload);
+            Ok(out.len() as u64)
         });
-        assert_eq!((out.as_slice(), flight.held_bytes(), flight.len()), (&b"<bb>"[..], 0, 1));
+        assert_eq!(refused, 0);
+        assert_eq!((out.as_slice(), flight.held_bytes(), flight.len()), (&b"b<bb>"[..], 0, 1));
         flight.settle(Ok(()));
         assert_eq!(answer(&mut second), Some(Ok(())));
+    }
+
+    #[test]
+    fn what_is_held_and_a_connection_may_not_have_fails_alone() {
+        let (mut flight, now) = (Flight::default(), Instant::now());
+        let mut sent = ["a", "long", "b"].map(|text| flight.hold("t", text.as_bytes(), now));
+        let refused = flight.release(|_, payload| match payload.len() {
+            0..4 => Ok(payload.len() as u64),
+            _ => Err(error("too long")),
+        });
+        assert_eq!((refused, flight.len(), flight.held_bytes()), (1, 2, 0));
+        assert_eq!(answer(&mut sent[1]), Some(Err(error("too long"))));
+        (0..2).for_each(|_| flight.settle(Ok(())));
+        assert_eq!((answer(&mut sent[0]), answer(&mut sent[2])), (Some(Ok(())), Some(Ok(()))));
     }
 
     #[test]

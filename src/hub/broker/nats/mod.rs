@@ -36,6 +36,7 @@ mod topics;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 pub(in crate::hub) use self::probe::probe_nats;
@@ -50,7 +51,10 @@ use crate::nats;
 use crate::publication::Payload;
 
 /// See the module.
-pub(in crate::hub) struct Nats(Rc<Shared>);
+pub(in crate::hub) struct Nats {
+    shared: Rc<Shared>,
+    tasks: [JoinHandle<()>; 3],
+}
 
 impl Nats {
     /// Begins to connect. Called on the hub's runtime.
@@ -64,34 +68,42 @@ impl Nats {
     ) -> Self {
         inlet.starting();
         let shared = Rc::new(Shared::new(name, settings, terms, inlet, status));
-        counters.spawn(subscriber::run(shared.clone()));
-        counters.spawn(publisher::run(shared.clone()));
-        counters.spawn(keep_time(shared.clone()));
-        Self(shared)
+        let tasks = [
+            counters.spawn(subscriber::run(shared.clone())),
+            counters.spawn(publisher::run(shared.clone())),
+            counters.spawn(keep_time(shared.clone())),
+        ];
+        Self { shared, tasks }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Broker for Nats {
     fn publish(&self, topic: &str, payload: &Payload<'_>, _patience: Patience) -> Publishing {
-        publisher::publish(&self.0, topic, payload)
+        publisher::publish(&self.shared, topic, payload)
     }
 
     fn want(&self, topic: &Arc<str>) -> Wanting {
-        let mut topics = self.0.topics.borrow_mut();
+        let mut topics = self.shared.topics.borrow_mut();
         let wanting = topics.want(topic, Instant::now());
-        self.0.status.channels.set(topics.len() as u64);
+        self.shared.status.channels.set(topics.len() as u64);
         if wanting == Wanting::Later {
-            self.0.wanted.notify_one();
-            self.0.timers.notify_one();
+            self.shared.wanted.notify_one();
+            self.shared.timers.notify_one();
         }
         wanting
     }
 
     fn unwant(&self, topic: &str) {
-        let mut topics = self.0.topics.borrow_mut();
+        let mut topics = self.shared.topics.borrow_mut();
         topics.unwant(topic, Instant::now());
-        self.0.status.channels.set(topics.len() as u64);
-        self.0.timers.notify_one();
+        self.shared.status.channels.set(topics.len() as u64);
+        self.shared.timers.notify_one();
     }
 }
 

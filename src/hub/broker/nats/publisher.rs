@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::session::{self, NoSession, Session, describe, said};
 use super::shared::{Probe, Shared, Stands, Way};
-use super::subscriber::PROBE;
+use super::subscriber::{LOOK, PROBE};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
-use crate::hub::broker::link::Outbound;
+use crate::hub::broker::flight::Flight;
+use crate::hub::broker::link::{Address, Outbound};
 use crate::hub::sequencer::{PublishError, Publishing, Sent};
 use crate::nats::{self, Info, LINE_BYTES_MAX, PING, PONG, Refusal, Said};
 use crate::publication::{Payload, TooLarge};
@@ -28,7 +29,8 @@ pub(super) fn publish(shared: &Rc<Shared>, topic: &str, payload: &Payload<'_>) -
     let subject = match nats::subject(&shared.settings.prefix, topic) {
         Ok(subject) => subject,
         Err(error) => {
-            let error = shared.error(&format!("cannot have the topic: {error}"));
+            let error = format!("cannot have the topic: {error}");
+            let error = shared.error(&shared.address(), &error);
             return Publishing::Now(Err(error));
         }
     };
@@ -49,28 +51,45 @@ fn give(shared: &Shared, subject: &str, payload: &[u8]) -> Result<Sent, PublishE
         shared.status.publish_errors.add(1);
         Err(error)
     };
-    let way = shared.way.borrow().clone().filter(|_| shared.is_up());
-    let Some(way) = way else {
+    let way = shared.way.borrow();
+    let Some(way) = way.as_ref().filter(|_| shared.is_up()) else {
         if flight.held_bytes() + subject.len() + payload.len() > shared.terms.buffer_bytes {
             return refused(shared.is_down());
         }
-        let mut bytes = Vec::new();
-        nats::publish(&mut bytes, subject, payload);
         shared.status.published_bytes.add(payload.len() as u64);
         shared.timers.notify_one();
-        return Ok(flight.hold(subject, bytes, Instant::now()));
+        return Ok(flight.hold(subject, payload, Instant::now()));
     };
-    if payload.len() > way.payload_bytes_max {
-        return refused(shared.error(&format!(
-            "takes payloads of {} bytes at most (max_payload of the server), and this one has {}",
-            way.payload_bytes_max,
-            payload.len()
-        )));
-    }
-    let end = way.out.queue(|out| nats::publish(out, subject, payload));
-    shared.status.published_bytes.add(payload.len() as u64);
+    // What came before goes first, also if it is up only since now.
+    release(shared, &mut flight, way);
     shared.published.notify_one();
+    let end = match queue(shared, way, subject, payload) {
+        Ok(end) => end,
+        Err(error) => return refused(error),
+    };
+    shared.status.published_bytes.add(payload.len() as u64);
     Ok(flight.push(subject, payload.len(), end))
+}
+
+/// Gives what is held to the connection.
+fn release(shared: &Shared, flight: &mut Flight, way: &Way) {
+    if flight.held_bytes() > 0 {
+        let refused = flight.release(|subject, payload| queue(shared, way, subject, payload));
+        shared.status.publish_errors.add(refused as u64);
+    }
+}
+
+/// Queues a publication, and says where it ends. One that is too long would end the connection.
+fn queue(shared: &Shared, way: &Way, subject: &str, payload: &[u8]) -> Result<u64, PublishError> {
+    let (bytes, bytes_max) = (payload.len(), way.payload_bytes_max);
+    if bytes > bytes_max {
+        let error = format!(
+            "takes payloads of {bytes_max} bytes at most (max_payload of the server), and this one \
+             has {bytes}"
+        );
+        return Err(shared.error(&way.address, &error));
+    }
+    Ok(way.out.queue(|out| nats::publish(out, subject, payload)))
 }
 
 /// The connection is full: whoever publishes waits, first come, first served.
@@ -120,18 +139,18 @@ pub(super) async fn run(shared: Rc<Shared>) {
                     Ok(()) => Stands::Coming,
                     Err(why) => Stands::Down(why),
                 };
-                end(&shared, out.sent(), &stands);
+                end(&shared, &server.address, out.sent(), stands.clone());
                 if stands == Stands::Coming {
                     continue;
                 }
             }
             Err(NoSession::Away(why)) => {
-                shared.publisher_stands(Stands::Down(why));
-                shared.started(Ok(()));
+                shared.publisher_fails(&server.address, why);
+                shared.started(&server.address, Ok(()));
             }
             Err(NoSession::Hopeless(why)) => {
-                shared.publisher_stands(Stands::Down(why.clone()));
-                shared.started(Err(why));
+                shared.publisher_fails(&server.address, why.clone());
+                shared.started(&server.address, Err(why));
             }
         }
         tokio::select! {
@@ -142,15 +161,21 @@ pub(super) async fn run(shared: Rc<Shared>) {
 }
 
 /// A connection has ended that had been given `sent` bytes.
-fn end(shared: &Shared, sent: u64, stands: &Stands) {
-    shared.publisher_stands(stands.clone());
+fn end(shared: &Shared, address: &Address, sent: u64, stands: Stands) {
     let why = match stands {
-        Stands::Down(why) => why.as_str(),
-        Stands::Coming | Stands::Up => "the server is about to end",
+        Stands::Down(why) => {
+            shared.publisher_fails(address, why.clone());
+            why
+        }
+        Stands::Coming | Stands::Up => {
+            shared.publisher_stands(Stands::Coming);
+            "the server is about to end".to_owned()
+        }
     };
-    let doubt = shared.error(&format!(
+    let doubt = format!(
         "went away before it answered ({why}): the publication may or may not have been published"
-    ));
+    );
+    let doubt = shared.error(address, &doubt);
     let (doubts, rest) = shared.flight.borrow_mut().disconnected(sent, &doubt, &shared.is_down());
     shared.status.publish_errors.add((doubts + rest) as u64);
     shared.room.notify_one();
@@ -167,6 +192,7 @@ struct Serving {
     /// Where to look for the next one that is refused.
     refused: usize,
     next_probe: Instant,
+    next_look: Instant,
     /// The server lets us publish probes.
     probes: bool,
     probe: u64,
@@ -180,8 +206,12 @@ struct Serving {
 /// published to.
 async fn serve(shared: &Rc<Shared>, session: Session) -> Result<(), String> {
     let out = session.link.out().clone();
-    let payload_bytes_max = session.info.payload_bytes_max();
-    *shared.way.borrow_mut() = Some(Way { out: out.clone(), payload_bytes_max });
+    let way = Way {
+        out: out.clone(),
+        address: session.server.address.clone(),
+        payload_bytes_max: session.info.payload_bytes_max(),
+    };
+    *shared.way.borrow_mut() = Some(way);
     shared.publisher_stands(Stands::Up);
     let mut serving = Serving {
         session,
@@ -191,6 +221,7 @@ async fn serve(shared: &Rc<Shared>, session: Session) -> Result<(), String> {
         asked_for: 0,
         refused: 0,
         next_probe: Instant::now(),
+        next_look: Instant::now() + LOOK,
         probes: true,
         probe: 0,
         why: None,
@@ -216,12 +247,13 @@ impl Serving {
                 read = self.session.link.read(2 * LINE_BYTES_MAX) => {
                     read.map_err(|error| describe(&error))?;
                 }
-                () = sleep_until(now + PROBE / 4) => {
+                () = sleep_until(self.next_look) => {
                     self.look(Instant::now())?;
                     continue;
                 }
             }
             self.hear()?;
+            self.look(Instant::now())?;
             shared.terms.runtime.give_way().await;
         }
     }
@@ -229,12 +261,16 @@ impl Serving {
     /// Whether another server is to be published to, and this one has nothing more to say.
     fn is_left(&mut self, now: Instant) -> bool {
         let home = self.shared.home.borrow();
-        let elsewhere =
-            home.as_ref().is_some_and(|home| home.address != self.session.server.address);
-        if !elsewhere {
+        let here = home.as_ref().map(|home| home.address == self.session.server.address);
+        if here != Some(false) {
             self.leaving = None;
+            if here.is_some() {
+                self.shared.publisher_stands(Stands::Up);
+            }
             return false;
         }
+        // What is published from here on waits for the other one.
+        self.shared.publisher_stands(Stands::Coming);
         let since = *self.leaving.get_or_insert(now);
         self.shared.flight.borrow().len() == 0 || now.duration_since(since) > LAST_ANSWERS
     }
@@ -242,8 +278,10 @@ impl Serving {
     /// What has been held, a PING behind what was published since the last one, a probe.
     fn send(&mut self, now: Instant) {
         let mut flight = self.shared.flight.borrow_mut();
-        if self.shared.is_up() && flight.held_bytes() > 0 {
-            flight.release(|bytes| self.out.queue(|out| out.extend_from_slice(bytes)));
+        if self.shared.is_up()
+            && let Some(way) = &*self.shared.way.borrow()
+        {
+            release(&self.shared, &mut flight, way);
         }
         let new = flight.len() - self.asked_for;
         let probes = self.next_probe <= now;
@@ -264,8 +302,12 @@ impl Serving {
         }
     }
 
-    /// Whether the server is there.
-    fn look(&self, now: Instant) -> Result<(), String> {
+    /// Whether the server is there. Asked behind what it said, now and then.
+    fn look(&mut self, now: Instant) -> Result<(), String> {
+        if now < self.next_look {
+            return Ok(());
+        }
+        self.next_look = now + LOOK;
         let (link, settings) = (&self.session.link, &self.shared.settings);
         if let (Some(limit), Some((at, _))) = (settings.read_timeout, self.asked.front())
             && now.duration_since(link.heard().max(*at)) > limit
@@ -332,7 +374,8 @@ impl Serving {
             return;
         }
         let among = self.asked.front().map_or(0, |(_, publications)| *publications);
-        let error = self.shared.error(&format!("refuses the publication: {text}"));
+        let error = format!("refuses the publication: {text}");
+        let error = self.shared.error(&self.session.server.address, &error);
         let mut flight = self.shared.flight.borrow_mut();
         if let Some(next) = flight.fail(&subject, self.refused, among, error) {
             self.refused = next;

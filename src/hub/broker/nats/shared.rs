@@ -11,7 +11,7 @@ use super::session::LoadedTls;
 use super::settings::{NatsServer, NatsSettings};
 use super::topics::Topics;
 use crate::hub::broker::flight::Flight;
-use crate::hub::broker::link::Outbound;
+use crate::hub::broker::link::{Address, Outbound};
 use crate::hub::broker::{BrokerState, BrokerStatus, Inlet, Terms};
 use crate::hub::sequencer::PublishError;
 
@@ -26,9 +26,9 @@ pub(super) enum Stands {
 }
 
 /// What is published over.
-#[derive(Clone)]
 pub(super) struct Way {
     pub(super) out: Outbound,
+    pub(super) address: Address,
     /// The server's.
     pub(super) payload_bytes_max: usize,
 }
@@ -69,6 +69,8 @@ pub(super) struct Shared {
     pub(super) timers: Notify,
     subscriber: RefCell<Stands>,
     publisher: RefCell<Stands>,
+    /// The server that went away last, or could not be reached.
+    failed: RefCell<Option<Address>>,
     /// Since when it is not up.
     down_since: Cell<Instant>,
     /// It has been up.
@@ -115,21 +117,30 @@ impl Shared {
             timers: Notify::new(),
             subscriber: RefCell::new(Stands::Coming),
             publisher: RefCell::new(Stands::Coming),
+            failed: RefCell::default(),
             down_since: Cell::new(Instant::now()),
             known: Cell::new(false),
             starting: Cell::new(true),
         }
     }
 
-    /// The first attempt has ended.
-    pub(super) fn started(&self, outcome: Result<(), String>) {
+    /// The first attempt has ended, at a server.
+    pub(super) fn started(&self, address: &Address, outcome: Result<(), String>) {
         if self.starting.replace(false) {
-            let named = |why| {
-                let address = self.servers.borrow().current().address.to_string();
-                format!("broker \"{}\" (nats at {address}): {why}", self.name)
-            };
+            let named = |why| format!("broker \"{}\" (nats at {address}): {why}", self.name);
             self.inlet.started(outcome.map_err(named));
         }
+    }
+
+    /// The subscriber is at a server, and the publisher is to follow. Until it has, nothing is
+    /// published.
+    pub(super) fn is_at(&self, server: NatsServer) {
+        let left = self.way.borrow().as_ref().is_some_and(|way| way.address != server.address);
+        *self.home.borrow_mut() = Some(server);
+        if left {
+            self.publisher_stands(Stands::Coming);
+        }
+        self.moved.notify_one();
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -148,6 +159,18 @@ impl Shared {
         }
     }
 
+    /// The subscriber has no connection to a server, and why.
+    pub(super) fn subscriber_fails(&self, address: &Address, why: String) {
+        *self.failed.borrow_mut() = Some(address.clone());
+        self.subscriber_stands(Stands::Down(why));
+    }
+
+    /// The publisher has no connection to a server, and why.
+    pub(super) fn publisher_fails(&self, address: &Address, why: String) {
+        *self.failed.borrow_mut() = Some(address.clone());
+        self.publisher_stands(Stands::Down(why));
+    }
+
     fn restate(&self) {
         let (state, why) = match (&*self.subscriber.borrow(), &*self.publisher.borrow()) {
             (Stands::Up, Stands::Up) => (BrokerState::Up, None),
@@ -160,7 +183,7 @@ impl Shared {
         match state {
             BrokerState::Up => {
                 self.known.set(true);
-                self.started(Ok(()));
+                self.started(&self.address(), Ok(()));
                 // What is held may go.
                 self.published.notify_one();
             }
@@ -189,16 +212,25 @@ impl Shared {
         let standing = self.status.standing();
         let seconds = self.down_since.get().elapsed().as_secs();
         let why = standing.why.or(standing.last_error).map(|why| format!(": {why}"));
-        self.error(&format!(
-            "is {} since {seconds} s ago{}; nothing was published",
-            standing.state.name(),
-            why.unwrap_or_default()
-        ))
+        let address = self.failed.borrow().clone().unwrap_or_else(|| self.address());
+        self.error(
+            &address,
+            &format!(
+                "is {} since {seconds} s ago{}; nothing was published",
+                standing.state.name(),
+                why.unwrap_or_default()
+            ),
+        )
     }
 
-    /// An error answer that names the broker and its server.
-    pub(super) fn error(&self, what: &str) -> PublishError {
-        let address = self.servers.borrow().current().address.to_string();
+    /// Where the broker is, or is to be tried next.
+    pub(super) fn address(&self) -> Address {
+        let home = self.home.borrow().as_ref().map(|home| home.address.clone());
+        home.unwrap_or_else(|| self.servers.borrow().current().address.clone())
+    }
+
+    /// An error answer that names the broker and a server of it.
+    pub(super) fn error(&self, address: &Address, what: &str) -> PublishError {
         PublishError::Broker(format!("broker \"{}\" (nats at {address}) {what}", self.name))
     }
 }

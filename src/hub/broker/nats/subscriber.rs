@@ -21,8 +21,10 @@ const BATCH_TOPICS: usize = 1_000;
 const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes that are queued at a time.
 const QUEUED_BYTES: usize = 256 * 1024;
-/// Between two looks at whether the server is there.
+/// Between two questions whether the server is there.
 pub(super) const PROBE: Duration = Duration::from_secs(1);
+/// Between two looks at whether it takes and answers what it is given.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// The subscription of probes: no topic has that number.
 const PROBE_SID: u64 = u64::MAX;
 
@@ -47,12 +49,14 @@ pub(super) async fn run(shared: Rc<Shared>) {
     let mut backoff = Backoff::new(settings.min_retry_backoff, settings.max_retry_backoff);
     let (mut next, mut failed, mut ever) = (None, 0, false);
     loop {
+        let mut address = shared.servers.borrow().current().address.clone();
         let dialled = match next.take() {
             Some(session) => Ok(session),
             None => dial(&shared).await,
         };
         match dialled {
             Ok(session) => {
+                address.clone_from(&session.server.address);
                 backoff.connected(Instant::now());
                 if std::mem::replace(&mut ever, true) {
                     shared.status.reconnects.add(1);
@@ -62,7 +66,7 @@ pub(super) async fn run(shared: Rc<Shared>) {
                         shared.subscriber_stands(Stands::Coming);
                         next = Some(session);
                     }
-                    Ended::Broken(why) => shared.subscriber_stands(Stands::Down(why)),
+                    Ended::Broken(why) => shared.subscriber_fails(&address, why),
                 }
                 *shared.said.borrow_mut() = None;
                 *shared.home.borrow_mut() = None;
@@ -72,17 +76,17 @@ pub(super) async fn run(shared: Rc<Shared>) {
                 }
             }
             Err(NoSession::Hopeless(why)) => {
-                shared.subscriber_stands(Stands::Down(why.clone()));
-                shared.started(Err(why));
+                shared.subscriber_fails(&address, why.clone());
+                shared.started(&address, Err(why));
                 shared.servers.borrow_mut().advance();
             }
             Err(NoSession::Away(why)) => {
-                shared.subscriber_stands(Stands::Down(why));
+                shared.subscriber_fails(&address, why);
                 shared.servers.borrow_mut().advance();
                 failed += 1;
                 if failed >= shared.settings.servers.len() {
                     // Nothing but waiting helps: the start need not wait for it.
-                    shared.started(Ok(()));
+                    shared.started(&address, Ok(()));
                 }
             }
         }
@@ -102,9 +106,8 @@ async fn serve(shared: &Rc<Shared>, session: Session) -> Ended {
     shared.status.reached(&server.address.to_string(), &format!("nats {}", session.info.version));
     shared.servers.borrow_mut().learn(session.info.urls());
     *shared.said.borrow_mut() = Some(session.link.out().clone());
-    *shared.home.borrow_mut() = Some(server);
-    shared.moved.notify_one();
     shared.subscriber_stands(Stands::Coming);
+    shared.is_at(server);
     let now = Instant::now();
     let mut serving = Serving {
         lame: session.info.ldm,
@@ -113,6 +116,7 @@ async fn serve(shared: &Rc<Shared>, session: Session) -> Ended {
         asked: VecDeque::new(),
         reading_since: now,
         next_ping: now,
+        next_look: now + LOOK,
         why: None,
         moving: None,
     };
@@ -135,6 +139,7 @@ struct Serving {
     /// Silence counts from here: before, nobody listened.
     reading_since: Instant,
     next_ping: Instant,
+    next_look: Instant,
     /// What the server said last that was wrong.
     why: Option<String>,
     /// The server is about to end.
@@ -174,12 +179,13 @@ impl Serving {
                     continue;
                 }
                 read = self.session.link.read(bytes_max) => read.map_err(|error| describe(&error))?,
-                () = sleep_until(now + PROBE / 4) => {
+                () = sleep_until(self.next_look) => {
                     self.look(Instant::now())?;
                     continue;
                 }
             }
             self.hear().await?;
+            self.look(Instant::now())?;
             // Bytes may be there already: everyone else has a turn all the same.
             shared.terms.runtime.give_way().await;
         }
@@ -202,6 +208,7 @@ impl Serving {
                     Err(error) => {
                         tracing::warn!(broker = shared.name, "a topic cannot be joined: {error}");
                         arrivals::refuse(&shared, id);
+                        shared.inlet.wake_shards();
                     }
                 }
             }
@@ -224,9 +231,12 @@ impl Serving {
         }
     }
 
-    /// Whether the server is there. Asked when nothing has come for a while, although somebody
-    /// listened.
-    fn look(&self, now: Instant) -> Result<(), String> {
+    /// Whether the server is there. Asked behind what it said, now and then.
+    fn look(&mut self, now: Instant) -> Result<(), String> {
+        if now < self.next_look {
+            return Ok(());
+        }
+        self.next_look = now + LOOK;
         let (link, settings) = (&self.session.link, &self.shared.settings);
         if let (Some(limit), Some(asked)) = (settings.read_timeout, self.asked.front()) {
             let since = asked.at.max(link.heard()).max(self.reading_since);

@@ -13,10 +13,12 @@
 //! - **Whoever waits is answered**: confirmed, refused, or unavailable after `patience`.
 //! - **A gap is told once, and no publication comes before it.** What was subscribed when the
 //!   connection broke has one: [`Topics::arrives`] or [`Topics::confirm`] says so, whichever is
-//!   first, since from there on nothing is missing.
+//!   first, since from there on nothing is missing. That of a refused topic is told at once, and
+//!   again when the topic is back: all that was published between is missing.
 //! - What nobody wants lingers for a second before the server is told, against flapping. It lingers
 //!   over no outage.
-//! - Queue and timers are bounded by the number of topics: each stands there once.
+//! - Queue and timers are bounded by the number of topics: each stands there once, and the queue is
+//!   rid of those that are forgotten before they are half of it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -31,6 +33,10 @@ use crate::table::Table;
 
 /// For which a topic stays subscribed that nobody wants any more.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// Topics that may stand in the queue although they are forgotten, beside as many again as there
+/// are.
+const DEAD_MAX: usize = 64;
 
 /// A topic, for as long as it is wanted. Never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,7 +202,9 @@ impl Topics {
     /// A publication of a topic has come. Its name, and whether to say first that something may
     /// have been missed; `None`: nobody wants it.
     pub(super) fn arrives(&mut self, id: TopicId) -> Option<Confirmed> {
-        let topic = self.table.live(id.index, id.generation).filter(|topic| topic.wanted)?;
+        let topic = self.table.live(id.index, id.generation);
+        // What is refused may miss something behind this, and says so when it is back.
+        let topic = topic.filter(|topic| topic.wanted && topic.step != Step::Refused)?;
         Some(Confirmed { name: topic.name.clone(), gap: std::mem::take(&mut topic.gap) })
     }
 
@@ -216,11 +224,12 @@ impl Topics {
         confirmed
     }
 
-    /// The server does not let us have a topic. `gap`: it was subscribed, and is not any more. If
-    /// nobody has it who joined it before: [`Topics::forget`].
+    /// The server does not let us have a topic. `gap`: it was subscribed, and is not any more: its
+    /// gap stays until it is confirmed. If nobody has it who joined it before: [`Topics::forget`].
     pub(super) fn refuse(&mut self, id: TopicId) -> Option<Confirmed> {
         let topic = self.table.live(id.index, id.generation)?;
-        let gap = std::mem::take(&mut topic.gap) || topic.step == Step::Subscribed;
+        topic.gap |= topic.step == Step::Subscribed || topic.resumes;
+        let gap = topic.gap;
         (topic.step, topic.waits) = (Step::Refused, false);
         self.resuming -= usize::from(std::mem::take(&mut topic.resumes));
         let refused = Confirmed { name: topic.name.clone(), gap };
@@ -286,6 +295,11 @@ impl Topics {
         topic.step = Step::Queued;
         if !std::mem::replace(&mut topic.queued, true) {
             self.queued.push_back(id);
+        }
+        // While no server asks, topics come and go.
+        if self.queued.len() > 2 * self.table.len() + DEAD_MAX {
+            let table = &mut self.table;
+            self.queued.retain(|id| table.live(id.index, id.generation).is_some());
         }
     }
 

@@ -143,6 +143,43 @@ fn a_refused_topic_is_asked_for_again_for_the_next_who_wants_it() {
 }
 
 #[test]
+fn those_who_keep_a_refused_topic_hear_again_that_they_missed_something_when_it_is_back() {
+    let (mut topics, now) = topics();
+    let a = subscribed(&mut topics, "a", now);
+    assert_eq!(topics.refuse(a), confirmed("a", true));
+    // On its way since before.
+    assert_eq!(topics.arrives(a), None);
+    topics.want(&name("a"), now);
+    assert_eq!(topics.take(), Some((a, name("a"))));
+    assert_eq!(topics.confirm(a), confirmed("a", true));
+    assert_eq!(topics.arrives(a), confirmed("a", false));
+
+    // The gap of the broken connection has been told before it is refused.
+    topics.disconnected();
+    topics.take().unwrap();
+    assert_eq!(topics.arrives(a), confirmed("a", true));
+    assert_eq!(topics.refuse(a), confirmed("a", true));
+    topics.want(&name("a"), now);
+    topics.take().unwrap();
+    assert_eq!(topics.confirm(a), confirmed("a", true));
+}
+
+#[test]
+fn topics_that_come_and_go_while_no_server_asks_leave_nothing_in_the_queue() {
+    let (mut topics, now) = topics();
+    topics.want(&name("first"), now);
+    for n in 0..10_000 {
+        let text = format!("t{n}");
+        topics.want(&name(&text), now);
+        topics.unwant(&text, now);
+        assert!(topics.queued.len() <= 2 * topics.len() + DEAD_MAX + 2);
+    }
+    topics.want(&name("last"), now);
+    let taken: Vec<_> = std::iter::from_fn(|| topics.take().map(|(_, name)| name)).collect();
+    assert_eq!(taken, [name("first"), name("last")]);
+}
+
+#[test]
 fn whatever_happens_all_who_wait_are_answered_and_every_gap_is_told_once() {
     for seed in 0..200 {
         let mut rng = StdRng::seed_from_u64(seed);
