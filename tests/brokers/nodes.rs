@@ -159,22 +159,40 @@ fn of(publisher: &str, list: &[String]) -> Vec<String> {
     list.iter().filter(|payload| payload.split(':').next() == Some(publisher)).cloned().collect()
 }
 
-/// A stay must be one piece of what the listener got, from no later than the first publication
-/// behind the join. `sent`: when each publication's call was.
-fn check(stay: &Stay, whole: &[String], sent: &HashMap<&str, Instant>) {
-    let after_join = |payload: &str| sent.get(payload).is_none_or(|at| *at > stay.joined);
-    let begin = match stay.got.first() {
-        Some(first) => whole.iter().position(|payload| payload == first).expect("it was published"),
-        None => whole.len(),
-    };
-    let end = begin + stay.got.len();
-    assert_eq!(stay.got[..], whole[begin.min(whole.len())..end.min(whole.len())], "one piece");
-    if stay.to_the_end || !stay.got.is_empty() {
-        let missed = whole[..begin].iter().find(|payload| after_join(payload));
-        assert_eq!(missed, None, "published behind the join, and not received");
+/// What was published in a topic, as the listener got it.
+struct Whole {
+    payloads: Vec<String>,
+    place: HashMap<String, usize>,
+    /// The latest call up to each publication.
+    latest: Vec<Option<Instant>>,
+}
+
+impl Whole {
+    /// `sent`: when each publication's call was.
+    fn new(payloads: Vec<String>, sent: &HashMap<&str, Instant>) -> Self {
+        let place = payloads.iter().cloned().enumerate().map(|(at, payload)| (payload, at));
+        let latest = payloads.iter().scan(None, |latest, payload| {
+            *latest = (*latest).max(sent.get(payload.as_str()).copied());
+            Some(*latest)
+        });
+        Self { place: place.collect(), latest: latest.collect(), payloads }
     }
-    if stay.to_the_end {
-        assert_eq!(end, whole.len(), "up to the last publication");
+
+    /// A stay must be one piece of it, from no later than the first publication behind the join.
+    fn check(&self, stay: &Stay) {
+        let begin = match stay.got.first() {
+            Some(first) => *self.place.get(first).expect("it was published"),
+            None => self.payloads.len(),
+        };
+        let end = (begin + stay.got.len()).min(self.payloads.len());
+        assert_eq!(stay.got[..], self.payloads[begin..end], "one piece");
+        if stay.to_the_end {
+            assert_eq!(end, self.payloads.len(), "up to the last publication");
+        }
+        if (stay.to_the_end || !stay.got.is_empty()) && begin > 0 {
+            let missed = self.latest[begin - 1].is_some_and(|latest| latest > stay.joined);
+            assert!(!missed, "published behind the join, and not received");
+        }
     }
 }
 
@@ -238,17 +256,19 @@ fn run(driver: &str, address: &str, count: usize, total: bool) {
     }
     let sent: HashMap<&str, Instant> =
         by_topic.iter().flatten().map(|(payload, at)| (payload.as_str(), *at)).collect();
-    let of_each: Vec<Vec<Vec<String>>> = (0..count)
-        .map(|node| heard[0].iter().map(|got| of(&node.to_string(), got)).collect())
-        .collect();
-    for stay in &stays {
-        if total {
-            check(stay, &heard[0][stay.topic], &sent);
-            continue;
-        }
-        for (node, whole) in of_each.iter().enumerate() {
-            let got = of(&node.to_string(), &stay.got);
-            check(&Stay { got, ..*stay }, &whole[stay.topic], &sent);
+    // Of each order that must hold: everything, or what each node published.
+    let orders: Vec<Option<String>> = match total {
+        true => vec![None],
+        false => (0..count).map(|node| Some(node.to_string())).collect(),
+    };
+    for order in orders {
+        let part = |list: &[String]| match &order {
+            None => list.to_vec(),
+            Some(node) => of(node, list),
+        };
+        let wholes: Vec<Whole> = heard[0].iter().map(|got| Whole::new(part(got), &sent)).collect();
+        for stay in &stays {
+            wholes[stay.topic].check(&Stay { got: part(&stay.got), ..*stay });
         }
     }
     let received: usize = stays.iter().map(|stay| stay.got.len()).sum();
