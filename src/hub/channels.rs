@@ -51,7 +51,8 @@ impl Channel {
 }
 
 /// An entry, two tables that may be half empty, and an answer in a queue that may be, too.
-const _: () = assert!(size_of::<Channel>() + 8 + 2 * 12 + 2 * size_of::<Down>() <= HUB_TOPIC_BYTES);
+const _: () =
+    assert!(size_of::<Channel>() + 8 + 2 * 12 + 2 * size_of::<Down>() <= HUB_TOPIC_BYTES / 2);
 
 /// The table, found both ways: by key for publications, by a shard's own name for giving up.
 #[derive(Debug)]

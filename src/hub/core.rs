@@ -34,6 +34,8 @@ pub struct Core {
     refuses: Cell<bool>,
     /// Says so to calls that wait for the desk.
     refusing: Notify,
+    /// Says that the lanes have their last entry, to calls that wait for brokers.
+    ended: Notify,
     /// Reads whose calls are being worked through.
     in_flight: Cell<usize>,
     /// Says that nothing is under way any more.
@@ -78,6 +80,7 @@ impl Core {
             questions: RefCell::new(Questions::new(up, wake)),
             refuses: Cell::new(false),
             refusing: Notify::new(),
+            ended: Notify::new(),
             in_flight: Cell::new(0),
             idle: Notify::new(),
         }
@@ -158,6 +161,19 @@ impl Core {
         }
     }
 
+    /// What a broker says, unless the lanes have their last entry before it does.
+    pub(super) async fn unless_ended<T>(&self, said: impl Future<Output = T>) -> Option<T> {
+        let ended = self.ended.notified();
+        if self.sequencer.lanes.borrow().have_ended() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            said = said => Some(said),
+            () = ended => None,
+        }
+    }
+
     /// Shutting down begins: what has been read is worked through, later calls get errors, shards
     /// accept nobody.
     pub fn stop_accepting(&self) {
@@ -171,6 +187,7 @@ impl Core {
     /// error.
     pub fn drain(&self) {
         let lost = self.sequencer.lanes.borrow_mut().end();
+        self.ended.notify_waiters();
         if lost > 0 {
             self.counters.failures_after_ok.add(lost);
             tracing::warn!(

@@ -14,10 +14,13 @@ use smallvec::SmallVec;
 use super::channels::Key;
 use super::sequencer::Sequencer;
 use super::starting::Starting;
-use crate::mesh::{BrokerId, Down, TopicId};
+use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId};
 
 /// The shards that wait for a topic, each with its own name for it.
 type Waiters = SmallVec<[(usize, TopicId); 2]>;
+
+/// An entry in a table that may be half empty.
+const _: () = assert!(2 * (size_of::<(Key, Waiters)>() + 1) <= HUB_TOPIC_BYTES / 2);
 
 /// See the module.
 pub(super) struct Interests {

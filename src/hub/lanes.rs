@@ -26,7 +26,6 @@
 
 mod lane;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -50,8 +49,6 @@ pub(super) struct Lanes {
     accounts: Accounts,
     /// Something that waited has gone since the last look, because nobody wants it any more.
     unwanted: bool,
-    /// Channels of which a loss has not been told yet, because answers wait in their lanes.
-    losses: BTreeSet<ChannelId>,
     counters: Arc<HubCounters>,
     /// The last entry of every lane has been queued.
     ended: bool,
@@ -102,7 +99,6 @@ impl Lanes {
             waiting: Line::default(),
             accounts: Accounts::default(),
             unwanted: false,
-            losses: BTreeSet::new(),
             counters,
             ended: false,
             #[cfg(test)]
@@ -146,16 +142,19 @@ impl Lanes {
     /// Something of a topic may be missing: tells each shard that wants it, before the topic's next
     /// publication. Told once, however often it is said before there is room to tell it.
     pub(super) fn lost(&mut self, id: ChannelId) {
-        if !self.tell_loss(id) {
-            self.losses.insert(id);
+        if self.lanes.iter().all(|lane| !lane.losses.contains(&id)) {
+            self.tell_loss(id);
         }
     }
 
-    /// Tells a loss, unless an answer waits in a lane of the topic. While one does, no publication
-    /// of the topic enters that lane either.
+    /// Tells a loss, or lets it wait for the answers in a lane of its topic. While it does, no
+    /// publication of the topic enters that lane either. Says whether it is told.
     fn tell_loss(&mut self, id: ChannelId) -> bool {
         let wants = &self.channels.at(id).wants;
-        if wants.iter().any(|(shard, _)| !self.lanes[*shard].answers.is_empty()) {
+        if let Some((shard, _)) =
+            wants.iter().find(|(shard, _)| !self.lanes[*shard].answers.is_empty())
+        {
+            self.lanes[*shard].losses.insert(id);
             return false;
         }
         for (shard, topic) in wants {
@@ -165,29 +164,30 @@ impl Lanes {
     }
 
     /// Tells all losses that there is room for. Due wherever answers may have left: a publication
-    /// could pass a loss that only waits.
+    /// could pass a loss that only waits. Looks at those alone whose lane has no answers any more.
     fn tell_losses(&mut self) -> bool {
-        if self.losses.is_empty() {
-            return false;
+        let mut told = false;
+        for shard in 0..self.lanes.len() {
+            while self.lanes[shard].answers.is_empty()
+                && let Some(id) = self.lanes[shard].losses.pop_first()
+            {
+                told |= self.tell_loss(id);
+            }
         }
-        let untold = std::mem::take(&mut self.losses);
-        let before = untold.len();
-        self.losses = untold.into_iter().filter(|id| !self.tell_loss(*id)).collect();
-        self.losses.len() < before
+        told
     }
 
     /// Drops a shard's interest; says the topic's key if nobody wants it any more.
     fn remove(&mut self, shard: usize, topic: TopicId) -> Option<Key> {
-        if self.losses.is_empty() {
+        if self.lanes.iter().all(|lane| lane.losses.is_empty()) {
             return self.channels.remove(shard, topic);
         }
         let id = self.channels.of_shard(shard, topic);
         let last = self.channels.remove(shard, topic);
-        if let Some(id) = id
-            && self.losses.contains(&id)
-            && (last.is_some() || self.tell_loss(id))
-        {
-            self.losses.remove(&id);
+        let Some(id) = id else { return last };
+        let waited = self.lanes.iter_mut().any(|lane| lane.losses.remove(&id));
+        if waited && last.is_none() {
+            self.tell_loss(id);
         }
         last
     }

@@ -108,8 +108,11 @@ impl Inlet {
         self.interests.sequencer.lost(self.broker, topic)
     }
 
-    /// Wakes the shards that were given something. Due before anything is awaited.
+    /// Wakes the shards that were given something. Due before anything is awaited by whoever
+    /// delivers what came from elsewhere.
     pub fn wake_shards(&self) {
+        // Nobody's call: whoever publishes next does not pay for it.
+        self.interests.sequencer.take_encoded();
         self.interests.sequencer.wake_shards();
     }
 }

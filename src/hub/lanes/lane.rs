@@ -1,7 +1,8 @@
 //! One shard's lane down: what waits ahead of publications, and who may use what room.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
+use crate::hub::channels::ChannelId;
 use crate::lane::Sender;
 use crate::mesh::Down;
 
@@ -19,6 +20,8 @@ pub(super) struct Lane {
     cost_max: u64,
     /// Answers that found no free entry, ahead of all publications.
     pub(super) answers: VecDeque<Down>,
+    /// Channels of which a loss waits for those answers to leave; empty while there are none.
+    pub(super) losses: BTreeSet<ChannelId>,
     /// A waiting publication lacks room here: younger ones wait behind it.
     pub(super) blocked: bool,
     /// Room that the oldest waiting publication keeps here.
@@ -29,7 +32,15 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(down: Sender<Down>, cost_max: u64) -> Self {
-        Self { down, cost_max, answers: VecDeque::new(), blocked: false, held: None, pushed: 0 }
+        Self {
+            down,
+            cost_max,
+            answers: VecDeque::new(),
+            losses: BTreeSet::new(),
+            blocked: false,
+            held: None,
+            pushed: 0,
+        }
     }
 
     pub(super) fn has_room(&self, cost: u64) -> bool {

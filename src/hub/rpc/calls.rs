@@ -257,11 +257,13 @@ impl<C: Caller> Calls<C> {
                                 self.publish_to(place, publish, topic, &payload)?
                             {
                                 self.flush().await;
-                                result.await?;
+                                let ended = Err(PublishError::ShuttingDown);
+                                core.unless_ended(result).await.unwrap_or(ended)?;
                             }
                         }
                     }
                 }
+                self.keep_up().await;
                 let encoded = core.sequencer.take_encoded();
                 if self.spend(PUBLICATION_WORK + step.bytes + encoded) {
                     self.give_way().await;

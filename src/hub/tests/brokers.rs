@@ -246,3 +246,42 @@ fn what_a_broker_refuses_after_an_asynchronous_call_was_answered_is_counted() {
     assert!(taking.as_mut().poll(&mut context).is_ready());
     assert_eq!(core.counters.failures_after_ok.value(), 1);
 }
+
+#[test]
+fn whoever_waits_for_a_broker_is_told_when_the_hub_ends() {
+    let (core, _shards, slow) = core();
+    let written = Written::default();
+    let mut connection = Calls::new(core.clone(), Rc::default(), written.clone(), Peer::Unix);
+    let calls = publish(1, &["a"], b"x");
+    let mut taking = pin!(connection.take(&calls));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(taking.as_mut().poll(&mut context).is_pending());
+    core.drain();
+    assert!(taking.as_mut().poll(&mut context).is_ready());
+    drop(slow);
+    let written = written.0.borrow();
+    let Ok(Decoded::Whole { value, .. }) = rpc::decode_answer(&written, 1 << 20) else {
+        panic!("no answer")
+    };
+    assert_eq!(value.ok(), Err("roadcast is shutting down".into()));
+}
+
+/// Publications of one call that are under way are bounded: the call waits for the oldest.
+#[test]
+fn a_call_of_very_many_topics_has_only_so_many_publications_at_its_broker() {
+    let (core, _shards, slow) = core();
+    let mut connection = Calls::new(core.clone(), Rc::default(), Written::default(), Peer::Unix);
+    let names: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let calls = publish(1, &topics, b"x");
+    let mut taking = pin!(connection.take(&calls));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut most = 0;
+    while taking.as_mut().poll(&mut context).is_pending() {
+        most = most.max(slow.0.sent.borrow().len());
+        for (_, say) in slow.0.sent.take() {
+            let _ = say.send(Ok(()));
+        }
+    }
+    assert!((1..5_000).contains(&most), "{most} at once");
+}
