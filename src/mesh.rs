@@ -42,8 +42,8 @@ pub struct ConnId {
 }
 
 /// What the hub keeps at most for one topic of one shard, beside the topic's name: one half is an
-/// entry in its tables, which may be half empty, and the answer that waits for room in the lane; the
-/// other what a broker with a server of its own knows of the topic.
+/// entry in its tables, which may be half empty, and the answer that waits for room in the lane;
+/// the other what a broker with a server of its own knows of the topic.
 pub const HUB_TOPIC_BYTES: usize = 512;
 
 /// From the hub to a shard.
