@@ -6,6 +6,8 @@ use tokio::time::Instant;
 
 /// A connection that lasted so long was a good one: the next attempt is a first one again.
 const GOOD: Duration = Duration::from_secs(1);
+/// No pause is shorter, whatever is configured: a server that is down is not dialled in a loop.
+const FLOOR: Duration = Duration::from_millis(4);
 
 /// See the module.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Backoff {
         }
         let doubled = self.min.saturating_mul(1 << self.failures.min(20));
         self.failures += 1;
-        doubled.min(self.max).mul_f64(0.5 + fraction.clamp(0.0, 1.0) / 2.0)
+        doubled.min(self.max).mul_f64(0.5 + fraction.clamp(0.0, 1.0) / 2.0).max(FLOOR)
     }
 }
 
@@ -65,8 +67,8 @@ mod tests {
     }
 
     #[test]
-    fn no_pause_may_be_asked_for() {
+    fn there_is_a_pause_where_none_is_asked_for() {
         let mut backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
-        assert_eq!(backoff.pause(Instant::now(), 1.0), Duration::ZERO);
+        assert_eq!(backoff.pause(Instant::now(), 1.0), FLOOR);
     }
 }

@@ -202,8 +202,15 @@ fn of_dialling(error: io::Error) -> Trouble {
     }
 }
 
+/// An error answer, without the words of the command that a server may repeat: the password of AUTH
+/// stands among them.
+pub(super) fn without_args(why: &str) -> &str {
+    why.split(", with args").next().unwrap_or_default()
+}
+
 /// An error answer to the greeting.
 fn of_refusal(why: &str, credentials: &Credentials) -> Trouble {
+    let why = without_args(why);
     let Credentials { key, .. } = credentials;
     let kind = why.split(' ').next().unwrap_or_default();
     let remedy = match kind {
@@ -260,6 +267,13 @@ mod tests {
         for why in ["ERR max number of clients reached", "LOADING Redis is loading", "MASTERDOWN"] {
             assert_eq!(of(why), Trouble::Passing(why.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_auth_does_not_spell_the_password() {
+        let why = "ERR unknown command `AUTH`, with args beginning with: `hunter2`, ";
+        let trouble = of_refusal(why, &credentials("", "hunter2"));
+        assert_eq!(trouble, Trouble::Passing("ERR unknown command `AUTH`".to_owned()));
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Node {
             let wanted = self.common.inlet.unavailable(&topic);
             self.topics.borrow_mut().turned_away(&topic, wanted, now);
         }
+        self.topics.borrow_mut().end_lingering(now);
         self.publisher.expire(now);
         self.count(self.topics.borrow().len());
         self.common.inlet.wake_shards();

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use tokio::time::{Instant, sleep};
 
 use super::common::PROBE;
-use super::connect::{Connected, Trouble};
+use super::connect::{Connected, Trouble, without_args};
 use super::health::Phase;
 use super::node::{MOVED, Node, ticks};
 use super::publisher::is_elsewhere;
@@ -20,7 +20,7 @@ use super::topics::{Confirmed, Ended, Refused, Verb};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
 use crate::hub::lanes::Patience;
-use crate::hub::sequencer::{Later, Publishing};
+use crate::hub::sequencer::{Later, PublishError, Publishing};
 use crate::publication::Payload;
 use crate::resp::{self, Pushed};
 
@@ -189,7 +189,7 @@ impl<'n> Session<'n> {
                 Pushed::Error(why) => {
                     self.begun = true;
                     self.asked = None;
-                    refused(self.node, &String::from_utf8_lossy(why), now)?;
+                    refused(self.node, without_args(&String::from_utf8_lossy(why)), now)?;
                 }
                 Pushed::Other => {}
             }
@@ -240,15 +240,19 @@ fn message(node: &Node, channel: &[u8], payload: &[u8], now: Instant) -> Option<
         return None;
     }
     let topic = topic(node, channel)?;
+    // A late one of a slot's old master would come behind those of the new one.
+    if node.sharded && !node.topics.borrow().is_held(topic) {
+        return None;
+    }
     common.status.received.add(1);
     common.status.received_bytes.add(payload.len() as u64);
     match common.inlet.deliver(topic, &Payload::new(payload), Patience::Caller) {
         Publishing::Later(later) => Some(later),
-        Publishing::Now(Err(_)) => {
+        Publishing::Now(Err(PublishError::TooLarge { .. })) => {
             too_long(node, topic);
             None
         }
-        Publishing::Now(Ok(())) | Publishing::Left(_) | Publishing::Sent(_) => None,
+        Publishing::Now(_) | Publishing::Left(_) | Publishing::Sent(_) => None,
     }
 }
 
@@ -259,7 +263,7 @@ fn too_long(node: &Node, topic: &str) {
 
 fn subscribed(node: &Node, channel: &[u8], now: Instant) {
     let Some(topic) = topic(node, channel) else { return };
-    let confirmed = node.topics.borrow_mut().confirmed(topic, now);
+    let confirmed = node.topics.borrow_mut().confirmed(topic);
     if let Confirmed::Held { missed } = confirmed {
         if missed {
             node.common.lost(topic);
@@ -287,9 +291,19 @@ fn refused(node: &Node, why: &str, now: Instant) -> Result<(), String> {
     if elsewhere {
         if let Refused::Topic(topic) = refused {
             node.topics.borrow_mut().postpone(topic, now);
+        } else if let Refused::Leave(topics) = refused {
+            topics.iter().for_each(|topic| node.topics.borrow_mut().gone(topic));
         }
         node.is_stale();
         return Ok(());
+    }
+    if let Refused::Leave(topics) = &refused {
+        for topic in topics {
+            let wanted = node.topics.borrow_mut().stays(topic);
+            if wanted && !node.common.inlet.confirmed(topic) {
+                node.topics.borrow_mut().unwant(topic, now);
+            }
+        }
     }
     if let Refused::Topic(topic) = refused {
         let (broker, topic_) = (&node.common.name, &*topic);

@@ -14,6 +14,7 @@
 //! - **A gap is told when the topic is subscribed again**, before its next publication, and once.
 //! - Whoever waits is told by a deadline; a topic is kept while anybody wants it.
 
+mod answers;
 mod homes;
 mod patience;
 
@@ -51,6 +52,8 @@ struct Topic {
     owed: bool,
     /// Of whoever waits for it.
     deadline: Option<Instant>,
+    /// Nobody wants it, and it lingers so long.
+    until: Option<Instant>,
 }
 
 /// A command whose answers are due.
@@ -79,7 +82,7 @@ pub(super) enum Confirmed {
         /// It was subscribed before.
         missed: bool,
     },
-    /// Nobody asked.
+    /// Nobody asked, or nobody wants it here any more.
     Unasked,
 }
 
@@ -99,6 +102,8 @@ pub(super) enum Refused {
     Split,
     /// That topic.
     Topic(Arc<str>),
+    /// To leave those.
+    Leave(Vec<Arc<str>>),
     /// It was not about a subscription.
     Other,
 }
@@ -112,7 +117,7 @@ pub(super) struct Topics {
     /// Parts of commands that were refused.
     parts: VecDeque<Vec<Arc<str>>>,
     asked: VecDeque<Question>,
-    /// Since when nobody wants them.
+    /// Until when those linger that nobody wants; may name what is wanted again, see [`Self::tidy`].
     unwanted: VecDeque<(Instant, Arc<str>)>,
     /// To be unsubscribed.
     leaving: VecDeque<Arc<str>>,
@@ -158,9 +163,16 @@ impl Topics {
     pub(super) fn want(&mut self, name: &Arc<str>, now: Instant) -> Wanting {
         let topic = self.known.entry(name.clone()).or_insert_with(|| {
             self.due.push_back(name.clone());
-            Topic { state: State::Due, wanted: true, missed: false, owed: false, deadline: None }
+            Topic {
+                state: State::Due,
+                wanted: true,
+                missed: false,
+                owed: false,
+                deadline: None,
+                until: None,
+            }
         });
-        topic.wanted = true;
+        (topic.wanted, topic.until) = (true, None);
         if topic.state == State::Held {
             return Wanting::Now;
         }
@@ -173,6 +185,7 @@ impl Topics {
             topic.deadline = Some(now + self.patience);
             self.waiting.push_back((now + self.patience, name.clone()));
         }
+        self.tidy();
         Wanting::Later
     }
 
@@ -180,9 +193,11 @@ impl Topics {
     pub(super) fn unwant(&mut self, name: &str, now: Instant) {
         if let Some((name, topic)) = self.known.get_key_value(name) {
             let (name, mut topic) = (name.clone(), *topic);
-            (topic.wanted, topic.deadline) = (false, None);
+            let until = now + LINGER;
+            (topic.wanted, topic.deadline, topic.until) = (false, None, Some(until));
             self.known.insert(name.clone(), topic);
-            self.unwanted.push_back((now + LINGER, name));
+            self.unwanted.push_back((until, name));
+            self.tidy();
         }
     }
 
@@ -249,108 +264,13 @@ impl Topics {
         let (mut topics, mut bytes) = (Vec::new(), 0);
         while topics.len() < self.command_channels && bytes < COMMAND_BYTES {
             let Some(name) = self.leaving.pop_front() else { break };
+            if !self.known.get(&name).is_some_and(|topic| topic.state == State::Leaving) {
+                continue;
+            }
             bytes += name.len();
             topics.push(name);
         }
         topics
-    }
-
-    /// Those have lingered that nobody has wanted again.
-    pub(super) fn end_lingering(&mut self, now: Instant) {
-        while let Some((until, _)) = self.unwanted.front()
-            && *until <= now
-        {
-            let Some((until, name)) = self.unwanted.pop_front() else { break };
-            let Some(topic) = self.known.get_mut(&name) else { continue };
-            match topic.state {
-                _ if topic.wanted => {}
-                State::Held => {
-                    topic.state = State::Leaving;
-                    self.leaving.push_back(name);
-                }
-                // Its answer is under way.
-                State::Asked => self.unwanted.push_back((until + LINGER, name)),
-                State::Leaving => {}
-                State::Due | State::Refused => self.forget(&name),
-            }
-        }
-    }
-
-    /// The server has confirmed a subscription.
-    pub(super) fn confirmed(&mut self, name: &str, now: Instant) -> Confirmed {
-        let Some(topic) = self.known.get_mut(name) else { return Confirmed::Unasked };
-        if topic.state != State::Asked {
-            return Confirmed::Unasked;
-        }
-        (topic.state, topic.deadline) = (State::Held, None);
-        let missed = std::mem::take(&mut topic.missed);
-        if std::mem::take(&mut topic.owed) {
-            self.owed -= 1;
-        }
-        if !topic.wanted {
-            // It may have been given to another server meanwhile.
-            self.unwanted.push_front((now, name.into()));
-        }
-        self.answered();
-        Confirmed::Held { missed }
-    }
-
-    /// The server has ended a subscription.
-    pub(super) fn ended(&mut self, name: &str) -> Ended {
-        let Some((name, topic)) = self.known.get_key_value(name) else { return Ended::Left };
-        let (name, mut topic) = (name.clone(), *topic);
-        match topic.state {
-            State::Leaving => {
-                self.answered();
-                if topic.wanted {
-                    topic.state = State::Due;
-                    self.known.insert(name.clone(), topic);
-                    self.due.push_back(name);
-                } else {
-                    self.forget(&name);
-                }
-                Ended::Left
-            }
-            State::Held => {
-                (topic.state, topic.missed) = (State::Due, true);
-                self.known.insert(name.clone(), topic);
-                self.due.push_back(name);
-                Ended::Moved
-            }
-            State::Due | State::Asked | State::Refused => Ended::Left,
-        }
-    }
-
-    fn answered(&mut self) {
-        let Some(question) = self.asked.front_mut() else { return };
-        question.answered += 1;
-        if question.answered >= question.topics.len() {
-            self.asked.pop_front();
-        }
-    }
-
-    /// The server refused the oldest question that is unanswered.
-    pub(super) fn refused(&mut self) -> Refused {
-        let Some(mut question) = self.asked.pop_front() else { return Refused::Other };
-        match (question.verb, question.topics.len()) {
-            (Verb::Subscribe, 1) => {
-                let name = question.topics.remove(0);
-                if let Some(topic) = self.known.get_mut(&name) {
-                    topic.state = State::Refused;
-                    if std::mem::take(&mut topic.owed) {
-                        self.owed -= 1;
-                    }
-                }
-                Refused::Topic(name)
-            }
-            (Verb::Subscribe, count) => {
-                let rest = question.topics.split_off(count / 2);
-                self.parts.push_back(question.topics);
-                self.parts.push_back(rest);
-                Refused::Split
-            }
-            _ => Refused::Other,
-        }
     }
 
     /// The connection has gone: all that is wanted is due on the next one.

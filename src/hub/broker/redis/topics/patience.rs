@@ -1,10 +1,14 @@
 //! Who waits for a topic, and for how long.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Topics;
+use super::{LINGER, State, Topics};
+
+/// Names of topics that a queue may hold beside twice those that are known.
+const SPARE: usize = 64;
 
 impl Topics {
     /// Who waits for a topic has been refused. `wanted`: somebody else still wants it.
@@ -37,5 +41,54 @@ impl Topics {
             }
         }
         overdue
+    }
+
+    /// Those have lingered that nobody has wanted again.
+    pub(in crate::hub::broker::redis) fn end_lingering(&mut self, now: Instant) {
+        while let Some((until, _)) = self.unwanted.front()
+            && *until <= now
+        {
+            let Some((until, name)) = self.unwanted.pop_front() else { break };
+            let Some(topic) = self.known.get_mut(&name) else { continue };
+            if topic.until != Some(until) {
+                continue;
+            }
+            topic.until = None;
+            match topic.state {
+                State::Held => {
+                    topic.state = State::Leaving;
+                    self.leaving.push_back(name);
+                }
+                // Its answer is under way.
+                State::Asked => {
+                    topic.until = Some(until + LINGER);
+                    self.unwanted.push_back((until + LINGER, name));
+                }
+                State::Leaving => {}
+                State::Due | State::Refused => self.forget(&name),
+            }
+        }
+        self.tidy();
+    }
+
+    /// Bounds the queues: takes out what is over by now where that is most of a queue.
+    pub(super) fn tidy(&mut self) {
+        let (known, bound) = (&self.known, 2 * self.known.len() + SPARE);
+        if self.due.len() > bound {
+            let mut seen = HashSet::new();
+            self.due.retain(|name| {
+                let is_due = known.get(name).is_some_and(|topic| topic.state == State::Due);
+                is_due && seen.insert(name.clone())
+            });
+        }
+        if self.unwanted.len() > bound {
+            self.unwanted
+                .retain(|(at, name)| known.get(name).is_some_and(|topic| topic.until == Some(*at)));
+        }
+        if self.waiting.len() > bound {
+            self.waiting.retain(|(at, name)| {
+                known.get(name).is_some_and(|topic| topic.deadline == Some(*at))
+            });
+        }
     }
 }

@@ -25,7 +25,7 @@ fn held(topics: &mut Topics, names: &[Arc<str>], now: Instant) {
     }
     sent(topics, now);
     for name in names {
-        assert_eq!(topics.confirmed(name, now), Confirmed::Held { missed: false });
+        assert_eq!(topics.confirmed(name), Confirmed::Held { missed: false });
     }
 }
 
@@ -37,8 +37,8 @@ fn a_topic_is_there_once_the_server_has_confirmed_it() {
     assert_eq!(sent(&mut topics, now), [(Verb::Subscribe, vec!["foo".to_owned()])]);
     assert_eq!(topics.want(&foo, now), Wanting::Later, "asked for is not subscribed");
     assert_eq!(sent(&mut topics, now), []);
-    assert_eq!(topics.confirmed("foo", now), Confirmed::Held { missed: false });
-    assert_eq!(topics.confirmed("foo", now), Confirmed::Unasked);
+    assert_eq!(topics.confirmed("foo"), Confirmed::Held { missed: false });
+    assert_eq!(topics.confirmed("foo"), Confirmed::Unasked);
     assert_eq!(topics.want(&foo, now), Wanting::Now);
     assert_eq!(topics.overdue(now + PATIENCE * 2), []);
 }
@@ -73,10 +73,10 @@ fn a_topic_lingers_before_it_is_left_and_may_come_back() {
     // Wanted again while UNSUBSCRIBE is under way: asked for anew once that is answered.
     assert_eq!(topics.want(&"t0".into(), after), Wanting::Later);
     assert_eq!(sent(&mut topics, after), []);
-    assert_eq!(topics.confirmed("t0", after), Confirmed::Unasked);
+    assert_eq!(topics.confirmed("t0"), Confirmed::Unasked);
     assert_eq!(topics.ended("t0"), Ended::Left);
     assert_eq!(sent(&mut topics, after), [(Verb::Subscribe, vec!["t0".to_owned()])]);
-    assert_eq!(topics.confirmed("t0", after), Confirmed::Held { missed: false });
+    assert_eq!(topics.confirmed("t0"), Confirmed::Held { missed: false });
     topics.unwant("t0", after);
     sent(&mut topics, after + LINGER);
     topics.ended("t0");
@@ -95,14 +95,14 @@ fn after_an_outage_all_is_asked_for_and_what_was_held_has_a_gap_once() {
     asked.sort();
     assert_eq!(asked, ["new", "t0", "t1"], "what lingered is left by now");
     assert_eq!(topics.want(&"t0".into(), now), Wanting::Later, "not subscribed by now");
-    assert_eq!(topics.confirmed("t0", now), Confirmed::Held { missed: true });
-    assert_eq!(topics.confirmed("new", now), Confirmed::Held { missed: false });
+    assert_eq!(topics.confirmed("t0"), Confirmed::Held { missed: true });
+    assert_eq!(topics.confirmed("new"), Confirmed::Held { missed: false });
     assert!(!topics.is_settled());
     // A second outage before all are there: the gap of t1 has not been told yet.
     topics.disconnected();
     sent(&mut topics, now);
     for (name, missed) in [("t0", true), ("t1", true), ("new", true)] {
-        assert_eq!(topics.confirmed(name, now), Confirmed::Held { missed }, "{name}");
+        assert_eq!(topics.confirmed(name), Confirmed::Held { missed }, "{name}");
     }
     assert!(topics.is_settled());
 }
@@ -143,7 +143,7 @@ fn one_channel_that_is_refused_does_not_cost_the_others() {
             }
         } else {
             for name in asked {
-                assert_eq!(topics.confirmed(&name, now), Confirmed::Held { missed: false });
+                assert_eq!(topics.confirmed(&name), Confirmed::Held { missed: false });
             }
         }
     }
@@ -178,8 +178,8 @@ fn a_slot_that_moves_takes_its_topics_along_with_a_gap() {
     released.sort();
     assert_eq!(released, [("asked".into(), false), ("t0".into(), true), ("t1".into(), true)]);
     assert_eq!(sent(&mut topics, now), [(Verb::Unsubscribe, vec!["t1".to_owned()])]);
+    assert_eq!(topics.confirmed("asked"), Confirmed::Unasked, "another server's by now");
     assert_eq!(topics.ended("t1"), Ended::Left);
-    topics.confirmed("asked", now);
     assert_eq!(sent(&mut topics, now), [(Verb::Unsubscribe, vec!["asked".to_owned()])]);
     topics.ended("asked");
     assert_eq!(topics.len(), 0);
@@ -188,8 +188,8 @@ fn a_slot_that_moves_takes_its_topics_along_with_a_gap() {
         other.adopt(name, missed, now);
     }
     assert_eq!(sent(&mut other, now).len(), 3, "a command each");
-    assert_eq!(other.confirmed("t0", now), Confirmed::Held { missed: true });
-    assert_eq!(other.confirmed("asked", now), Confirmed::Held { missed: false });
+    assert_eq!(other.confirmed("t0"), Confirmed::Held { missed: true });
+    assert_eq!(other.confirmed("asked"), Confirmed::Held { missed: false });
 }
 
 /// Random wants, unwants, outages and slow answers against a server that is a set of names: what it
@@ -224,7 +224,7 @@ fn what_is_held_is_what_the_server_has_subscribed() {
                 _ => {
                     if let Some((verb, name)) = answers.pop_front() {
                         match verb {
-                            Verb::Subscribe => drop(topics.confirmed(&name, now)),
+                            Verb::Subscribe => drop(topics.confirmed(&name)),
                             _ => drop(topics.ended(&name)),
                         }
                     }
@@ -244,7 +244,7 @@ fn what_is_held_is_what_the_server_has_subscribed() {
         for _ in 0..10 {
             for (verb, name) in std::mem::take(&mut answers) {
                 match verb {
-                    Verb::Subscribe => drop(topics.confirmed(&name, now)),
+                    Verb::Subscribe => drop(topics.confirmed(&name)),
                     _ => drop(topics.ended(&name)),
                 }
             }
@@ -261,4 +261,61 @@ fn what_is_held_is_what_the_server_has_subscribed() {
         }
         assert_eq!((&server, topics.len()), (&wanted, wanted.len()), "seed {seed}");
     }
+}
+
+#[test]
+fn topics_that_come_and_go_in_an_outage_leave_nothing_behind() {
+    let (mut topics, mut now) = (Topics::new(PATIENCE, false), Instant::now());
+    for n in 0..5_000 {
+        for name in ["same".into(), format!("t{n}").into()] {
+            topics.want(&name, now);
+            topics.unwant(&name, now);
+        }
+        now += LINGER;
+        topics.end_lingering(now);
+    }
+    assert_eq!(topics.len(), 0);
+    for queue in [topics.due.len(), topics.unwanted.len(), topics.waiting.len()] {
+        assert!(queue < 100, "{queue}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_left_twice_lingers_from_the_second_time() {
+    let (mut topics, now) = (Topics::new(PATIENCE, false), Instant::now());
+    held(&mut topics, &names(0..1), now);
+    topics.unwant("t0", now);
+    topics.want(&"t0".into(), now + LINGER / 2);
+    topics.unwant("t0", now + LINGER / 2);
+    assert_eq!(sent(&mut topics, now + LINGER), []);
+    assert_eq!(sent(&mut topics, now + LINGER * 2).len(), 1);
+}
+
+#[test]
+fn what_a_server_ends_by_itself_answers_no_other_question() {
+    let (mut topics, now) = (Topics::new(PATIENCE, true), Instant::now());
+    held(&mut topics, &names(0..1), now);
+    topics.want(&"new".into(), now);
+    sent(&mut topics, now);
+    topics.release(|name| name != "t0");
+    sent(&mut topics, now);
+    assert_eq!(topics.ended("t0"), Ended::Left);
+    assert_eq!(topics.refused(), Refused::Topic("new".into()), "its question is still the oldest");
+    assert_eq!(topics.ended("t0"), Ended::Left);
+    assert_eq!(topics.len(), 1);
+}
+
+#[test]
+fn a_topic_that_may_not_be_left_is_held() {
+    let (mut topics, now) = (Topics::new(PATIENCE, false), Instant::now());
+    held(&mut topics, &names(0..2), now);
+    topics.unwant("t0", now);
+    topics.unwant("t1", now);
+    sent(&mut topics, now + LINGER);
+    assert_eq!(topics.want(&"t0".into(), now + LINGER), Wanting::Later);
+    assert!(!topics.is_held("t0"));
+    assert_eq!(topics.refused(), Refused::Leave(names(0..2)));
+    assert_eq!((topics.stays("t0"), topics.stays("t1")), (true, false));
+    assert_eq!((topics.is_held("t0"), topics.is_held("t1")), (true, false));
+    assert_eq!(topics.want(&"t1".into(), now + LINGER), Wanting::Now);
 }
