@@ -261,7 +261,7 @@ impl Publisher {
         state.in_flight -= pending.cost;
         let answered = match (pending.what, refusal) {
             (What::Probe, _) => Answered::Probe,
-            (What::Kept(mut kept), Some(why)) if is_elsewhere(why) => {
+            (What::Kept(mut kept), Some(why)) if is_sent_back(why) => {
                 kept.tries += 1;
                 state.returned.push(kept);
                 Answered::Elsewhere
@@ -351,6 +351,12 @@ pub(super) enum Answered {
     Elsewhere,
     Probe,
     Unasked,
+}
+
+/// Whether an error answer sends a publication to another node. What a node cannot take for now,
+/// it may take a moment later: put again, it would come behind what was published after it.
+fn is_sent_back(why: &str) -> bool {
+    matches!(why.split(' ').next(), Some("MOVED" | "ASK"))
 }
 
 /// Whether an error answer is about where a slot is at home.

@@ -8,7 +8,7 @@ use super::common::PROBE;
 use super::connect::Connected;
 use super::health::Phase;
 use super::node::{MOVED, Node, ticks};
-use super::publisher::Answered;
+use super::publisher::{Answered, is_elsewhere};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
 use crate::resp::{self, Value};
@@ -87,7 +87,7 @@ fn answers(node: &Node, link: &mut Link) -> Result<(), String> {
             Value::Error(why) => {
                 let why = String::from_utf8_lossy(why);
                 let answered = node.publisher.answered(Some(&why), now);
-                if answered == Answered::Elsewhere {
+                if answered == Answered::Elsewhere || is_elsewhere(&why) {
                     node.is_stale();
                 }
                 answered

@@ -37,7 +37,7 @@ pub struct RedisSettings {
     /// `tls`. Default `None`: without.
     pub tls: Option<TlsSettings>,
     /// `max_retries`: how often a publication is put again that a node of a Cluster sent elsewhere
-    /// (MOVED, ASK, TRYAGAIN). What may have been published is never put again. 0 in the file: 3;
+    /// (MOVED, ASK). What may have been published is never put again. 0 in the file: 3;
     /// -1: `0` here. Default 3.
     pub max_retries: u32,
     /// `min_retry_backoff`: the first pause before connecting anew, doubled each time; -1: zero.

@@ -18,6 +18,7 @@ mod answers;
 mod homes;
 mod patience;
 
+pub(super) use self::homes::Released;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -120,19 +120,25 @@ impl Cluster {
         }
         let slot = self.slot(topic);
         if let Some(moving) = self.moving.borrow_mut().get_mut(&slot) {
-            return moving.hold(slot, &self.common.settings.prefix, topic, payload);
+            let held = moving.hold(slot, &self.common.settings.prefix, topic, payload);
+            return held.unwrap_or_else(|why| Publishing::Now(Err(self.refuse(&why))));
         }
         match mode.home(slot) {
             Some(node) => node.publisher.publish(topic, payload, Some(slot), now),
             None => {
                 let why = match &*mode {
-                    Mode::Sharded(..) => format!("no node of the Cluster serves slot {slot}"),
+                    Mode::Sharded(..) => unserved(slot),
                     _ => "the Cluster has not been reached yet".to_owned(),
                 };
-                let name = self.common.named("Cluster");
-                Publishing::Now(Err(PublishError::Broker(format!("{name}: {why}: not published"))))
+                Publishing::Now(Err(self.refuse(&why)))
             }
         }
+    }
+
+    /// Counts a publication that goes nowhere. Says why.
+    fn refuse(&self, why: &str) -> PublishError {
+        self.common.status.publish_errors.add(1);
+        PublishError::Broker(format!("{}: {why}: not published", self.common.named("Cluster")))
     }
 
     pub(super) fn want(&self, topic: &Arc<str>) -> Wanting {
@@ -150,6 +156,10 @@ impl Cluster {
             None => self.homeless.borrow_mut().unwant(topic, Instant::now()),
         }
     }
+}
+
+fn unserved(slot: u16) -> String {
+    format!("no node of the Cluster serves slot {slot}")
 }
 
 impl Mode {

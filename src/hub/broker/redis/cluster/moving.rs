@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::hub::broker::redis::node::Node;
 use crate::hub::broker::redis::publisher::{COST, IN_FLIGHT_MAX, Kept};
-use crate::hub::sequencer::{PublishError, Publishing};
+use crate::hub::sequencer::Publishing;
 use crate::resp;
 
 /// Before a master is asked again that has sent publications back to nowhere.
@@ -54,24 +54,23 @@ impl Moving {
         self.behind.push_back(kept);
     }
 
-    /// A publication that is to go behind them.
+    /// A publication that is to go behind them. Fails with why there is no room for it.
     pub(super) fn hold(
         &mut self,
         slot: u16,
         prefix: &str,
         topic: &str,
         payload: &[u8],
-    ) -> Publishing {
+    ) -> Result<Publishing, String> {
         if self.held_bytes > IN_FLIGHT_MAX {
-            let why = format!("slot {slot} of the Cluster is moving: not published");
-            return Publishing::Now(Err(PublishError::Broker(why)));
+            return Err(format!("slot {slot} is moving, and too much waits for it"));
         }
         let mut command = Vec::new();
         resp::publish(&mut command, "SPUBLISH", prefix, topic, payload);
         self.held_bytes += command.len() + COST;
         let (answer, sent) = oneshot::channel();
         self.held.push_back(Kept { slot, command, answer, tries: 0 });
-        Publishing::Sent(sent)
+        Ok(Publishing::Sent(sent))
     }
 
     /// Whether the old master has answered all that it was sent.

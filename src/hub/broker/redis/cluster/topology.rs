@@ -8,13 +8,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::moving::Moving;
 use super::slots::{SLOTS, Slots};
-use super::{Cluster, Member, Mode};
+use super::{Cluster, Member, Mode, unserved};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Address;
 use crate::hub::broker::redis::connect::{Connected, Credentials, Server, Trouble, ask, connect};
 use crate::hub::broker::redis::health::Phase;
 use crate::hub::broker::redis::place::Place;
 use crate::hub::broker::redis::settings::Sharded;
+use crate::hub::broker::redis::topics::Released;
 
 /// Between two questions that nobody has asked for.
 const EVERY: Duration = Duration::from_secs(5);
@@ -66,6 +67,7 @@ impl Cluster {
                 found = &mut what => return found,
                 () = sleep(APART) => {
                     let now = Instant::now();
+                    self.homeless.borrow_mut().ask_nothing();
                     self.homeless.borrow_mut().end_lingering(now);
                     let overdue = self.homeless.borrow_mut().overdue(now);
                     for topic in overdue {
@@ -83,15 +85,23 @@ impl Cluster {
     async fn look(&self) -> Result<(), Trouble> {
         let mut problems = Vec::new();
         for address in self.nodes.all() {
-            match self.ask(&address).await {
+            let trouble = match self.ask(&address).await {
                 Ok((slots, server)) => {
                     self.nodes.learn(&slots.nodes);
                     return self.act(slots, &server).await;
                 }
-                Err(Trouble::Hopeless(why)) => {
+                Err(trouble) => trouble,
+            };
+            // The next look begins with another one.
+            self.nodes.failed(&address);
+            match trouble {
+                // Once a node has answered, the settings are right: it is that node alone.
+                Trouble::Hopeless(why) if matches!(*self.mode.borrow(), Mode::Unknown) => {
                     return Err(Trouble::Hopeless(format!("{address}: {why}")));
                 }
-                Err(Trouble::Passing(why)) => problems.push(format!("{address}: {why}")),
+                Trouble::Hopeless(why) | Trouble::Passing(why) => {
+                    problems.push(format!("{address}: {why}"));
+                }
             }
         }
         Err(Trouble::Passing(format!("no node of the Cluster answers ({})", problems.join("; "))))
@@ -170,6 +180,10 @@ impl Cluster {
     /// Every topic and publication goes to where its slot is served now.
     fn settle(&self, slots: Slots) {
         let mut mode = self.mode.borrow_mut();
+        if matches!(&*mode, Mode::Sharded(before, _) if *before == slots) {
+            drop(mode);
+            return self.send_moved();
+        }
         let (before, mut members) = match std::mem::replace(&mut *mode, Mode::Unknown) {
             Mode::Sharded(before, members) => (Some(before), members),
             _ => (None, Vec::new()),
@@ -179,12 +193,13 @@ impl Cluster {
                 members.push(self.member(Place::Node(master.clone()), true));
             }
         }
-        if let Some(before) = before.filter(|before| *before != slots) {
+        if let Some(before) = before {
             self.note_moving(&before, &slots, &members);
         }
         *mode = Mode::Sharded(slots, members);
         let Mode::Sharded(slots, members) = &mut *mode else { return };
-        let mut released = self.homeless.borrow_mut().release(|_| false);
+        let is_homeless = |topic: &str| slots.home(self.slot(topic)).is_none();
+        let mut released = self.homeless.borrow_mut().release(is_homeless);
         for member in members.iter() {
             let is_ours = |topic: &str| {
                 slots.home(self.slot(topic)).is_some_and(|home| member.node.place.is_at(home))
@@ -198,17 +213,17 @@ impl Cluster {
             }
             member.node.wake.notify_one();
         }
+        self.take_back(members);
         // Those that serve nothing any more are let go.
         members.retain(|member| slots.masters.iter().any(|at| member.node.place.is_at(at)));
         let now = Instant::now();
-        for (topic, missed) in released {
-            let slot = self.slot(&topic);
-            match mode.home(slot) {
+        for topic in released {
+            match mode.home(self.slot(&topic.name)) {
                 Some(node) => {
-                    node.topics.borrow_mut().adopt(topic, missed, now);
+                    node.topics.borrow_mut().adopt(topic, now);
                     node.wake.notify_one();
                 }
-                None => self.homeless.borrow_mut().adopt(topic, missed, now),
+                None => self.homeless.borrow_mut().adopt(topic, now),
             }
         }
         drop(mode);
@@ -232,10 +247,8 @@ impl Cluster {
         }
     }
 
-    /// Takes what masters have sent back, and sends what may go by now.
-    fn send_moved(&self) {
-        let mode = self.mode.borrow();
-        let Mode::Sharded(_, members) = &*mode else { return };
+    /// Takes what masters have sent back.
+    fn take_back(&self, members: &[Member]) {
         let mut moving = self.moving.borrow_mut();
         for member in members {
             for kept in member.node.publisher.take_returned() {
@@ -244,6 +257,14 @@ impl Cluster {
                 known.give_back(kept);
             }
         }
+    }
+
+    /// Takes what masters have sent back, and sends what may go by now.
+    fn send_moved(&self) {
+        let mode = self.mode.borrow();
+        let Mode::Sharded(_, members) = &*mode else { return };
+        self.take_back(members);
+        let mut moving = self.moving.borrow_mut();
         let ready: Vec<u16> = moving
             .iter()
             .filter(|(slot, moving)| {
@@ -254,19 +275,22 @@ impl Cluster {
             .map(|(slot, _)| *slot)
             .collect();
         for slot in ready {
-            let (Some(moved), Some(home)) = (moving.remove(&slot), mode.home(slot)) else {
-                continue;
-            };
-            let tries = self.common.settings.max_retries;
-            moved.into_order().for_each(|kept| home.publisher.put_again(kept, tries));
+            let (home, tries) = (mode.home(slot), self.common.settings.max_retries);
+            for kept in moving.remove(&slot).into_iter().flat_map(Moving::into_order) {
+                match home {
+                    Some(home) => home.publisher.put_again(kept, tries),
+                    // Whoever asked may have gone.
+                    None => drop(kept.answer.send(Err(self.refuse(&unserved(slot))))),
+                }
+            }
         }
     }
 }
 
-fn adopt(member: &Member, topics: Vec<(std::sync::Arc<str>, bool)>) {
+fn adopt(member: &Member, topics: Vec<Released>) {
     let now = Instant::now();
-    for (topic, missed) in topics {
-        member.node.topics.borrow_mut().adopt(topic, missed, now);
+    for topic in topics {
+        member.node.topics.borrow_mut().adopt(topic, now);
     }
     member.node.wake.notify_one();
 }

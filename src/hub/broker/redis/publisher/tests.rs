@@ -140,3 +140,25 @@ fn what_is_under_way_is_bounded_and_who_waits_keeps_its_place() {
     assert_eq!(runtime.block_on(waits), Ok(()));
     assert_eq!(publisher.state.borrow().in_flight, 0);
 }
+
+#[test]
+fn what_a_node_of_a_cluster_cannot_take_for_now_is_not_put_behind_what_came_later() {
+    let (publisher, out, now) = (publisher(1000), Outbound::default(), Instant::now());
+    publisher.connected(&out, now);
+    for (why, answered) in [
+        ("MOVED 1 r:2", Answered::Elsewhere),
+        ("ASK 1 r:2", Answered::Elsewhere),
+        ("CLUSTERDOWN no", Answered::Publication),
+        ("TRYAGAIN no", Answered::Publication),
+    ] {
+        let Publishing::Sent(mut told) = publisher.publish("a", b"x", Some(1), now) else {
+            panic!("{why}: not sent");
+        };
+        assert_eq!(publisher.answered(Some(why), now), answered, "{why}");
+        assert_eq!(publisher.take_returned().len(), usize::from(answered == Answered::Elsewhere));
+        if answered == Answered::Publication {
+            let error = text(told.try_recv().unwrap());
+            assert_eq!(error, format!("broker \"main\" (redis at r:1): {why}: not published"));
+        }
+    }
+}

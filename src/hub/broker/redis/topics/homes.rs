@@ -10,33 +10,50 @@ use super::{State, Topics};
 /// Before a topic is asked for again that is at home elsewhere, where nobody knows yet where.
 const POSTPONED: Duration = Duration::from_millis(250);
 
+/// A topic that goes to another server.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::hub::broker::redis) struct Released {
+    pub(in crate::hub::broker::redis) name: Arc<str>,
+    /// It was held, or missed something before.
+    pub(in crate::hub::broker::redis) missed: bool,
+    /// Of whoever waits for it.
+    pub(in crate::hub::broker::redis) deadline: Option<Instant>,
+}
+
 impl Topics {
-    /// A topic comes from another server, where it was held if `missed`.
-    pub(in crate::hub::broker::redis) fn adopt(
-        &mut self,
-        name: Arc<str>,
-        missed: bool,
-        now: Instant,
-    ) {
+    /// A topic comes from another server. Whoever waits for it waits no longer because of that.
+    pub(in crate::hub::broker::redis) fn adopt(&mut self, released: Released, now: Instant) {
+        let Released { name, missed, deadline } = released;
+        let before = self.known.get(&name).and_then(|topic| topic.deadline);
         self.want(&name, now);
         let topic = self.known.get_mut(&name).expect("just put there");
         topic.missed |= missed;
+        topic.deadline = before.into_iter().chain(deadline).min();
+        if let Some(deadline) = topic.deadline {
+            let place = self.waiting.partition_point(|(at, _)| *at <= deadline);
+            self.waiting.insert(place, (deadline, name));
+        }
     }
 
-    /// Gives all topics up that are wanted and are not this server's; says of each whether it was
-    /// held, or missed something before. Those that linger are gone.
+    /// Where topics are kept that no server has, nothing is asked.
+    pub(in crate::hub::broker::redis) fn ask_nothing(&mut self) {
+        self.due.clear();
+    }
+
+    /// Gives all topics up that are wanted and are not this server's, by their deadlines. Those
+    /// that linger are gone.
     pub(in crate::hub::broker::redis) fn release(
         &mut self,
         mut is_ours: impl FnMut(&str) -> bool,
-    ) -> Vec<(Arc<str>, bool)> {
+    ) -> Vec<Released> {
         let others: Vec<Arc<str>> =
             self.known.keys().filter(|name| !is_ours(name)).cloned().collect();
         let mut released = Vec::new();
         for name in others {
             let Some(topic) = self.known.get_mut(&name) else { continue };
             if topic.wanted {
-                let held = topic.missed || topic.state == State::Held;
-                released.push((name.clone(), held));
+                let missed = topic.missed || topic.state == State::Held;
+                released.push(Released { name: name.clone(), missed, deadline: topic.deadline });
             }
             match topic.state {
                 State::Held => {
@@ -54,6 +71,7 @@ impl Topics {
                 State::Due | State::Refused => self.forget(&name),
             }
         }
+        released.sort_unstable_by_key(|topic| topic.deadline);
         released
     }
 

@@ -175,8 +175,9 @@ fn a_slot_that_moves_takes_its_topics_along_with_a_gap() {
     sent(&mut topics, now);
     assert_eq!(topics.ended("t0"), Ended::Moved);
     let mut released = topics.release(|_| false);
-    released.sort();
-    assert_eq!(released, [("asked".into(), false), ("t0".into(), true), ("t1".into(), true)]);
+    released.sort_by(|a, b| a.name.cmp(&b.name));
+    let said: Vec<_> = released.iter().map(|topic| (&*topic.name, topic.missed)).collect();
+    assert_eq!(said, [("asked", false), ("t0", true), ("t1", true)]);
     assert_eq!(sent(&mut topics, now), [(Verb::Unsubscribe, vec!["t1".to_owned()])]);
     assert_eq!(topics.confirmed("asked"), Confirmed::Unasked, "another server's by now");
     assert_eq!(topics.ended("t1"), Ended::Left);
@@ -184,12 +185,28 @@ fn a_slot_that_moves_takes_its_topics_along_with_a_gap() {
     topics.ended("asked");
     assert_eq!(topics.len(), 0);
     let mut other = Topics::new(PATIENCE, true);
-    for (name, missed) in released {
-        other.adopt(name, missed, now);
+    for topic in released {
+        other.adopt(topic, now);
     }
     assert_eq!(sent(&mut other, now).len(), 3, "a command each");
     assert_eq!(other.confirmed("t0"), Confirmed::Held { missed: true });
     assert_eq!(other.confirmed("asked"), Confirmed::Held { missed: false });
+}
+
+#[test]
+fn who_waits_for_a_topic_waits_no_longer_when_it_moves() {
+    let (mut topics, now) = (Topics::new(PATIENCE, true), Instant::now());
+    topics.want(&"t0".into(), now);
+    let mut other = Topics::new(PATIENCE, true);
+    let later = now + PATIENCE / 2;
+    other.want(&"t1".into(), later);
+    for topic in topics.release(|_| false) {
+        other.adopt(topic, later);
+    }
+    other.ask_nothing();
+    assert!(other.due.is_empty());
+    assert_eq!(other.overdue(now + PATIENCE), [Arc::from("t0")]);
+    assert_eq!(other.overdue(later + PATIENCE), [Arc::from("t1")]);
 }
 
 /// Random wants, unwants, outages and slow answers against a server that is a set of names: what it
