@@ -49,6 +49,11 @@ impl Health {
         self.free.borrow_mut().push(place);
     }
 
+    /// Whether a connection is up.
+    pub(super) fn is_up(&self, place: usize) -> bool {
+        self.phases.borrow()[place] == Phase::Up
+    }
+
     /// How a connection stands from now on.
     pub(super) fn set(&self, place: usize, phase: Phase) {
         let mut phases = self.phases.borrow_mut();

@@ -18,6 +18,8 @@ use crate::hub::broker::Wanting;
 
 /// Why connections to a server are given up that is not the right one any more.
 pub(super) const MOVED: &str = "another server is the master now";
+/// Between two looks at whether the other connection has its topics.
+const SUBSCRIBED: Duration = Duration::from_millis(5);
 /// Between two looks at what is due by time.
 const TICK: Duration = Duration::from_millis(250);
 /// See the module.
@@ -130,6 +132,15 @@ impl Node {
                 }
                 Err(trouble)
             }
+        }
+    }
+
+    /// Ends when the other connection has all its topics, or is to go elsewhere: what is published
+    /// before would miss the clients of this process.
+    pub(super) async fn subscribed(&self) {
+        let turn = self.turn.get();
+        while !self.common.health.is_up(self.receiving) && self.turn.get() == turn {
+            sleep(SUBSCRIBED).await;
         }
     }
 

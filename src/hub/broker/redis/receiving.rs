@@ -309,7 +309,7 @@ fn refused(node: &Node, why: &str, now: Instant) -> Result<(), String> {
         let (broker, topic_) = (&node.common.name, &*topic);
         tracing::debug!(broker, topic = topic_, why, "the server refuses a channel");
         let wanted = node.common.inlet.unavailable(&topic);
-        if wanted {
+        if wanted && node.topics.borrow_mut().again(&topic, now) {
             node.common.lost(&topic);
         }
         node.topics.borrow_mut().turned_away(&topic, wanted, now);

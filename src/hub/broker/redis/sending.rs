@@ -28,6 +28,8 @@ pub(super) async fn send(node: Rc<Node>) {
                 if std::mem::replace(&mut known, true) {
                     node.common.status.reconnects.add(1);
                 }
+                node.stands(node.sending, Phase::Resubscribing);
+                node.subscribed().await;
                 node.publisher.connected(link.out(), Instant::now());
                 node.stands(node.sending, Phase::Up);
                 session(&node, link).await

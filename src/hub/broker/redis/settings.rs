@@ -40,10 +40,10 @@ pub struct RedisSettings {
     /// (MOVED, ASK). What may have been published is never put again. 0 in the file: 3;
     /// -1: `0` here. Default 3.
     pub max_retries: u32,
-    /// `min_retry_backoff`: the first pause before connecting anew, doubled each time; -1: zero.
+    /// `min_retry_backoff`: the first pause before connecting anew, doubled each time; -1: zero, which is 4 ms as a pause.
     /// Default 8 ms.
     pub min_retry_backoff: Duration,
-    /// `max_retry_backoff`: the longest pause. -1: zero, none at all. Default 512 ms.
+    /// `max_retry_backoff`: the longest pause. -1: zero, which is 4 ms as a pause. Default 512 ms.
     pub max_retry_backoff: Duration,
     /// `dial_timeout`: for connecting with TLS and authentication. Default 5 s.
     pub dial_timeout: Duration,

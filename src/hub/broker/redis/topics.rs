@@ -55,6 +55,8 @@ struct Topic {
     deadline: Option<Instant>,
     /// Nobody wants it, and it lingers so long.
     until: Option<Instant>,
+    /// It was refused while somebody had it, who has been told.
+    told: bool,
 }
 
 /// A command whose answers are due.
@@ -125,6 +127,8 @@ pub(super) struct Topics {
     waiting: VecDeque<(Instant, Arc<str>)>,
     /// To be due later.
     postponed: VecDeque<(Instant, Arc<str>)>,
+    /// Refused and wanted, to be asked for again.
+    again: VecDeque<(Instant, Arc<str>)>,
     owed: usize,
     /// How long a topic may be waited for.
     patience: Duration,
@@ -144,6 +148,7 @@ impl Topics {
             leaving: VecDeque::new(),
             waiting: VecDeque::new(),
             postponed: VecDeque::new(),
+            again: VecDeque::new(),
             owed: 0,
             patience,
             command_channels: if single { 1 } else { COMMAND_CHANNELS },
@@ -171,6 +176,7 @@ impl Topics {
                 owed: false,
                 deadline: None,
                 until: None,
+                told: false,
             }
         });
         (topic.wanted, topic.until) = (true, None);
@@ -215,6 +221,16 @@ impl Topics {
         self.end_lingering(now);
         while self.postponed.front().is_some_and(|(at, _)| *at <= now) {
             self.due.extend(self.postponed.pop_front().map(|(_, name)| name));
+        }
+        while self.again.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, name)) = self.again.pop_front() else { break };
+            if let Some(topic) = self.known.get_mut(&name)
+                && topic.state == State::Refused
+                && topic.wanted
+            {
+                topic.state = State::Due;
+                self.due.push_back(name);
+            }
         }
         let question = match self.parts.pop_front() {
             Some(topics) => Question { verb: Verb::Subscribe, topics, answered: 0 },
@@ -282,6 +298,7 @@ impl Topics {
         self.leaving.clear();
         self.unwanted.clear();
         self.postponed.clear();
+        self.again.clear();
         self.owed = 0;
         self.known.retain(|name, topic| {
             topic.missed |= topic.state == State::Held;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::{Confirmed, Ended, Refused, State, Topics, Verb};
 
 impl Topics {
@@ -19,7 +17,7 @@ impl Topics {
             return Confirmed::Unasked;
         }
         let (name, mut topic) = (name.clone(), *topic);
-        topic.deadline = None;
+        (topic.deadline, topic.told) = (None, false);
         let missed = std::mem::take(&mut topic.missed);
         if std::mem::take(&mut topic.owed) {
             self.owed -= 1;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,6 +10,9 @@ use super::{LINGER, State, Topics};
 
 /// Names of topics that a queue may hold beside twice those that are known.
 const SPARE: usize = 64;
+
+/// Before a channel is asked for again that the server forbids: permissions change.
+const AGAIN: Duration = Duration::from_secs(2);
 
 impl Topics {
     /// Who waits for a topic has been refused. `wanted`: somebody else still wants it.
@@ -24,6 +28,16 @@ impl Topics {
         if !wanted {
             self.unwant(name, now);
         }
+    }
+
+    /// A topic that somebody has was refused: it is asked for again in a while. Says whether that
+    /// is news to whoever has it, who may miss something from now on.
+    pub(in crate::hub::broker::redis) fn again(&mut self, name: &Arc<str>, now: Instant) -> bool {
+        self.again.push_back((now + AGAIN, name.clone()));
+        self.known.get_mut(name).is_some_and(|topic| {
+            topic.missed = true;
+            !std::mem::replace(&mut topic.told, true)
+        })
     }
 
     /// The topics that have been waited for too long.
