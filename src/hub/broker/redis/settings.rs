@@ -40,7 +40,8 @@ pub struct RedisSettings {
     /// (MOVED, ASK). What may have been published is never put again. 0 in the file: 3;
     /// -1: `0` here. Default 3.
     pub max_retries: u32,
-    /// `min_retry_backoff`: the first pause before connecting anew, doubled each time; -1: zero, which is 4 ms as a pause.
+    /// `min_retry_backoff`: the first pause before connecting anew, doubled each time; -1: zero,
+    /// which is 4 ms as a pause.
     /// Default 8 ms.
     pub min_retry_backoff: Duration,
     /// `max_retry_backoff`: the longest pause. -1: zero, which is 4 ms as a pause. Default 512 ms.

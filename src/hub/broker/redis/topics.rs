@@ -120,7 +120,8 @@ pub(super) struct Topics {
     /// Parts of commands that were refused.
     parts: VecDeque<Vec<Arc<str>>>,
     asked: VecDeque<Question>,
-    /// Until when those linger that nobody wants; may name what is wanted again, see [`Self::tidy`].
+    /// Until when those linger that nobody wants; may name what is wanted again, see
+    /// [`Self::tidy`].
     unwanted: VecDeque<(Instant, Arc<str>)>,
     /// To be unsubscribed.
     leaving: VecDeque<Arc<str>>,
