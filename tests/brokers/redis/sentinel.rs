@@ -44,7 +44,10 @@ fn a_fail_over_by_hand_is_followed_though_the_old_master_lives() {
     let Some((master, replica, sentinel, node)) = pair() else { return };
     let mut client = node.client();
     client.join(&["foo"]);
-    assert_eq!(sentinel.redis_cli(&["SENTINEL", "FAILOVER", "main"]), "OK");
+    // It must have heard from the replica before.
+    eventually("the Sentinel begins a fail-over", || {
+        sentinel.redis_cli(&["SENTINEL", "FAILOVER", "main"]) == "OK"
+    });
     eventually("the replica is used, and it alone", || {
         replica.redis_subscribers("foo") == 1 && master.redis_subscribers("foo") == 0
     });
