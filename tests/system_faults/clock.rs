@@ -141,7 +141,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Who asks the wall clock, and what for.
-const ASKS: [&str; 5] = [
+const ASKS: [&str; 6] = [
     // Times in the log.
     "src/logs/lines.rs",
     // Tokens say in it when they expire. How long they are good is counted by the other clock.
@@ -150,6 +150,8 @@ const ASKS: [&str; 5] = [
     // When a worker was started, and how long ago that is, for operators.
     "src/desk/access/workers/worker.rs",
     "src/cli/operate.rs",
+    // Since when a broker is as it is, for operators.
+    "src/hub/brokers.rs",
 ];
 
 #[test]
