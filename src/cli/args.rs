@@ -26,9 +26,9 @@ pub enum Command {
     /// Print the messages of topics until Ctrl-C
     Subscribe(SubscribeArgs),
     /// Show the brokers of a server that runs; fails unless all are up
-    Brokers(BrokersArgs),
+    Brokers(ShowArgs),
     /// Show the PHP workers of a server that runs
-    Workers(WorkersArgs),
+    Workers(ShowArgs),
     /// Have a server start new PHP workers in the place of the old ones, so that changed code acts
     Reset(ResetArgs),
 }
@@ -135,23 +135,9 @@ pub struct CallArgs {
     pub config: ConfigArgs,
 }
 
-/// Arguments of `brokers`.
+/// Arguments of `brokers` and of `workers`.
 #[derive(Clone, Debug, Args)]
-pub struct BrokersArgs {
-    /// Print what the server answers, one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Show them again each second, until Ctrl-C
-    #[arg(long, conflicts_with = "json")]
-    pub watch: bool,
-    /// The server.
-    #[command(flatten)]
-    pub server: CallArgs,
-}
-
-/// Arguments of `workers`.
-#[derive(Clone, Debug, Args)]
-pub struct WorkersArgs {
+pub struct ShowArgs {
     /// Print what the server answers, one JSON object
     #[arg(long)]
     pub json: bool,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use socket2::Socket;
 
-use super::args::{BrokersArgs, CallArgs, ResetArgs, WorkersArgs};
+use super::args::{CallArgs, ResetArgs, ShowArgs};
 use super::dial::{self, DialError};
 use super::out;
 use crate::config::Problems;
@@ -59,12 +59,12 @@ enum Failure {
 }
 
 /// Shows the brokers. 0 once that is done, and all are up.
-pub fn brokers(args: &BrokersArgs) -> ExitCode {
+pub fn brokers(args: &ShowArgs) -> ExitCode {
     ended(show_brokers(args))
 }
 
 /// Shows the workers. 0 once that is done, and there are some.
-pub fn workers(args: &WorkersArgs) -> ExitCode {
+pub fn workers(args: &ShowArgs) -> ExitCode {
     ended(show(args))
 }
 
@@ -77,7 +77,7 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     result.map_or_else(super::fail, |()| ExitCode::SUCCESS)
 }
 
-fn show_brokers(args: &BrokersArgs) -> Result<(), Failure> {
+fn show_brokers(args: &ShowArgs) -> Result<(), Failure> {
     let CallArgs { url, config } = &args.server;
     let address = super::rpc_address(url.as_deref(), config)?;
     let (body, mut before) = brokers_of(&address)?;
@@ -109,7 +109,7 @@ fn clear(watch: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(args: &WorkersArgs) -> Result<(), Failure> {
+fn show(args: &ShowArgs) -> Result<(), Failure> {
     let CallArgs { url, config } = &args.server;
     let address = super::rpc_address(url.as_deref(), config)?;
     loop {

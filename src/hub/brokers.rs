@@ -52,8 +52,8 @@ pub fn open(
 impl Brokers {
     pub(super) fn new(config: &HubConfig, interests: &Rc<Interests>, open: Open<'_>) -> Self {
         let open = |(place, (name, driver)): (usize, &(String, Driver))| {
-            let inlet = Inlet::new(interests.clone(), BrokerId(place as u16));
             let status = config.counters.by_broker.get(place).cloned().unwrap_or_default();
+            let inlet = Inlet::new(interests.clone(), BrokerId(place as u16), status.clone());
             (name.clone(), open(name, driver, inlet, status))
         };
         let opened = config.brokers.iter().enumerate().map(open).collect();

@@ -1,6 +1,7 @@
 //! The real hub on its thread, behind real sockets; the test plays the shards at the other end of
 //! the lanes.
 
+use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -42,6 +43,19 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(begin.elapsed() < HANG, "never seen: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Keeps what it is to write.
+#[derive(Clone, Default)]
+struct Written(Rc<RefCell<Vec<u8>>>);
+
+impl Caller for Written {
+    async fn write_answers(&self, answers: Vec<u8>, _: Duration) -> (io::Result<()>, Vec<u8>) {
+        self.0.borrow_mut().extend_from_slice(&answers);
+        (Ok(()), answers)
+    }
+
+    async fn give_way(&self) {}
 }
 
 /// A hub with two brokers, and the shards' ends of its lanes.

@@ -21,7 +21,7 @@ use crate::hub::sequencer::{PublishError, Sent};
 /// Bytes of publications to one server that have not been answered.
 pub const FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a publication costs beside its bytes.
-const ENTRY_BYTES: usize = 128;
+pub const ENTRY_BYTES: usize = 128;
 /// Publications for which memory is kept once none is under way.
 const KEPT: usize = 64;
 

@@ -65,11 +65,16 @@ pub enum Wanting {
 pub struct Inlet {
     interests: Rc<Interests>,
     broker: BrokerId,
+    status: Arc<BrokerStatus>,
 }
 
 impl Inlet {
-    pub(super) fn new(interests: Rc<Interests>, broker: BrokerId) -> Self {
-        Self { interests, broker }
+    pub(super) fn new(
+        interests: Rc<Interests>,
+        broker: BrokerId,
+        status: Arc<BrokerStatus>,
+    ) -> Self {
+        Self { interests, broker, status }
     }
 
     /// The broker begins its first attempt to reach its server: the start waits a moment for what
@@ -103,9 +108,11 @@ impl Inlet {
     }
 
     /// Publications of a topic may be missing from here on: tells every shard that has it, before
-    /// the topic's next publication. Says whether anybody has.
+    /// the topic's next publication. Says whether anybody has, and counts it as a gap if so.
     pub fn lost(&self, topic: &str) -> bool {
-        self.interests.sequencer.lost(self.broker, topic)
+        let told = self.interests.sequencer.lost(self.broker, topic);
+        self.status.gaps.add(u64::from(told));
+        told
     }
 
     /// Wakes the shards that were given something. Due before anything is awaited by whoever

@@ -1,9 +1,21 @@
 //! What holds of every broker that has servers.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::hub::config::HubConfig;
 use crate::hub::runtime::Runtime;
+
+/// For how long a topic stays subscribed that nobody wants any more: a page that is reloaded costs
+/// nothing.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// Between two probes of a connection.
+pub(super) const PROBE: Duration = Duration::from_secs(1);
+
+/// The end of a name that nobody else publishes to, from 64 random bits.
+pub(super) fn own_name() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]

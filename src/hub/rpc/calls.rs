@@ -263,7 +263,9 @@ impl<C: Caller> Calls<C> {
                         }
                     }
                 }
-                self.keep_up().await;
+                if self.sent.is_full() {
+                    self.keep_up().await;
+                }
                 let encoded = core.sequencer.take_encoded();
                 if self.spend(PUBLICATION_WORK + step.bytes + encoded) {
                     self.give_way().await;
@@ -340,7 +342,9 @@ impl<C: Caller> Calls<C> {
     /// Writes the answers that are due, once brokers have said what they depend on.
     async fn flush(&mut self) {
         self.core.sequencer.wake_shards();
-        self.hear_brokers().await;
+        if self.sent.are_there() {
+            self.hear_brokers().await;
+        }
         if self.answers.is_empty() {
             return;
         }

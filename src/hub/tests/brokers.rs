@@ -183,19 +183,6 @@ fn a_loss_is_told_to_those_who_have_the_topic_and_not_to_those_who_wait() {
     assert!(!slow.inlet().lost("nobody"));
 }
 
-/// Keeps what it is to write.
-#[derive(Clone, Default)]
-struct Written(Rc<RefCell<Vec<u8>>>);
-
-impl Caller for Written {
-    async fn write_answers(&self, answers: Vec<u8>, _: Duration) -> (io::Result<()>, Vec<u8>) {
-        self.0.borrow_mut().extend_from_slice(&answers);
-        (Ok(()), answers)
-    }
-
-    async fn give_way(&self) {}
-}
-
 #[test]
 fn all_calls_of_a_read_are_given_to_the_broker_before_the_first_is_answered() {
     let (core, _shards, slow) = core();

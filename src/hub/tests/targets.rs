@@ -24,19 +24,6 @@ impl Broker for Told {
     fn unwant(&self, _: &str) {}
 }
 
-/// Keeps what it is to write.
-#[derive(Clone, Default)]
-struct Written(Rc<RefCell<Vec<u8>>>);
-
-impl Caller for Written {
-    async fn write_answers(&self, answers: Vec<u8>, _: Duration) -> (io::Result<()>, Vec<u8>) {
-        self.0.borrow_mut().extend_from_slice(&answers);
-        (Ok(()), answers)
-    }
-
-    async fn give_way(&self) {}
-}
-
 /// What the brokers `a`, `b` and `c` are given, and what is answered.
 fn given(publish_to: Option<Vec<usize>>, calls: &[u8]) -> (Vec<String>, Vec<u8>, Rc<Core>) {
     let limits = Arc::new(Limits::default());

@@ -2,7 +2,7 @@
 //!
 //! Whoever holds a [`Link`] polls it: [`Link::read`] sends what is queued while it waits for bytes,
 //! [`Link::drive`] sends alone. Not to read is how a busy consumer slows its server down. What
-//! bytes mean, and when a silence is too long, is the holder's to say.
+//! bytes mean, and when a silence is too long ([`Link::silence`]), is the holder's to say.
 //!
 //! Invariants worth naming:
 //! - **Input is bounded** by what the holder allows of one message. What it does not want, it skips
@@ -19,6 +19,7 @@ mod stream;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
@@ -28,6 +29,15 @@ use self::input::Input;
 pub use self::outbound::Outbound;
 use self::stream::Stream;
 pub use self::stream::Tls;
+
+/// What has lasted for longer than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Nothing came.
+    Unheard(Duration),
+    /// Nothing was taken.
+    Stuck(Duration),
+}
 
 /// See the module. Dropped, it is closed.
 pub struct Link {
@@ -110,13 +120,25 @@ impl Link {
         .await
     }
 
-    /// When bytes came last; at first, when it connected.
-    pub fn heard(&self) -> Instant {
-        self.heard
+    /// Which limit is passed: of a server that says nothing although it was `asked` something at
+    /// that time, or takes nothing of what is queued. `None` is no limit.
+    pub fn silence(
+        &self,
+        asked: Option<Instant>,
+        read_timeout: Option<Duration>,
+        write_timeout: Option<Duration>,
+        now: Instant,
+    ) -> Option<Silence> {
+        let over = |since: Instant, limit: Option<Duration>| {
+            limit.filter(|limit| now.saturating_duration_since(since) > *limit)
+        };
+        let unheard = asked.and_then(|asked| over(asked.max(self.heard), read_timeout));
+        let stuck = || self.stuck().and_then(|since| over(since, write_timeout));
+        unheard.map(Silence::Unheard).or_else(|| stuck().map(Silence::Stuck))
     }
 
     /// Since when no byte has been taken of what is queued, if anything is.
-    pub fn stuck(&self) -> Option<Instant> {
+    fn stuck(&self) -> Option<Instant> {
         (self.out.queued() > 0).then_some(self.sent)
     }
 

@@ -21,7 +21,7 @@ pub(super) fn confirm(shared: &Shared, topics: &[TopicId], wrong: bool) {
         let confirmed = shared.topics.borrow_mut().confirm(*id);
         if let Some(Confirmed { name, gap }) = confirmed {
             if gap {
-                shared.lost(&name);
+                shared.inlet.lost(&name);
             }
             shared.inlet.confirmed(&name);
         }
@@ -33,7 +33,7 @@ pub(super) fn refuse(shared: &Shared, id: TopicId) {
     let refused = shared.topics.borrow_mut().refuse(id);
     let Some(Confirmed { name, gap }) = refused else { return };
     if gap {
-        shared.lost(&name);
+        shared.inlet.lost(&name);
     }
     if !shared.inlet.unavailable(&name) {
         shared.topics.borrow_mut().forget(id, Instant::now());
@@ -47,7 +47,7 @@ pub(super) fn deliver(shared: &Shared, sid: u64, payload: &[u8]) -> Option<Later
     let id = TopicId::of_number(sid);
     let Confirmed { name, gap } = shared.topics.borrow_mut().arrives(id)?;
     if gap {
-        shared.lost(&name);
+        shared.inlet.lost(&name);
     }
     match shared.inlet.deliver(&name, &Payload::new(payload), Patience::Caller) {
         Publishing::Later(later) => return Some(later),
@@ -67,7 +67,7 @@ pub(super) fn too_long(shared: &Shared, sid: u64, bytes: usize) {
         bytes,
         "a message is over roadcast.limits.publication_bytes and is left out"
     );
-    shared.lost(&name);
+    shared.inlet.lost(&name);
 }
 
 /// A probe has come back.

@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::session::{self, NoSession, Session, describe, said};
 use super::shared::{Probe, Shared, Stands, Way};
-use super::subscriber::{LOOK, PROBE};
+use super::subscriber::LOOK;
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::flight::Flight;
 use crate::hub::broker::link::{Address, Outbound};
+use crate::hub::broker::terms::PROBE;
 use crate::hub::sequencer::{PublishError, Publishing, Sent};
 use crate::nats::{self, Info, LINE_BYTES_MAX, PING, PONG, Refusal, Said};
 use crate::publication::{Payload, TooLarge};
@@ -308,18 +309,8 @@ impl Serving {
             return Ok(());
         }
         self.next_look = now + LOOK;
-        let (link, settings) = (&self.session.link, &self.shared.settings);
-        if let (Some(limit), Some((at, _))) = (settings.read_timeout, self.asked.front())
-            && now.duration_since(link.heard().max(*at)) > limit
-        {
-            return Err(format!("no answer within {limit:?}"));
-        }
-        if let (Some(limit), Some(since)) = (settings.write_timeout, link.stuck())
-            && now.duration_since(since) > limit
-        {
-            return Err(format!("it takes nothing for {limit:?}"));
-        }
-        Ok(())
+        let asked = self.asked.front().map(|(at, _)| *at);
+        self.session.is_silent(&self.shared.settings, asked, now)
     }
 
     /// Works through what has come.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::settings::{NatsLogin, NatsServer, NatsSettings};
-use crate::hub::broker::link::{Address, Link, Tls};
+use crate::hub::broker::link::{Address, Link, Silence, Tls};
 use crate::nats::{Connect, Decoder, Info, LINE_BYTES_MAX, PING, PONG, Refusal, Said};
 
 /// A server greets at once. One that has not after so long is asked for a sign, so that one that is
@@ -115,6 +115,22 @@ fn certified_host<'a>(settings: &'a NatsSettings, server: &'a NatsServer) -> &'a
 }
 
 impl Session {
+    /// Fails with why it is to be given up, if it is: `asked` is when the oldest PING was sent that
+    /// has no answer.
+    pub(super) fn is_silent(
+        &self,
+        settings: &NatsSettings,
+        asked: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let (read, write) = (settings.read_timeout, settings.write_timeout);
+        match self.link.silence(asked, read, write, now) {
+            None => Ok(()),
+            Some(Silence::Unheard(limit)) => Err(format!("no answer within {limit:?}")),
+            Some(Silence::Stuck(limit)) => Err(format!("it takes nothing for {limit:?}")),
+        }
+    }
+
     /// The next thing that the server says.
     async fn hear<T>(
         &mut self,

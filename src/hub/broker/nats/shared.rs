@@ -12,6 +12,7 @@ use super::settings::{NatsServer, NatsSettings};
 use super::topics::Topics;
 use crate::hub::broker::flight::Flight;
 use crate::hub::broker::link::{Address, Outbound};
+use crate::hub::broker::terms::own_name;
 use crate::hub::broker::{BrokerState, BrokerStatus, Inlet, Terms};
 use crate::hub::sequencer::PublishError;
 
@@ -88,12 +89,7 @@ impl Shared {
         status: Arc<BrokerStatus>,
     ) -> Self {
         let servers = Servers::new(&settings.servers);
-        let address = servers.current().address.to_string();
         status.becomes(BrokerState::Connecting, None);
-        let random = {
-            use std::hash::{BuildHasher, RandomState};
-            RandomState::new().hash_one((std::process::id(), &address))
-        };
         Self {
             name: name.to_owned(),
             settings: settings.clone(),
@@ -108,7 +104,7 @@ impl Shared {
             said: RefCell::default(),
             way: RefCell::default(),
             probe: Cell::default(),
-            probe_subject: format!("_INBOX.roadcast{random:016x}"),
+            probe_subject: format!("_INBOX.roadcast{}", own_name()),
             waiting: Cell::default(),
             room: Notify::new(),
             wanted: Notify::new(),
@@ -197,13 +193,6 @@ impl Shared {
     pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(out) = &*self.said.borrow() {
             out.queue(write);
-        }
-    }
-
-    /// Something of a topic may have been missed.
-    pub(super) fn lost(&self, topic: &str) {
-        if self.inlet.lost(topic) {
-            self.status.gaps.add(1);
         }
     }
 

@@ -12,6 +12,7 @@ use super::session::{self, NoSession, Session, describe, said};
 use super::shared::{Shared, Stands};
 use super::topics::TopicId;
 use crate::hub::broker::backoff::{Backoff, random_fraction};
+use crate::hub::broker::terms::PROBE;
 use crate::hub::sequencer::Later;
 use crate::nats::{self, Info, LINE_BYTES_MAX, PING, PONG, Refusal, Said};
 
@@ -21,8 +22,6 @@ const BATCH_TOPICS: usize = 1_000;
 const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes that are queued at a time.
 const QUEUED_BYTES: usize = 256 * 1024;
-/// Between two questions whether the server is there.
-pub(super) const PROBE: Duration = Duration::from_secs(1);
 /// Between two looks at whether it takes and answers what it is given.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// The subscription of probes: no topic has that number.
@@ -237,19 +236,8 @@ impl Serving {
             return Ok(());
         }
         self.next_look = now + LOOK;
-        let (link, settings) = (&self.session.link, &self.shared.settings);
-        if let (Some(limit), Some(asked)) = (settings.read_timeout, self.asked.front()) {
-            let since = asked.at.max(link.heard()).max(self.reading_since);
-            if now.duration_since(since) > limit {
-                return Err(format!("no answer within {limit:?}"));
-            }
-        }
-        if let (Some(limit), Some(since)) = (settings.write_timeout, link.stuck())
-            && now.duration_since(since) > limit
-        {
-            return Err(format!("it takes nothing for {limit:?}"));
-        }
-        Ok(())
+        let asked = self.asked.front().map(|asked| asked.at.max(self.reading_since));
+        self.session.is_silent(&self.shared.settings, asked, now)
     }
 
     /// Works through what has come.

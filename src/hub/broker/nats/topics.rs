@@ -28,11 +28,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::hub::broker::Wanting;
+use crate::hub::broker::terms::LINGER;
 use crate::parted::Parted;
 use crate::table::Table;
-
-/// For which a topic stays subscribed that nobody wants any more.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Topics that may stand in the queue although they are forgotten, beside as many again as there
 /// are.

@@ -2,17 +2,13 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::health::Health;
 use super::settings::RedisSettings;
-use crate::hub::broker::link::{Link, Tls};
+use crate::hub::broker::link::{Link, Silence, Tls};
 use crate::hub::broker::{BrokerStatus, Inlet, Terms};
-
-/// Between two probes of a connection.
-pub(super) const PROBE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Common {
@@ -46,13 +42,6 @@ impl Common {
         }
     }
 
-    /// Something of a topic may have been missed.
-    pub(super) fn lost(&self, topic: &str) {
-        if self.inlet.lost(topic) {
-            self.status.gaps.add(1);
-        }
-    }
-
     /// Why a connection is to be given up by now: `asked` is when the oldest question was put that
     /// has no answer.
     pub(super) fn is_dead(
@@ -62,13 +51,13 @@ impl Common {
         now: Instant,
     ) -> Option<String> {
         let RedisSettings { read_timeout, write_timeout, .. } = self.settings;
-        let over = |since: Instant, limit: Option<Duration>| {
-            limit.filter(|limit| now.saturating_duration_since(since) > *limit)
-        };
-        if let Some(limit) = asked.and_then(|asked| over(asked.max(link.heard()), read_timeout)) {
-            return Some(format!("nothing came from the server for {limit:?} (read_timeout)"));
-        }
-        let limit = link.stuck().and_then(|since| over(since, write_timeout))?;
-        Some(format!("the server took nothing for {limit:?} (write_timeout)"))
+        Some(match link.silence(asked, read_timeout, write_timeout, now)? {
+            Silence::Unheard(limit) => {
+                format!("nothing came from the server for {limit:?} (read_timeout)")
+            }
+            Silence::Stuck(limit) => {
+                format!("the server took nothing for {limit:?} (write_timeout)")
+            }
+        })
     }
 }

@@ -106,7 +106,6 @@ pub(super) async fn connect(
     credentials: &Credentials,
     address: &Address,
 ) -> Result<Connected, Trouble> {
-    let late = |_| Trouble::Passing(format!("no answer within {:?}", settings.dial_timeout));
     let greeting = async {
         let mut link = Link::dial(address, tls).await.map_err(of_dialling)?;
         let server = greet(&mut link, credentials).await;
@@ -119,7 +118,17 @@ pub(super) async fn connect(
         })?;
         Ok(Connected { link, server })
     };
-    timeout(settings.dial_timeout, greeting).await.map_err(late)?
+    within(settings, greeting).await
+}
+
+/// Waits for a server no longer than `dial_timeout`, whatever it does.
+pub(super) async fn within<T>(
+    settings: &RedisSettings,
+    asking: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let limit = settings.dial_timeout;
+    let late = |_| Trouble::Passing(format!("no answer within {limit:?}"));
+    timeout(limit, asking).await.map_err(late)?
 }
 
 /// All at once, so that a server that is far away is not asked four times in a row.

@@ -51,6 +51,7 @@ pub(in crate::hub) use self::probe::probe_redis;
 use self::sentinel::Sentinels;
 pub use self::settings::{RedisSettings, Sharded};
 use super::link::Tls;
+use super::terms::own_name;
 use super::{Broker, BrokerStatus, Inlet, Terms, Wanting};
 use crate::hub::counters::HubCounters;
 use crate::hub::lanes::Patience;
@@ -85,10 +86,6 @@ impl Redis {
             Some(Err(why)) => Some(format!("broker \"{name}\": `tls`: {why}")),
             _ => None,
         };
-        let random = {
-            use std::hash::{BuildHasher, RandomState};
-            RandomState::new().hash_one(std::process::id())
-        };
         let common = Rc::new(Common {
             name: name.to_owned(),
             settings: settings.clone(),
@@ -97,7 +94,7 @@ impl Redis {
             inlet,
             health: Health::new(status.clone()),
             status,
-            own_channel: format!("{}__roadcast:{random:016x}", settings.prefix),
+            own_channel: format!("{}__roadcast:{}", settings.prefix, own_name()),
             epoch: Instant::now(),
             channels: Cell::new(0),
             has_started: Cell::new(false),

@@ -1,8 +1,6 @@
 //! What the servers of a broker are and let us do, for whoever checks a configuration.
 
-use tokio::time::timeout;
-
-use super::connect::{Connected, Credentials, Trouble, ask, connect};
+use super::connect::{Connected, Credentials, Trouble, ask, connect, within};
 use super::settings::{RedisSettings, Sharded};
 use crate::hub::broker::Probed;
 use crate::hub::broker::link::{Address, Link, Tls};
@@ -191,14 +189,4 @@ async fn cluster_state(link: &mut Link) -> Result<Option<String>, Trouble> {
         lines.find_map(|line| line.strip_prefix("cluster_state:").map(str::to_owned))
     };
     ask(link, &[b"CLUSTER", b"INFO"], read).await
-}
-
-/// Whatever a server does, it is not waited for longer.
-async fn within<T>(
-    settings: &RedisSettings,
-    asking: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
-    let limit = settings.dial_timeout;
-    let late = |_| Trouble::Passing(format!("no answer within {limit:?}"));
-    timeout(limit, asking).await.map_err(late)?
 }

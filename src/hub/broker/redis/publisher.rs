@@ -3,8 +3,8 @@
 //! Invariants worth naming:
 //! - **Nothing is sent twice.** A publication whose answer does not come may have been published:
 //!   its publisher is told so.
-//! - **What is under way is bounded** by [`IN_FLIGHT_MAX`]; behind it each publisher waits with one
-//!   publication, in its place of the order.
+//! - **What is under way is bounded** by [`FLIGHT_BYTES_MAX`]; behind it each publisher waits with
+//!   one publication, in its place of the order.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,14 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::hub::broker::BrokerStatus;
+use crate::hub::broker::flight::{ENTRY_BYTES, FLIGHT_BYTES_MAX};
 use crate::hub::broker::link::Outbound;
 use crate::hub::sequencer::{PublishError, Publishing};
 use crate::resp;
-
-/// Bytes of publications that the server has not answered, of one connection.
-pub(super) const IN_FLIGHT_MAX: usize = 8 << 20;
-/// What each costs beside its command: an answer that is waited for.
-pub(super) const COST: usize = 128;
 
 pub(super) type Answer = oneshot::Sender<Result<(), PublishError>>;
 
@@ -123,12 +119,12 @@ impl Publisher {
         {
             let before = out.queued();
             let end = out.queue(|out| self.encode(out, topic, payload));
-            let cost = out.queued() - before + COST;
+            let cost = out.queued() - before + ENTRY_BYTES;
             state.sent(cost, end, now, What::Publication(answer));
             return Publishing::Sent(said);
         }
         let is_down = state.out.is_none();
-        let bytes = COST + topic.len() + payload.len();
+        let bytes = ENTRY_BYTES + topic.len() + payload.len();
         if is_down && state.waiting_bytes + bytes > self.shelter.bytes_max {
             self.status.publish_errors.add(1);
             return Publishing::Now(Err(PublishError::Broker(self.is_down(&state, now))));
@@ -169,7 +165,7 @@ impl Publisher {
             match waiting.slot {
                 Some(slot) if !is_ours(slot) => {
                     let Waiting { command, tries, answer, .. } = waiting;
-                    state.waiting_bytes -= command.len() + COST;
+                    state.waiting_bytes -= command.len() + ENTRY_BYTES;
                     withdrawn.push(Kept { slot, command, answer, tries });
                 }
                 _ => state.waiting.push_back(waiting),
@@ -242,14 +238,14 @@ impl Publisher {
         // What there was no room for is as lost as what comes from now on, but for what may wait.
         let mut bytes = 0;
         let mut keep = |waiting: &Waiting| {
-            bytes += waiting.command.len() + COST;
+            bytes += waiting.command.len() + ENTRY_BYTES;
             bytes <= self.shelter.bytes_max
         };
         let kept = state.waiting.iter().take_while(|waiting| keep(waiting)).count();
         let lost: Vec<Waiting> = state.waiting.drain(kept..).collect();
         let error = PublishError::Broker(self.is_down(&state, now));
         for Waiting { command, answer, .. } in lost {
-            state.waiting_bytes -= command.len() + COST;
+            state.waiting_bytes -= command.len() + ENTRY_BYTES;
             self.tell(answer, Err(error.clone()));
         }
     }
@@ -284,7 +280,7 @@ impl Publisher {
         let mut state = self.state.borrow_mut();
         let Some(out) = &state.out else { return };
         let end = out.queue(|out| resp::publish(out, "PUBLISH", "", channel, payload));
-        state.sent(COST, end, now, What::Probe);
+        state.sent(ENTRY_BYTES, end, now, What::Probe);
     }
 
     /// Tells those that nobody will serve in time.
@@ -295,7 +291,7 @@ impl Publisher {
         }
         while state.waiting.front().is_some_and(|waiting| waiting.deadline <= now) {
             let Some(Waiting { command, answer, .. }) = state.waiting.pop_front() else { break };
-            state.waiting_bytes -= command.len() + COST;
+            state.waiting_bytes -= command.len() + ENTRY_BYTES;
             self.tell(answer, Err(PublishError::Broker(self.is_down(&state, now))));
         }
     }
@@ -309,7 +305,7 @@ impl Publisher {
 impl State {
     /// Where to queue, if there is room and nobody waits for it.
     fn way(&self) -> Option<&Outbound> {
-        let is_free = self.waiting.is_empty() && self.in_flight < IN_FLIGHT_MAX;
+        let is_free = self.waiting.is_empty() && self.in_flight < FLIGHT_BYTES_MAX;
         self.out.as_ref().filter(|_| is_free)
     }
 
@@ -320,7 +316,7 @@ impl State {
 
     /// Sends a publication, or has it wait behind the others. Says whether it was sent.
     fn take(&mut self, waiting: Waiting, now: Instant) -> bool {
-        self.waiting_bytes += waiting.command.len() + COST;
+        self.waiting_bytes += waiting.command.len() + ENTRY_BYTES;
         self.waiting.push_back(waiting);
         self.send_waiting(now);
         self.waiting.is_empty()
@@ -328,10 +324,10 @@ impl State {
 
     fn send_waiting(&mut self, now: Instant) {
         let Some(out) = self.out.clone() else { return };
-        while self.in_flight < IN_FLIGHT_MAX {
+        while self.in_flight < FLIGHT_BYTES_MAX {
             let Some(waiting) = self.waiting.pop_front() else { break };
             let Waiting { command, slot, tries, answer, .. } = waiting;
-            let cost = command.len() + COST;
+            let cost = command.len() + ENTRY_BYTES;
             self.waiting_bytes -= cost;
             let end = out.queue(|out| out.extend_from_slice(&command));
             let what = match slot {

@@ -11,7 +11,6 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
-use super::common::PROBE;
 use super::connect::{Connected, Trouble, without_args};
 use super::health::Phase;
 use super::node::{MOVED, Node, ticks};
@@ -19,6 +18,7 @@ use super::publisher::is_elsewhere;
 use super::topics::{Confirmed, Ended, Refused, Verb};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
+use crate::hub::broker::terms::PROBE;
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::{Later, PublishError, Publishing};
 use crate::publication::Payload;
@@ -258,7 +258,7 @@ fn message(node: &Node, channel: &[u8], payload: &[u8], now: Instant) -> Option<
 
 /// A publication that clients cannot have is a gap.
 fn too_long(node: &Node, topic: &str) {
-    node.common.lost(topic);
+    node.common.inlet.lost(topic);
 }
 
 fn subscribed(node: &Node, channel: &[u8], now: Instant) {
@@ -266,7 +266,7 @@ fn subscribed(node: &Node, channel: &[u8], now: Instant) {
     let confirmed = node.topics.borrow_mut().confirmed(topic);
     if let Confirmed::Held { missed } = confirmed {
         if missed {
-            node.common.lost(topic);
+            node.common.inlet.lost(topic);
         }
         if !node.common.inlet.confirmed(topic) {
             node.topics.borrow_mut().unwant(topic, now);
@@ -310,7 +310,7 @@ fn refused(node: &Node, why: &str, now: Instant) -> Result<(), String> {
         tracing::debug!(broker, topic = topic_, why, "the server refuses a channel");
         let wanted = node.common.inlet.unavailable(&topic);
         if wanted && node.topics.borrow_mut().again(&topic, now) {
-            node.common.lost(&topic);
+            node.common.inlet.lost(&topic);
         }
         node.topics.borrow_mut().turned_away(&topic, wanted, now);
     }

@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
-use super::common::PROBE;
 use super::connect::Connected;
 use super::health::Phase;
 use super::node::{MOVED, Node, ticks};
 use super::publisher::{Answered, is_elsewhere};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Link;
+use crate::hub::broker::terms::PROBE;
 use crate::resp::{self, Value};
 
 /// Of an answer to a publication: a number or an error.

@@ -9,10 +9,11 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::common::{Common, PROBE};
-use super::connect::{Connected, Credentials, Trouble, ask, connect};
+use super::common::Common;
+use super::connect::{Connected, Credentials, Trouble, ask, connect, within};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::{Address, Link};
+use crate::hub::broker::terms::PROBE;
 use crate::resp::{self, Pushed, Value};
 
 /// What Sentinels publish when a master has changed: its name, then the old and the new address.
@@ -73,8 +74,6 @@ impl Sentinels {
     async fn ask(&self, common: &Common, address: &Address) -> Result<Option<Address>, Trouble> {
         let Connected { mut link, server } = dial(common, address).await?;
         let name = self.name.as_bytes();
-        let limit = common.settings.dial_timeout;
-        let late = |_| Trouble::Passing(format!("no answer within {limit:?}"));
         let asked = async {
             let words = [&b"SENTINEL"[..], b"GET-MASTER-ADDR-BY-NAME", name];
             let master = ask(&mut link, &words, master).await?;
@@ -85,7 +84,7 @@ impl Sentinels {
             }
             Ok(master)
         };
-        let master: Result<_, String> = timeout(limit, asked).await.map_err(late)??;
+        let master: Result<_, String> = within(&common.settings, asked).await?;
         master.map_err(|why| match why.contains("unknown command") {
             true => Trouble::Hopeless(format!(
                 "this is no Sentinel ({}): name Sentinels in `addrs`, or leave off `master_name`",

@@ -26,9 +26,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::hub::broker::Wanting;
+use crate::hub::broker::terms::LINGER;
 
-/// Between the last subscriber's leave and UNSUBSCRIBE: a page that is reloaded costs nothing.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// Channels and bytes of one command.
 const COMMAND_CHANNELS: usize = 1_000;
 const COMMAND_BYTES: usize = 64 * 1024;

@@ -53,6 +53,18 @@ impl Publications {
 }
 
 impl Unanswered {
+    /// Whether brokers have as much of the call under way as may be.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.current.sent.len() > CALL_PUBLICATIONS
+    }
+
+    /// Whether calls wait for brokers.
+    #[inline]
+    pub(super) fn are_there(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// Another publication of the call under way.
     pub(super) fn add(&mut self, sent: Sent) {
         self.current.sent.push_back(sent);
@@ -73,13 +85,11 @@ impl Unanswered {
 }
 
 impl<C: Caller> Calls<C> {
-    /// Waits for brokers where they have as much of the call under way as may be.
+    /// Waits until brokers have said what became of half of what they have of the call under way.
     pub(super) async fn keep_up(&mut self) {
-        if self.sent.current.sent.len() > CALL_PUBLICATIONS {
-            self.core.sequencer.wake_shards();
-            let core = self.core.clone();
-            self.sent.current.hear(CALL_PUBLICATIONS / 2, &core).await;
-        }
+        self.core.sequencer.wake_shards();
+        let core = self.core.clone();
+        self.sent.current.hear(CALL_PUBLICATIONS / 2, &core).await;
     }
 
     /// Waits until brokers have said what became of all calls that have been given to them, and

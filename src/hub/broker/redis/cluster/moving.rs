@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::hub::broker::flight::{ENTRY_BYTES, FLIGHT_BYTES_MAX};
 use crate::hub::broker::redis::node::Node;
-use crate::hub::broker::redis::publisher::{COST, IN_FLIGHT_MAX, Kept};
+use crate::hub::broker::redis::publisher::Kept;
 use crate::hub::sequencer::Publishing;
 use crate::resp;
 
@@ -62,12 +63,12 @@ impl Moving {
         topic: &str,
         payload: &[u8],
     ) -> Result<Publishing, String> {
-        if self.held_bytes > IN_FLIGHT_MAX {
+        if self.held_bytes > FLIGHT_BYTES_MAX {
             return Err(format!("slot {slot} is moving, and too much waits for it"));
         }
         let mut command = Vec::new();
         resp::publish(&mut command, "SPUBLISH", prefix, topic, payload);
-        self.held_bytes += command.len() + COST;
+        self.held_bytes += command.len() + ENTRY_BYTES;
         let (answer, sent) = oneshot::channel();
         self.held.push_back(Kept { slot, command, answer, tries: 0 });
         Ok(Publishing::Sent(sent))

@@ -11,7 +11,9 @@ use super::slots::{SLOTS, Slots};
 use super::{Cluster, Member, Mode, unserved};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
 use crate::hub::broker::link::Address;
-use crate::hub::broker::redis::connect::{Connected, Credentials, Server, Trouble, ask, connect};
+use crate::hub::broker::redis::connect::{
+    Connected, Credentials, Server, Trouble, ask, connect, within,
+};
 use crate::hub::broker::redis::health::Phase;
 use crate::hub::broker::redis::place::Place;
 use crate::hub::broker::redis::settings::Sharded;
@@ -110,9 +112,7 @@ impl Cluster {
     async fn ask(&self, address: &Address) -> Result<(Slots, Server), Trouble> {
         let Connected { mut link, server } = self.dial(address).await?;
         let asked = ask(&mut link, &[b"CLUSTER", b"SLOTS"], |answer| Slots::read(answer, address));
-        let limit = self.common.settings.dial_timeout;
-        let late = |_| Trouble::Passing(format!("no answer within {limit:?}"));
-        let slots = timeout(limit, asked).await.map_err(late)??;
+        let slots = within(&self.common.settings, asked).await?;
         let slots = slots.map_err(|why| match why.split(' ').next() {
             Some("NOPERM") => Trouble::Hopeless(format!("{why}: allow it CLUSTER SLOTS")),
             Some("ERR") => Trouble::Hopeless(format!(

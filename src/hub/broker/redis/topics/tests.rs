@@ -209,6 +209,30 @@ fn who_waits_for_a_topic_waits_no_longer_when_it_moves() {
     assert_eq!(other.overdue(later + PATIENCE), [Arc::from("t1")]);
 }
 
+/// What a server does that is sent these commands, and the answers that it owes.
+fn serve(
+    server: &mut HashSet<String>,
+    answers: &mut VecDeque<(Verb, String)>,
+    commands: Vec<(Verb, Vec<String>)>,
+) {
+    for (verb, names) in commands {
+        for name in names {
+            match verb {
+                Verb::Subscribe => server.insert(name.clone()),
+                _ => server.remove(&name),
+            };
+            answers.push_back((verb, name));
+        }
+    }
+}
+
+fn answered(topics: &mut Topics, verb: Verb, name: &str) {
+    match verb {
+        Verb::Subscribe => drop(topics.confirmed(name)),
+        _ => drop(topics.ended(name)),
+    }
+}
+
 /// Random wants, unwants, outages and slow answers against a server that is a set of names: what it
 /// has confirmed and this side holds is always the same.
 #[test]
@@ -240,41 +264,19 @@ fn what_is_held_is_what_the_server_has_subscribed() {
                 6 => now += LINGER / 3,
                 _ => {
                     if let Some((verb, name)) = answers.pop_front() {
-                        match verb {
-                            Verb::Subscribe => drop(topics.confirmed(&name)),
-                            _ => drop(topics.ended(&name)),
-                        }
+                        answered(&mut topics, verb, &name);
                     }
                 }
             }
-            for (verb, names) in sent(&mut topics, now) {
-                for name in names {
-                    match verb {
-                        Verb::Subscribe => server.insert(name.clone()),
-                        _ => server.remove(&name),
-                    };
-                    answers.push_back((verb, name));
-                }
-            }
+            serve(&mut server, &mut answers, sent(&mut topics, now));
         }
         now += LINGER * 3;
         for _ in 0..10 {
             for (verb, name) in std::mem::take(&mut answers) {
-                match verb {
-                    Verb::Subscribe => drop(topics.confirmed(&name)),
-                    _ => drop(topics.ended(&name)),
-                }
+                answered(&mut topics, verb, &name);
             }
             now += LINGER * 3;
-            for (verb, names) in sent(&mut topics, now) {
-                for name in names {
-                    match verb {
-                        Verb::Subscribe => server.insert(name.clone()),
-                        _ => server.remove(&name),
-                    };
-                    answers.push_back((verb, name));
-                }
-            }
+            serve(&mut server, &mut answers, sent(&mut topics, now));
         }
         assert_eq!((&server, topics.len()), (&wanted, wanted.len()), "seed {seed}");
     }
