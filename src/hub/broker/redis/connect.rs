@@ -96,6 +96,7 @@ impl Server {
 /// A connection that may be used.
 pub(super) struct Connected {
     pub(super) link: Link,
+    pub(super) address: Address,
     pub(super) server: Server,
 }
 
@@ -116,7 +117,7 @@ pub(super) async fn connect(
             }
             (trouble, _) => trouble,
         })?;
-        Ok(Connected { link, server })
+        Ok(Connected { link, address: address.clone(), server })
     };
     within(settings, greeting).await
 }

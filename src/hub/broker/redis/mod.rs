@@ -50,7 +50,7 @@ use self::place::Place;
 pub(in crate::hub) use self::probe::probe_redis;
 use self::sentinel::Sentinels;
 pub use self::settings::{RedisSettings, Sharded};
-use super::link::Tls;
+use super::link::{Address, Tls};
 use super::terms::own_name;
 use super::{Broker, BrokerStatus, Inlet, Terms, Wanting};
 use crate::hub::counters::HubCounters;
@@ -129,8 +129,8 @@ fn servers(common: &Rc<Common>, counters: &Arc<HubCounters>) -> (Servers, Vec<Jo
     ];
     if let Some(sentinels) = sentinels {
         let moved = node.clone();
-        let moves = move || moved.moves();
-        tasks.push(counters.spawn(sentinel::watch(common.clone(), sentinels, moves)));
+        let is_at = move |address: &Address| moved.is_at(address);
+        tasks.push(counters.spawn(sentinel::watch(common.clone(), sentinels, is_at)));
     }
     (Servers::One(node), tasks)
 }

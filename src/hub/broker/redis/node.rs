@@ -15,6 +15,7 @@ use super::place::Place;
 use super::publisher::{Publisher, Shelter};
 use super::topics::Topics;
 use crate::hub::broker::Wanting;
+use crate::hub::broker::link::Address;
 
 /// Why connections to a server are given up that is not the right one any more.
 pub(super) const MOVED: &str = "another server is the master now";
@@ -22,6 +23,7 @@ pub(super) const MOVED: &str = "another server is the master now";
 const SUBSCRIBED: Duration = Duration::from_millis(5);
 /// Between two looks at what is due by time.
 const TICK: Duration = Duration::from_millis(250);
+
 /// See the module.
 pub(super) struct Node {
     pub(super) common: Rc<Common>,
@@ -30,8 +32,8 @@ pub(super) struct Node {
     pub(super) topics: RefCell<Topics>,
     /// Topics are due, or the server is another one.
     pub(super) wake: Notify,
-    /// Goes up when the server is another one: connections to the old one are given up.
-    pub(super) turn: Cell<u64>,
+    /// Where the server is, by the latest word: connections to elsewhere are given up.
+    at: RefCell<Option<Address>>,
     /// Of the connections, in the broker's health.
     pub(super) receiving: usize,
     pub(super) sending: usize,
@@ -60,7 +62,7 @@ impl Node {
             publisher: Publisher::new(name, verb, prefix, shelter, common.status.clone()),
             topics: RefCell::new(Topics::new(terms.wait, sharded)),
             wake: Notify::new(),
-            turn: Cell::new(0),
+            at: RefCell::new(None),
             receiving: common.health.add(),
             sending: common.health.add(),
             place,
@@ -83,9 +85,12 @@ impl Node {
         self.topics.borrow_mut().unwant(topic, Instant::now());
     }
 
-    /// The server is another one by now.
-    pub(super) fn moves(&self) {
-        self.turn.set(self.turn.get() + 1);
+    /// The server is there by now. Who is connected to it already stays.
+    pub(super) fn is_at(&self, address: &Address) {
+        let before = self.at.replace(Some(address.clone()));
+        if before.is_none_or(|before| before == *address) {
+            return;
+        }
         // What the old one is told from now on, nobody hears.
         self.publisher.disconnected(MOVED, Instant::now());
         self.stands(self.sending, Phase::Down(MOVED.to_owned()));
@@ -99,26 +104,33 @@ impl Node {
         }
     }
 
+    /// Whether the server is elsewhere by now.
+    pub(super) fn has_left(&self, address: &Address) -> bool {
+        self.at.borrow().as_ref().is_some_and(|at| at != address)
+    }
+
     /// Connects to where the server is now, unless it becomes another one meanwhile.
     pub(super) async fn connect(&self) -> Result<Connected, Trouble> {
-        let turn = self.turn.get();
-        let turned = async {
-            while self.turn.get() == turn {
+        let before = self.at.borrow().clone();
+        let address = self.place.find(&self.common).await?;
+        let left = async {
+            while *self.at.borrow() == before || !self.has_left(&address) {
                 sleep(TICK).await;
             }
         };
-        tokio::select! {
-            connected = self.dial() => connected,
-            () = turned => Err(Trouble::Passing(MOVED.to_owned())),
-        }
+        let connected = tokio::select! {
+            connected = self.dial(&address) => connected?,
+            () = left => return Err(Trouble::Passing(MOVED.to_owned())),
+        };
+        self.is_at(&address);
+        Ok(connected)
     }
 
-    async fn dial(&self) -> Result<Connected, Trouble> {
+    async fn dial(&self, address: &Address) -> Result<Connected, Trouble> {
         let Common { settings, tls, status, .. } = &*self.common;
-        let address = self.place.find(&self.common).await?;
         let db = if self.place.is_cluster() { 0 } else { settings.db };
         let credentials = Credentials::of_server(settings, db);
-        let connected = connect(settings, tls.as_ref(), &credentials, &address).await;
+        let connected = connect(settings, tls.as_ref(), &credentials, address).await;
         match connected {
             Ok(mut connected) => {
                 self.place.check(&mut connected, &self.common).await?;
@@ -126,7 +138,7 @@ impl Node {
                 Ok(connected)
             }
             Err(trouble) => {
-                self.place.failed(&address);
+                self.place.failed(address);
                 if self.place.is_cluster() {
                     self.is_stale();
                 }
@@ -137,9 +149,8 @@ impl Node {
 
     /// Ends when the other connection has all its topics, or is to go elsewhere: what is published
     /// before would miss the clients of this process.
-    pub(super) async fn subscribed(&self) {
-        let turn = self.turn.get();
-        while !self.common.health.is_up(self.receiving) && self.turn.get() == turn {
+    pub(super) async fn subscribed(&self, address: &Address) {
+        while !self.common.health.is_up(self.receiving) && !self.has_left(address) {
             sleep(SUBSCRIBED).await;
         }
     }

@@ -83,7 +83,7 @@ impl Place {
         connected: &mut Connected,
         common: &Common,
     ) -> Result<(), Trouble> {
-        let Connected { link, server } = connected;
+        let Connected { link, server, .. } = connected;
         match self {
             Self::Single(_) if server.mode == "sentinel" => Err(Trouble::Hopeless(
                 "this is a Sentinel, not a server: say in `master_name` which master it watches"

@@ -110,7 +110,7 @@ async fn look(
     told: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<(), Trouble> {
-    let Connected { link, server } = connected;
+    let Connected { link, server, .. } = connected;
     let unknown =
         if server.version.is_empty() { "a Redis that does not say its version" } else { "" };
     for word in [unknown, &server.version, &server.mode, &server.role] {

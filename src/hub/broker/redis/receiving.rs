@@ -17,7 +17,7 @@ use super::node::{MOVED, Node, ticks};
 use super::publisher::is_elsewhere;
 use super::topics::{Confirmed, Ended, Refused, Verb};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
-use crate::hub::broker::link::Link;
+use crate::hub::broker::link::{Address, Link};
 use crate::hub::broker::terms::PROBE;
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::{Later, PublishError, Publishing};
@@ -46,13 +46,13 @@ pub(super) async fn receive(node: Rc<Node>) {
             });
         }
         let why = match connected {
-            Ok(Connected { link, .. }) => {
+            Ok(Connected { link, address, .. }) => {
                 backoff.connected(Instant::now());
                 if std::mem::replace(&mut known, true) {
                     common.status.reconnects.add(1);
                 }
                 node.stands(node.receiving, Phase::Resubscribing);
-                let why = Session::new(&node, link).run().await;
+                let why = Session::new(&node, link, address).run().await;
                 node.topics.borrow_mut().disconnected();
                 why
             }
@@ -67,8 +67,7 @@ pub(super) async fn receive(node: Rc<Node>) {
 struct Session<'n> {
     node: &'n Node,
     link: Link,
-    /// What the server was when it began.
-    turn: u64,
+    address: Address,
     bulk_max: usize,
     /// When the oldest PING was sent that has no answer.
     asked: Option<Instant>,
@@ -79,14 +78,15 @@ struct Session<'n> {
 }
 
 impl<'n> Session<'n> {
-    fn new(node: &'n Node, link: Link) -> Self {
+    fn new(node: &'n Node, link: Link, address: Address) -> Self {
         let common = &node.common;
         let bulk_max = common.terms.publication_bytes.max(NAME_BYTES_MAX);
         let now = Instant::now();
-        let (turn, own) = (node.turn.get(), common.own_channel.as_bytes());
+        let own = common.own_channel.as_bytes();
         link.out().queue(|out| resp::command(out, [&b"SUBSCRIBE"[..], own].into_iter()));
         node.topics.borrow_mut().asked_beside();
-        Self { node, link, turn, bulk_max, asked: Some(now), pinged: now, begun: false, up: false }
+        let (asked, begun, up) = (Some(now), false, false);
+        Self { node, link, address, bulk_max, asked, pinged: now, begun, up }
     }
 
     /// Says why it ended.
@@ -108,7 +108,7 @@ impl<'n> Session<'n> {
                 }
             };
             let result = match read {
-                None if self.node.turn.get() != self.turn => Err(MOVED.to_owned()),
+                None if self.node.has_left(&self.address) => Err(MOVED.to_owned()),
                 None => Ok(()),
                 Some(Err(error)) => Err(error.to_string()),
                 Some(Ok(())) => self.take().await,

@@ -9,7 +9,7 @@ use super::health::Phase;
 use super::node::{MOVED, Node, ticks};
 use super::publisher::{Answered, is_elsewhere};
 use crate::hub::broker::backoff::{Backoff, random_fraction};
-use crate::hub::broker::link::Link;
+use crate::hub::broker::link::{Address, Link};
 use crate::hub::broker::terms::PROBE;
 use crate::resp::{self, Value};
 
@@ -23,16 +23,16 @@ pub(super) async fn send(node: Rc<Node>) {
     let mut known = false;
     loop {
         let why = match node.connect().await {
-            Ok(Connected { link, .. }) => {
+            Ok(Connected { link, address, .. }) => {
                 backoff.connected(Instant::now());
                 if std::mem::replace(&mut known, true) {
                     node.common.status.reconnects.add(1);
                 }
                 node.stands(node.sending, Phase::Resubscribing);
-                node.subscribed().await;
+                node.subscribed(&address).await;
                 node.publisher.connected(link.out(), Instant::now());
                 node.stands(node.sending, Phase::Up);
-                session(&node, link).await
+                session(&node, link, &address).await
             }
             Err(trouble) => trouble.why(),
         };
@@ -43,8 +43,8 @@ pub(super) async fn send(node: Rc<Node>) {
 }
 
 /// One connection's life. Says why it ended.
-async fn session(node: &Node, mut link: Link) -> String {
-    let (turn, mut ticks) = (node.turn.get(), ticks());
+async fn session(node: &Node, mut link: Link, address: &Address) -> String {
+    let mut ticks = ticks();
     let mut probed: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -59,7 +59,7 @@ async fn session(node: &Node, mut link: Link) -> String {
             }
             _ = ticks.tick() => {
                 let now = Instant::now();
-                if node.turn.get() != turn {
+                if node.has_left(address) {
                     return MOVED.to_owned();
                 }
                 if let Some(why) = node.common.is_dead(&link, node.publisher.oldest(), now) {

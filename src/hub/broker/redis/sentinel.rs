@@ -28,14 +28,11 @@ pub(super) struct Sentinels {
     name: String,
     /// The one that answered last comes first.
     known: RefCell<Vec<Address>>,
-    /// The master by the last answer.
-    master: RefCell<Option<Address>>,
 }
 
 impl Sentinels {
     pub(super) fn new(name: &str, known: &[Address]) -> Self {
-        let known = RefCell::new(known.to_vec());
-        Self { name: name.to_owned(), known, master: RefCell::default() }
+        Self { name: name.to_owned(), known: RefCell::new(known.to_vec()) }
     }
 
     /// How the master is called.
@@ -51,7 +48,6 @@ impl Sentinels {
             match self.ask(common, &address).await {
                 Ok(Some(master)) => {
                     self.answered(&address);
-                    *self.master.borrow_mut() = Some(master.clone());
                     return Ok(master);
                 }
                 Ok(None) => unknown = true,
@@ -72,7 +68,7 @@ impl Sentinels {
 
     /// Asks one; `None`: it knows no such master.
     async fn ask(&self, common: &Common, address: &Address) -> Result<Option<Address>, Trouble> {
-        let Connected { mut link, server } = dial(common, address).await?;
+        let Connected { mut link, server, .. } = dial(common, address).await?;
         let name = self.name.as_bytes();
         let asked = async {
             let words = [&b"SENTINEL"[..], b"GET-MASTER-ADDR-BY-NAME", name];
@@ -148,8 +144,8 @@ fn address(host: &[u8], port: &[u8]) -> Option<Address> {
     Some(Address::Tcp { host: host.to_owned(), port: port.parse().ok()? })
 }
 
-/// Listens to a Sentinel, and says so when the master is another one.
-pub(super) async fn watch(common: Rc<Common>, sentinels: Rc<Sentinels>, moves: impl Fn()) {
+/// Listens to a Sentinel, and says where the master is whenever it has changed.
+pub(super) async fn watch(common: Rc<Common>, sentinels: Rc<Sentinels>, is_at: impl Fn(&Address)) {
     let settings = &common.settings;
     let mut backoff = Backoff::new(settings.min_retry_backoff, settings.max_retry_backoff);
     loop {
@@ -157,7 +153,7 @@ pub(super) async fn watch(common: Rc<Common>, sentinels: Rc<Sentinels>, moves: i
         for address in known {
             if let Ok(Connected { link, .. }) = dial(&common, &address).await {
                 backoff.connected(Instant::now());
-                let why = listen(&common, &sentinels, link, &moves).await;
+                let why = listen(&common, &sentinels, link, &is_at).await;
                 let (broker, address) = (&common.name, address.to_string());
                 tracing::debug!(broker, address, why, "a Sentinel is not listened to any more");
             }
@@ -171,7 +167,7 @@ async fn listen(
     common: &Common,
     sentinels: &Sentinels,
     mut link: Link,
-    moves: &impl Fn(),
+    is_at: &impl Fn(&Address),
 ) -> String {
     link.out().queue(|out| resp::command(out, [&b"SUBSCRIBE"[..], SWITCHED].into_iter()));
     let mut asked = Some(Instant::now());
@@ -195,15 +191,15 @@ async fn listen(
                 Err(problem) => return problem.to_string(),
             };
             match pushed {
-                Pushed::Message { payload, .. } if names(payload, &sentinels.name) => {
-                    moves();
+                Pushed::Message { payload, .. } => {
+                    if let Some(master) = switched(payload, &sentinels.name) {
+                        is_at(&master);
+                    }
                 }
                 // What it said before this subscription nobody heard.
                 Pushed::Subscribed(_) => {
-                    let before = sentinels.master.borrow().clone();
-                    let now = sentinels.master(common).await.ok();
-                    if before.is_some() && now.is_some() && now != before {
-                        moves();
+                    if let Ok(master) = sentinels.master(common).await {
+                        is_at(&master);
                     }
                 }
                 Pushed::Error(why) => return String::from_utf8_lossy(why).into_owned(),
@@ -214,9 +210,13 @@ async fn listen(
     }
 }
 
-/// Whether it is that master that has changed.
-fn names(said: &[u8], name: &str) -> bool {
-    said.split(|byte| *byte == b' ').next() == Some(name.as_bytes())
+/// Where the master of that name is from now on, if it is that one which has changed.
+fn switched(said: &[u8], name: &str) -> Option<Address> {
+    let words: Vec<_> = said.split(|byte| *byte == b' ').collect();
+    match words[..] {
+        [of, _, _, host, port] if of == name.as_bytes() => address(host, port),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn another_masters_change_is_not_ours() {
-        assert!(names(b"main 10.0.0.1 6379 10.0.0.2 6379", "main"));
-        assert!(!names(b"mainly 10.0.0.1 6379 10.0.0.2 6379", "main"));
+        let said = b"main 10.0.0.1 6379 10.0.0.2 6380";
+        assert_eq!(switched(said, "main").unwrap().to_string(), "10.0.0.2:6380");
+        assert_eq!(switched(said, "mainly"), None);
     }
 }

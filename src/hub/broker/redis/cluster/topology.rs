@@ -110,7 +110,7 @@ impl Cluster {
     }
 
     async fn ask(&self, address: &Address) -> Result<(Slots, Server), Trouble> {
-        let Connected { mut link, server } = self.dial(address).await?;
+        let Connected { mut link, server, .. } = self.dial(address).await?;
         let asked = ask(&mut link, &[b"CLUSTER", b"SLOTS"], |answer| Slots::read(answer, address));
         let slots = within(&self.common.settings, asked).await?;
         let slots = slots.map_err(|why| match why.split(' ').next() {
