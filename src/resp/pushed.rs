@@ -54,7 +54,7 @@ fn one<'a>(tokens: &mut Tokens<'a>) -> Result<Option<Pushed<'a>>, Violation> {
     let Token::Bulk(kind) = kind else {
         return Err(Violation("a message of no kind"));
     };
-    if kind == b"pong" && count == 2 {
+    if let (b"pong", Token::Bulk(_), 2) = (kind, name, count) {
         return Ok(Some(Pushed::Pong));
     }
     if count != 3 {
@@ -120,5 +120,8 @@ mod tests {
         assert!(pushed(b"*3\r\n$7\r\nmessage\r\n$21\r\nfoo", 20).is_err());
         assert!(pushed(b"*3\r\n$7\r\nmessage\r\n*1\r\n:1\r\n:1\r\n", 20).is_err());
         assert!(pushed(b":1\r\n", 20).is_err());
+        // What follows such a head is no beginning of anything.
+        assert!(pushed(b"*2\r\n$4\r\npong\r\n*1\r\n:1\r\n", 20).is_err());
+        assert!(pushed(b"*2\r\n$4\r\npong\r\n$21\r\n", 20).is_err());
     }
 }
