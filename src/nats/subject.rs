@@ -48,15 +48,18 @@ pub fn is_prefix(text: &str) -> bool {
 /// The topic that has a subject, behind the prefix; `None`: no topic has it.
 pub fn topic<'a>(prefix: &str, subject: &'a str) -> Option<Cow<'a, str>> {
     let token = subject.strip_prefix(prefix)?;
-    let Some(escaped) = token.strip_suffix('%') else { return Some(Cow::Borrowed(token)) };
-    let mut parts = escaped.split('%');
+    let Some(rest) = token.strip_suffix('%') else {
+        return is_literal(token).then_some(Cow::Borrowed(token));
+    };
+    let mut parts = rest.split('%');
     let mut topic = parts.next()?.to_owned();
     for part in parts {
         let (digits, rest) = part.split_at_checked(2)?;
         topic.push(char::from(u8::from_str_radix(digits, 16).ok()?));
         topic.push_str(rest);
     }
-    Some(Cow::Owned(topic))
+    // Others may write a topic in other ways. Those are no subjects of it.
+    (escaped(&topic) == token).then_some(Cow::Owned(topic))
 }
 
 fn escaped(topic: &str) -> Cow<'_, str> {
@@ -132,6 +135,10 @@ mod tests {
     #[test]
     fn what_is_no_subject_of_ours_is_no_topic() {
         for subject in ["app", "other.x", "app.%2%", "app.%zz%", "app.%2ü%"] {
+            assert_eq!(topic("app.", subject), None, "{subject}");
+        }
+        // They can be read, but the topics that they would be have other subjects.
+        for subject in ["app.", "app.a b", "app.a%", "app.%41%", "app.%2a%", "app.%+2%"] {
             assert_eq!(topic("app.", subject), None, "{subject}");
         }
     }
