@@ -22,7 +22,7 @@ pub enum Said<'a> {
         /// All of it.
         payload: &'a [u8],
     },
-    /// A message over the bound. Its payload is skipped.
+    /// A message over the bound, or with headers of more than a line may have. It is skipped.
     TooLong {
         /// Which subscription it was for.
         sid: u64,
@@ -135,9 +135,9 @@ impl Decoder {
             None => 0,
         };
         let (bytes, header_bytes) = (bytes as usize, header_bytes as usize);
-        if bytes - header_bytes > self.payload_bytes_max {
+        if bytes - header_bytes > self.payload_bytes_max || header_bytes > LINE_BYTES_MAX {
             self.skip = bytes + 2;
-            return Ok((begin, Some(Said::TooLong { sid, bytes: bytes - header_bytes })));
+            return Ok((begin, Some(Said::TooLong { sid, bytes })));
         }
         let payload: Range<usize> = begin + header_bytes..begin + bytes;
         match input.get(payload.end..payload.end + 2) {
@@ -263,6 +263,18 @@ mod tests {
         }
         let endless = [b"INFO ".to_vec(), vec![b'x'; LINE_BYTES_MAX]].concat();
         assert_eq!(read(&[&endless], 20), Err(ProtocolError::LineTooLong));
+    }
+
+    #[test]
+    fn a_message_with_headers_without_end_is_skipped_rather_than_waited_for() {
+        let headers = LINE_BYTES_MAX + 1;
+        let line = format!("HMSG foo 3 {headers} {}\r\n", headers + 5);
+        let mut decoder = Decoder::new(20);
+        let long = Said::TooLong { sid: 3, bytes: headers + 5 };
+        assert_eq!(decoder.next(line.as_bytes()), Ok((line.len(), Some(long))));
+        let rest = vec![b'x'; headers + 5 + 2];
+        assert_eq!(decoder.next(&rest), Ok((rest.len(), None)));
+        assert_eq!(decoder.next(b"PING\r\n"), Ok((6, Some(Said::Ping))));
     }
 
     #[test]
