@@ -7,7 +7,9 @@ mod config;
 mod context;
 mod goridge;
 mod head;
+mod nats;
 mod reader;
+mod resp;
 mod rpc;
 mod token;
 mod worker;
@@ -16,7 +18,7 @@ mod worker;
 pub type Check = fn(&[u8]);
 
 /// All checks, by the name of their fuzz target.
-pub const ALL: [(&str, Check); 9] = [
+pub const ALL: [(&str, Check); 11] = [
     ("head", head::check),
     ("frames", reader::check),
     ("command", command::check),
@@ -26,6 +28,8 @@ pub const ALL: [(&str, Check); 9] = [
     ("token", token::check_all),
     ("context", context::check),
     ("worker", worker::check),
+    ("resp", resp::check),
+    ("nats", nats::check),
 ];
 
 /// Runs the check of this name.
@@ -35,6 +39,9 @@ pub fn run(name: &str, bytes: &[u8]) {
         ALL.iter().find(|(known, _)| *known == name).expect("a target has the name of its check").1;
     check(bytes);
 }
+
+/// Of bytes that are fed one by one, where what is not whole is read from its beginning each time.
+const SINGLE_BYTES_MAX: usize = 128;
 
 /// Cuts `bytes` into pieces of up to `2^k` bytes, k changing; always in the same way for the same
 /// seed.

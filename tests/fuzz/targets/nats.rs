@@ -1,0 +1,5 @@
+#![no_main]
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::run("nats", bytes));
