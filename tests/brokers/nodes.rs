@@ -85,7 +85,7 @@ fn publish(server: &Server, node: usize, seed: u64, stop: &AtomicBool) -> Vec<Ve
 
 /// Joins and leaves at random until told to stop, then stays in all topics that it is in until
 /// their end.
-fn wander(server: &Server, seed: u64, stop: &AtomicBool) -> Vec<Stay> {
+fn wander(server: &Server, seed: u64, stop: &AtomicBool, resting: &AtomicUsize) -> Vec<Stay> {
     let (mut random, mut stays) = (StdRng::seed_from_u64(seed), Vec::new());
     let mut client = Client::connect(server.clients, "/ws").expect("the node takes clients");
     let mut here: HashMap<usize, Stay> = HashMap::new();
@@ -131,6 +131,7 @@ fn wander(server: &Server, seed: u64, stop: &AtomicBool) -> Vec<Stay> {
             }
         }
     }
+    resting.fetch_add(1, Ordering::Relaxed);
     while here.values().any(|stay| stay.got.last().is_none_or(|last| last != END)) {
         assert_eq!(take(&mut here, client.next()), None);
     }
@@ -202,7 +203,7 @@ fn run(driver: &str, address: &str, count: usize, total: bool) {
     let (seed, seconds) = (seed(), size("ROADCAST_NODES_SECONDS", 4));
     let servers = nodes(driver, address, count);
     let (stop, quiet) = (AtomicBool::new(false), AtomicBool::new(false));
-    let listening = AtomicUsize::new(0);
+    let (listening, resting) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (published, stays, heard) = thread::scope(|scope| {
         let listeners: Vec<_> =
             servers.iter().map(|server| scope.spawn(|| listen(server, &listening))).collect();
@@ -219,9 +220,9 @@ fn run(driver: &str, address: &str, count: usize, total: bool) {
             .collect();
         let clients: Vec<_> = (0..count * CLIENTS)
             .map(|number| {
-                let (server, seed, stop) =
-                    (&servers[number % count], seed ^ (7000 + number as u64), &stop);
-                scope.spawn(move || wander(server, seed, stop))
+                let (server, seed) = (&servers[number % count], seed ^ (7000 + number as u64));
+                let (stop, resting) = (&stop, &resting);
+                scope.spawn(move || wander(server, seed, stop, resting))
             })
             .collect();
         thread::sleep(Duration::from_secs(seconds as u64));
@@ -229,6 +230,8 @@ fn run(driver: &str, address: &str, count: usize, total: bool) {
         quiet.store(true, Ordering::Relaxed);
         let published: Vec<_> =
             publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect();
+        // Who joined behind the end would wait for it in vain.
+        eventually("nobody joins any more", || resting.load(Ordering::Relaxed) == count * CLIENTS);
         let last = (0..TOPICS).map(|number| (topic(number), END.as_bytes().to_vec()));
         servers[0].publisher().publish_all(1, last);
         let stays: Vec<Stay> =

@@ -7,7 +7,6 @@
 mod basics;
 mod cluster;
 mod faults;
-mod many;
 mod sentinel;
 mod starts;
 
@@ -24,7 +23,7 @@ fn written(config: &str) -> PathBuf {
     let name = format!("redis-{}-{number}.yaml", std::process::id());
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let text = format!(
-        "version: '3'\nbroadcast:\n  main: {{ driver: redis, config: {{ {config} }} }}\n  local: {{ driver: memory, config: {{}} }}\nwebsockets: {{ broker: main }}\nroadcast: {{ metrics: {{ address: '127.0.0.1:0' }} }}\n"
+        "version: '3'\nbroadcast:\n  main: {{ driver: redis, config: {{ {config} }} }}\n  local: {{ driver: memory, config: {{}} }}\nwebsockets: {{ broker: main }}\nroadcast: {{ metrics: {{ address: '127.0.0.1:0' }}, status: {{ address: '127.0.0.1:0' }} }}\n"
     );
     std::fs::write(&file, text).expect("a file");
     file

@@ -1,6 +1,7 @@
 //! A WebSocket client on tungstenite, with the commands and replies of the client protocol.
 
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use serde_json::Value;
 use tungstenite::client::IntoClientRequest;
@@ -139,7 +140,10 @@ impl Client {
     }
 
     fn read(&mut self, pongs: bool) -> Result<Message, Received> {
+        let begin = Instant::now();
         loop {
+            // Pings would keep it waiting for ever.
+            assert!(begin.elapsed() < PATIENCE, "nothing but pings came for {PATIENCE:?}");
             match self.socket.read() {
                 Ok(message @ Message::Pong(_)) if pongs => return Ok(message),
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}

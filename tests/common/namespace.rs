@@ -1,4 +1,4 @@
-//! Clients in a network namespace of their own, behind a veth pair with an MTU of 1500.
+//! Clients or servers in a network namespace of their own, behind a veth pair with an MTU of 1500.
 //!
 //! Needs root and iproute2; a test that finds these missing is skipped.
 
@@ -58,15 +58,23 @@ impl Namespace {
 
     fn connect(&self) -> Result<(), String> {
         let Self { name, outside, host } = self;
-        let [a, b, c, d] = host.octets();
+        let inside = self.address();
         ip(&format!("netns add {name}"))?;
         ip(&format!(
             "link add {outside} mtu 1500 type veth peer name inside mtu 1500 netns {name}"
         ))?;
         ip(&format!("addr add {host}/30 dev {outside}"))?;
         ip(&format!("link set {outside} up"))?;
-        ip(&format!("-n {name} addr add {a}.{b}.{c}.{}/30 dev inside", d + 1))?;
-        ip(&format!("-n {name} link set inside up"))
+        ip(&format!("-n {name} addr add {inside}/30 dev inside"))?;
+        ip(&format!("-n {name} link set inside up"))?;
+        // For servers inside, and those who look whether they run.
+        ip(&format!("-n {name} link set lo up"))
+    }
+
+    /// Where servers inside are reached.
+    pub fn address(&self) -> Ipv4Addr {
+        let [a, b, c, d] = self.host.octets();
+        Ipv4Addr::new(a, b, c, d + 1)
     }
 
     /// Two shards that clients reach over the pair, and publishers over loopback.
@@ -89,7 +97,7 @@ impl Namespace {
     }
 
     /// Runs `connect` inside: a socket belongs to the namespace in which it was made, whoever uses
-    /// it later.
+    /// it later; and a process that is started there stays there.
     pub fn inside<T: Send>(&self, connect: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -108,6 +116,11 @@ impl Namespace {
     /// no goodbye. What the server sends still comes in.
     pub fn fall_silent(&self) {
         ip(&format!("-n {} route add blackhole {}/32", self.name, self.host)).expect("a blackhole");
+    }
+
+    /// All passes again.
+    pub fn speak_again(&self) {
+        ip(&format!("-n {} route del blackhole {}/32", self.name, self.host)).expect("a blackhole");
     }
 
     /// TCP sockets on our side of the pair, in whatever state, that the kernel still keeps for a

@@ -71,10 +71,18 @@ impl Drop for Nats {
     }
 }
 
-/// A node whose only broker is at this address, with these options of it, and `overrides`.
+/// A node whose default broker is at this address, with these options of it, and `overrides`;
+/// beside it a memory broker `local`.
 pub fn node(address: &str, options: &[&str], overrides: &[&str]) -> Server {
     let settings = settings(address, options);
-    let own = settings.iter().map(String::as_str).chain(["roadcast.metrics.address=127.0.0.1:0"]);
+    let more = [
+        "broadcast.local.driver=memory",
+        "websockets.broker=bus",
+        "roadcast.publish_to=default",
+        "roadcast.metrics.address=127.0.0.1:0",
+        "roadcast.status.address=127.0.0.1:0",
+    ];
+    let own = settings.iter().map(String::as_str).chain(more);
     Server::start(&own.chain(overrides.iter().copied()).collect::<Vec<_>>())
 }
 

@@ -2,38 +2,20 @@
 //! told, and that all is as before once it is back. What may have been missed is a gap, which is
 //! counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{count, is, node, node_with, publish, scrape, until_published};
+use super::{count, is, node, node_with, publish, until_published};
 use crate::common::{Client, Received, Server, eventually};
+use crate::fault::Fault;
+use crate::plain::Plain;
 use crate::relay::Relay;
 use crate::servers::BrokerServer;
 
-/// A client of the memory broker beside, which is to notice nothing.
-struct Beside(Client);
-
-impl Beside {
-    fn of(node: &Server) -> Self {
-        let mut client = node.client();
-        client.send(r#"{"command":"join","broker":"local","topics":["beside"]}"#);
-        client.expect_reply("@join", &["beside"]);
-        Self(client)
-    }
-
-    /// A message passes.
-    fn is_served(&mut self, node: &Server) {
-        let mut body = Vec::new();
-        let mut message = Vec::new();
-        crate::common::field(&mut message, 2, b"local");
-        crate::common::field(&mut message, 3, b"beside");
-        crate::common::field(&mut message, 4, b"x");
-        crate::common::field(&mut body, 1, &message);
-        let answer = node.publisher().ask("websockets.Publish", crate::common::PROTO, &body);
-        assert!(answer.is_ok(), "{answer:?}");
-        self.0.expect("beside", "x");
-    }
+/// A fault of that Redis, at which others publish as well.
+fn fault<'a>(node: &'a Server, redis: &BrokerServer) -> Fault<'a> {
+    Fault::of(node, "main", "watched", Some(Plain::redis(redis)))
 }
 
 /// A server that reaches a Redis by a relay, and gives a silent connection up soon.
@@ -55,45 +37,48 @@ fn is_served(node: &Server, client: &mut Client, topic: &str) {
 fn a_redis_that_is_killed_and_comes_back() {
     let Some(mut redis) = BrokerServer::redis(&[]) else { return };
     let node = node(&redis);
-    let (mut client, mut publisher, mut beside) =
-        (node.client(), node.publisher(), Beside::of(&node));
+    let (mut client, mut publisher) = (node.client(), node.publisher());
     client.join(&["foo", "bar"]);
+    let fault = fault(&node, &redis);
     redis.kill();
+    fault.is_away();
     is(&node, "down");
     let error = publish(&mut publisher, "foo", "lost").unwrap_err();
     let names = format!("broker \"main\" (redis at {}) is down since", redis.address());
     assert!(error.contains(&names) && error.ends_with("not published"), "{error}");
-    beside.is_served(&node);
     // A join waits, a leave does not.
     let mut waits = node.client();
     waits.command("join", &["foo"]);
     client.leave(&["bar"]);
     redis.start_again();
+    let since = Instant::now();
     waits.expect_reply("@join", &["foo"]);
     is_served(&node, &mut client, "foo");
     waits.expect("foo", "served");
-    assert_eq!(count(&node, "broker_gaps_total"), 1, "bar was left meanwhile");
+    // Of `foo` and `watched`: `bar` was left meanwhile.
+    fault.ends("Redis: kill -9, started again", since, 2..=2);
     assert_eq!(count(&node, "broker_reconnects_total"), 2);
-    beside.is_served(&node);
     node.says("broker is down", 1);
 }
 
 #[test]
 fn a_redis_that_stands_still_is_given_up_and_taken_back() {
     let Some(redis) = BrokerServer::redis(&[]) else { return };
-    let config = format!("addrs: ['{}'], read_timeout: 500ms", redis.address());
-    let node = node_with(&config, &[]);
-    is(&node, "up");
+    let node = node(&redis);
     let (mut client, mut publisher) = (node.client(), node.publisher());
     client.join(&["foo"]);
+    let fault = fault(&node, &redis);
     redis.signal(Signal::STOP);
+    let stopped = Instant::now();
     // In doubt: Redis will take it as soon as it goes on.
     let error = publish(&mut publisher, "foo", "in doubt").unwrap_err();
     assert!(error.contains("may or may not have been published"), "{error}");
-    // Both connections are given up by then, and some attempts have been in vain.
-    std::thread::sleep(Duration::from_secs(3));
+    fault.is_away();
+    // Both connections are given up by then.
+    std::thread::sleep(Duration::from_secs(5).saturating_sub(stopped.elapsed()));
     is(&node, "down");
     redis.signal(Signal::CONT);
+    let since = Instant::now();
     is(&node, "up");
     until_published(&node, "foo", "behind");
     let mut heard = Vec::new();
@@ -104,22 +89,23 @@ fn a_redis_that_stands_still_is_given_up_and_taken_back() {
     // It depends on what Redis reads first.
     let was_taken = heard.len() == 2 && heard[0] == "in doubt";
     assert!(heard == ["behind"] || was_taken, "{heard:?}");
-    assert_eq!(count(&node, "broker_gaps_total"), 1);
+    fault.ends("Redis: SIGSTOP for 5 s", since, 2..=2);
 }
 
 #[test]
 fn connections_that_are_killed_are_made_anew() {
     let Some(redis) = BrokerServer::redis(&[]) else { return };
     let node = node(&redis);
-    let mut client = node.client();
-    client.join(&["foo"]);
-    redis.redis_cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    eventually("a new connection", || count(&node, "broker_reconnects_total") == 1);
-    is_served(&node, &mut client, "foo");
-    assert_eq!(count(&node, "broker_gaps_total"), 0, "the one that publishes misses nothing");
-    redis.redis_cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-    eventually("a gap", || count(&node, "broker_gaps_total") == 1);
-    is_served(&node, &mut client, "foo");
+    // Those of others end as well.
+    for (kind, gaps) in [("normal", 0..=0), ("pubsub", 1..=1)] {
+        let fault = fault(&node, &redis);
+        let before = count(&node, "broker_reconnects_total");
+        redis.redis_cli(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+        let since = Instant::now();
+        eventually("a new connection", || count(&node, "broker_reconnects_total") == before + 1);
+        // The one that publishes misses nothing.
+        fault.ends(&format!("Redis: CLIENT KILL TYPE {kind}"), since, gaps);
+    }
 }
 
 #[test]
@@ -128,9 +114,13 @@ fn a_redis_that_pauses_is_waited_for() {
     let node = node(&redis);
     let (mut client, mut publisher) = (node.client(), node.publisher());
     client.join(&["foo"]);
+    let fault = fault(&node, &redis);
     redis.redis_cli(&["CLIENT", "PAUSE", "1500", "ALL"]);
+    let paused = Instant::now();
     publish(&mut publisher, "foo", "x").unwrap();
     client.expect("foo", "x");
+    // No outage.
+    fault.ends("Redis: CLIENT PAUSE for 1.5 s", paused + Duration::from_millis(1500), 0..=0);
     assert_eq!(count(&node, "broker_reconnects_total"), 0);
 }
 
@@ -141,6 +131,7 @@ fn a_server_that_reads_too_slowly_is_cut_off_and_told_of_the_gap() {
     let node = node(&redis);
     let mut client = node.client();
     client.join(&["foo"]);
+    let fault = fault(&node, &redis);
     const SIGSTOP: i32 = 19;
     const SIGCONT: i32 = 18;
     let behind = Received::Message("foo".to_owned(), "behind".to_owned());
@@ -163,11 +154,13 @@ fn a_server_that_reads_too_slowly_is_cut_off_and_told_of_the_gap() {
     }
     assert_eq!(redis.redis_subscribers("foo"), 0, "cut off");
     node.signal(SIGCONT);
-    eventually("a gap", || count(&node, "broker_gaps_total") == 1);
+    let since = Instant::now();
+    eventually("the gaps", || count(&node, "broker_gaps_total") == 2);
     is(&node, "up");
     redis.redis_publish("foo", "behind");
     let heard = reading.join().unwrap();
     assert!((1..200).contains(&heard), "{heard}");
+    fault.ends("Redis: client-output-buffer-limit pubsub passed", since, 2..=2);
 }
 
 #[test]
@@ -175,17 +168,16 @@ fn a_link_that_falls_silent_is_noticed_without_a_word() {
     let Some(redis) = BrokerServer::redis(&[]) else { return };
     let relay = Relay::to(redis.port);
     let node = behind(&relay);
-    let mut client = node.client();
-    client.join(&["foo"]);
+    let fault = fault(&node, &redis);
     relay.fall_silent(true);
+    fault.is_away();
     // Both connections are given up by then.
     std::thread::sleep(Duration::from_secs(3));
     is(&node, "down");
     let why = node.says("broker is down", 1);
     assert!(why.contains("nothing came from the server"), "{why}");
     relay.fall_silent(false);
-    is_served(&node, &mut client, "foo");
-    assert_eq!(count(&node, "broker_gaps_total"), 1);
+    fault.ends("Redis: a link that passes nothing for 3 s", Instant::now(), 1..=1);
 }
 
 #[test]
@@ -193,32 +185,13 @@ fn a_link_that_is_cut_again_and_again_costs_gaps_and_nothing_else() {
     let Some(redis) = BrokerServer::redis(&[]) else { return };
     let relay = Relay::to(redis.port);
     let node = behind(&relay);
-    let mut client = node.client();
-    client.join(&["foo"]);
     for cut in 1..=5 {
+        let fault = fault(&node, &redis);
         relay.cut();
+        let since = Instant::now();
         eventually("a gap", || count(&node, "broker_gaps_total") == cut);
-        is_served(&node, &mut client, "foo");
+        fault.ends("Redis: connections that are cut", since, 1..=1);
     }
-}
-
-#[test]
-fn a_redis_that_answers_slowly_serves() {
-    let Some(redis) = BrokerServer::redis(&[]) else { return };
-    let relay = Relay::to(redis.port);
-    let config = format!("addrs: ['127.0.0.1:{}']", relay.port);
-    let node = node_with(&config, &[]);
-    is(&node, "up");
-    relay.delay(Duration::from_millis(300));
-    let (mut client, mut publisher) = (node.client(), node.publisher());
-    for number in 0..5 {
-        let topic = format!("t{number}");
-        client.join(&[&topic]);
-        publish(&mut publisher, &topic, "x").unwrap();
-        client.expect(&topic, "x");
-    }
-    assert_eq!(count(&node, "broker_reconnects_total"), 0);
-    assert_eq!(scrape(&node).sample("broker_state", &["main", "up"]), 1);
 }
 
 #[test]
@@ -232,10 +205,13 @@ fn a_password_that_changes_is_told_and_works_again_once_it_is_right() {
     let ask = |password: &str, words: &[&str]| {
         redis.redis_cli(&[&["--no-auth-warning", "-a", password], words].concat())
     };
+    // Another program would need the password.
+    let fault = Fault::of(&node, "main", "watched", None);
     ask("first-s3cret", &["CONFIG", "SET", "requirepass", "other"]);
     for kind in ["normal", "pubsub"] {
         ask("other", &["CLIENT", "KILL", "TYPE", kind]);
     }
+    fault.is_away();
     is(&node, "down");
     let error = publish(&mut node.publisher(), "foo", "x").unwrap_err();
     assert!(
@@ -243,22 +219,28 @@ fn a_password_that_changes_is_told_and_works_again_once_it_is_right() {
         "{error}"
     );
     ask("other", &["CONFIG", "SET", "requirepass", "first-s3cret"]);
+    let since = Instant::now();
     is_served(&node, &mut client, "foo");
+    fault.ends("Redis: password changed and changed back", since, 2..=2);
     assert!(!node.log().contains("s3cret"));
 }
 
 #[test]
 fn a_user_who_may_not_publish_is_told_with_each_publication() {
     let Some(redis) = BrokerServer::redis(&[]) else { return };
-    redis.redis_cli(&["ACL", "SETUSER", "default", "-publish"]);
     let node = node(&redis);
     let (mut client, mut publisher) = (node.client(), node.publisher());
     client.join(&["foo"]);
+    let fault = fault(&node, &redis);
+    redis.redis_cli(&["ACL", "SETUSER", "default", "-publish"]);
     let error = publish(&mut publisher, "foo", "x").unwrap_err();
     assert!(error.contains("NOPERM") && error.ends_with("not published"), "{error}");
     redis.redis_cli(&["ACL", "SETUSER", "default", "+publish"]);
+    let since = Instant::now();
     publish(&mut publisher, "foo", "y").unwrap();
     client.expect("foo", "y");
+    // It is there, and says no.
+    fault.ends("Redis: ACL without PUBLISH", since, 0..=0);
     assert_eq!(count(&node, "broker_reconnects_total"), 0);
 }
 

@@ -30,7 +30,7 @@ fn a_redis_that_is_not_there_yet_is_waited_for() {
     let Some(mut redis) = BrokerServer::redis(&[]) else { return };
     redis.kill();
     let config = format!("addrs: ['{}']", redis.address());
-    let node = node_with(&config, &["roadcast.status.address=127.0.0.1:0"]);
+    let node = node_with(&config, &[]);
     is(&node, "down");
     let ready = get(node.endpoint("status"), "/ready");
     assert_eq!(ready, 503);
