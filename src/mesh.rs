@@ -46,6 +46,15 @@ pub struct ConnId {
 /// the other what a broker with a server of its own knows of the topic.
 pub const HUB_TOPIC_BYTES: usize = 512;
 
+/// Why a broker has not subscribed a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Its server has not confirmed it within `roadcast.broker_wait`.
+    Late,
+    /// Its server does not permit it.
+    Forbidden,
+}
+
 /// From the hub to a shard.
 #[derive(Debug)]
 pub enum Down {
@@ -65,11 +74,13 @@ pub enum Down {
         /// Sequence of the topic's last publication so far, 0 if none.
         sequence: u64,
     },
-    /// The other answer to [`Up::Interest`]: the broker has not subscribed the topic in time. It is
-    /// as if it had never been asked for.
+    /// The other answer to [`Up::Interest`]: the broker has not subscribed the topic. It is as if
+    /// it had never been asked for.
     Unavailable {
         /// The topic asked for.
         topic: TopicId,
+        /// Why not.
+        why: Unavailable,
     },
     /// Publications of a topic may be missing between those before this entry and those behind it.
     Lost {

@@ -112,7 +112,7 @@ fn publish(args: &PublishArgs) -> Result<(), Failure> {
         Ok(())
     });
     match outcome {
-        Ok(()) if settling.account.refused == 0 => Ok(()),
+        Ok(()) if settling.account.refused + settling.account.in_doubt == 0 => Ok(()),
         Ok(()) => Err(Failure::LinesRefused(settling.account)),
         Err(why) => {
             // What has not been written by now never leaves, so what is told of the rest is true.

@@ -114,7 +114,7 @@ const USED: &[Key] = &[
     key("roadcast.status.address", Kind::Address(2114), "", "Wins over `status.address`, for a file that RoadRunner reads too; turns it on by itself."),
 
     key("roadcast.broker_wait", Kind::Duration(1, units::h), "5s", "How long a join, or a publication that `roadcast.broker_buffer` holds, waits for a broker that is down. Past it: `#join`, an error answer."),
-    key("roadcast.broker_buffer", Kind::Bytes(0, 1 << 30), "0", "Bytes of publications that each broker holds while it is down; 0 = they are answered with an error at once."),
+    key("roadcast.broker_buffer", Kind::Bytes(0, 1 << 30), "0", "Bytes of publications that each broker, or each master of a Cluster, holds while it is down; 0 = they are answered with an error at once."),
     key("roadcast.publish_to", Kind::Choice(&["all", "default"]), "all", "The brokers that `broadcast.Publish` publishes to: all, or the default one, as RoadRunner 2.3.1 and later do."),
     key("roadcast.on_gap", Kind::Choice(&["silent", "close"]), "silent", "What becomes of subscribers that may have missed a message of a broker and did not ask to be told. `close`: 1012, spread over 10 s, so that they come again and load what they lack."),
     key("roadcast.ready_without", Kind::Words, "", "Brokers without which `/ready` answers yes."),

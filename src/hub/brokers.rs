@@ -39,7 +39,7 @@ pub fn open(
 ) -> Box<dyn Broker> {
     let (terms, counters) = (Terms::of(config), &config.counters);
     match driver {
-        Driver::Memory => Box::new(Memory::new(inlet)),
+        Driver::Memory => Box::new(Memory::new(inlet, status)),
         Driver::Redis(settings) => {
             Box::new(Redis::open(name, settings, terms, inlet, status, counters))
         }
@@ -96,7 +96,6 @@ impl Brokers {
         let told = |(place, status): (usize, &Arc<BrokerStatus>)| {
             let standing = status.standing();
             let since = now.checked_sub(standing.since.elapsed()).unwrap_or(now);
-            let lag_us = status.lag_us.value();
             BrokerTold {
                 name: status.name().to_owned(),
                 driver: self.drivers.get(place).copied().unwrap_or_default(),
@@ -110,12 +109,12 @@ impl Brokers {
                 channels: status.channels.value(),
                 received: status.received.value(),
                 received_bytes: status.received_bytes.value(),
-                published: status.publications.value(),
+                published: status.published.value(),
                 published_bytes: status.published_bytes.value(),
                 publish_errors: status.publish_errors.value(),
                 reconnects: status.reconnects.value(),
                 gaps: status.gaps.value(),
-                lag_seconds: (lag_us > 0).then(|| lag_us as f64 / 1e6),
+                lag_seconds: status.lag().map(|lag| lag.as_secs_f64()),
             }
         };
         statuses.iter().enumerate().map(told).collect()

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::channels::Key;
 use super::sequencer::Sequencer;
 use super::starting::Starting;
-use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId};
+use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId, Unavailable};
 
 /// The shards that wait for a topic, each with its own name for it.
 type Waiters = SmallVec<[(usize, TopicId); 2]>;
@@ -63,11 +63,11 @@ impl Interests {
     }
 
     /// See [`Inlet::unavailable`](super::broker::Inlet::unavailable).
-    pub(super) fn unavailable(&self, broker: BrokerId, name: &str) -> bool {
+    pub(super) fn unavailable(&self, broker: BrokerId, name: &str, why: Unavailable) -> bool {
         if let Some((_, waiters)) = self.take(broker, name) {
             let mut lanes = self.sequencer.lanes.borrow_mut();
             for (shard, topic) in waiters {
-                lanes.answer(shard, Down::Unavailable { topic });
+                lanes.answer(shard, Down::Unavailable { topic, why });
             }
         }
         self.is_wanted(broker, name)

@@ -51,6 +51,9 @@ pub enum PublishError {
         /// That may wait, in all.
         bytes_max: usize,
     },
+    /// It is over what a broker's server takes, in words that name it.
+    #[error("{0}")]
+    OverBroker(String),
     /// What a broker said, or why it cannot be asked, in words that name it.
     #[error("{0}")]
     Broker(String),

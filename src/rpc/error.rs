@@ -8,6 +8,9 @@ use super::{Codec, shortened};
 /// Bytes of a method name or of a reason that an answer repeats.
 pub(super) const ECHO_BYTES_MAX: usize = 1024;
 
+/// How the error answer ends where nobody knows whether a publication was published.
+pub const IN_DOUBT: &str = "may or may not have been published";
+
 /// What is wrong with a call; its text is the error answer. The connection lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError<'a> {

@@ -32,7 +32,7 @@ mod rewrite;
 
 pub use answer::{Answer, decode_answer, encode_call, encode_error, encode_ok, publish_body};
 pub use call::{Call, Method, Operation, Publish, decode};
-pub use error::CallError;
+pub use error::{CallError, IN_DOUBT};
 pub use frame::{
     Decoded, FRAME_BYTES_MIN, Frame, FrameError, decode as decode_frame, encode as encode_frame,
     flag, stream,

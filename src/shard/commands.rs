@@ -17,7 +17,7 @@ use super::subscriber::Mark;
 use super::topic::Topic;
 use super::{About, JoinRefusal, Lifecycle, Reason, Refusal, Shard};
 use crate::command::Command;
-use crate::mesh::{BrokerId, Up};
+use crate::mesh::{BrokerId, Unavailable, Up};
 use crate::reply::{self, Reply};
 
 /// What a subscription to this topic costs, as if nobody else had one.
@@ -218,14 +218,14 @@ impl Shard {
     }
 
     /// One of the answers that a join waits for has come; `unavailable`: the topic that cannot be
-    /// had.
-    pub(super) fn join_answered(&mut self, id: ConnId, unavailable: Option<u32>) {
+    /// had, and why.
+    pub(super) fn join_answered(&mut self, id: ConnId, unavailable: Option<(u32, Unavailable)>) {
         let Some(connection) = self.roster.connections.live(id) else { return };
         let Some(held) = connection.held.as_mut() else { return };
         let Some(Awaited::Interest(pending)) = held.awaits.as_mut() else { return };
         pending.waiting -= 1;
-        if let Some(topic) = unavailable {
-            pending.refused = Some(self.delivery.topics.peek(topic).name.clone());
+        if let Some((topic, why)) = unavailable {
+            pending.refused = Some((self.delivery.topics.peek(topic).name.clone(), why));
             pending.topics.retain(|pinned| *pinned != topic);
             self.delivery.topics.unpin(topic);
         }
@@ -235,20 +235,23 @@ impl Shard {
             self.delivery.topics.discharge(pending.cost());
             match &pending.refused {
                 None => self.complete_join(id, pending),
-                Some(topic) => self.refuse_join(id, &topic.clone(), pending),
+                Some((topic, why)) => self.refuse_join(id, &topic.clone(), *why, pending),
             }
             self.resume(id);
         }
     }
 
-    /// Refuses a join whose topics its broker has not all subscribed in time.
-    fn refuse_join(&mut self, id: ConnId, unavailable: &str, mut pending: PendingJoin) {
+    /// Refuses a join whose topics its broker has not all subscribed.
+    fn refuse_join(&mut self, id: ConnId, topic: &str, why: Unavailable, mut pending: PendingJoin) {
         for &topic in &pending.topics {
             self.unpin(topic);
         }
         self.counters.joins_refused.add(1);
-        self.counters.joins_unavailable.add(1);
-        self.report_refused(id, Refusal::Join(JoinRefusal::Broker), || unavailable.to_owned());
+        match why {
+            Unavailable::Late => self.counters.joins_unavailable.add(1),
+            Unavailable::Forbidden => self.counters.joins_forbidden.add(1),
+        }
+        self.report_refused(id, Refusal::Join(JoinRefusal::Broker(why)), || topic.to_owned());
         reply::refuse(&mut pending.reply);
         self.roster.send_private(id, |out| out.extend_from_slice(&pending.reply));
     }

@@ -64,6 +64,8 @@ counters! {
         gap_closes: Counter("gap_closes"),
         /// Joins answered with #join because a broker had not subscribed a topic in time.
         joins_unavailable: Counter("joins_unavailable"),
+        /// Joins answered with #join because a broker's server does not permit a topic.
+        joins_forbidden: Counter("joins_forbidden"),
         /// Leaves answered with @leave.
         leaves: Counter("leaves"),
         /// Connections closed because they broke the WebSocket protocol.

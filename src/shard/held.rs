@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::lengths::Lengths;
 use super::queue::Queue;
+use crate::mesh::Unavailable;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::Opcode;
 use crate::ws::reader::Violation;
@@ -91,9 +92,9 @@ pub struct PendingJoin {
     pub gaps: bool,
     /// Where it does, those among them that it has joined before.
     pub joined: SmallVec<[u32; 4]>,
-    /// A topic of it that could not be subscribed: it is refused as a whole, once all have been
-    /// answered.
-    pub refused: Option<Arc<str>>,
+    /// A topic of it that could not be subscribed, and why: it is refused as a whole, once all have
+    /// been answered.
+    pub refused: Option<(Arc<str>, Unavailable)>,
 }
 
 impl PendingJoin {

@@ -132,7 +132,7 @@ use peers::Peers;
 use roster::Roster;
 use topic::Interest;
 
-use crate::mesh::{Down, TopicId, Up};
+use crate::mesh::{Down, TopicId, Unavailable, Up};
 
 /// One core's connections and topics.
 #[derive(Debug)]
@@ -209,7 +209,7 @@ impl Shard {
                 self.counters.publications.add(u64::from(taken));
             }
             Down::Interested { topic, sequence } => self.interested(topic, sequence),
-            Down::Unavailable { topic } => self.unavailable(topic),
+            Down::Unavailable { topic, why } => self.unavailable(topic, why),
             Down::Lost { topic } => self.lost(topic),
             Down::Uninterested { topic } => self.uninterested(topic),
             Down::StopAccepting => {
@@ -240,12 +240,12 @@ impl Shard {
     }
 
     /// The hub knows nothing of the topic any more.
-    fn unavailable(&mut self, id: TopicId) {
+    fn unavailable(&mut self, id: TopicId, why: Unavailable) {
         if self.delivery.topics.live(id).is_none() {
             return;
         }
         for waiter in self.delivery.topics.take_waiters(id.index) {
-            self.join_answered(waiter, Some(id.index));
+            self.join_answered(waiter, Some((id.index, why)));
         }
         self.uninterested(id);
     }

@@ -9,6 +9,7 @@ use crate::access::{Identity, Rules};
 use crate::command::Malformed;
 use crate::http::Fault;
 use crate::log_rate::{LeftOut, LogRate, Unsaid};
+use crate::mesh::Unavailable;
 use crate::mesh::desk::Why;
 use crate::source_limits::Exceeded;
 use crate::ws::close::CloseCode;
@@ -118,8 +119,8 @@ pub enum JoinRefusal {
     BytesOfConnection,
     /// The shard would pass `roadcast.limits.subscriptions_bytes`.
     BytesOfShard,
-    /// The broker has not subscribed a topic within `roadcast.broker_wait`.
-    Broker,
+    /// The broker has not subscribed a topic.
+    Broker(Unavailable),
     /// A rule says so.
     Rules,
     /// Who was asked says so.
@@ -170,7 +171,12 @@ impl JoinRefusal {
                 "the connection would be over roadcast.limits.subscriptions_bytes_per_connection"
             }
             Self::BytesOfShard => "the shard would be over roadcast.limits.subscriptions_bytes",
-            Self::Broker => "the broker has not subscribed a topic within roadcast.broker_wait",
+            Self::Broker(Unavailable::Late) => {
+                "the broker has not subscribed a topic within roadcast.broker_wait"
+            }
+            Self::Broker(Unavailable::Forbidden) => {
+                "the broker's server does not permit it: see the line of its broker"
+            }
             Self::Rules => "roadcast.access.rules",
             Self::Desk(why) => why.why(),
             Self::Asks => ASKS,

@@ -85,7 +85,7 @@ fn a_redis_that_is_not_there_or_refuses_us_is_told_with_what_to_do() {
     assert!(told.contains("WRONGPASS") && !told.contains("hunter2"), "{told}");
     found("redis", &with(", password: secret"));
     let told = problem("redis", &with(", password: secret, tls: true, dial_timeout: 300ms"));
-    assert!(told.contains("no answer within 300ms over TLS"), "{told}");
+    assert!(told.contains("no answer to the TLS handshake within 300ms"), "{told}");
     let nobody = format!("127.0.0.1:{}", free_port());
     let told = problem("redis", &format!("addrs: [\"{nobody}\"]"));
     assert!(told.starts_with(&format!("{nobody}: ")) && told.contains("refused"), "{told}");

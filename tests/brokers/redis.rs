@@ -9,6 +9,7 @@ mod cluster;
 mod faults;
 mod sentinel;
 mod starts;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -233,7 +233,7 @@ impl Book {
                 self.sequenced(key, position, frame);
                 self.losses.check_none_passed(shard, &self.names[&(shard, *topic)].key, frame);
             }
-            Down::Unavailable { topic } => {
+            Down::Unavailable { topic, .. } => {
                 let name = self.names.remove(&(shard, *topic)).expect("an answer to a question");
                 assert_eq!(name.epoch, 0, "{:?} has been confirmed", name.key);
                 self.losses.take_refusal(shard, *topic, name.key, self.now);

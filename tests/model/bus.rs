@@ -18,6 +18,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use roadcast::hub::{Inlet, Patience, PublishError, Publishing, Wanting};
+use roadcast::mesh::Unavailable;
 use roadcast::publication::Payload;
 use tokio::sync::oneshot::Sender;
 
@@ -333,7 +334,7 @@ pub async fn run(bus: Rc<RefCell<Bus>>) {
             }
             Act::GiveUp(topic) => {
                 bus.borrow_mut().told.push(Told::Unavailable(topic.clone()));
-                let had = inlet.unavailable(&topic);
+                let had = inlet.unavailable(&topic, Unavailable::Late);
                 let mut bus = bus.borrow_mut();
                 if let Some(want) = bus.wanted.get_mut(&topic) {
                     want.waits = None;

@@ -1,6 +1,6 @@
-//! Topics that their broker has not subscribed in time.
+//! Topics that their broker has not subscribed.
 
-use roadcast::mesh::{Down, TopicId, Up};
+use roadcast::mesh::{Down, TopicId, Unavailable, Up};
 use roadcast::shard::{About, ConnId, JoinRefusal, Reason, Refusal, Task};
 
 use super::rig::{Rig, quiet};
@@ -16,8 +16,12 @@ fn asked(rig: &mut Rig, name: &str) -> TopicId {
 }
 
 fn refuse(rig: &mut Rig, name: &str) {
+    refuse_for(rig, name, Unavailable::Late);
+}
+
+fn refuse_for(rig: &mut Rig, name: &str, why: Unavailable) {
     let topic = asked(rig, name);
-    rig.take(Down::Unavailable { topic });
+    rig.take(Down::Unavailable { topic, why });
     rig.sweep();
 }
 
@@ -37,12 +41,27 @@ fn all_who_wait_are_refused_the_topic_is_freed_and_who_comes_next_asks_anew() {
         Task::Report(_, report) => Some((report.reason, report.about)),
         _ => None,
     });
-    let reason = Reason::Refused(Refusal::Join(JoinRefusal::Broker));
+    let reason = Reason::Refused(Refusal::Join(JoinRefusal::Broker(Unavailable::Late)));
     assert_eq!(said.collect::<Vec<_>>(), [(reason, About::Sent("foo".into()))]);
     rig.join(ids[0], &["foo"]);
     rig.answer();
     rig.sweep();
     assert_eq!(rig.texts(ids[0]), [wire::reply("@join", &["foo"])]);
+}
+
+#[test]
+fn a_topic_that_the_brokers_server_forbids_is_told_from_one_that_is_late() {
+    let mut rig = Rig::new(quiet());
+    let id = rig.connect();
+    rig.join(id, &["foo"]);
+    refuse_for(&mut rig, "foo", Unavailable::Forbidden);
+    assert_eq!(rig.texts(id), [wire::reply("#join", &["foo"])]);
+    let counters = &rig.counters;
+    assert_eq!((counters.joins_refused.value(), counters.joins_unavailable.value()), (1, 0));
+    assert_eq!(counters.joins_forbidden.value(), 1);
+    let reason = Reason::Refused(Refusal::Join(JoinRefusal::Broker(Unavailable::Forbidden)));
+    let said = |task: &Task| matches!(task, Task::Report(_, report) if report.reason == reason);
+    assert_eq!(rig.tasks().iter().filter(|task| said(task)).count(), 1);
 }
 
 #[test]

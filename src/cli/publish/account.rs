@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::rpc::IN_DOUBT;
+
 /// Runs of lines that are named; of more there is the number.
 const RUNS_MAX: usize = 8;
 
@@ -14,6 +16,8 @@ pub struct Account {
     pub confirmed: u64,
     /// Calls answered otherwise, and lines that were not sent for their length.
     pub refused: u64,
+    /// Calls answered with an error that says that nobody knows whether they were published.
+    pub in_doubt: u64,
     /// Calls that were sent, or about to be, and have no answer.
     pub open: BTreeSet<u32>,
 }
@@ -40,6 +44,9 @@ impl fmt::Display for Account {
         if self.refused > 0 {
             write!(f, ", {} {} refused", self.refused, verb(self.refused))?;
         }
+        if self.in_doubt > 0 {
+            write!(f, ", {} {IN_DOUBT}", self.in_doubt)?;
+        }
         let runs = self.runs();
         if runs.is_empty() {
             return Ok(());
@@ -53,7 +60,7 @@ impl fmt::Display for Account {
         if others > 0 {
             named.push(format!("{others} more behind those"));
         }
-        write!(f, "; {} got no answer, so may or may not have been published", named.join(", "))
+        write!(f, "; {} got no answer, so {IN_DOUBT}", named.join(", "))
     }
 }
 
@@ -62,13 +69,19 @@ mod tests {
     use super::*;
 
     fn said(confirmed: u64, refused: u64, open: &[u32]) -> String {
-        Account { confirmed, refused, open: open.iter().copied().collect() }.to_string()
+        let open = open.iter().copied().collect();
+        Account { confirmed, refused, in_doubt: 0, open }.to_string()
     }
 
     #[test]
     fn what_became_of_each_line_is_told() {
         assert_eq!(said(2, 0, &[]), "2 lines were confirmed");
         assert_eq!(said(1, 1, &[]), "1 line was confirmed, 1 was refused");
+        let in_doubt = Account { confirmed: 2, refused: 3, in_doubt: 4, open: BTreeSet::new() };
+        assert_eq!(
+            in_doubt.to_string(),
+            "2 lines were confirmed, 3 were refused, 4 may or may not have been published"
+        );
         assert_eq!(
             said(0, 2, &[7, 3, 4, 5]),
             "0 lines were confirmed, 2 were refused; lines 3 to 5, line 7 got no answer, so may or may not have been published"

@@ -8,7 +8,7 @@ use socket2::Socket;
 use super::account::Account;
 use super::{CALLS_MAX, Failure, Opened};
 use crate::escape;
-use crate::rpc::{self, Decoded};
+use crate::rpc::{self, Decoded, IN_DOUBT};
 
 /// Bytes of one answer: a name and an error text.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -27,7 +27,7 @@ pub struct Settling<'a> {
 
 impl Settling<'_> {
     /// Reads answers until every call has one and no more are made. `refused` says of a call that
-    /// it was not taken, and why; it may end everything.
+    /// it was not taken, or not for sure, and why; it may end everything.
     pub fn run(
         &mut self,
         mut refused: impl FnMut(u32, Refused) -> Result<(), Failure>,
@@ -65,7 +65,10 @@ impl Settling<'_> {
             match outcome {
                 Ok(()) => self.account.confirmed += 1,
                 Err(why) => {
-                    self.account.refused += 1;
+                    match why {
+                        Refused::InDoubt(_) => self.account.in_doubt += 1,
+                        _ => self.account.refused += 1,
+                    }
                     refused(call, why)?;
                 }
             }
@@ -101,11 +104,13 @@ impl Settling<'_> {
     }
 }
 
-/// Why a message was not taken.
+/// Why a message was not taken, or not for sure.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     #[error("is refused: {}", escape::line(.0))]
     Error(String),
+    #[error("{IN_DOUBT}: {}", escape::line(.0))]
+    InDoubt(String),
     #[error("was not taken: the server answers ok = false")]
     NotOk,
     #[error("is longer than 16 MiB, and is not sent")]
@@ -127,7 +132,10 @@ impl Answers<'_> {
                     let outcome = match answer.ok() {
                         Ok(true) => Ok(()),
                         Ok(false) => Err(Refused::NotOk),
-                        Err(text) => Err(Refused::Error(text)),
+                        Err(text) => Err(match text.strip_suffix(IN_DOUBT) {
+                            Some(why) => Refused::InDoubt(why.trim_end_matches(": ").to_owned()),
+                            None => Refused::Error(text),
+                        }),
                     };
                     let call = answer.sequence;
                     self.buffer.drain(..bytes);

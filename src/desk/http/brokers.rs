@@ -48,6 +48,11 @@ impl Telemetry {
             "Publications asked for, one for each topic and broker",
             published,
         )?;
+        out.counter(
+            "broker_published",
+            "Publications that a broker has taken",
+            each(|status| status.published.value()),
+        )?;
         let bytes = each(|status| status.published_bytes.value());
         out.counter("broker_published_bytes", "Bytes of payloads given to a broker", bytes)?;
         out.counter(
@@ -74,13 +79,12 @@ impl Telemetry {
             "Topics of which a broker may have missed something, each time",
             each(|status| status.gaps.value()),
         )?;
-        // Until a probe has come back there is nothing to tell.
-        let lag = brokers.iter().map(|status| (of(status), status.lag_us.value()));
-        let lag = lag.filter(|(_, lag_us)| *lag_us > 0);
+        // Until a probe has come back there is nothing to tell, and what was is no lag any more.
+        let lag = brokers.iter().filter_map(|status| Some((of(status), status.lag()?)));
         out.seconds(
             "broker_lag_seconds",
             "From publishing to receiving, as the last probe of a broker had it",
-            lag.map(|(labels, lag_us)| (labels, lag_us as f64 / 1e6)),
+            lag.map(|(labels, lag)| (labels, lag.as_secs_f64())),
         )
     }
 }

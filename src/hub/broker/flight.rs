@@ -135,10 +135,11 @@ impl Flight {
         self.held.front().map(|held| held.since + patience)
     }
 
-    /// The oldest publication has been answered.
-    pub fn settle(&mut self, result: Result<(), PublishError>) {
-        let Some(entry) = self.entries.pop_front() else { return };
+    /// The oldest publication has been answered. Says whether that was news.
+    pub fn settle(&mut self, result: Result<(), PublishError>) -> bool {
+        let Some(entry) = self.entries.pop_front() else { return false };
         self.cost -= entry.cost;
+        let is_news = entry.done.is_some();
         if let Some(done) = entry.done {
             // Whoever has gone is not told.
             let _ = done.send(result);
@@ -146,6 +147,7 @@ impl Flight {
         if self.entries.is_empty() {
             self.entries.shrink_to(KEPT);
         }
+        is_news
     }
 
     /// One of this name among the oldest `among` fails. Looks from `from` on; says where to look
@@ -224,7 +226,8 @@ mod tests {
         assert_eq!(flight.fail("b", 2, 3, no()), None);
         assert_eq!(flight.fail("a", 2, 3, no()), Some(3));
         assert_eq!(flight.fail("a", 3, 3, no()), Some(1), "from the beginning again");
-        (0..4).for_each(|_| flight.settle(Ok(())));
+        let settled = (0..4).filter(|_| flight.settle(Ok(()))).count();
+        assert_eq!(settled, 1, "three were answered before");
         let answers = sent.each_mut().map(|sent| answer(sent).unwrap().is_ok());
         assert_eq!(answers, [false, false, false, true]);
     }
@@ -270,7 +273,7 @@ mod tests {
         });
         assert_eq!((refused, flight.len(), flight.held_bytes()), (1, 2, 0));
         assert_eq!(answer(&mut sent[1]), Some(Err(error("too long"))));
-        (0..2).for_each(|_| flight.settle(Ok(())));
+        assert!((0..2).all(|_| flight.settle(Ok(()))));
         assert_eq!((answer(&mut sent[0]), answer(&mut sent[2])), (Some(Ok(())), Some(Ok(()))));
     }
 

@@ -17,6 +17,7 @@ mod memory;
 mod nats;
 mod probed;
 mod redis;
+mod remarks;
 mod status;
 mod terms;
 
@@ -35,7 +36,7 @@ pub use self::terms::Terms;
 use super::interest::Interests;
 use super::lanes::Patience;
 use super::sequencer::Publishing;
-use crate::mesh::BrokerId;
+use crate::mesh::{BrokerId, Unavailable};
 use crate::publication::Payload;
 
 /// A configured broker.
@@ -101,10 +102,10 @@ impl Inlet {
         self.interests.confirmed(self.broker, topic)
     }
 
-    /// A topic could not be subscribed in time: refuses all who wait for it. Says whether somebody
-    /// still wants it, who joined it before.
-    pub fn unavailable(&self, topic: &str) -> bool {
-        self.interests.unavailable(self.broker, topic)
+    /// A topic could not be subscribed: refuses all who wait for it. Says whether somebody still
+    /// wants it, who joined it before.
+    pub fn unavailable(&self, topic: &str, why: Unavailable) -> bool {
+        self.interests.unavailable(self.broker, topic, why)
     }
 
     /// Publications of a topic may be missing from here on: tells every shard that has it, before

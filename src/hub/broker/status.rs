@@ -1,8 +1,11 @@
 //! How a broker stands, for those who ask from other threads: operators, scrapes, readiness.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+mod changes;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::changes::{Changes, Line};
 use crate::metrics::Counter;
 
 /// Whether a broker passes publications on.
@@ -56,9 +59,11 @@ pub struct Standing {
 pub struct BrokerStatus {
     name: String,
     /// Never held over anything but reading and writing it.
-    standing: Mutex<Standing>,
+    standing: Mutex<(Standing, Changes)>,
     /// Publications asked for over RPC.
     pub publications: Counter,
+    /// Of these, those that it has taken.
+    pub published: Counter,
     /// Publications that the broker did not take, or not for sure.
     pub publish_errors: Counter,
     /// Bytes of payloads that it was given.
@@ -74,7 +79,7 @@ pub struct BrokerStatus {
     /// Topics that are subscribed, or about to be.
     pub channels: Counter,
     /// From publishing to receiving, as the last probe had it, in microseconds; 0: none has come
-    /// back yet.
+    /// back since it was up. Read by [`BrokerStatus::lag`].
     pub lag_us: Counter,
 }
 
@@ -97,8 +102,9 @@ impl BrokerStatus {
         };
         Self {
             name: name.to_owned(),
-            standing: Mutex::new(standing),
+            standing: Mutex::new((standing, Changes::default())),
             publications: Counter::default(),
+            published: Counter::default(),
             publish_errors: Counter::default(),
             published_bytes: Counter::default(),
             received: Counter::default(),
@@ -117,46 +123,71 @@ impl BrokerStatus {
 
     /// How it stands now.
     pub fn standing(&self) -> Standing {
-        self.with(|standing| standing.clone())
+        self.with(|standing, _| standing.clone())
     }
 
     /// Its state now.
     pub fn state(&self) -> BrokerState {
-        self.with(|standing| standing.state)
+        self.with(|standing, _| standing.state)
     }
 
-    /// Its state from now on, and why. Said in the log, where it is another one.
+    /// From publishing to receiving, as the last probe had it. `None`: none has come back since it
+    /// was up, or it is not up.
+    pub fn lag(&self) -> Option<Duration> {
+        let lag_us = self.lag_us.value();
+        (lag_us > 0 && self.state() == BrokerState::Up).then(|| Duration::from_micros(lag_us))
+    }
+
+    /// Its state from now on, and why: a line in the log, where that is another one. Said again and
+    /// again while it is down.
     pub fn becomes(&self, state: BrokerState, why: Option<&str>) {
-        let changed = self.with(|standing| {
-            let changed = standing.state != state;
-            if changed {
-                (standing.state, standing.since) = (state, Instant::now());
+        let (now, gaps) = (Instant::now(), self.gaps.value());
+        if state != BrokerState::Up {
+            self.lag_us.set(0);
+        }
+        let (line, address, server) = self.with(|standing, changes| {
+            if standing.state != state {
+                (standing.state, standing.since) = (state, now);
             }
             standing.why = why.map(str::to_owned);
             if let Some(why) = why {
                 standing.last_error = Some(why.to_owned());
             }
-            changed
+            let line = changes.stands(state, why, gaps, now);
+            (line, standing.address.clone(), standing.server.clone())
         });
-        if !changed {
-            return;
+        let (broker, name) = (&self.name, state.name());
+        match (line, why) {
+            (None, _) => {}
+            (Some(Line::Is), None) if state == BrokerState::Up => {
+                tracing::info!(broker, address, server, "broker is up");
+            }
+            (Some(Line::Is), None) => tracing::info!(broker, "broker is {name}"),
+            (Some(Line::Is), Some(why)) => tracing::warn!(broker, why, "broker is {name}"),
+            (Some(Line::StillDown), why) => tracing::warn!(broker, why, "broker is still down"),
+            (Some(Line::UpAgain { away, gaps }), _) => {
+                let away = format!("{:.1} s", away.as_secs_f64());
+                tracing::info!(broker, address, server, away, gaps, "broker is up again");
+            }
         }
-        let (broker, state) = (&self.name, state.name());
-        match why {
-            None => tracing::info!(broker, "broker is {state}"),
-            Some(why) => tracing::warn!(broker, why, "broker is {state}"),
-        }
+    }
+
+    /// Something has gone wrong that leaves its state as it is.
+    pub fn goes_wrong(&self, what: &str) {
+        self.with(|standing, _| standing.last_error = Some(what.to_owned()));
     }
 
     /// Where it is reached, and which server that is.
     pub fn reached(&self, address: &str, server: &str) {
-        self.with(|standing| {
+        self.with(|standing, _| {
             standing.address = Some(address.to_owned());
             standing.server = Some(server.to_owned());
         });
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut Standing) -> T) -> T {
-        f(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, f: impl FnOnce(&mut Standing, &mut Changes) -> T) -> T {
+        let (standing, changes) =
+            &mut *self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        f(standing, changes)
     }
 }

@@ -50,7 +50,7 @@ fn take(end: &mut ShardEnd) -> Vec<String> {
             }
             Down::Interested { topic, sequence } => format!("+{}#{sequence}", topic.index),
             Down::Uninterested { topic } => format!("-{}", topic.index),
-            Down::Unavailable { topic } => format!("!{}", topic.index),
+            Down::Unavailable { topic, .. } => format!("!{}", topic.index),
             Down::Lost { topic } => format!("?{}", topic.index),
             Down::StopAccepting => "stop".into(),
             Down::Drain => "drain".into(),

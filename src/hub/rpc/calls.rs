@@ -220,9 +220,9 @@ impl<C: Caller> Calls<C> {
     fn say(&self, error: &PublishError) -> String {
         let counters = &self.core.counters;
         let (counter, kind) = match error {
-            PublishError::TooLarge { .. } | PublishError::TopicTooLong { .. } => {
-                (&counters.errors_size, "size")
-            }
+            PublishError::TooLarge { .. }
+            | PublishError::TopicTooLong { .. }
+            | PublishError::OverBroker(_) => (&counters.errors_size, "size"),
             PublishError::UnknownBroker { .. } => (&counters.errors_broker, "broker"),
             PublishError::NoRoom { .. } => (&counters.errors_async, "async"),
             PublishError::Broker(_) => (&counters.errors_outage, "outage"),

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::mesh::Unavailable;
 use crate::publication::Payload;
 
 /// What the test has of its broker.
@@ -107,7 +108,7 @@ fn taken(shard: &mut ShardEnd) -> Vec<String> {
     let entry = |entry| match entry {
         Down::Publish { topic, sequence, .. } => format!("{}#{sequence}", topic.index),
         Down::Interested { topic, sequence } => format!("+{}#{sequence}", topic.index),
-        Down::Unavailable { topic } => format!("!{}", topic.index),
+        Down::Unavailable { topic, .. } => format!("!{}", topic.index),
         Down::Lost { topic } => format!("?{}", topic.index),
         Down::Uninterested { topic } => format!("-{}", topic.index),
         entry => format!("{entry:?}"),
@@ -145,13 +146,13 @@ fn a_topic_that_cannot_be_had_in_time_is_refused_to_those_who_wait_for_it() {
     // Its server has gone: what it had subscribed, it has not any more.
     slow.0.subscribed.borrow_mut().clear();
     ask(&core, &mut shards[1], 6, "foo");
-    assert!(slow.inlet().unavailable("foo"), "the first shard still has it");
+    assert!(slow.inlet().unavailable("foo", Unavailable::Late), "the first shard still has it");
     assert_eq!(taken(&mut shards[0]), ["+5#0"]);
     assert_eq!(taken(&mut shards[1]), ["!6"]);
     slow.deliver("foo", "x");
     assert_eq!(taken(&mut shards[0]), ["5#1"]);
     assert!(taken(&mut shards[1]).is_empty());
-    assert!(!slow.inlet().unavailable("nobody"));
+    assert!(!slow.inlet().unavailable("nobody", Unavailable::Late));
 }
 
 #[test]

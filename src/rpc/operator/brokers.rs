@@ -36,7 +36,7 @@ pub struct BrokerTold {
     pub received: u64,
     /// Bytes of their payloads.
     pub received_bytes: u64,
-    /// Publications asked for over RPC.
+    /// Publications by RPC that it has taken.
     pub published: u64,
     /// Bytes of payloads that it was given.
     pub published_bytes: u64,
@@ -46,7 +46,8 @@ pub struct BrokerTold {
     pub reconnects: u64,
     /// Topics of which something may have been missed, each time.
     pub gaps: u64,
-    /// From publishing to receiving, as the last probe had it; `null`: none has come back yet.
+    /// From publishing to receiving, as the last probe had it; `null`: none has come
+    /// back since it was up.
     pub lag_seconds: Option<f64>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::server::{Nats, NatsClient, node};
 use super::{expect_next, gaps, publish, publish_when_up};
-use crate::common::{PROTO, Server, eventually, goridge_frame, messages};
+use crate::common::{PROTO, Scrape, Server, eventually, goridge_frame, messages};
 
 #[test]
 fn publications_go_both_ways_between_browsers_and_plain_clients_of_nats() {
@@ -82,7 +82,7 @@ fn publications_of_one_connection_keep_their_order() {
 #[test]
 fn a_payload_over_the_servers_limit_is_refused_before_it_is_sent() {
     let Some(nats) = Nats::start("max_payload: 1000") else { return };
-    let server = node(&nats.address(), &[], &[]);
+    let server = node(&nats.address(), &[], &["roadcast.limits.topic_bytes=8KiB"]);
     let mut browser = server.client();
     browser.join(&["a"]);
     let mut publisher = server.publisher();
@@ -91,6 +91,10 @@ fn a_payload_over_the_servers_limit_is_refused_before_it_is_sent() {
     publisher.publish(&["a"], &[b'y'; 1000]);
     browser.expect("a", &"y".repeat(1000));
     server.says("broker is down", 0);
+    // No subject may be so long.
+    publish(&mut publisher, &"x".repeat(5_000), b"x").unwrap_err();
+    let errors = |kind| Scrape::of(server.endpoint("metrics")).sum("rpc_errors_total", &[kind]);
+    assert_eq!((errors("size"), errors("outage")), (2, 0));
 }
 
 #[test]
@@ -107,6 +111,8 @@ fn a_message_that_clients_may_not_have_is_a_gap() {
     plain.publish("a", b"fine");
     browser.expect("a", "fine");
     eventually("two gaps", || gaps(&server) == 2);
+    let line = server.says("a message is over roadcast.limits.publication_bytes", 1);
+    assert!(line.contains("bytes=100000") && line.contains("bytes_max=1024"), "{line}");
     let error = publish(&mut server.publisher(), "a", &[b'x'; 2000]).unwrap_err();
     assert!(error.contains("roadcast.limits.publication_bytes (1024)"), "{error}");
 }
@@ -121,6 +127,14 @@ fn what_the_server_does_not_permit_fails_alone() {
     browser.join(&["a"]);
     browser.command("join", &["secret.x y"]);
     browser.expect_reply("#join", &["secret.x y"]);
+    browser.command("join", &["secret.y"]);
+    browser.expect_reply("#join", &["secret.y"]);
+    let line = server.says("the server refuses a topic", 1);
+    assert!(line.contains("Permissions Violation") && line.contains("secret.x%20y%"), "{line}");
+    server.says("join refused: the broker's server does not permit it", 1);
+    let scrape = Scrape::of(server.endpoint("metrics"));
+    assert_eq!(scrape.sum("joins_forbidden_total", &[]), 2);
+    assert_eq!(scrape.sum("joins_unavailable_total", &[]), 0);
     let mut publisher = server.publisher();
     // Of three under way together the one in the middle.
     let body = |topic: &str| messages(&[(&[topic], b"x")]);

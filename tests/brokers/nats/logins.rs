@@ -51,8 +51,15 @@ fn what_waiting_cannot_mend_ends_the_start() {
     let said = refused_start(&nats.address(), &["user=u", "password=hunter2"]);
     assert!(said.contains("Authorization Violation") && said.contains(&nats.address()), "{said}");
     assert!(said.contains("broker \"bus\"") && !said.contains("hunter2"), "{said}");
+    assert!(said.contains("check `user` and `password`"), "{said}");
     let said = refused_start(&nats.address(), &[]);
     assert!(said.contains("Authorization Violation"), "{said}");
+    assert!(said.contains("set `user` and `password`, `token`, `nkey` or `creds`"), "{said}");
+    let said = refused_start(&nats.address(), &["token=hunter2"]);
+    assert!(said.contains("check `token`") && !said.contains("hunter2"), "{said}");
+    let said = refused_start(&format!("nats://u:hunter2@{}", nats.address()), &[]);
+    assert!(said.contains("check who stands before its address in `addrs`"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
 
     // Some other server: one that greets, and one that answers.
     for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", ""] {

@@ -91,6 +91,26 @@ fn a_certificate_that_is_not_trusted_ends_the_start_and_the_lack_of_tls_is_guess
 }
 
 #[test]
+fn tls_that_a_redis_does_not_speak_is_guessed_and_so_is_tls_that_is_left_off() {
+    let Some(redis) = BrokerServer::redis(&[]) else { return };
+    let config = format!("addrs: ['{}'], tls: {{}}, dial_timeout: 300ms", redis.address());
+    let why = node_with(&config, &[]).says("broker is down", 1);
+    assert!(why.contains("no answer to the TLS handshake within 300ms"), "{why}");
+    assert!(why.contains("if the server does not speak TLS, leave off `tls`"), "{why}");
+    // One that resets whatever is not TLS: it closes with bytes unread.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.peek(&mut [0]);
+        }
+    });
+    let why = node_with(&format!("addrs: ['127.0.0.1:{port}']"), &[]).says("broker is down", 1);
+    assert!(why.contains("reset"), "{why}");
+    assert!(why.contains("if it speaks TLS there, set `tls`"), "{why}");
+}
+
+#[test]
 fn a_server_of_another_kind_ends_the_start() {
     let Some(redis) = BrokerServer::redis(&[]) else { return };
     let address = redis.address();

@@ -53,16 +53,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects, over TLS if that is said and the address is no socket in the file system. Takes as
-    /// long as it takes.
-    pub async fn dial(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
-        let stream = Stream::dial(address, tls).await?;
+    /// Connects, without TLS. Takes as long as it takes.
+    pub async fn dial(address: &Address) -> io::Result<Self> {
+        let stream = Stream::dial(address).await?;
         let (input, out, now) = (Input::default(), Outbound::default(), Instant::now());
         Ok(Self { stream, input, out, unflushed: false, heard: now, sent: now })
     }
 
-    /// Goes on over TLS, which the server begins to speak by now: for protocols that greet before
-    /// it. What was said before must have been dealt with.
+    /// Goes on over TLS, unless this is a socket in the file system. What was said before must have
+    /// been dealt with.
     pub async fn secure(self, tls: &Tls, host: &str) -> io::Result<Self> {
         if !self.bytes().is_empty() || self.out.queued() > 0 {
             let problem = "something stands between the greeting and TLS";

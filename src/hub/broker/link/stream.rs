@@ -47,8 +47,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects. A socket in the file system is used without TLS, whatever is asked for.
-    pub(super) async fn dial(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
+    pub(super) async fn dial(address: &Address) -> io::Result<Self> {
         let (host, port) = match address {
             Address::Unix(path) => return UnixStream::connect(path).await.map(Self::Unix),
             Address::Tcp { host, port } => (host.as_str(), *port),
@@ -56,13 +55,10 @@ impl Stream {
         let stream = TcpStream::connect((host, port)).await?;
         // What is queued in a turn leaves in one write already.
         stream.set_nodelay(true)?;
-        match tls {
-            None => Ok(Self::Tcp(stream)),
-            Some(tls) => Ok(Self::Tls(Box::new(tls.greet(stream, host).await?))),
-        }
+        Ok(Self::Tcp(stream))
     }
 
-    /// Goes on over TLS.
+    /// Goes on over TLS. A socket in the file system is used without.
     pub(super) async fn secure(self, tls: &Tls, host: &str) -> io::Result<Self> {
         match self {
             Self::Tcp(stream) => Ok(Self::Tls(Box::new(tls.greet(stream, host).await?))),

@@ -18,7 +18,7 @@ async fn pair() -> (Link, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let address = Address::parse(&format!("127.0.0.1:{port}"), None).unwrap();
-    let (link, accepted) = tokio::join!(Link::dial(&address, None), listener.accept());
+    let (link, accepted) = tokio::join!(Link::dial(&address), listener.accept());
     (link.unwrap(), accepted.unwrap().0)
 }
 
@@ -110,7 +110,7 @@ fn a_socket_in_the_file_system_is_an_address_too() {
     run(async {
         let listener = UnixListener::bind(&path).unwrap();
         let address = Address::parse(path.to_str().unwrap(), None).unwrap();
-        let (link, accepted) = tokio::join!(Link::dial(&address, None), listener.accept());
+        let (link, accepted) = tokio::join!(Link::dial(&address), listener.accept());
         let (mut link, mut server) = (link.unwrap(), accepted.unwrap().0);
         server.write_all(b"hello").await.unwrap();
         link.read(MAX).await.unwrap();

@@ -6,16 +6,17 @@ use super::shared::Shared;
 use super::topics::{Confirmed, TopicId};
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::{Later, PublishError, Publishing};
+use crate::mesh::Unavailable;
 use crate::nats;
 use crate::publication::Payload;
 
-/// Confirms what was asked for before a PING; `wrong`: the server has said that something is, and
+/// Confirms what was asked for before a PING; `wrong`: what the server has said that is wrong, and
 /// not with which.
-pub(super) fn confirm(shared: &Shared, topics: &[TopicId], wrong: bool) {
+pub(super) fn confirm(shared: &Shared, topics: &[TopicId], wrong: Option<&str>) {
     for id in topics {
-        if wrong {
+        if let Some(why) = wrong {
             shared.say(|out| nats::unsubscribe(out, id.number()));
-            refuse(shared, *id);
+            refuse(shared, *id, why);
             continue;
         }
         let confirmed = shared.topics.borrow_mut().confirm(*id);
@@ -28,14 +29,17 @@ pub(super) fn confirm(shared: &Shared, topics: &[TopicId], wrong: bool) {
     }
 }
 
-/// The server does not let us have a topic.
-pub(super) fn refuse(shared: &Shared, id: TopicId) {
+/// The server does not let us have a topic, and why.
+pub(super) fn refuse(shared: &Shared, id: TopicId, why: &str) {
     let refused = shared.topics.borrow_mut().refuse(id);
     let Some(Confirmed { name, gap }) = refused else { return };
+    // One that is too long has none.
+    let subject = nats::subject(&shared.settings.prefix, &name).unwrap_or_default();
+    shared.remarks.refused(&name, &subject, why);
     if gap {
         shared.inlet.lost(&name);
     }
-    if !shared.inlet.unavailable(&name) {
+    if !shared.inlet.unavailable(&name, Unavailable::Forbidden) {
         shared.topics.borrow_mut().forget(id, Instant::now());
     }
 }
@@ -61,13 +65,9 @@ pub(super) fn deliver(shared: &Shared, sid: u64, payload: &[u8]) -> Option<Later
 pub(super) fn too_long(shared: &Shared, sid: u64, bytes: usize) {
     let arrived = shared.topics.borrow_mut().arrives(TopicId::of_number(sid));
     let Some(Confirmed { name, .. }) = arrived else { return };
-    tracing::warn!(
-        broker = shared.name,
-        topic = &*name,
-        bytes,
-        "a message is over roadcast.limits.publication_bytes and is left out"
-    );
-    shared.inlet.lost(&name);
+    if shared.inlet.lost(&name) {
+        shared.remarks.too_long(&name, bytes as u64, shared.terms.publication_bytes);
+    }
 }
 
 /// A probe has come back.

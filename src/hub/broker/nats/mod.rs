@@ -47,6 +47,7 @@ use super::{Broker, BrokerStatus, Inlet, Terms, Wanting};
 use crate::hub::counters::HubCounters;
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::Publishing;
+use crate::mesh::Unavailable;
 use crate::nats;
 use crate::publication::Payload;
 
@@ -80,6 +81,7 @@ impl Nats {
 impl Drop for Nats {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.remarks.say_left_out();
     }
 }
 
@@ -117,7 +119,7 @@ async fn keep_time(shared: Rc<Shared>) {
             match due {
                 None => break,
                 Some(Due::Unavailable(id, name)) => {
-                    if !shared.inlet.unavailable(&name) {
+                    if !shared.inlet.unavailable(&name, Unavailable::Late) {
                         shared.topics.borrow_mut().forget(id, now);
                     }
                 }

@@ -17,6 +17,7 @@ use crate::hub::broker::terms::PROBE;
 use crate::hub::sequencer::{PublishError, Publishing, Sent};
 use crate::nats::{self, Info, LINE_BYTES_MAX, PING, PONG, Refusal, Said};
 use crate::publication::{Payload, TooLarge};
+use crate::rpc::IN_DOUBT;
 
 /// For which a connection to a server that is left waits for its last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub(super) fn publish(shared: &Rc<Shared>, topic: &str, payload: &Payload<'_>) -
         Ok(subject) => subject,
         Err(error) => {
             let error = format!("cannot have the topic: {error}");
-            let error = shared.error(&shared.address(), &error);
+            let error = shared.over(&shared.address(), &error);
             return Publishing::Now(Err(error));
         }
     };
@@ -88,7 +89,7 @@ fn queue(shared: &Shared, way: &Way, subject: &str, payload: &[u8]) -> Result<u6
             "takes payloads of {bytes_max} bytes at most (max_payload of the server), and this one \
              has {bytes}"
         );
-        return Err(shared.error(&way.address, &error));
+        return Err(shared.over(&way.address, &error));
     }
     Ok(way.out.queue(|out| nats::publish(out, subject, payload)))
 }
@@ -173,9 +174,7 @@ fn end(shared: &Shared, address: &Address, sent: u64, stands: Stands) {
             "the server is about to end".to_owned()
         }
     };
-    let doubt = format!(
-        "went away before it answered ({why}): the publication may or may not have been published"
-    );
+    let doubt = format!("went away before it answered ({why}): {IN_DOUBT}");
     let doubt = shared.error(address, &doubt);
     let (doubts, rest) = shared.flight.borrow_mut().disconnected(sent, &doubt, &shared.is_down());
     shared.status.publish_errors.add((doubts + rest) as u64);
@@ -344,9 +343,8 @@ impl Serving {
     fn answered(&mut self) {
         let Some((_, publications)) = self.asked.pop_front() else { return };
         let mut flight = self.shared.flight.borrow_mut();
-        for _ in 0..publications {
-            flight.settle(Ok(()));
-        }
+        let taken = (0..publications).filter(|_| flight.settle(Ok(()))).count();
+        self.shared.status.published.add(taken as u64);
         self.asked_for -= publications;
         self.refused = 0;
         if flight.has_room() {

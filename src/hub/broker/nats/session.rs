@@ -73,7 +73,7 @@ async fn greet(
     name: &str,
     payload_bytes_max: usize,
 ) -> Result<Session, NoSession> {
-    let link = Link::dial(&server.address, None).await?;
+    let link = Link::dial(&server.address).await?;
     let mut session = Session {
         link,
         decoder: Decoder::new(payload_bytes_max),
@@ -223,9 +223,24 @@ impl Session {
         let accepted = accepted.await?;
         self.info = news.unwrap_or_else(|| std::mem::take(&mut self.info));
         accepted.map_err(|text| match Refusal::of(&text) {
-            Refusal::Login | Refusal::TlsRequired => NoSession::Hopeless(said(&text)),
+            Refusal::Login => {
+                NoSession::Hopeless(format!("{}: {}", said(&text), remedy(&self.server, settings)))
+            }
+            Refusal::TlsRequired => NoSession::Hopeless(said(&text)),
             _ => NoSession::Away(said(&text)),
         })
+    }
+}
+
+/// What to do where the server does not know us.
+fn remedy(server: &NatsServer, settings: &NatsSettings) -> &'static str {
+    match (&server.login, &settings.login) {
+        (Some(_), _) => "check who stands before its address in `addrs`",
+        (None, NatsLogin::Anonymous) => "set `user` and `password`, `token`, `nkey` or `creds`",
+        (None, NatsLogin::Token(_)) => "check `token`",
+        (None, NatsLogin::User(..)) => "check `user` and `password`",
+        (None, NatsLogin::Nkey(_)) => "check `nkey`",
+        (None, NatsLogin::Credentials(_)) => "check `creds`",
     }
 }
 

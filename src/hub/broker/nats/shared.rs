@@ -12,6 +12,7 @@ use super::settings::{NatsServer, NatsSettings};
 use super::topics::Topics;
 use crate::hub::broker::flight::Flight;
 use crate::hub::broker::link::{Address, Outbound};
+use crate::hub::broker::remarks::Remarks;
 use crate::hub::broker::terms::own_name;
 use crate::hub::broker::{BrokerState, BrokerStatus, Inlet, Terms};
 use crate::hub::sequencer::PublishError;
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) terms: Terms,
     pub(super) inlet: Inlet,
     pub(super) status: Arc<BrokerStatus>,
+    pub(super) remarks: Remarks,
     pub(super) topics: RefCell<Topics>,
     pub(super) flight: RefCell<Flight>,
     pub(super) servers: RefCell<Servers>,
@@ -97,6 +99,7 @@ impl Shared {
             topics: RefCell::new(Topics::new(terms.wait)),
             terms,
             inlet,
+            remarks: Remarks::new(status.clone()),
             status,
             flight: RefCell::default(),
             servers: RefCell::new(servers),
@@ -144,15 +147,11 @@ impl Shared {
     }
 
     pub(super) fn subscriber_stands(&self, stands: Stands) {
-        if self.subscriber.replace(stands.clone()) != stands {
-            self.restate();
-        }
+        restate_if(&self.subscriber, stands, || self.restate());
     }
 
     pub(super) fn publisher_stands(&self, stands: Stands) {
-        if self.publisher.replace(stands.clone()) != stands {
-            self.restate();
-        }
+        restate_if(&self.publisher, stands, || self.restate());
     }
 
     /// The subscriber has no connection to a server, and why.
@@ -220,6 +219,24 @@ impl Shared {
 
     /// An error answer that names the broker and a server of it.
     pub(super) fn error(&self, address: &Address, what: &str) -> PublishError {
-        PublishError::Broker(format!("broker \"{}\" (nats at {address}) {what}", self.name))
+        PublishError::Broker(self.named(address, what))
+    }
+
+    /// The same, of a publication that is over what the server takes.
+    pub(super) fn over(&self, address: &Address, what: &str) -> PublishError {
+        PublishError::OverBroker(self.named(address, what))
+    }
+
+    fn named(&self, address: &Address, what: &str) -> String {
+        format!("broker \"{}\" (nats at {address}) {what}", self.name)
+    }
+}
+
+/// Has it restated how the broker stands, if one of the connections stands otherwise. A reason that
+/// is said again may not have been said in the log by now.
+fn restate_if(known: &RefCell<Stands>, stands: Stands, restate: impl FnOnce()) {
+    let is_down = matches!(stands, Stands::Down(_));
+    if known.replace(stands.clone()) != stands || is_down {
+        restate();
     }
 }

@@ -31,8 +31,8 @@ const PROBE_SID: u64 = u64::MAX;
 struct Asked {
     at: Instant,
     topics: Vec<TopicId>,
-    /// The server has said that something is wrong, and not with which.
-    wrong: bool,
+    /// What the server has said that is wrong, and not with which.
+    wrong: Option<String>,
 }
 
 /// How serving ended.
@@ -205,8 +205,7 @@ impl Serving {
                         topics.push(id);
                     }
                     Err(error) => {
-                        tracing::warn!(broker = shared.name, "a topic cannot be joined: {error}");
-                        arrivals::refuse(&shared, id);
+                        arrivals::refuse(&shared, id, &error.to_string());
                         shared.inlet.wake_shards();
                     }
                 }
@@ -219,7 +218,7 @@ impl Serving {
     fn ping(&mut self, topics: Vec<TopicId>) {
         let now = Instant::now();
         self.session.link.out().queue(|out| out.extend_from_slice(PING));
-        self.asked.push_back(Asked { at: now, topics, wrong: false });
+        self.asked.push_back(Asked { at: now, topics, wrong: None });
         self.next_ping = now + PROBE;
     }
 
@@ -261,7 +260,7 @@ impl Serving {
                 }
                 Some(Said::Pong) => {
                     if let Some(asked) = self.asked.pop_front() {
-                        arrivals::confirm(&self.shared, &asked.topics, asked.wrong);
+                        arrivals::confirm(&self.shared, &asked.topics, asked.wrong.as_deref());
                         self.settled();
                     }
                 }
@@ -307,15 +306,13 @@ impl Serving {
                 }
                 let topic = nats::topic(&shared.settings.prefix, &subject);
                 let id = topic.and_then(|topic| shared.topics.borrow().find(&topic));
-                tracing::warn!(broker = shared.name, "a topic cannot be joined: {text}");
                 if let Some(id) = id {
-                    arrivals::refuse(&shared, id);
+                    arrivals::refuse(&shared, id, &text);
                 }
             }
             Refusal::TooManySubscriptions => {
-                tracing::warn!(broker = shared.name, "topics cannot be joined: {text}");
                 if let Some(asked) = self.asked.front_mut() {
-                    asked.wrong = true;
+                    asked.wrong = Some(text);
                 }
             }
             // Most of these end the connection, and are why.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::health::Health;
 use super::settings::RedisSettings;
 use crate::hub::broker::link::{Link, Silence, Tls};
+use crate::hub::broker::remarks::Remarks;
 use crate::hub::broker::{BrokerStatus, Inlet, Terms};
 
 /// See the module.
@@ -19,6 +20,7 @@ pub(super) struct Common {
     pub(super) inlet: Inlet,
     pub(super) status: Arc<BrokerStatus>,
     pub(super) health: Health,
+    pub(super) remarks: Remarks,
     /// Where we publish for ourselves alone, to measure the lag.
     pub(super) own_channel: String,
     /// What the times in its messages count from.

@@ -1,6 +1,8 @@
 //! Connects to a server and finds out what it is, or why it cannot be used.
 
+use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -107,19 +109,33 @@ pub(super) async fn connect(
     credentials: &Credentials,
     address: &Address,
 ) -> Result<Connected, Trouble> {
+    let secures = Cell::new(false);
     let greeting = async {
-        let mut link = Link::dial(address, tls).await.map_err(of_dialling)?;
+        let mut link = Link::dial(address).await.map_err(of_dialling)?;
+        if let (Some(tls), Address::Tcp { host, .. }) = (tls, address) {
+            secures.set(true);
+            link = link.secure(tls, host).await.map_err(of_dialling)?;
+            secures.set(false);
+        }
         let server = greet(&mut link, credentials).await;
         let server = server.map_err(|trouble| match (trouble, tls) {
             // As Redis does that expects TLS.
-            (Trouble::Passing(why), None) if why.ends_with(CLOSED) || why.contains("reset") => {
+            (Trouble::Passing(why), None) if is_hung_up(&why) => {
                 Trouble::Passing(format!("{why}; if it speaks TLS there, set `tls`"))
             }
             (trouble, _) => trouble,
         })?;
         Ok(Connected { link, address: address.clone(), server })
     };
-    within(settings, greeting).await
+    let limit = settings.dial_timeout;
+    timeout(limit, greeting).await.unwrap_or_else(|_| match secures.get() {
+        // A Redis waits for the end of a line, which TLS has no need to send.
+        true => Err(Trouble::Passing(format!(
+            "no answer to the TLS handshake within {limit:?}; if the server does not speak TLS, \
+             leave off `tls`"
+        ))),
+        false => Err(late(limit)),
+    })
 }
 
 /// Waits for a server no longer than `dial_timeout`, whatever it does.
@@ -128,8 +144,16 @@ pub(super) async fn within<T>(
     asking: impl Future<Output = Result<T, Trouble>>,
 ) -> Result<T, Trouble> {
     let limit = settings.dial_timeout;
-    let late = |_| Trouble::Passing(format!("no answer within {limit:?}"));
-    timeout(limit, asking).await.map_err(late)?
+    timeout(limit, asking).await.map_err(|_| late(limit))?
+}
+
+/// Whether the server has ended a connection without a word, in whichever way.
+fn is_hung_up(why: &str) -> bool {
+    why.ends_with(CLOSED) || why.contains("reset") || why.contains("Broken pipe")
+}
+
+fn late(limit: Duration) -> Trouble {
+    Trouble::Passing(format!("no answer within {limit:?}"))
 }
 
 /// All at once, so that a server that is far away is not asked four times in a row.

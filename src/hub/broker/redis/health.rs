@@ -57,7 +57,9 @@ impl Health {
     /// How a connection stands from now on.
     pub(super) fn set(&self, place: usize, phase: Phase) {
         let mut phases = self.phases.borrow_mut();
-        if std::mem::replace(&mut phases[place], phase.clone()) == phase {
+        let before = std::mem::replace(&mut phases[place], phase.clone());
+        // A reason that is said again may not have been said in the log by now.
+        if before == phase && !matches!(phase, Phase::Down(_)) {
             return;
         }
         let (state, why) = worst(&phases);

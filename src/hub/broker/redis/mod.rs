@@ -51,6 +51,7 @@ pub(in crate::hub) use self::probe::probe_redis;
 use self::sentinel::Sentinels;
 pub use self::settings::{RedisSettings, Sharded};
 use super::link::{Address, Tls};
+use super::remarks::Remarks;
 use super::terms::own_name;
 use super::{Broker, BrokerStatus, Inlet, Terms, Wanting};
 use crate::hub::counters::HubCounters;
@@ -93,6 +94,7 @@ impl Redis {
             terms,
             inlet,
             health: Health::new(status.clone()),
+            remarks: Remarks::new(status.clone()),
             status,
             own_channel: format!("{}__roadcast:{}", settings.prefix, own_name()),
             epoch: Instant::now(),
@@ -138,6 +140,7 @@ fn servers(common: &Rc<Common>, counters: &Arc<HubCounters>) -> (Servers, Vec<Jo
 impl Drop for Redis {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.common.remarks.say_left_out();
     }
 }
 

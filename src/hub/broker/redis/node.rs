@@ -16,11 +16,10 @@ use super::publisher::{Publisher, Shelter};
 use super::topics::Topics;
 use crate::hub::broker::Wanting;
 use crate::hub::broker::link::Address;
+use crate::mesh::Unavailable;
 
 /// Why connections to a server are given up that is not the right one any more.
 pub(super) const MOVED: &str = "another server is the master now";
-/// Between two looks at whether the other connection has its topics.
-const SUBSCRIBED: Duration = Duration::from_millis(5);
 /// Between two looks at what is due by time.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -34,6 +33,9 @@ pub(super) struct Node {
     pub(super) wake: Notify,
     /// Where the server is, by the latest word: connections to elsewhere are given up.
     at: RefCell<Option<Address>>,
+    /// The connections stand otherwise, or the server is another one: of interest to the one that
+    /// publishes.
+    changed: Notify,
     /// Of the connections, in the broker's health.
     pub(super) receiving: usize,
     pub(super) sending: usize,
@@ -63,6 +65,7 @@ impl Node {
             topics: RefCell::new(Topics::new(terms.wait, sharded)),
             wake: Notify::new(),
             at: RefCell::new(None),
+            changed: Notify::new(),
             receiving: common.health.add(),
             sending: common.health.add(),
             place,
@@ -151,7 +154,7 @@ impl Node {
     /// before would miss the clients of this process.
     pub(super) async fn subscribed(&self, address: &Address) {
         while !self.common.health.is_up(self.receiving) && !self.has_left(address) {
-            sleep(SUBSCRIBED).await;
+            self.changed.notified().await;
         }
     }
 
@@ -167,7 +170,7 @@ impl Node {
     pub(super) fn keep_house(&self, now: Instant) {
         let overdue = self.topics.borrow_mut().overdue(now);
         for topic in overdue {
-            let wanted = self.common.inlet.unavailable(&topic);
+            let wanted = self.common.inlet.unavailable(&topic, Unavailable::Late);
             self.topics.borrow_mut().turned_away(&topic, wanted, now);
         }
         self.topics.borrow_mut().end_lingering(now);
@@ -188,9 +191,10 @@ impl Node {
         }
     }
 
-    /// A connection has been made, again if `again`.
+    /// How one of its connections stands from now on.
     pub(super) fn stands(&self, place: usize, phase: Phase) {
         self.common.health.set(place, phase);
+        self.changed.notify_one();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the servers of a broker are and let us do, for whoever checks a configuration.
 
 use super::connect::{Connected, Credentials, Trouble, ask, connect, within};
+use super::sentinel;
 use super::settings::{RedisSettings, Sharded};
 use crate::hub::broker::Probed;
 use crate::hub::broker::link::{Address, Link, Tls};
@@ -44,7 +45,7 @@ async fn ask_sentinels(
         let asked = async {
             let mut link = connect(settings, tls, &credentials, address).await?.link;
             let words = [&b"SENTINEL"[..], b"GET-MASTER-ADDR-BY-NAME", name.as_bytes()];
-            ask(&mut link, &words, place).await
+            ask(&mut link, &words, sentinel::master).await
         };
         match within(settings, asked).await {
             Ok(Ok(Some(found))) => {
@@ -63,17 +64,6 @@ async fn ask_sentinels(
     master
 }
 
-/// The place in a Sentinel's answer; an error is its words.
-fn place(answer: &Value<'_>) -> Result<Option<Address>, String> {
-    if let Value::Error(why) = answer {
-        return Err(String::from_utf8_lossy(why).into_owned());
-    }
-    let mut words = answer.values().iter().filter_map(Value::text);
-    let (Some(host), Some(port)) = (words.next(), words.next()) else { return Ok(None) };
-    let Ok(port) = port.parse() else { return Ok(None) };
-    Ok(Some(Address::Tcp { host: host.to_owned(), port }))
-}
-
 async fn try_server(
     settings: &RedisSettings,
     tls: Option<&Tls>,
@@ -85,13 +75,7 @@ async fn try_server(
     let credentials = Credentials::of_server(settings, db);
     let mut connected = match connect(settings, tls, &credentials, address).await {
         Ok(connected) => connected,
-        Err(trouble) => {
-            let why = trouble.why();
-            // A Redis waits for the end of a line that TLS has no need to send.
-            let silent = tls.is_some() && why.starts_with("no answer");
-            let hint = if silent { " over TLS: leave off `tls` if it speaks none" } else { "" };
-            return probed.problems.push(format!("{address}: {why}{hint}"));
-        }
+        Err(trouble) => return probed.problems.push(format!("{address}: {}", trouble.why())),
     };
     let (mut told, mut problems) = (Vec::new(), Vec::new());
     let looking = look(settings, meant, &mut connected, &mut told, &mut problems);

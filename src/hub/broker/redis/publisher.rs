@@ -19,6 +19,7 @@ use crate::hub::broker::flight::{ENTRY_BYTES, FLIGHT_BYTES_MAX};
 use crate::hub::broker::link::Outbound;
 use crate::hub::sequencer::{PublishError, Publishing};
 use crate::resp;
+use crate::rpc::IN_DOUBT;
 
 pub(super) type Answer = oneshot::Sender<Result<(), PublishError>>;
 
@@ -182,8 +183,9 @@ impl Publisher {
     }
 
     fn tell(&self, answer: Answer, result: Result<(), PublishError>) {
-        if result.is_err() {
-            self.status.publish_errors.add(1);
+        match &result {
+            Ok(()) => self.status.published.add(1),
+            Err(_) => self.status.publish_errors.add(1),
         }
         // Whoever asked may have gone.
         let _ = answer.send(result);
@@ -217,8 +219,7 @@ impl Publisher {
         let sent = state.out.take().map_or(u64::MAX, |out| out.sent());
         for Pending { end, what, .. } in std::mem::take(&mut state.pending) {
             // Of what was not sent to the last byte, the server can have read no command.
-            let doubt =
-                if sent >= end { "may or may not have been published" } else { "not published" };
+            let doubt = if sent >= end { IN_DOUBT } else { "not published" };
             let error = PublishError::Broker(format!("{}: {why}: {doubt}", self.name));
             match what {
                 What::Publication(answer) | What::Kept(Kept { answer, .. }) => {

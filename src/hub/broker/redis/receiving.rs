@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
+use super::common::Common;
 use super::connect::{Connected, Trouble, without_args};
 use super::health::Phase;
 use super::node::{MOVED, Node, ticks};
@@ -21,6 +22,7 @@ use crate::hub::broker::link::{Address, Link};
 use crate::hub::broker::terms::PROBE;
 use crate::hub::lanes::Patience;
 use crate::hub::sequencer::{Later, PublishError, Publishing};
+use crate::mesh::Unavailable;
 use crate::publication::Payload;
 use crate::resp::{self, Pushed};
 
@@ -172,7 +174,8 @@ impl<'n> Session<'n> {
                 Pushed::Long { channel, skip: rest } => {
                     skip = rest;
                     if let Some(topic) = topic(self.node, channel) {
-                        too_long(self.node, topic);
+                        // Its line ends behind it.
+                        too_long(self.node, topic, rest.saturating_sub(2));
                     }
                 }
                 Pushed::Subscribed(channel) if channel == own(self.node) => {
@@ -249,7 +252,7 @@ fn message(node: &Node, channel: &[u8], payload: &[u8], now: Instant) -> Option<
     match common.inlet.deliver(topic, &Payload::new(payload), Patience::Caller) {
         Publishing::Later(later) => Some(later),
         Publishing::Now(Err(PublishError::TooLarge { .. })) => {
-            too_long(node, topic);
+            too_long(node, topic, payload.len() as u64);
             None
         }
         Publishing::Now(_) | Publishing::Left(_) | Publishing::Sent(_) => None,
@@ -257,8 +260,11 @@ fn message(node: &Node, channel: &[u8], payload: &[u8], now: Instant) -> Option<
 }
 
 /// A publication that clients cannot have is a gap.
-fn too_long(node: &Node, topic: &str) {
-    node.common.inlet.lost(topic);
+fn too_long(node: &Node, topic: &str, bytes: u64) {
+    let Common { inlet, remarks, terms, .. } = &*node.common;
+    if inlet.lost(topic) {
+        remarks.too_long(topic, bytes, terms.publication_bytes);
+    }
 }
 
 fn subscribed(node: &Node, channel: &[u8], now: Instant) {
@@ -306,11 +312,14 @@ fn refused(node: &Node, why: &str, now: Instant) -> Result<(), String> {
         }
     }
     if let Refused::Topic(topic) = refused {
-        let (broker, topic_) = (&node.common.name, &*topic);
-        tracing::debug!(broker, topic = topic_, why, "the server refuses a channel");
-        let wanted = node.common.inlet.unavailable(&topic);
-        if wanted && node.topics.borrow_mut().again(&topic, now) {
-            node.common.inlet.lost(&topic);
+        let Common { inlet, remarks, settings, .. } = &*node.common;
+        let wanted = inlet.unavailable(&topic, Unavailable::Forbidden);
+        let is_news = !wanted || node.topics.borrow_mut().again(&topic, now);
+        if is_news {
+            remarks.refused(&topic, &format!("{}{topic}", settings.prefix), why);
+        }
+        if wanted && is_news {
+            inlet.lost(&topic);
         }
         node.topics.borrow_mut().turned_away(&topic, wanted, now);
     }

@@ -112,8 +112,9 @@ async fn dial(common: &Common, address: &Address) -> Result<Connected, Trouble> 
     connect(&common.settings, common.tls.as_ref(), &credentials, address).await
 }
 
-/// From the answer: host and port.
-fn master(answer: &Value<'_>) -> Result<Option<Address>, String> {
+/// From the answer to GET-MASTER-ADDR-BY-NAME: host and port; `None`: no such master is known. An
+/// error is the Sentinel's.
+pub(super) fn master(answer: &Value<'_>) -> Result<Option<Address>, String> {
     match answer {
         Value::Array(parts) => match parts[..] {
             [Value::Bulk(host), Value::Bulk(port)] => Ok(address(host, port)),

@@ -1,6 +1,7 @@
 //! Losses that are told, and those that wait for room.
 
 use super::*;
+use crate::mesh::Unavailable;
 
 #[test]
 fn a_loss_is_told_once_to_each_shard_that_has_the_topic_before_its_next_publication() {
@@ -69,9 +70,9 @@ fn a_loss_that_waits_for_room_is_told_as_soon_as_there_is_some_whoever_finds_it(
     lanes.lost(a);
     let before = ["+1#0", "+2#0"];
     assert_eq!(take(&mut shards[0]), before);
-    lanes.answer(0, Down::Unavailable { topic: id(3) });
+    lanes.answer(0, Down::Unavailable { topic: id(3), why: Unavailable::Late });
     assert_eq!(take(&mut shards[0]), ["?1", "!3"]);
-    lanes.answer(0, Down::Unavailable { topic: id(4) });
+    lanes.answer(0, Down::Unavailable { topic: id(4), why: Unavailable::Late });
     publish(&mut lanes, "a", frame(10));
     let mut seen = Vec::new();
     while let entries @ [_, ..] = &take(&mut shards[0])[..] {

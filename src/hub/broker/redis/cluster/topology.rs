@@ -18,6 +18,7 @@ use crate::hub::broker::redis::health::Phase;
 use crate::hub::broker::redis::place::Place;
 use crate::hub::broker::redis::settings::Sharded;
 use crate::hub::broker::redis::topics::Released;
+use crate::mesh::Unavailable;
 
 /// Between two questions that nobody has asked for.
 const EVERY: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ impl Cluster {
                     self.homeless.borrow_mut().end_lingering(now);
                     let overdue = self.homeless.borrow_mut().overdue(now);
                     for topic in overdue {
-                        let wanted = self.common.inlet.unavailable(&topic);
+                        let wanted = self.common.inlet.unavailable(&topic, Unavailable::Late);
                         self.homeless.borrow_mut().turned_away(&topic, wanted, now);
                     }
                     self.common.inlet.wake_shards();
@@ -106,6 +107,8 @@ impl Cluster {
                 }
             }
         }
+        // They are asked in another order each time, which is no other reason.
+        problems.sort();
         Err(Trouble::Passing(format!("no node of the Cluster answers ({})", problems.join("; "))))
     }
 
