@@ -173,4 +173,49 @@ fn a_permission_that_is_taken_away_is_a_gap() {
     let mut publisher = server.publisher();
     publish_when_up(&mut publisher, "b", b"fine");
     expect_next(&mut browser, "b", "fine");
+    // Given back, it is asked for again though nobody joins.
+    nats.reload(&users("none"));
+    eventually("a second gap", || gaps(&server) > 1);
+    publish(&mut publisher, "a", b"back").unwrap();
+    expect_next(&mut browser, "a", "back");
+    assert_eq!(gaps(&server), 2);
+}
+
+#[test]
+fn topics_over_the_number_that_the_server_takes_are_refused_alone_and_asked_for_again() {
+    let Some(mut nats) = Nats::start("") else { return };
+    let server = node(&nats.address(), &[], &[]);
+    let topics = ["a", "b", "c", "d", "e", "f"];
+    let mut browsers = topics.map(|topic| {
+        let mut browser = server.client();
+        browser.join(&[topic]);
+        browser
+    });
+    nats.server.kill();
+    server.says("broker is down", 1);
+    // One is that of probes. All others are asked for at once.
+    nats.configure("max_subscriptions: 5");
+    nats.server.start_again();
+    eventually("a gap of each", || gaps(&server) == 6);
+    server.says("broker is up", 2);
+    server.says("the server refuses a topic", 1);
+    let mut plain = nats.client();
+    topics.iter().for_each(|topic| plain.publish(topic, b"while two are refused"));
+    plain.flush();
+    for (browser, topic) in browsers.iter_mut().zip(topics).take(4) {
+        browser.expect(topic, "while two are refused");
+    }
+    // A join beside them is refused, and nobody suffers from it.
+    let mut other = server.client();
+    other.command("join", &["other"]);
+    other.expect_reply("#join", &["other"]);
+    // Two make room, for the other two.
+    for n in 0..2 {
+        browsers[n].leave(&[topics[n]]);
+    }
+    eventually("a gap of those that are back", || gaps(&server) == 8);
+    topics.iter().for_each(|topic| plain.publish(topic, b"all are back"));
+    for (browser, topic) in browsers.iter_mut().zip(topics).skip(2) {
+        browser.expect(topic, "all are back");
+    }
 }

@@ -49,9 +49,14 @@ impl Nats {
         assert!(signalled.success());
     }
 
+    /// Writes other lines into its configuration, for its next start.
+    pub fn configure(&self, lines: &str) {
+        std::fs::write(&self.config, lines).expect("a file");
+    }
+
     /// Writes other lines into its configuration, and has it read them.
     pub fn reload(&self, lines: &str) {
-        std::fs::write(&self.config, lines).expect("a file");
+        self.configure(lines);
         self.server.signal(Signal::HUP);
     }
 

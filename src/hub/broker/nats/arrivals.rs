@@ -10,15 +10,13 @@ use crate::mesh::Unavailable;
 use crate::nats;
 use crate::publication::Payload;
 
-/// Confirms what was asked for before a PING; `wrong`: what the server has said that is wrong, and
-/// not with which.
-pub(super) fn confirm(shared: &Shared, topics: &[TopicId], wrong: Option<&str>) {
-    for id in topics {
-        if let Some(why) = wrong {
-            shared.say(|out| nats::unsubscribe(out, id.number()));
-            refuse(shared, *id, why);
-            continue;
-        }
+/// Confirms what was asked for before a PING, but for the last `too_many`: the server has said so
+/// often that it makes no more subscriptions, in the words `why`, and not of which. Once it makes
+/// none it makes none behind that either.
+pub(super) fn confirm(shared: &Shared, topics: &[TopicId], too_many: usize, why: &str) {
+    let (made, refused) = topics.split_at(topics.len().saturating_sub(too_many));
+    refused.iter().for_each(|id| refuse(shared, *id, why));
+    for id in made {
         let confirmed = shared.topics.borrow_mut().confirm(*id);
         if let Some(Confirmed { name, gap }) = confirmed {
             if gap {
@@ -31,7 +29,8 @@ pub(super) fn confirm(shared: &Shared, topics: &[TopicId], wrong: Option<&str>) 
 
 /// The server does not let us have a topic, and why.
 pub(super) fn refuse(shared: &Shared, id: TopicId, why: &str) {
-    let refused = shared.topics.borrow_mut().refuse(id);
+    let now = Instant::now();
+    let refused = shared.topics.borrow_mut().refuse(id, now);
     let Some(Confirmed { name, gap }) = refused else { return };
     // One that is too long has none.
     let subject = nats::subject(&shared.settings.prefix, &name).unwrap_or_default();
@@ -40,8 +39,9 @@ pub(super) fn refuse(shared: &Shared, id: TopicId, why: &str) {
         shared.inlet.lost(&name);
     }
     if !shared.inlet.unavailable(&name, Unavailable::Forbidden) {
-        shared.topics.borrow_mut().forget(id, Instant::now());
+        shared.topics.borrow_mut().forget(id, now);
     }
+    shared.timers.notify_one();
 }
 
 /// Hands a message to the shards. What is returned is to be waited for.

@@ -130,6 +130,9 @@ async fn keep_time(shared: Rc<Shared>) {
         }
         shared.status.channels.set(shared.topics.borrow().len() as u64);
         shared.inlet.wake_shards();
+        if shared.topics.borrow().are_queued() {
+            shared.wanted.notify_one();
+        }
         let patience = shared.terms.wait;
         let next = {
             let mut flight = shared.flight.borrow_mut();

@@ -30,9 +30,11 @@ const PROBE_SID: u64 = u64::MAX;
 /// A PING that has not been answered.
 struct Asked {
     at: Instant,
+    /// But for those that the server has refused by name.
     topics: Vec<TopicId>,
-    /// What the server has said that is wrong, and not with which.
-    wrong: Option<String>,
+    /// How often it has said that there are too many, and how.
+    too_many: usize,
+    why: String,
 }
 
 /// How serving ended.
@@ -218,7 +220,7 @@ impl Serving {
     fn ping(&mut self, topics: Vec<TopicId>) {
         let now = Instant::now();
         self.session.link.out().queue(|out| out.extend_from_slice(PING));
-        self.asked.push_back(Asked { at: now, topics, wrong: None });
+        self.asked.push_back(Asked { at: now, topics, too_many: 0, why: String::new() });
         self.next_ping = now + PROBE;
     }
 
@@ -260,7 +262,8 @@ impl Serving {
                 }
                 Some(Said::Pong) => {
                     if let Some(asked) = self.asked.pop_front() {
-                        arrivals::confirm(&self.shared, &asked.topics, asked.wrong.as_deref());
+                        let Asked { topics, too_many, why, .. } = asked;
+                        arrivals::confirm(&self.shared, &topics, too_many, &why);
                         self.settled();
                     }
                 }
@@ -307,16 +310,25 @@ impl Serving {
                 let topic = nats::topic(&shared.settings.prefix, &subject);
                 let id = topic.and_then(|topic| shared.topics.borrow().find(&topic));
                 if let Some(id) = id {
+                    self.is_refused(id);
                     arrivals::refuse(&shared, id, &text);
                 }
             }
             Refusal::TooManySubscriptions => {
                 if let Some(asked) = self.asked.front_mut() {
-                    asked.wrong = Some(text);
+                    (asked.too_many, asked.why) = (asked.too_many + 1, text);
                 }
             }
             // Most of these end the connection, and are why.
             _ => self.why = Some(text),
+        }
+    }
+
+    /// The answer to the oldest question is not about it any more: it may be asked for anew before.
+    fn is_refused(&mut self, id: TopicId) {
+        let Some(asked) = self.asked.front_mut() else { return };
+        if let Some(at) = asked.topics.iter().position(|topic| *topic == id) {
+            asked.topics.remove(at);
         }
     }
 

@@ -5,7 +5,7 @@
 //! want ─▶ queued ──take──▶ asked ──confirm──▶ subscribed
 //!            ▲               │ refuse             │
 //!            │               ▼                    │
-//!            ├──want────  refused                 │
+//!            ├─want, 2 s─ refused                 │
 //!            └────────────disconnected────────────┘
 //! ```
 //!
@@ -15,8 +15,9 @@
 //!   connection broke has one: [`Topics::arrives`] or [`Topics::confirm`] says so, whichever is
 //!   first, since from there on nothing is missing. That of a refused topic is told at once, and
 //!   again when the topic is back: all that was published between is missing.
+//! - A refused topic that somebody has is asked for again every 2 s, and at once for whoever comes.
 //! - What nobody wants lingers for a second before the server is told, against flapping. It lingers
-//!   over no outage.
+//!   over no outage, and until an answer that is under way has come.
 //! - Queue and timers are bounded by the number of topics: each stands there once, and the queue is
 //!   rid of those that are forgotten before they are half of it.
 
@@ -28,7 +29,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::hub::broker::Wanting;
-use crate::hub::broker::terms::LINGER;
+use crate::hub::broker::terms::{AGAIN, LINGER};
 use crate::parted::Parted;
 use crate::table::Table;
 
@@ -73,12 +74,21 @@ struct Topic {
     waits: bool,
     /// Something may have been missed.
     gap: bool,
+    /// Of the gap, since it was refused: whoever has it knows, until it is back.
+    told: bool,
     /// Was there when the connection broke, and is to be subscribed before the broker is up again.
     resumes: bool,
     /// Stands in the queue.
     queued: bool,
-    /// The end of its lingering, or of the patience of whoever waits.
+    /// The end of its lingering, or of the patience of whoever waits; when it is asked for again.
     until: Option<Instant>,
+}
+
+impl Topic {
+    fn take_gap(&mut self) -> bool {
+        self.told = false;
+        std::mem::take(&mut self.gap)
+    }
 }
 
 /// What is due by now.
@@ -176,7 +186,7 @@ impl Topics {
         let topic = self.table.at_mut(id.index);
         (topic.wanted, topic.waits) = (false, false);
         // Whoever comes next has missed nothing.
-        topic.gap = false;
+        topic.take_gap();
         match topic.step {
             // The server knows nothing of it.
             Step::Queued | Step::Refused => self.remove(id),
@@ -203,7 +213,7 @@ impl Topics {
         let topic = self.table.live(id.index, id.generation);
         // What is refused may miss something behind this, and says so when it is back.
         let topic = topic.filter(|topic| topic.wanted && topic.step != Step::Refused)?;
-        Some(Confirmed { name: topic.name.clone(), gap: std::mem::take(&mut topic.gap) })
+        Some(Confirmed { name: topic.name.clone(), gap: topic.take_gap() })
     }
 
     /// The server has confirmed a topic. `None`: that is of no use to anybody.
@@ -214,7 +224,7 @@ impl Topics {
         }
         (topic.step, topic.waits) = (Step::Subscribed, false);
         self.resuming -= usize::from(std::mem::take(&mut topic.resumes));
-        let gap = std::mem::take(&mut topic.gap);
+        let gap = topic.take_gap();
         let confirmed = topic.wanted.then(|| Confirmed { name: topic.name.clone(), gap });
         if confirmed.is_some() {
             self.set_timer(id, None);
@@ -222,16 +232,16 @@ impl Topics {
         confirmed
     }
 
-    /// The server does not let us have a topic. `gap`: it was subscribed, and is not any more: its
-    /// gap stays until it is confirmed. If nobody has it who joined it before: [`Topics::forget`].
-    pub(super) fn refuse(&mut self, id: TopicId) -> Option<Confirmed> {
+    /// The server does not let us have a topic. `gap`: whoever has it misses something from here
+    /// on, and has not been told yet; the gap stays until it is confirmed. If nobody has it who
+    /// joined it before: [`Topics::forget`].
+    pub(super) fn refuse(&mut self, id: TopicId, now: Instant) -> Option<Confirmed> {
         let topic = self.table.live(id.index, id.generation)?;
-        topic.gap |= topic.step == Step::Subscribed || topic.resumes;
-        let gap = topic.gap;
-        (topic.step, topic.waits) = (Step::Refused, false);
+        let gap = !std::mem::replace(&mut topic.told, true);
+        (topic.step, topic.waits, topic.gap) = (Step::Refused, false, true);
         self.resuming -= usize::from(std::mem::take(&mut topic.resumes));
         let refused = Confirmed { name: topic.name.clone(), gap };
-        self.set_timer(id, None);
+        self.set_timer(id, Some(now + AGAIN));
         Some(refused)
     }
 
@@ -256,6 +266,9 @@ impl Topics {
             topic.gap |= topic.step == Step::Subscribed;
             gaps += usize::from(topic.gap);
             topic.resumes = true;
+            if topic.step == Step::Refused {
+                self.set_timer(*id, None);
+            }
             self.enqueue(*id);
         }
         self.resuming = all.len();
@@ -267,17 +280,25 @@ impl Topics {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The next that is due by now.
+    /// The next that is due by now. Whatever is to be asked for again [is queued](Self::are_queued)
+    /// on the way.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        let (_, id) = self.timers.first().copied().filter(|(at, _)| *at <= now)?;
-        self.set_timer(id, None);
-        let topic = self.table.at_mut(id.index);
-        let (name, waits) = (topic.name.clone(), std::mem::take(&mut topic.waits));
-        if waits {
-            return Some(Due::Unavailable(id, name));
+        loop {
+            let (_, id) = self.timers.first().copied().filter(|(at, _)| *at <= now)?;
+            self.set_timer(id, None);
+            let topic = self.table.at_mut(id.index);
+            let (name, waits) = (topic.name.clone(), std::mem::take(&mut topic.waits));
+            match topic.step {
+                _ if waits => return Some(Due::Unavailable(id, name)),
+                Step::Refused => self.enqueue(id),
+                // Its answer is under way.
+                Step::Asked => self.set_timer(id, Some(now + LINGER)),
+                Step::Queued | Step::Subscribed => {
+                    self.remove(id);
+                    return Some(Due::Release(id, name));
+                }
+            }
         }
-        self.remove(id);
-        Some(Due::Release(id, name))
     }
 
     fn set_timer(&mut self, id: TopicId, until: Option<Instant>) {
@@ -314,6 +335,7 @@ impl Topics {
             wanted: true,
             waits: false,
             gap: false,
+            told: false,
             resumes: false,
             queued: false,
             until: None,

@@ -1,6 +1,6 @@
 //! One topic through each of its steps, and many of them at random against a plain model.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -121,7 +121,9 @@ fn a_broken_connection_leaves_a_gap_in_what_was_subscribed_alone() {
     assert_eq!(topics.confirm(b), confirmed("b", true));
     assert!(topics.are_resuming());
     assert_eq!(topics.confirm(asked), confirmed("asked", false));
+    let queued = topics.find("queued").unwrap();
     topics.unwant("queued", now);
+    assert_eq!(topics.confirm(queued), None);
     assert!(topics.due(now + LINGER).is_some());
     assert!(!topics.are_resuming());
 }
@@ -131,14 +133,58 @@ fn a_refused_topic_is_asked_for_again_for_the_next_who_wants_it() {
     let (mut topics, now) = topics();
     topics.want(&name("a"), now);
     let (id, _) = topics.take().unwrap();
-    assert_eq!(topics.refuse(id), confirmed("a", false));
-    assert_eq!((topics.next_due(), topics.take()), (None, None));
+    // Nobody has it, or can be told.
+    assert_eq!(topics.refuse(id, now), confirmed("a", true));
+    assert_eq!(topics.take(), None);
     assert_eq!(topics.want(&name("a"), now), Wanting::Later);
+    assert_eq!(topics.next_due(), Some(now + PATIENCE));
     assert_eq!(topics.take(), Some((id, name("a"))));
     topics.confirm(id);
     // Taken away from us later: those who have it miss something.
-    assert_eq!(topics.refuse(id), confirmed("a", true));
+    assert_eq!(topics.refuse(id, now), confirmed("a", true));
     topics.unwant("a", now);
+    assert_eq!((topics.len(), topics.next_due()), (0, None));
+}
+
+#[test]
+fn a_refused_topic_that_somebody_has_is_asked_for_again_in_a_while_and_told_of_once() {
+    let (mut topics, now) = topics();
+    let a = subscribed(&mut topics, "a", now);
+    assert_eq!(topics.refuse(a, now), confirmed("a", true));
+    let mut at = now;
+    for _ in 0..3 {
+        assert_eq!(topics.next_due(), Some(at + AGAIN));
+        at += AGAIN;
+        assert_eq!(topics.due(at - LINGER), None);
+        assert_eq!((topics.due(at), topics.take()), (None, Some((a, name("a")))));
+        assert_eq!(topics.refuse(a, at), confirmed("a", false));
+    }
+    // Also over an outage, in which it is not asked for.
+    topics.disconnected();
+    assert_eq!(topics.next_due(), None);
+    topics.take().unwrap();
+    assert_eq!(topics.refuse(a, at), confirmed("a", false));
+    assert_eq!(topics.due(at + AGAIN), None);
+    topics.take().unwrap();
+    assert_eq!(topics.confirm(a), confirmed("a", true));
+    assert_eq!(topics.next_due(), None);
+    assert_eq!(topics.refuse(a, at), confirmed("a", true));
+    // It is back, and taken away before that is confirmed.
+    assert_eq!(topics.due(at + AGAIN), None);
+    topics.take().unwrap();
+    assert_eq!(topics.arrives(a), confirmed("a", true));
+    assert_eq!(topics.refuse(a, at), confirmed("a", true));
+}
+
+#[test]
+fn a_topic_that_nobody_wants_is_released_once_its_answer_has_come() {
+    let (mut topics, now) = topics();
+    topics.want(&name("a"), now);
+    let (id, _) = topics.take().unwrap();
+    topics.unwant("a", now);
+    assert_eq!(topics.due(now + LINGER), None);
+    assert_eq!(topics.confirm(id), None);
+    assert_eq!(topics.due(now + LINGER * 2), Some(Due::Release(id, name("a"))));
     assert_eq!(topics.len(), 0);
 }
 
@@ -146,7 +192,7 @@ fn a_refused_topic_is_asked_for_again_for_the_next_who_wants_it() {
 fn those_who_keep_a_refused_topic_hear_again_that_they_missed_something_when_it_is_back() {
     let (mut topics, now) = topics();
     let a = subscribed(&mut topics, "a", now);
-    assert_eq!(topics.refuse(a), confirmed("a", true));
+    assert_eq!(topics.refuse(a, now), confirmed("a", true));
     // On its way since before.
     assert_eq!(topics.arrives(a), None);
     topics.want(&name("a"), now);
@@ -158,7 +204,7 @@ fn those_who_keep_a_refused_topic_hear_again_that_they_missed_something_when_it_
     topics.disconnected();
     topics.take().unwrap();
     assert_eq!(topics.arrives(a), confirmed("a", true));
-    assert_eq!(topics.refuse(a), confirmed("a", true));
+    assert_eq!(topics.refuse(a, now), confirmed("a", true));
     topics.want(&name("a"), now);
     topics.take().unwrap();
     assert_eq!(topics.confirm(a), confirmed("a", true));
@@ -185,10 +231,12 @@ fn whatever_happens_all_who_wait_are_answered_and_every_gap_is_told_once() {
         let mut rng = StdRng::seed_from_u64(seed);
         let (mut topics, mut now) = topics();
         let names: Vec<_> = (0..12).map(|n| name(&format!("t{n}"))).collect();
-        // What the server has, what is asked of it; who has what; who waits since when.
+        // What the server has, what is asked of it; who has what; who waits since when; of which
+        // refusals whoever has the topic knows.
         let mut asked: VecDeque<TopicId> = VecDeque::new();
         let mut has: BTreeMap<Arc<str>, bool> = BTreeMap::new();
         let mut waits: HashMap<Arc<str>, Instant> = HashMap::new();
+        let mut told: HashSet<Arc<str>> = HashSet::new();
         for _ in 0..2_000 {
             now += Duration::from_millis(rng.random_range(0..400));
             let name = &names[rng.random_range(0..names.len())];
@@ -213,15 +261,31 @@ fn whatever_happens_all_who_wait_are_answered_and_every_gap_is_told_once() {
                 40..65 => {
                     if has.remove(name).is_some() | waits.remove(name).is_some() {
                         topics.unwant(name, now);
+                        told.remove(name);
                     }
                 }
                 65..80 => asked.extend(topics.take().map(|(id, _)| id)),
-                80..97 => {
+                80..84 => {
+                    let Some(id) = asked.pop_front() else { continue };
+                    let Some(refused) = topics.refuse(id, now) else { continue };
+                    let name = refused.name;
+                    assert_eq!(refused.gap, !told.contains(&name), "seed {seed}: {name}");
+                    waits.remove(&name);
+                    match has.get_mut(&name) {
+                        Some(gap) => {
+                            *gap = true;
+                            told.insert(name);
+                        }
+                        None => topics.forget(id, now),
+                    }
+                }
+                84..97 => {
                     let Some(id) = asked.pop_front() else { continue };
                     let Some(confirmed) = topics.confirm(id) else { continue };
                     let name = confirmed.name;
                     let gap = has.get(&name).copied().unwrap_or_default();
                     assert_eq!(confirmed.gap, gap, "seed {seed}: {name}");
+                    told.remove(&name);
                     if waits.remove(&name).is_some() || has.contains_key(&name) {
                         has.insert(name, false);
                     }

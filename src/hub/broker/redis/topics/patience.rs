@@ -2,17 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{LINGER, State, Topics};
+use crate::hub::broker::terms::AGAIN;
 
 /// Names of topics that a queue may hold beside twice those that are known.
 const SPARE: usize = 64;
-
-/// Before a channel is asked for again that the server forbids: permissions change.
-const AGAIN: Duration = Duration::from_secs(2);
 
 impl Topics {
     /// Who waits for a topic has been refused. `wanted`: somebody else still wants it.
