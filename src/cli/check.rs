@@ -93,11 +93,13 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 fn connect(config: &Config) -> io::Result<(Vec<String>, Vec<String>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut lines, mut problems) = (Vec::new(), Vec::new());
-    for BrokerConfig { name, driver, place, .. } in &config.brokers {
+    for broker @ BrokerConfig { name, driver, .. } in &config.brokers {
         let probed = LocalSet::new().block_on(&runtime, hub::probe(driver));
         let told = probed.found.iter();
         lines.extend(told.map(|found| format!("broker         {name}: {}", escape::line(found))));
-        problems.extend(probed.problems.into_iter().map(|why| format!("{place}: {why}")));
+        problems.extend(
+            probed.problems.into_iter().map(|why| format!("{}: {why}", broker.place_of(&why))),
+        );
     }
     Ok((lines, problems))
 }

@@ -45,10 +45,22 @@ pub struct BrokerConfig {
     pub driver: Driver,
     /// Where its options stand: file, line, and key.
     pub place: String,
+    /// Where each of them stands that is written, by its name.
+    written: Vec<(&'static str, String)>,
     /// The place of an earlier one that has the same channels on the same server.
     pub shares: Option<usize>,
     /// Whether clients are to go elsewhere while it is down.
     pub needed: bool,
+}
+
+impl BrokerConfig {
+    /// Where what a problem is about stands: the option that it names first, as `password`.
+    pub fn place_of(&self, problem: &str) -> String {
+        let named = problem.split('`').skip(1).step_by(2);
+        let written = |name: &str| self.written.iter().find(|(leaf, _)| *leaf == name);
+        let found = named.into_iter().find_map(written);
+        found.map_or_else(|| self.place.clone(), |(_, place)| place.clone())
+    }
 }
 
 /// The brokers that a message goes to which names none.
@@ -104,6 +116,18 @@ pub fn read(read: &Reader<'_>, directory: &Path) -> (Vec<BrokerConfig>, usize) {
     let first = pubsubs.first().filter(|_| !configured);
     let default = default(read, &brokers, first.map(String::as_str));
     servers::find_shared(&mut brokers);
+    if let Some((broker, other)) = servers::undecided(&brokers) {
+        let names = read.settings.broker_names().iter();
+        let mut origin = names.filter(|(name, _)| *name == broker.name).map(|(_, origin)| origin);
+        let origin = origin.next().cloned().unwrap_or(Origin::Default);
+        let key = format!("broadcast.{}.config.sharded", broker.name);
+        let problem = format!(
+            "`auto` decides whether it shares the channels of broker {} on the same Cluster; \
+             say `true` or `false` for both, or give one of them a `prefix`",
+            other.name
+        );
+        read.refuse(ConfigError::value(&origin, key, problem));
+    }
     for name in read.words(READY_WITHOUT, |word| {
         named(&brokers, word).ok_or(()).map_err(|()| {
             format!("\"{word}\" names no entry of `broadcast`; known: {}", known(&brokers))
@@ -127,8 +151,14 @@ fn broker(
         keys::NATS => Driver::Nats(Box::new(nats::settings(&options, directory))),
         _ => Driver::Memory,
     };
-    let place = format!("{origin}: {}", options.place());
-    BrokerConfig { name: name.to_owned(), driver, place, shares: None, needed: true }
+    let written = options.written();
+    // The address, if any is: what is wrong with a server is told there.
+    let address = written.iter().find(|(leaf, _)| matches!(*leaf, "addrs" | "addr"));
+    let place = match address {
+        Some((_, place)) => place.clone(),
+        None => format!("{origin}: {}", options.place()),
+    };
+    BrokerConfig { name: name.to_owned(), driver, place, written, shares: None, needed: true }
 }
 
 /// The broker that a name means: case matters only where it makes a difference.

@@ -62,6 +62,15 @@ impl<'a> Options<'a> {
         format!("{}.{leaf}", self.place())
     }
 
+    /// Where each option stands that is written: its name, and file, line and key.
+    pub fn written(&self) -> Vec<(&'static str, String)> {
+        let place = |leaf: &'static str| {
+            let origin = self.read.settings.first_below(&self.path(leaf))?;
+            Some((leaf, format!("{origin}: {}", self.key(leaf))))
+        };
+        keys::leaves().filter_map(|(leaf, _)| place(leaf)).collect()
+    }
+
     fn path(&self, leaf: &str) -> Vec<String> {
         self.place.iter().cloned().chain(leaf.split('.').map(str::to_owned)).collect()
     }

@@ -219,3 +219,20 @@ fn options_without_effect_are_told() {
         ""
     );
 }
+
+#[test]
+fn a_problem_with_a_server_is_told_where_the_option_stands_that_it_names() {
+    let file =
+        "broadcast:\n  bus:\n    driver: redis\n    config:\n      db: 3\n      addrs: [a:1]\n";
+    let place = |file: &str, problem: &str| {
+        let place = config(file).brokers[0].place_of(problem);
+        place[place.find(".rr.yaml").expect("a file")..].to_owned()
+    };
+    assert_eq!(place(file, "set `db` or `x`"), ".rr.yaml:5:11: broadcast.bus.config.db");
+    // Else where its address stands, or would.
+    let addrs = ".rr.yaml:6:14: broadcast.bus.config.addrs";
+    assert_eq!(place(file, "NOAUTH: set `password`"), addrs);
+    assert_eq!(place(file, "refused"), addrs);
+    let bare = "broadcast: { bus: { driver: redis } }";
+    assert!(place(bare, "set `password`").ends_with(": broadcast.bus.config"));
+}

@@ -32,9 +32,35 @@ fn brokers_with_the_same_channels_on_one_server_are_found() {
         ("redis, config: { addrs: [\"a:1\"]", "redis, config: { addrs: [\"a:2\"]"),
         ("redis, config: { master_name: a", "redis, config: { master_name: b"),
         ("nats, config: {", "nats, config: { prefix: \"a.\""),
+        (
+            "redis, config: { addrs: [\"a:1\", \"b:1\"], sharded: true",
+            "redis, config: { addrs: [\"a:1\", \"b:1\"], sharded: false",
+        ),
+        (
+            "redis, config: { addrs: [\"a:1\"]",
+            "redis, config: { addrs: [\"a:1\", \"b:1\"], sharded: true",
+        ),
     ] {
         assert_eq!(shares(one, other), None, "{one} {other}");
     }
+}
+
+#[test]
+fn whether_brokers_share_a_cluster_is_not_left_to_what_is_found_there() {
+    let two = |one: &str, other: &str| {
+        let broker =
+            |more| format!("{{ driver: redis, config: {{ addrs: ['a:1', 'b:1']{more} }} }}");
+        load(&format!("broadcast:\n  default: {}\n  other: {}\n", broker(one), broker(other)))
+    };
+    let error = two("", ", sharded: false").unwrap_err();
+    assert_eq!(
+        error,
+        ".rr.yaml:3:10: broadcast.other.config.sharded: `auto` decides whether it shares the channels of \
+         broker default on the same Cluster; say `true` or `false` for both, or give one of them a `prefix`"
+    );
+    assert!(two(", sharded: true", "").is_err());
+    assert!(two("", "").is_ok() && two(", sharded: false", ", sharded: false").is_ok());
+    assert!(two("", ", prefix: x, sharded: false").is_ok());
 }
 
 #[test]
