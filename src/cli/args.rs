@@ -108,6 +108,10 @@ pub struct SubscribeArgs {
     /// Print one JSON object a line, with topic and payload
     #[arg(long)]
     pub json: bool,
+    /// Ask to be told where messages may be missing, because the server was cut off from its
+    /// broker: prints a line `@gap TOPIC: …` there; with --json {"topic":"@gap","payload":[TOPIC,…]}
+    #[arg(long)]
+    pub gaps: bool,
     /// When the connection is lost, or the server is not there, try again, at first soon, then
     /// every 30 s at most
     #[arg(long)]

@@ -140,6 +140,9 @@ impl Subscriber<'_> {
         if let Some(broker) = &self.args.broker {
             join["broker"] = broker.as_str().into();
         }
+        if self.args.gaps {
+            join["gaps"] = true.into();
+        }
         socket.send(Message::text(join.to_string())).map_err(ended)?;
         socket
             .get_ref()
@@ -180,14 +183,13 @@ impl Subscriber<'_> {
                 }
                 continue;
             };
+            let mut printed = Ok(());
             match serde_json::from_str(&text) {
                 Ok(Received { topic, payload: Payload::Text(payload) }) => {
-                    match self.printer.print(&topic, &payload) {
-                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                            return close(socket);
-                        }
-                        other => other.map_err(SubscribeError::Output)?,
-                    }
+                    printed = self.printer.print(&topic, &payload);
+                }
+                Ok(Received { topic, payload: Payload::Topics(topics) }) if topic == "@gap" => {
+                    printed = self.printer.print_gap(&topics);
                 }
                 Ok(Received { topic, .. }) if topic == "@join" => self.has_joined(),
                 Ok(Received { topic, .. }) if topic == "#join" => {
@@ -198,6 +200,10 @@ impl Subscriber<'_> {
                 Err(error) => {
                     out::say(format_args!("Skipped a message that is not understood: {error}"))
                 }
+            }
+            match printed {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return close(socket),
+                other => other.map_err(SubscribeError::Output)?,
             }
         }
     }
@@ -299,7 +305,7 @@ struct Received {
 #[serde(untagged)]
 enum Payload {
     Text(String),
-    Topics(#[allow(dead_code, reason = "recognised by being a list")] Vec<String>),
+    Topics(Vec<String>),
 }
 
 #[cfg(test)]

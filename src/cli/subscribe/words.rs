@@ -41,7 +41,10 @@ pub enum SubscribeError {
     Refused(String, u16, String, Duration),
     #[error("{0} does not answer within {seconds} seconds", seconds = ANSWER_TIMEOUT.as_secs())]
     Silent(String),
-    #[error("the server refused to join {0}: a limit of the server, or a rule of its access")]
+    #[error(
+        "the server refused to join {0}: a limit of the server, a rule of its access, or a broker \
+         that is away or refuses it (`roadcast brokers` shows them)"
+    )]
     NotJoined(String),
     #[error("the server closed the connection: {}", goodbye(.0.as_ref()))]
     Closed(Option<CloseFrame>),
