@@ -6,6 +6,7 @@
 mod counters;
 mod cpus;
 mod desk;
+mod ready;
 mod settings;
 mod signals;
 mod starting;
@@ -92,7 +93,7 @@ pub fn serve(
     } else {
         None
     };
-    let desk = DeskThread::start(admin, telemetry, access, backend, log)?;
+    let desk = DeskThread::start(admin, telemetry.clone(), access, backend, log)?;
     ebb::start(counters.shards.clone()).map_err(refused("a thread that gives memory back"))?;
     let settings = Arc::new(settings::shard(config, &summary));
     let mut threads = Threads::default();
@@ -115,7 +116,7 @@ pub fn serve(
     progress.serving();
     // Nobody may be listening to what is said here; that is no reason not to serve.
     let stdout = logs::stdout().map_err(refused("a thread for standard output"))?;
-    stdout.push(format!("{summary}\nready\n"));
+    ready::say(&summary, &telemetry, &stdout).map_err(refused("a thread that says `ready`"))?;
     signals::tell_supervisor(NotifyState::Ready);
 
     let ended = threads.join(config.drain + config.shutdown_grace + WATCHDOG, Instant::now);
@@ -277,7 +278,7 @@ fn of_broker(error: StartError, config: &Config) -> StartError {
         })
     };
     match config.brokers.iter().find(named) {
-        Some(broker) => StartError::Broker { place: broker.place.clone(), problem },
+        Some(broker) => StartError::Broker { place: broker.place_of(&problem), problem },
         None => error,
     }
 }

@@ -109,7 +109,8 @@ pub struct SubscribeArgs {
     #[arg(long)]
     pub json: bool,
     /// Ask to be told where messages may be missing, because the server was cut off from its
-    /// broker: prints a line `@gap TOPIC: …` there; with --json {"topic":"@gap","payload":[TOPIC,…]}
+    /// broker: prints a line `@gap TOPIC: …` there, with --json an object whose topic is `@gap` and
+    /// whose payload is a list of topics
     #[arg(long)]
     pub gaps: bool,
     /// When the connection is lost, or the server is not there, try again, at first soon, then

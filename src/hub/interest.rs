@@ -73,7 +73,8 @@ impl Interests {
         self.is_wanted(broker, name)
     }
 
-    fn is_wanted(&self, broker: BrokerId, name: &str) -> bool {
+    /// Whether a shard that has been answered wants a topic.
+    pub(super) fn is_wanted(&self, broker: BrokerId, name: &str) -> bool {
         self.sequencer.lanes.borrow().wanted(broker, name).is_some()
     }
 

@@ -23,6 +23,16 @@ fn a_broker_that_is_down_is_shown_with_why_and_turns_readiness_off_until_it_is_b
     let server = server(&redis, &[]);
     let status = server.endpoint("status");
     eventually("up", || get(status, "/ready") == 200);
+    // Two topics in memory, one of them with clients of both shards.
+    let mut clients: Vec<_> = (0..4).map(|_| server.client()).collect();
+    for (client, topic) in clients.iter_mut().zip(["a", "a", "a", "b"]) {
+        client.send(&format!(r#"{{"command":"join","broker":"local","topics":["{topic}"]}}"#));
+        client.expect_reply("@join", &[topic]);
+    }
+    let channels = || Scrape::of(server.endpoint("metrics")).sum("broker_channels", &["local"]);
+    assert_eq!(channels(), 2);
+    clients.drain(1..);
+    eventually("one that has been left", || channels() == 1);
     redis.kill();
     eventually("down", || get(status, "/ready") == 503);
     let answer = http(status, b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n");

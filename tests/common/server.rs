@@ -75,7 +75,7 @@ pub struct Server {
     pub clients: SocketAddr,
     /// Where publishers connect, as printed: `tcp://…` or `unix://…`.
     pub publish: String,
-    /// What the server printed up to its readiness.
+    /// What the server printed until it served, ready or not.
     pub printed: Vec<String>,
     lines: Mutex<Receiver<String>>,
     log: Arc<Mutex<String>>,
@@ -150,7 +150,8 @@ impl Server {
         });
 
         let mut printed = Vec::new();
-        while printed.last().is_none_or(|line| line != "ready") {
+        let serves = |line: &String| line == "ready" || line.starts_with("serving, but not ready");
+        while !printed.last().is_some_and(serves) {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) => printed.push(line),
                 Err(error) => {
@@ -203,6 +204,15 @@ impl Server {
     /// A publisher with an RPC connection of its own.
     pub fn publisher(&self) -> Publisher {
         Publisher::connect(&self.publish)
+    }
+
+    /// Waits until it has printed that it is ready.
+    #[track_caller]
+    pub fn is_ready(&mut self) {
+        while self.printed.last().is_none_or(|line| line != "ready") {
+            let line = self.lines.get_mut().unwrap().recv_timeout(PATIENCE);
+            self.printed.push(line.expect("`ready` from the server"));
+        }
     }
 
     /// Process id of the server.

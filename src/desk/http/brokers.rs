@@ -9,7 +9,7 @@ use crate::hub::{BrokerState, BrokerStatus};
 
 impl Telemetry {
     /// Whether all brokers are up that must be; if not, which are not, and why.
-    pub(super) fn brokers_are_up(&self) -> Result<(), String> {
+    pub fn brokers_are_up(&self) -> Result<(), String> {
         let must = |status: &&Arc<BrokerStatus>| !self.ready_without.contains(status.name());
         let told = self.hub.by_broker.iter().filter(must).filter_map(|status| {
             let standing = status.standing();

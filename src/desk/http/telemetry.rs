@@ -43,6 +43,11 @@ impl Progress {
     pub fn draining(&self) {
         self.0.store(DRAINING, Ordering::Relaxed);
     }
+
+    /// Whether the shutdown has begun.
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == DRAINING
+    }
 }
 
 /// One shard.

@@ -1,5 +1,6 @@
 //! The memory broker: this process and all its cores.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{Broker, BrokerStatus, Inlet, Wanting};
@@ -7,15 +8,22 @@ use crate::hub::lanes::Patience;
 use crate::hub::sequencer::Publishing;
 use crate::publication::Payload;
 
-/// Straight on.
+/// Straight on. Its topics are counted where they are joined and left. What is received, and bytes,
+/// are not counted: that would cost each publication.
 pub(in crate::hub) struct Memory {
     inlet: Inlet,
     status: Arc<BrokerStatus>,
+    channels: Cell<u64>,
 }
 
 impl Memory {
     pub(in crate::hub) fn new(inlet: Inlet, status: Arc<BrokerStatus>) -> Self {
-        Self { inlet, status }
+        Self { inlet, status, channels: Cell::new(0) }
+    }
+
+    fn count(&self, channels: u64) {
+        self.channels.set(channels);
+        self.status.channels.set(channels);
     }
 }
 
@@ -28,9 +36,15 @@ impl Broker for Memory {
         publishing
     }
 
-    fn want(&self, _topic: &Arc<str>) -> Wanting {
+    fn want(&self, topic: &Arc<str>) -> Wanting {
+        // By the first shard.
+        if !self.inlet.is_wanted(topic) {
+            self.count(self.channels.get() + 1);
+        }
         Wanting::Now
     }
 
-    fn unwant(&self, _topic: &str) {}
+    fn unwant(&self, _topic: &str) {
+        self.count(self.channels.get().saturating_sub(1));
+    }
 }

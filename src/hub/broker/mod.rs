@@ -44,8 +44,8 @@ pub trait Broker {
     /// Takes a publication, in order. `patience` says who waits if it has to.
     fn publish(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing;
 
-    /// This process wants a topic. Asked for each shard that begins to, and must not call the
-    /// inlet: what there is to say is said by the answer, or later.
+    /// This process wants a topic. Asked for each shard that begins to, and must not tell the inlet
+    /// anything: what there is to say is said by the answer, or later.
     fn want(&self, topic: &Arc<str>) -> Wanting;
 
     /// Nobody in this process wants a topic any more, or waits for it.
@@ -95,6 +95,11 @@ impl Inlet {
     /// is how a full lane slows its broker down.
     pub fn deliver(&self, topic: &str, payload: &Payload<'_>, patience: Patience) -> Publishing {
         self.interests.sequencer.deliver(self.broker, topic, payload, patience)
+    }
+
+    /// Whether a shard that has been answered wants a topic.
+    pub fn is_wanted(&self, topic: &str) -> bool {
+        self.interests.is_wanted(self.broker, topic)
     }
 
     /// A topic is subscribed: answers all who wait for it. Says whether anybody does, or has it.

@@ -9,8 +9,8 @@ use crate::hub::runtime::Runtime;
 /// For how long a topic stays subscribed that nobody wants any more: a page that is reloaded costs
 /// nothing.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
-/// Before a topic is asked for again that a server refuses to whoever has it: permissions and limits
-/// change.
+/// Before a topic is asked for again that a server refuses to whoever has it: permissions and
+/// limits change.
 pub(super) const AGAIN: Duration = Duration::from_secs(2);
 /// Between two probes of a connection.
 pub(super) const PROBE: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::server::{Nats, node};
 use super::{expect_next, gaps, publish, publish_when_up};
+use crate::common::cli::{Subscriber, expect_failure, run};
 use crate::common::{PROTO, Server, eventually, messages};
 use crate::fault::Fault;
 use crate::plain::Plain;
@@ -24,6 +25,7 @@ fn a_crash_of_the_server_leaves_a_gap_that_is_counted_and_all_comes_back() {
     browser.join(&["a", "b"]);
     publisher.publish(&["a"], b"before");
     browser.expect("a", "before");
+    let mut subscriber = Subscriber::joined(&["a", "--gaps", "--url", &server.url()]);
     let fault = fault(&server, &nats);
     nats.server.kill();
     fault.is_away();
@@ -43,6 +45,8 @@ fn a_crash_of_the_server_leaves_a_gap_that_is_counted_and_all_comes_back() {
     let mut plain = nats.client();
     plain.publish("a", b"all is well");
     expect_next(&mut browser, "a", "all is well");
+    assert_eq!(subscriber.line(), "@gap a: messages may be missing here\n");
+    assert_eq!(subscriber.line(), "a all is well\n");
     // Of `a` and `watched`: `b` was left meanwhile, `c` not there yet.
     fault.ends("NATS: kill -9, started again", since, 2..=2);
 }
@@ -57,6 +61,8 @@ fn who_joins_while_the_broker_is_away_waits_for_so_long_and_is_refused_then() {
     server.says("broker is down", 1);
     browser.command("join", &["b"]);
     browser.expect_reply("#join", &["b"]);
+    let output = run(&["subscribe", "b", "--url", &server.url()], b"");
+    expect_failure(&output, &["refused to join b: a limit", "broker that is away", "brokers`"]);
     nats.server.start_again();
     let mut publisher = server.publisher();
     publish_when_up(&mut publisher, "a", b"after");
@@ -204,8 +210,11 @@ fn a_node_that_is_too_slow_for_the_server_has_a_gap() {
 fn a_server_that_is_away_at_the_start_is_waited_for() {
     let Some(mut nats) = Nats::start("") else { return };
     nats.server.kill();
-    let server = node(&nats.address(), &[], &["roadcast.broker_wait=1m"]);
+    let mut server = node(&nats.address(), &[], &["roadcast.broker_wait=1m"]);
     server.says("broker is down", 1);
+    let printed = server.printed.last().unwrap();
+    assert!(printed.starts_with("serving, but not ready: broker bus has been down for "));
+    assert!(printed.ends_with("s: connection refused"), "{printed}");
     let mut browser = server.client();
     browser.command("join", &["a"]);
     std::thread::sleep(Duration::from_millis(200));
@@ -215,4 +224,5 @@ fn a_server_that_is_away_at_the_start_is_waited_for() {
     publish_when_up(&mut publisher, "a", b"x");
     browser.expect("a", "x");
     assert_eq!(gaps(&server), 0);
+    server.is_ready();
 }
