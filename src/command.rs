@@ -7,13 +7,16 @@
 //! skips the first always, and has no use for the others.
 
 mod long;
+mod recovery;
 
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
 use crate::json_reader::{JsonError, JsonReader, Kind};
+use crate::position::Since;
 
+pub use self::recovery::Recovery;
 pub use crate::json_reader::DEPTH_MAX;
 
 /// The topics of a command, in the order asked. Most commands name few.
@@ -32,6 +35,9 @@ pub enum Command<'a> {
         /// The client wants to be told when it may have missed something of them. RoadRunner has no
         /// such field.
         gaps: bool,
+        /// The client counts what it reads, and may have missed some. RoadRunner has no such
+        /// fields.
+        recovery: Option<Box<Recovery<'a>>>,
     },
     /// Give these topics up.
     Leave {
@@ -91,13 +97,21 @@ struct Fields<'a> {
     topics: Option<Topics<'a>>,
     payload: Cow<'a, str>,
     gaps: bool,
+    recover: bool,
+    since: Option<Vec<(Cow<'a, str>, Since)>>,
+    history: Option<u64>,
 }
 
 impl<'a> From<Fields<'a>> for Command<'a> {
     fn from(fields: Fields<'a>) -> Self {
-        let Fields { command, broker, topics, payload, gaps } = fields;
+        let Fields { command, broker, topics, payload, gaps, recover, since, history: last } =
+            fields;
         match &*command {
-            "join" => Self::Join { broker, topics, gaps },
+            "join" => {
+                let recovers = recover || since.is_some() || last.is_some();
+                let recovery = || Box::new(Recovery { since: since.unwrap_or_default(), last });
+                Self::Join { broker, topics, gaps, recovery: recovers.then(recovery) }
+            }
             "leave" => Self::Leave { broker, topics },
             "headers" => Self::Headers,
             "token" => Self::Token { token: payload },
@@ -136,6 +150,13 @@ pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<
             fields.topics = strings(&mut json)?;
         } else if name.eq_ignore_ascii_case("payload") {
             fields.payload = string(&mut json)?.unwrap_or_default();
+        } else if name.eq_ignore_ascii_case("since") {
+            fields.since = Some(recovery::since(&mut json)?);
+        } else if name.eq_ignore_ascii_case("history") {
+            fields.history = json.unsigned()?;
+        } else if name.eq_ignore_ascii_case("recover") {
+            fields.recover = json.kind() == Kind::True;
+            json.skip()?;
         } else {
             if name.eq_ignore_ascii_case("gaps") {
                 fields.gaps = json.kind() == Kind::True;

@@ -102,6 +102,14 @@ impl<'a> JsonReader<'a> {
         })
     }
 
+    /// The whole number that comes next; `None` if it is something else, or does not fit.
+    pub fn unsigned(&mut self) -> Result<Option<u64>, JsonError> {
+        self.peek();
+        let from = self.at;
+        self.skip()?;
+        Ok(str::from_utf8(&self.text[from..self.at]).ok().and_then(|text| text.parse().ok()))
+    }
+
     /// Skips the value that comes next, whatever lies within it.
     pub fn skip(&mut self) -> Result<(), JsonError> {
         // What closes each array and object that has been entered here.

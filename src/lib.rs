@@ -49,6 +49,7 @@ pub mod metrics;
 pub mod nats;
 mod parted;
 pub mod policy;
+pub mod position;
 pub mod preflight;
 pub mod publication;
 pub mod pulse;

@@ -93,6 +93,10 @@ limits! {
         lane_bytes: Bytes(1 KiB ..= 64 GiB) = 8 MiB
             => Held::in_each_shard("lanes")
                 .follows_memory_down_to(|limits| limits.outbox_bytes);
+        /// Publications that are kept for those who were away, of all topics together
+        /// (docs/recovery.md); by default less where memory is short. Past it the oldest go first.
+        history_bytes: Bytes(0 ..= 64 GiB) = 64 MiB
+            => Held::once("history").where_kept().follows_memory_down_to(|_| 0);
         /// Kernel send buffer of a connection (`SO_SNDBUF`); 0 = the kernel decides (up to
         /// `tcp_wmem[2]`).
         socket_send_bytes: Bytes(0 ..= 1 GiB) = 256 KiB;

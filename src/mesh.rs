@@ -14,6 +14,8 @@ use std::sync::Arc;
 use crate::ending::Ending;
 use crate::lane::{self, Receiver, Sender, Wake};
 use crate::limits::Limits;
+use crate::position::{Position, Since};
+use crate::reply::Positions;
 use desk::DeskLanes;
 use operators::Orders;
 
@@ -39,6 +41,56 @@ pub struct ConnId {
     pub index: u32,
     /// Counts the uses of the place.
     pub generation: u32,
+}
+
+/// How a topic's publications are written. The hub and the shards know a topic once in each form
+/// that somebody wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Form {
+    /// As RoadRunner writes them.
+    #[default]
+    Plain,
+    /// With their offsets. Topics alone have it of which something is kept.
+    Positioned,
+}
+
+/// Why not all can be given that somebody has missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecovered {
+    /// The position is of another epoch.
+    Epoch,
+    /// Some of it is not kept any more.
+    Gone,
+    /// It is no position, or one that lies ahead.
+    Invalid,
+    /// It is more than one answer may hold.
+    Size,
+    /// Nothing is kept of the topic.
+    NoHistory,
+}
+
+/// Where a topic's order stands, and what somebody has missed.
+#[derive(Debug, Default)]
+pub struct Positioned {
+    /// What the asker is told.
+    pub said: Positions,
+    /// Why it is told that not all follows.
+    pub why: Option<Unrecovered>,
+    /// Publications that come before the next one, in order.
+    pub frames: Vec<Arc<[u8]>>,
+}
+
+impl Positioned {
+    /// Nothing is given, and whoever had read something is told so.
+    pub fn without(position: Option<Position>, why: Option<Unrecovered>) -> Self {
+        let said = Positions { position, recovered: why.map(|_| false) };
+        Self { said, why, frames: Vec::new() }
+    }
+
+    /// Bytes of the publications.
+    pub fn cost(&self) -> usize {
+        self.frames.iter().map(|frame| frame.len()).sum()
+    }
 }
 
 /// What the hub keeps at most for one topic of one shard, beside the topic's name: one half is an
@@ -87,6 +139,14 @@ pub enum Down {
         /// The topic.
         topic: TopicId,
     },
+    /// Answer to [`Up::Positions`]: what the lane holds before it lies before these positions, what
+    /// follows, behind.
+    Positioned {
+        /// Who asked.
+        connection: ConnId,
+        /// In the order of the question.
+        topics: Box<[Positioned]>,
+    },
     /// Answer to [`Up::Uninterest`]: no publication of this topic follows.
     Uninterested {
         /// The topic given up.
@@ -110,8 +170,18 @@ pub enum Up {
         topic: TopicId,
         /// The broker that the topic belongs to.
         broker: BrokerId,
+        /// How its publications are to be written.
+        form: Form,
         /// The topic's name within the broker. The hub keeps it, too: there is one copy.
         name: Arc<str>,
+    },
+    /// Where topics stand that this shard has been answered about, and what somebody has missed of
+    /// them. Answered by [`Down::Positioned`]. At most one question a connection is under way.
+    Positions {
+        /// Who asks.
+        connection: ConnId,
+        /// Each with what the asker has read of it.
+        topics: Box<[(TopicId, Since)]>,
     },
     /// This shard has no subscriber of the topic any more. Answered by [`Down::Uninterested`].
     Uninterest {

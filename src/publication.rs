@@ -17,6 +17,7 @@ pub struct TooLarge {
 const BEFORE_TOPIC: &[u8] = br#"{"topic":""#;
 const BEFORE_PAYLOAD: &[u8] = br#"","payload":""#;
 const AFTER_PAYLOAD: &[u8] = br#""}"#;
+const BEFORE_OFFSET: &[u8] = br#","offset":"#;
 
 /// A payload for any number of topics, whose length as clients read it is measured once, when it is
 /// first needed.
@@ -71,6 +72,21 @@ pub fn encode(topic: &str, payload: &[u8], bytes_max: usize) -> Result<Arc<[u8]>
     Payload::new(payload).encode(topic, bytes_max)
 }
 
+/// The frame with its offset, `{"topic":"foo","payload":"hello","offset":13}`, of a frame without.
+pub fn at(frame: &[u8], offset: u64) -> Arc<[u8]> {
+    let text = frame::payload(frame);
+    let text = &text[..text.len() - 1];
+    let digits = offset.to_string();
+    let text_len = text.len() + BEFORE_OFFSET.len() + digits.len() + 1;
+    let mut out = Vec::with_capacity(frame::header_len(text_len) + text_len);
+    frame::encode_header(&mut out, Opcode::Text, text_len);
+    out.extend_from_slice(text);
+    out.extend_from_slice(BEFORE_OFFSET);
+    out.extend_from_slice(digits.as_bytes());
+    out.push(b'}');
+    out.into()
+}
+
 /// Bytes that the frame of a publication whose topic and payload have `bytes` together cannot
 /// exceed: a byte becomes six at most (`\u0001`).
 pub fn bytes_bound(bytes: usize) -> usize {
@@ -120,6 +136,16 @@ mod tests {
         let frame = encode("foo", b"hello, PHP", 1024).unwrap();
         assert_eq!(text(&frame), r#"{"topic":"foo","payload":"hello, PHP"}"#);
         assert_eq!(text(&encode("", b"", 1024).unwrap()), r#"{"topic":"","payload":""}"#);
+    }
+
+    #[test]
+    fn a_frame_with_an_offset_is_that_without_one_and_the_offset() {
+        for (length, offset) in [(0, 0), (5, 13), (90, 1), (100, u64::MAX), (65_500, 7)] {
+            let payload = "x".repeat(length);
+            let frame = at(&encode("foo", payload.as_bytes(), usize::MAX).unwrap(), offset);
+            let expected = format!(r#"{{"topic":"foo","payload":"{payload}","offset":{offset}}}"#);
+            assert_eq!(text(&frame), expected);
+        }
     }
 
     #[test]

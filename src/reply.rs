@@ -1,6 +1,7 @@
 //! Replies: what a client reads in answer to its own commands.
 
 use crate::json_string;
+use crate::position::Position;
 use crate::ws::frame::{self, Opcode};
 
 /// Which answer to a command.
@@ -15,6 +16,15 @@ pub enum Reply {
     /// No answer, but for clients that asked for it: publications of these topics may be missing
     /// between what the client has read and what follows.
     Gap,
+}
+
+/// What the answer to a join says of one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Positions {
+    /// Of its last publication so far; `None`: nothing is kept of it.
+    pub position: Option<Position>,
+    /// Whether all that the client has missed follows, where it had read something.
+    pub recovered: Option<bool>,
 }
 
 impl Reply {
@@ -74,6 +84,49 @@ fn payload_len(reply: Reply, topics: Option<&[impl AsRef<str>]>) -> usize {
     head(reply).iter().map(|part| part.len()).sum::<usize>() + list + 1
 }
 
+/// The answer to a join whose client counts what it reads, of that without:
+/// `{"topic":"@join","payload":["a"],"positions":{"a":{"offset":12,"epoch":"k3x"}},
+/// "recovered":{"a":true}}`.
+pub fn with_positions<'a>(joined: &[u8], topics: &[(&'a str, &'a Positions)]) -> Vec<u8> {
+    let payload = frame::payload(joined);
+    let mut text = payload[..payload.len() - 1].to_vec();
+    let positions = topics.iter().filter_map(|(name, of)| Some((*name, of.position?)));
+    object(&mut text, "positions", positions, |text, position: Position| {
+        let Position { offset, epoch } = position;
+        text.extend_from_slice(format!(r#"{{"offset":{offset},"epoch":"{epoch}"}}"#).as_bytes());
+    });
+    let recovered = topics.iter().filter_map(|(name, of)| Some((*name, of.recovered?)));
+    if recovered.clone().next().is_some() {
+        object(&mut text, "recovered", recovered, |text, recovered: bool| {
+            text.extend_from_slice(recovered.to_string().as_bytes());
+        });
+    }
+    text.push(b'}');
+    let mut out = Vec::with_capacity(frame::HEADER_BYTES_MAX + text.len());
+    frame::encode(&mut out, Opcode::Text, &text);
+    out
+}
+
+/// Appends `,"name":{"topic":value}`.
+fn object<'a, T>(
+    out: &mut Vec<u8>,
+    name: &str,
+    fields: impl Iterator<Item = (&'a str, T)>,
+    value: impl Fn(&mut Vec<u8>, T),
+) {
+    out.extend_from_slice(format!(r#","{name}":{{"#).as_bytes());
+    for (index, (topic, field)) in fields.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.push(b'"');
+        json_string::pieces(topic.as_bytes(), |piece| out.extend_from_slice(piece));
+        out.extend_from_slice(b"\":");
+        value(out, field);
+    }
+    out.push(b'}');
+}
+
 /// Makes an answer that was encoded as [`Reply::Joined`] one that is [`Reply::JoinRefused`]: they
 /// differ in one byte.
 pub fn refuse(joined: &mut [u8]) {
@@ -99,6 +152,7 @@ fn encode_list(out: &mut Vec<u8>, topics: &[impl AsRef<str>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Epoch;
 
     fn payload<'a>(reply: Reply, topics: impl Into<Option<&'a [&'a str]>>) -> String {
         let mut out = b"before".to_vec();
@@ -139,6 +193,33 @@ mod tests {
         assert_eq!(payload(Reply::Joined, &[][..]), r#"{"topic":"@join","payload":[]}"#);
         assert_eq!(payload(Reply::Gap, &["foo"][..]), r#"{"topic":"@gap","payload":["foo"]}"#);
         assert_eq!(payload(Reply::Left, None), r#"{"topic":"@leave","payload":null}"#);
+    }
+
+    #[test]
+    fn positions_and_what_was_recovered_stand_behind_the_topics() {
+        let topics = &["a", "ключ\"", "plain"];
+        let mut joined = Vec::new();
+        encode(&mut joined, Reply::Joined, Some(topics));
+        let of = |offset, recovered| Positions {
+            position: Some(Position { offset, epoch: Epoch::parse("k3x").unwrap() }),
+            recovered,
+        };
+        let (first, second, third) = (of(12, None), of(0, Some(false)), Positions::default());
+        let named = [(topics[0], &first), (topics[1], &second), (topics[2], &third)];
+        let frame = with_positions(&joined, &named);
+        let read: serde_json::Value = serde_json::from_slice(frame::payload(&frame)).unwrap();
+        let expected = serde_json::json!({
+            "topic": "@join",
+            "payload": topics,
+            "positions": {
+                "a": { "offset": 12, "epoch": "k3x" },
+                "ключ\"": { "offset": 0, "epoch": "k3x" },
+            },
+            "recovered": { "ключ\"": false },
+        });
+        assert_eq!(read, expected);
+        let none = with_positions(&joined, &[("plain", &third)]);
+        assert!(frame::payload(&none).ends_with(br#"],"positions":{}}"#));
     }
 
     #[test]

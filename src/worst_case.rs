@@ -31,6 +31,8 @@ pub struct Uses {
     pub skips: bool,
     /// Somebody is asked who may connect or join.
     pub asks: bool,
+    /// Publications of some topic are kept.
+    pub keeps: bool,
 }
 
 /// Steps in which limits are lowered.
@@ -49,7 +51,8 @@ const SUBSCRIPTIONS_LEAST: usize = 1024 * 1024;
 pub fn rows(limits: &Limits, shards: usize, uses: Uses) -> Vec<Row> {
     let shards = shards as u64;
     let held = Limits::TABLE.iter().filter_map(|limit| limit.held.map(|held| (limit, held)));
-    let held = held.filter(|(_, held)| uses.asks || !held.where_asked);
+    let held = held
+        .filter(|(_, held)| (uses.asks || !held.where_asked) && (uses.keeps || !held.where_kept));
     let held = held.map(|(limit, held)| {
         let places = if held.in_each_shard { shards } else { 1 };
         let bytes = (limit.value)(limits).saturating_mul(held.times).saturating_mul(places);
@@ -133,7 +136,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const SKIPS: Uses = Uses { skips: true, asks: false };
+    const SKIPS: Uses = Uses { skips: true, asks: false, keeps: false };
 
     fn followed(memory: u64, shards: usize, given: &[&str]) -> Limits {
         let mut limits = Limits::default();

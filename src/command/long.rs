@@ -47,6 +47,10 @@ pub(super) fn parse(message: &mut [u8]) -> Option<Command<'_>> {
             fields.payload = string(value).unwrap_or_default();
         } else if name.eq_ignore_ascii_case("gaps") {
             fields.gaps = matches!(value, Node::Static(StaticNode::Bool(true)));
+        } else if name.eq_ignore_ascii_case("recover") {
+            fields.recover = matches!(value, Node::Static(StaticNode::Bool(true)));
+        } else if ["since", "history"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            return None;
         }
         nodes = behind;
     }

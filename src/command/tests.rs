@@ -26,7 +26,7 @@ fn outcome_of(message: &[u8]) -> Outcome {
     let owned =
         |topics: Option<Topics<'_>>| Some(topics?.iter().map(|topic| topic.to_string()).collect());
     Some(match parse(message, &mut Vec::new()).ok()? {
-        Command::Join { broker, topics, gaps } => {
+        Command::Join { broker, topics, gaps, .. } => {
             (if gaps { "join gaps" } else { "join" }.into(), broker.into(), owned(topics))
         }
         Command::Leave { broker, topics } => ("leave".into(), broker.into(), owned(topics)),

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use super::error::Origin;
 use super::key::Value;
 use super::reader::Reader;
-use super::{Config, LoadOptions, PublishTo, RpcListen, access, brokers, value};
-use crate::access::Pattern;
+use super::{Config, LoadOptions, PublishTo, RpcListen, access, brokers, topics, value};
 use crate::backend::BackendWish;
 use crate::http::forwarded::ClientHeader;
 use crate::http::proxies::Proxies;
 use crate::limits::{Field, Limits};
 use crate::logs::{Encoding, Level, LogConfig, Mode};
-use crate::policy::{OnGap, Policies};
+use crate::policy::OnGap;
 use crate::worst_case::{self, Uses};
 
 /// Where clients connect, and the key that says so.
@@ -68,18 +67,16 @@ pub fn config(read: &Reader<'_>, file: Option<PathBuf>, options: &LoadOptions) -
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
     };
-    let policies = Policies {
-        skip: read.words("roadcast.overflow.skip", Pattern::parse_without_session),
-        disconnect: read.words("roadcast.overflow.disconnect", Pattern::parse_without_session),
-    };
+    let policies = topics::policies(read);
     let directory = directory(file.as_deref(), options);
     let (brokers, default_broker) = brokers::read(read, &directory);
+    topics::history_fits(read, &policies, &brokers);
     let access = access::settings(read, &directory);
     let memory = options.memory.clone();
     let mut limits = limits(read);
     let given = |path: &str| read.origin(path) != Origin::Default;
     let bytes = memory.as_ref().map(|memory| memory.bytes);
-    let uses = Uses { skips: policies.skips(), asks: access.asks() };
+    let uses = Uses { skips: policies.skips(), asks: access.asks(), keeps: policies.keeps() };
     worst_case::follow(&mut limits, bytes, shards, uses, given);
     Config {
         file,

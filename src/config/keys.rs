@@ -119,6 +119,7 @@ const USED: &[Key] = &[
     key("roadcast.on_gap", Kind::Choice(&["silent", "close"]), "silent", "What becomes of subscribers that may have missed a message of a broker and did not ask to be told. `close`: 1012, spread over 10 s, so that they come again and load what they lack."),
     key("roadcast.ready_without", Kind::Words, "", "Brokers without which `/ready` answers yes."),
 
+    key("roadcast.topics", Kind::Maps(&["match", "history", "overflow"]), "", "What holds of topics by their names (docs/recovery.md); the first rule whose `match`, a pattern, fits a topic. `history`: `size` messages of it are kept, each for `ttl` (5m), and for `idle` (as `ttl`) after the last client left. `overflow`: `skip` or `disconnect`; without it the two lists below decide."),
     key("roadcast.overflow.skip", Kind::Words, "", "Topics where a client that does not keep up stays connected and gets the newest message once it has room; older ones are dropped. Names, or beginnings with a `*` behind."),
     key("roadcast.overflow.disconnect", Kind::Words, "", "Exceptions from `roadcast.overflow.skip`. Every topic that is in neither list is treated so: close 1013 past `outbox_bytes`."),
 ];

@@ -55,6 +55,7 @@ mod strangers;
 pub mod summary;
 mod tables;
 mod together;
+mod topics;
 pub mod value;
 pub mod yaml;
 
@@ -196,7 +197,8 @@ pub struct Examined {
 impl Config {
     /// What is in use, beside what always is.
     pub fn uses(&self) -> Uses {
-        Uses { skips: self.policies.skips(), asks: self.access.asks() }
+        let (skips, keeps) = (self.policies.skips(), self.policies.keeps());
+        Uses { skips, asks: self.access.asks(), keeps }
     }
 
     /// Reads the configuration, with what is worth saying about it.

@@ -6,7 +6,7 @@ use super::error::{ConfigError, Origin};
 use super::key::{Key, Kind};
 use super::setting::Row;
 use super::settings::Settings;
-use super::yaml::{Data, Node};
+use super::yaml::{Data, Key as Name, Node};
 
 impl Settings {
     /// Sets a key whose value is a list of maps, or of pairs.
@@ -27,14 +27,11 @@ impl Settings {
         for map in maps {
             let Data::Map(pairs) = &map.data else { return self.not_a_table(key, &at(map)) };
             let mut cells = Vec::new();
-            for (name, value) in pairs {
+            for (name, value) in flat(pairs, key) {
                 let Some((words, list)) = value.words() else {
                     return self.not_a_table(key, &at(value));
                 };
-                cells.push((
-                    name.text.clone(),
-                    self.setting(key, key.path, words, list, at(value), env),
-                ));
+                cells.push((name, self.setting(key, key.path, words, list, at(value), env)));
             }
             rows.push(Row { origin: at(map), cells });
         }
@@ -50,4 +47,20 @@ impl Settings {
     pub fn rows(&self, path: &str) -> &[Row] {
         self.tables.get(path).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The fields of a map; of a map within a list of maps, its fields by `name.field`.
+fn flat<'n>(pairs: &'n [(Name, Node)], key: &Key) -> Vec<(String, &'n Node)> {
+    let mut flat = Vec::new();
+    for (name, value) in pairs {
+        match &value.data {
+            Data::Map(within) if matches!(key.kind, Kind::Maps(_)) => {
+                let name = &name.text;
+                let path = |field: &Name| format!("{name}.{}", field.text);
+                flat.extend(within.iter().map(|(field, value)| (path(field), value)));
+            }
+            _ => flat.push((name.text.clone(), value)),
+        }
+    }
+    flat
 }

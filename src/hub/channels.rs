@@ -1,15 +1,17 @@
 //! Channels: the hub's side of topics. For each topic that a shard wants: its order, and which
 //! shards want it, under which names.
 //!
-//! There is no channel for a topic that nobody wants, so memory follows subscriptions, not
-//! publications; a topic that is wanted again begins a new epoch, at sequence 0.
+//! There is no channel for a topic that nobody wants, unless its publications are kept, so memory
+//! follows subscriptions; a topic that is wanted again begins a new epoch, at sequence 0. A topic is
+//! a channel in each form that somebody wants, each with an order of its own.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId};
+use super::history::Kept;
+use crate::mesh::{BrokerId, Down, Form, HUB_TOPIC_BYTES, TopicId};
 use crate::parted::Parted;
 use crate::table::Table;
 
@@ -23,17 +25,20 @@ pub(super) type Shards = SmallVec<[usize; 4]>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) broker: BrokerId,
+    pub(super) form: Form,
     pub(super) name: Arc<str>,
 }
 
-/// A topic that somebody wants.
+/// A topic that somebody wants, or of which something is kept.
 #[derive(Debug)]
 pub(super) struct Channel {
-    key: Key,
+    pub(super) key: Key,
     /// Sequence of the last publication, 0 before the first.
     pub(super) sequence: u64,
     /// The shards that want it, each with its own name for it.
     pub(super) wants: SmallVec<[(usize, TopicId); 2]>,
+    /// What is kept of its publications.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 impl Channel {
@@ -79,15 +84,15 @@ impl Channels {
         self.channels.len()
     }
 
-    /// The channel of a topic, if anybody wants it.
-    pub(super) fn find(&self, broker: BrokerId, name: &str) -> Option<ChannelId> {
+    /// The channel of a topic in a form, if there is one.
+    pub(super) fn find(&self, broker: BrokerId, form: Form, name: &str) -> Option<ChannelId> {
         // Before anybody has joined, a publication need not even be hashed.
         if self.len() == 0 {
             return None;
         }
-        self.by_key.find(self.hasher.hash_one((broker, name)), |id| {
+        self.by_key.find(self.hasher.hash_one((broker, form, name)), |id| {
             let key = &self.channels.at(id).key;
-            key.broker == broker && *key.name == *name
+            key.broker == broker && key.form == form && *key.name == *name
         })
     }
 
@@ -105,17 +110,18 @@ impl Channels {
         self.by_shard[shard].find(hash, |id| self.channels.at(id).name_of(shard) == Some(topic))
     }
 
+    /// A channel that is not there, and keeps so much.
+    pub(super) fn create(&mut self, key: Key, kept: Option<Box<Kept>>) -> ChannelId {
+        let Self { channels, by_key, hasher, .. } = self;
+        let hash = hash_of_key(hasher, &key);
+        let (id, _) = channels.insert(Channel { key, sequence: 0, wants: SmallVec::new(), kept });
+        by_key.insert(hash, id, |id| hash_of_key(hasher, &channels.at(id).key));
+        id
+    }
+
     /// Takes a shard's interest; says the topic's sequence so far.
-    pub(super) fn add(&mut self, shard: usize, topic: TopicId, key: Key) -> u64 {
-        let found = self.find(key.broker, &key.name);
-        let Self { channels, by_key, by_shard, hasher } = self;
-        let id = found.unwrap_or_else(|| {
-            let hash = hash_of_key(hasher, &key);
-            let channel = Channel { key, sequence: 0, wants: SmallVec::new() };
-            let (id, _) = channels.insert(channel);
-            by_key.insert(hash, id, |id| hash_of_key(hasher, &channels.at(id).key));
-            id
-        });
+    pub(super) fn add(&mut self, shard: usize, topic: TopicId, id: ChannelId) -> u64 {
+        let Self { channels, by_shard, hasher, .. } = self;
         let channel = channels.at_mut(id);
         debug_assert!(
             channel.wants.iter().all(|(other, _)| *other != shard),
@@ -128,10 +134,11 @@ impl Channels {
         sequence
     }
 
-    /// Drops a shard's interest; says the topic's key if nobody wants it any more.
+    /// Drops a shard's interest; says the topic's key if nobody wants it any more. One of which
+    /// something is kept stays.
     pub(super) fn remove(&mut self, shard: usize, topic: TopicId) -> Option<Key> {
         let id = self.of_shard(shard, topic)?;
-        let Self { channels, by_key, by_shard, hasher } = self;
+        let Self { channels, by_shard, hasher, .. } = self;
         let hash = hasher.hash_one(topic.index);
         by_shard[shard].remove(hash, id, |id| hash_of_name(hasher, channels.at(id), shard));
         let channel = channels.at_mut(id);
@@ -139,14 +146,21 @@ impl Channels {
         if !channel.wants.is_empty() {
             return None;
         }
-        let hash = hash_of_key(hasher, &channel.key);
+        Some(if channel.kept.is_some() { channel.key.clone() } else { self.forget(id) })
+    }
+
+    /// A channel that nobody wants goes.
+    pub(super) fn forget(&mut self, id: ChannelId) -> Key {
+        let Self { channels, by_key, hasher, .. } = self;
+        debug_assert!(channels.at(id).wants.is_empty());
+        let hash = hash_of_key(hasher, &channels.at(id).key);
         by_key.remove(hash, id, |id| hash_of_key(hasher, &channels.at(id).key));
-        Some(channels.remove(id).key)
+        channels.remove(id).key
     }
 }
 
 fn hash_of_key(hasher: &RandomState, key: &Key) -> u64 {
-    hasher.hash_one((key.broker, &*key.name))
+    hasher.hash_one((key.broker, key.form, &*key.name))
 }
 
 fn hash_of_name(hasher: &RandomState, channel: &Channel, shard: usize) -> u64 {
@@ -169,50 +183,56 @@ mod tests {
         TopicId { index, generation }
     }
 
+    fn add(channels: &mut Channels, shard: usize, topic: TopicId, key: Key) -> u64 {
+        let found = channels.find(key.broker, key.form, &key.name);
+        let id = found.unwrap_or_else(|| channels.create(key, None));
+        channels.add(shard, topic, id)
+    }
+
     fn key(broker: BrokerId, name: &str) -> Key {
-        Key { broker, name: name.into() }
+        Key { broker, form: Form::Plain, name: name.into() }
     }
 
     #[test]
     fn a_topic_is_keyed_by_broker_and_name() {
         let mut channels = Channels::new(1);
-        assert_eq!(channels.add(0, id(0, 0), key(A, "foo")), 0);
-        assert_eq!(channels.add(0, id(1, 0), key(B, "foo")), 0);
-        assert_ne!(channels.find(A, "foo"), channels.find(B, "foo"));
-        assert_eq!(channels.find(BrokerId(7), "foo"), None);
+        assert_eq!(add(&mut channels, 0, id(0, 0), key(A, "foo")), 0);
+        assert_eq!(add(&mut channels, 0, id(1, 0), key(B, "foo")), 0);
+        assert_ne!(channels.find(A, Form::Plain, "foo"), channels.find(B, Form::Plain, "foo"));
+        assert_eq!(channels.find(BrokerId(7), Form::Plain, "foo"), None);
     }
 
     #[test]
     fn a_second_shard_learns_the_sequence_so_far() {
         let mut channels = Channels::new(2);
-        channels.add(0, id(3, 0), key(A, "foo"));
-        let found = channels.find(A, "foo").unwrap();
+        add(&mut channels, 0, id(3, 0), key(A, "foo"));
+        let found = channels.find(A, Form::Plain, "foo").unwrap();
         channels.at_mut(found).sequence = 9;
-        assert_eq!(channels.add(1, id(5, 2), key(A, "foo")), 9);
+        assert_eq!(add(&mut channels, 1, id(5, 2), key(A, "foo")), 9);
         assert_eq!(channels.at(found).wants[..], [(0, id(3, 0)), (1, id(5, 2))]);
     }
 
     #[test]
     fn nothing_is_kept_of_a_topic_that_nobody_wants() {
         let mut channels = Channels::new(2);
-        channels.add(0, id(0, 0), key(A, "foo"));
-        channels.add(1, id(0, 0), key(A, "foo"));
-        channels.at_mut(channels.find(A, "foo").unwrap()).sequence = 9;
+        add(&mut channels, 0, id(0, 0), key(A, "foo"));
+        add(&mut channels, 1, id(0, 0), key(A, "foo"));
+        channels.at_mut(channels.find(A, Form::Plain, "foo").unwrap()).sequence = 9;
         assert_eq!(channels.remove(0, id(0, 0)), None);
         assert_eq!(channels.remove(1, id(0, 0)), Some(key(A, "foo")));
-        assert_eq!(channels.find(A, "foo"), None);
+        assert_eq!(channels.find(A, Form::Plain, "foo"), None);
         assert_eq!((channels.len(), channels.by_key.len()), (0, 0));
         assert!(channels.by_shard.iter().all(|names| names.len() == 0));
-        assert_eq!(channels.add(0, id(0, 1), key(A, "foo")), 0, "a new epoch");
+        assert_eq!(add(&mut channels, 0, id(0, 1), key(A, "foo")), 0, "a new epoch");
     }
 
     #[test]
     fn giving_up_under_an_old_generation_touches_nobody_else() {
         let mut channels = Channels::new(1);
-        channels.add(0, id(0, 1), key(A, "foo"));
+        add(&mut channels, 0, id(0, 1), key(A, "foo"));
         assert_eq!(channels.remove(0, id(0, 0)), None);
         assert_eq!(channels.remove(0, id(7, 0)), None);
-        assert!(channels.find(A, "foo").is_some());
+        assert!(channels.find(A, Form::Plain, "foo").is_some());
     }
 
     /// Two shards want and give up thousands of topics, each under names of its own; against plain
@@ -227,11 +247,11 @@ mod tests {
             let shard = rng.random_range(0..2);
             let ids = model.entry(name.clone()).or_default();
             let wanted = ids.iter().any(Option::is_some);
-            assert_eq!(channels.find(A, &name).is_some(), wanted);
+            assert_eq!(channels.find(A, Form::Plain, &name).is_some(), wanted);
             match ids[shard].take() {
                 None if rng.random_bool(if step < 10_000 { 0.9 } else { 0.1 }) => {
                     let id = id(step, rng.random());
-                    assert_eq!(channels.add(shard, id, key(A, &name)), 0);
+                    assert_eq!(add(&mut channels, shard, id, key(A, &name)), 0);
                     ids[shard] = Some(id);
                 }
                 None => {}
@@ -240,7 +260,7 @@ mod tests {
                     assert_eq!(channels.remove(shard, id), last.then(|| key(A, &name)));
                 }
             }
-            if let Some(found) = channels.find(A, &name) {
+            if let Some(found) = channels.find(A, Form::Plain, &name) {
                 let shards = &channels.at(found).wants;
                 assert!((0..2).all(|shard| {
                     shards.iter().find(|of| of.0 == shard).map(|of| of.1) == model[&name][shard]

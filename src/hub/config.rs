@@ -10,6 +10,7 @@ use super::counters::HubCounters;
 use super::runtime::Runtime;
 use crate::limits::Limits;
 use crate::mesh::BrokerId;
+use crate::policy::Policies;
 
 /// A bound listener for RPC.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ pub struct HubConfig {
     pub default_broker: BrokerId,
     /// What holds of all brokers.
     pub broker_rules: BrokerRules,
+    /// What is kept of each topic.
+    pub policies: Policies,
     /// The bounds in force.
     pub limits: Arc<Limits>,
     /// Where the hub counts.

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -18,7 +19,8 @@ use super::sequencer::Sequencer;
 use super::up::Questions;
 use crate::limits::Limits;
 use crate::mesh::operators::Orders;
-use crate::mesh::{Down, HubEnd};
+use crate::mesh::{BrokerId, Down, HubEnd};
+use crate::position::Position;
 
 /// See the module. Whoever holds it gives it turns, and polls the futures of
 /// [`Calls`](super::Calls) on it.
@@ -67,7 +69,7 @@ impl Core {
     pub fn with_brokers(config: &HubConfig, end: HubEnd, open: Open<'_>) -> Self {
         let HubEnd { down, up, wake, ending: _, orders } = end;
         let (limits, counters) = (config.limits.clone(), config.counters.clone());
-        let lanes = Lanes::new(down, limits.lane_bytes, counters.clone());
+        let lanes = Lanes::new(down, &limits, &config.policies, counters.clone());
         let sequencer = Rc::new(Sequencer::new(lanes, limits.publication_bytes));
         let interests = Rc::new(Interests::new(sequencer.clone()));
         Self {
@@ -89,6 +91,17 @@ impl Core {
     /// Ends when every broker has tried to reach its server, or one has found that it never will.
     pub(super) async fn brokers_started(&self) -> Result<(), String> {
         self.interests.starting.ended().await
+    }
+
+    /// Where the order of a topic stands of which something is kept.
+    pub fn position(&self, broker: BrokerId, topic: &str) -> Option<Position> {
+        self.sequencer.lanes.borrow().position(broker, topic)
+    }
+
+    /// Time has passed, since the start: what is kept for too long goes. Due every [`TICK`](super::TICK) where
+    /// anything is kept.
+    pub fn set_now(&self, now: Duration) {
+        self.sequencer.lanes.borrow_mut().set_now(now);
     }
 
     /// Answers some questions of shards, and moves on what waits for room. Says whether there was

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::broker::BrokerStatus;
-use crate::metrics::counters;
+use crate::mesh::Unrecovered;
+use crate::metrics::{Counter, counters};
 use crate::pulse::{Pulse, Watched};
 
 counters! {
@@ -27,6 +28,24 @@ counters! {
         publications_pushed: Counter("publications_pushed"),
         /// Publications that met a full lane and waited.
         publications_waited: Counter("lane_stalls"),
+        /// Publications kept for those who were away.
+        history_publications: Counter("history_publications_kept"),
+        /// Of these, those that have gone: too old, too many of their topic, or of all.
+        history_dropped: Counter("history_publications_dropped"),
+        /// What is kept, in bytes as `history_bytes` counts them.
+        history_bytes: Gauge("history_bytes"),
+        /// Topics of joins of which all that was missed could be given.
+        recovered: Counter("recoveries"),
+        /// Topics of joins of which it could not: the position was of another epoch.
+        unrecovered_epoch: Part("recoveries_failed", "epoch"),
+        /// Some of what was missed is not kept any more.
+        unrecovered_gone: Part("recoveries_failed", "gone"),
+        /// What was sent is no position, or one that lies ahead.
+        unrecovered_invalid: Part("recoveries_failed", "invalid"),
+        /// More was missed than an outbox holds.
+        unrecovered_size: Part("recoveries_failed", "size"),
+        /// The topic has no history.
+        unrecovered_no_history: Part("recoveries_failed", "no_history"),
         /// Empty topic names in RPC calls, skipped.
         empty_topics: Counter("empty_topics"),
         /// Error answers: no such service or method.
@@ -58,6 +77,17 @@ counters! {
 }
 
 impl HubCounters {
+    /// Of those who were not given all that they had missed.
+    pub(super) fn unrecovered(&self, why: Unrecovered) -> &Counter {
+        match why {
+            Unrecovered::Epoch => &self.unrecovered_epoch,
+            Unrecovered::Gone => &self.unrecovered_gone,
+            Unrecovered::Invalid => &self.unrecovered_invalid,
+            Unrecovered::Size => &self.unrecovered_size,
+            Unrecovered::NoHistory => &self.unrecovered_no_history,
+        }
+    }
+
     /// Counters for a hub with brokers of these names.
     pub fn new<'a>(brokers: impl IntoIterator<Item = &'a str>) -> Self {
         let status = |name| Arc::new(BrokerStatus::new(name));

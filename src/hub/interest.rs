@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::channels::Key;
 use super::sequencer::Sequencer;
 use super::starting::Starting;
-use crate::mesh::{BrokerId, Down, HUB_TOPIC_BYTES, TopicId, Unavailable};
+use crate::mesh::{BrokerId, Down, Form, HUB_TOPIC_BYTES, TopicId, Unavailable};
 
 /// The shards that wait for a topic, each with its own name for it.
 type Waiters = SmallVec<[(usize, TopicId); 2]>;
@@ -84,7 +84,7 @@ impl Interests {
         if waiting.is_empty() {
             return None;
         }
-        let taken = waiting.remove_entry(&Key { broker, name: Arc::from(name) });
+        let taken = waiting.remove_entry(&Key { broker, form: Form::Plain, name: Arc::from(name) });
         if waiting.is_empty() {
             *waiting = HashMap::new();
         }

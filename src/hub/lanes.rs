@@ -26,6 +26,7 @@
 
 mod lane;
 mod losses;
+mod positions;
 
 use std::sync::Arc;
 
@@ -35,15 +36,24 @@ use self::lane::Lane;
 use super::accounts::{Account, Accounts};
 use super::channels::{ChannelId, Channels, Key};
 use super::counters::HubCounters;
+use super::history::Histories;
 use super::waiting::{Done, Front, Line, Waiting};
 use crate::lane::Sender;
-use crate::mesh::{BrokerId, Down, TopicId};
+use crate::limits::Limits;
+use crate::mesh::{BrokerId, Down, Form, TopicId};
+use crate::policy::Policies;
+use crate::position::Position;
+use crate::publication;
 
 /// The lanes to all shards, what they carry for whom, and what waits for room in them.
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     channels: Channels,
+    /// What is kept, where anything is.
+    histories: Option<Histories>,
+    /// Bytes of publications in the answer to one question, at most: as many as an outbox holds.
+    answer_bytes: usize,
     /// One publication a connection, and what accounts may have besides, bound it.
     waiting: Line,
     /// What waits of calls that have been answered: frames, and [`WAITING_BYTES`] for each.
@@ -89,14 +99,18 @@ pub(super) enum Offer {
 impl Lanes {
     pub(super) fn new(
         down: Vec<Sender<Down>>,
-        lane_bytes: usize,
+        limits: &Limits,
+        policies: &Policies,
         counters: Arc<HubCounters>,
     ) -> Self {
         let channels = Channels::new(down.len());
-        let lanes = down.into_iter().map(|down| Lane::new(down, lane_bytes as u64)).collect();
+        let lane_bytes = limits.lane_bytes as u64;
+        let lanes = down.into_iter().map(|down| Lane::new(down, lane_bytes)).collect();
         Self {
             lanes,
             channels,
+            histories: Histories::new(policies.clone(), limits.history_bytes, counters.clone()),
+            answer_bytes: limits.outbox_bytes,
             waiting: Line::default(),
             accounts: Accounts::default(),
             unwanted: false,
@@ -109,13 +123,33 @@ impl Lanes {
 
     /// Topics that some shard wants.
     pub(super) fn topics(&self) -> usize {
-        self.channels.len()
+        let idle = self.histories.as_ref().map_or(0, Histories::idle);
+        self.channels.len() - idle
     }
 
-    /// The channel of a topic that some shard wants, good for [`Lanes::publish`] until interest
-    /// changes.
+    /// Where the order of a topic stands of which something is kept.
+    pub(super) fn position(&self, broker: BrokerId, name: &str) -> Option<Position> {
+        let channel = self.channels.at(self.channels.find(broker, Form::Positioned, name)?);
+        let epoch = channel.kept.as_ref()?.epoch();
+        Some(Position { offset: channel.sequence, epoch })
+    }
+
+    /// The channel of a topic that some shard wants as RoadRunner writes it, good for
+    /// [`Lanes::publish`] until interest changes.
     pub(super) fn wanted(&self, broker: BrokerId, name: &str) -> Option<ChannelId> {
-        self.channels.find(broker, name).filter(|_| !self.ended)
+        self.channels.find(broker, Form::Plain, name).filter(|_| !self.ended)
+    }
+
+    /// The channel of a topic whose publications are kept, also of one that is new. Good as
+    /// [`Lanes::wanted`]'s.
+    pub(super) fn keeping(&mut self, broker: BrokerId, name: &str) -> Option<ChannelId> {
+        let histories = self.histories.as_mut().filter(|_| !self.ended)?;
+        if let Some(id) = self.channels.find(broker, Form::Positioned, name) {
+            return Some(id);
+        }
+        let kept = histories.begin(name)?;
+        let key = Key { broker, form: Form::Positioned, name: name.into() };
+        Some(self.channels.create(key, Some(kept)))
     }
 
     /// A shard wants a topic: its answer, then every later publication.
@@ -123,7 +157,16 @@ impl Lanes {
         if self.ended {
             return;
         }
-        let sequence = self.channels.add(shard, topic, key);
+        let id = self.channels.find(key.broker, key.form, &key.name).unwrap_or_else(|| {
+            let positioned = key.form == Form::Positioned;
+            let histories = self.histories.as_ref().filter(|_| positioned);
+            let kept = histories.and_then(|histories| histories.begin(&key.name));
+            self.channels.create(key, kept)
+        });
+        let sequence = self.channels.add(shard, topic, id);
+        if let Some(histories) = &mut self.histories {
+            histories.wanted(&mut self.channels, id);
+        }
         self.lanes[shard].answer(Down::Interested { topic, sequence });
         // What waits goes to this shard, too.
         if let Some(id) = self.waits_for(shard, topic) {
@@ -150,16 +193,25 @@ impl Lanes {
         let last = self.remove(shard, topic);
         self.lanes[shard].answer(Down::Uninterested { topic });
         self.tell_losses();
-        let Some(id) = id else { return last };
-        if last.is_none() {
-            let shards = self.channels.at(id).shards();
-            self.waiting.redirect(id, shards);
-            return last;
+        if let Some(id) = id {
+            if last.is_none() {
+                let shards = self.channels.at(id).shards();
+                self.waiting.redirect(id, shards);
+                return last;
+            }
+            // Nobody wants it any more: there is nothing left to wait for.
+            for waiting in self.waiting.remove(id) {
+                self.unwanted = true;
+                if let Some(key) = last.as_ref().filter(|key| key.form == Form::Positioned)
+                    && let Some(id) = self.keeping(key.broker, &key.name)
+                {
+                    self.push(id, &waiting.frame);
+                }
+                self.done(waiting);
+            }
         }
-        // Nobody wants it any more: there is nothing left to wait for.
-        for waiting in self.waiting.remove(id) {
-            self.unwanted = true;
-            self.done(waiting);
+        if let Some(key) = &last {
+            self.unwanted(key);
         }
         last
     }
@@ -282,12 +334,18 @@ impl Lanes {
     fn push(&mut self, id: ChannelId, frame: &Arc<[u8]>) {
         let channel = self.channels.at_mut(id);
         channel.sequence += 1;
+        // Its room was asked for without the offset: some 30 bytes of each entry stand over.
+        let positioned = channel.kept.is_some().then(|| publication::at(frame, channel.sequence));
+        let sent = positioned.as_ref().unwrap_or(frame);
         for (shard, topic) in &channel.wants {
             let entry =
-                Down::Publish { topic: *topic, sequence: channel.sequence, frame: frame.clone() };
+                Down::Publish { topic: *topic, sequence: channel.sequence, frame: sent.clone() };
             self.lanes[*shard].push(frame.len() as u64, entry);
         }
         self.counters.publications_pushed.add(channel.wants.len() as u64);
+        if let (Some(frame), Some(histories)) = (positioned, &mut self.histories) {
+            histories.keep(&mut self.channels, id, frame);
+        }
     }
 
     /// Stops younger publications where this one lacks room; the oldest keeps the room that it has
@@ -320,6 +378,7 @@ impl Lanes {
             lane.held = None;
         }
         progress |= self.tell_losses();
+        progress |= self.answer_first();
         let (mut oldest, mut looked_at): (bool, Option<Front>) = (true, None);
         while let Some(front) = self.waiting.next(looked_at) {
             looked_at = Some(front);
@@ -334,7 +393,7 @@ impl Lanes {
             self.done(waiting);
             progress = true;
         }
-        progress
+        progress | self.answer_rest()
     }
 
     /// Whether publications wait for room.
@@ -351,7 +410,7 @@ impl Lanes {
     /// afterwards.
     pub(super) fn want_room(&self) {
         for lane in &self.lanes {
-            if lane.blocked || !lane.answers.is_empty() {
+            if lane.blocked || !lane.answers.is_empty() || !lane.questions.is_empty() {
                 lane.down.want_room();
             }
         }

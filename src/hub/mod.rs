@@ -18,6 +18,7 @@
 //! lanes       push to all interested lanes, wait for room       the lanes down
 //! waiting     what waits, oldest first
 //! accounts    who may leave how much waiting
+//! history     publications that are kept for who was away
 //! channels    topics that shards want: the order of each, and which shards
 //! ```
 //!
@@ -39,6 +40,7 @@ mod channels;
 mod config;
 mod core;
 mod counters;
+mod history;
 mod interest;
 mod lanes;
 mod probe;
@@ -70,6 +72,7 @@ pub use self::brokers::{Open, open};
 pub use self::config::{BrokerRules, Driver, HubConfig, RpcListener};
 pub use self::core::Core;
 pub use self::counters::HubCounters;
+pub use self::history::TICK;
 pub use self::lanes::Patience;
 pub use self::probe::probe;
 use self::rpc::{Accepting, Connections};
@@ -146,6 +149,7 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
         }
     }));
 
+    let aging = config.policies.keeps().then(|| counters.spawn(age(core.clone())));
     // A server that is away is waited for by those who need it.
     if let Ok(Err(hopeless)) = timeout(FIRST_ATTEMPTS, core.brokers_started()).await {
         return Err(io::Error::other(hopeless));
@@ -172,9 +176,20 @@ async fn serve(config: HubConfig, end: HubEnd, ready: impl FnOnce()) -> io::Resu
     finish(&core, begin + grace / 2).await;
     drain(&core, begin + grace).await;
     connections.close().await;
-    watching.abort();
-    let _ = watching.await;
+    for task in aging.into_iter().chain([watching]) {
+        task.abort();
+        let _ = task.await;
+    }
     Ok(())
+}
+
+/// Tells the core of the time, for ever.
+async fn age(core: Rc<Core>) {
+    let start = Instant::now();
+    loop {
+        sleep(TICK).await;
+        core.set_now(start.elapsed());
+    }
 }
 
 /// Works through what has been read, until the deadline at most.

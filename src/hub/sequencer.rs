@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::lanes::{Lanes, Offer, Patience};
@@ -89,6 +90,28 @@ pub(super) struct Sequencer {
     encoded: Cell<usize>,
 }
 
+/// What became of a publication in the forms that it was published in.
+#[inline]
+fn publishing<const N: usize>(offers: [Offer; N]) -> Publishing {
+    let (mut left, mut waits) = (0, SmallVec::<[oneshot::Receiver<()>; 2]>::new());
+    for offer in offers {
+        match offer {
+            Offer::Pushed => {}
+            Offer::Left(bytes) => left += bytes,
+            Offer::Waits(done) => waits.push(done),
+        }
+    }
+    if waits.is_empty() {
+        return if left > 0 { Publishing::Left(left) } else { Publishing::Now(Ok(())) };
+    }
+    Publishing::Later(Box::pin(async {
+        for done in waits {
+            done.await.map_err(|_| PublishError::ShuttingDown)?;
+        }
+        Ok(())
+    }))
+}
+
 impl Sequencer {
     pub(super) fn new(lanes: Lanes, publication_bytes: usize) -> Self {
         Self { lanes: RefCell::new(lanes), publication_bytes, encoded: Cell::new(0) }
@@ -107,7 +130,10 @@ impl Sequencer {
             return Publishing::Now(Err(PublishError::ShuttingDown));
         }
         let bytes_max = self.publication_bytes;
-        let Some(wanted) = lanes.wanted(broker, topic) else { return Publishing::Now(Ok(())) };
+        let channels = (lanes.wanted(broker, topic), lanes.keeping(broker, topic));
+        if channels == (None, None) {
+            return Publishing::Now(Ok(()));
+        }
         let frame = match payload.encode(topic, bytes_max) {
             Ok(frame) => frame,
             Err(TooLarge { bytes, .. }) => {
@@ -115,12 +141,15 @@ impl Sequencer {
             }
         };
         self.encoded.set(self.encoded.get() + frame.len());
-        match lanes.publish(wanted, frame, patience) {
-            Offer::Pushed => Publishing::Now(Ok(())),
-            Offer::Left(bytes) => Publishing::Left(bytes),
-            Offer::Waits(done) => Publishing::Later(Box::pin(async {
-                done.await.map_err(|_| PublishError::ShuttingDown)
-            })),
+        match channels {
+            (Some(plain), Some(kept)) => {
+                let offer = lanes.publish(plain, frame.clone(), patience);
+                publishing([offer, lanes.publish(kept, frame, patience)])
+            }
+            (Some(channel), None) | (None, Some(channel)) => {
+                publishing([lanes.publish(channel, frame, patience)])
+            }
+            (None, None) => Publishing::Now(Ok(())),
         }
     }
 

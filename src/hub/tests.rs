@@ -94,6 +94,7 @@ fn start_on(
         brokers: vec![("bus".into(), Driver::Memory), ("default".into(), Driver::Memory)],
         default_broker: DEFAULT,
         broker_rules: BrokerRules::default(),
+        policies: Default::default(),
         limits: Arc::new(limits),
         counters: counters.clone(),
         drain: Duration::ZERO,
@@ -115,7 +116,9 @@ impl Running {
     fn interest(&mut self, shard: usize, index: u32, broker: BrokerId, name: &str) -> u64 {
         let topic = TopicId { index, generation: 0 };
         let end = &mut self.shards[shard];
-        end.up.push(0, Up::Interest { topic, broker, name: name.into() }).unwrap();
+        end.up
+            .push(0, Up::Interest { topic, broker, form: Default::default(), name: name.into() })
+            .unwrap();
         end.up.wake();
         match self.next(shard) {
             Down::Interested { topic: answered, sequence } if answered == topic => sequence,

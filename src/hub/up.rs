@@ -43,13 +43,16 @@ impl Questions {
             for _ in 0..TURN_ENTRIES {
                 let Some(question) = lane.pop() else { break };
                 match question {
-                    Up::Interest { topic, broker, name } => {
+                    Up::Interest { topic, broker, form, name } => {
                         let wanting = brokers.want(broker, &name);
-                        let key = Key { broker, name };
+                        let key = Key { broker, form, name };
                         match wanting {
                             Wanting::Now => interests.subscribed(shard, topic, key),
                             Wanting::Later => interests.wait(shard, topic, key),
                         }
+                    }
+                    Up::Positions { connection, topics } => {
+                        interests.sequencer.lanes.borrow_mut().asked(shard, connection, topics);
                     }
                     Up::Uninterest { topic } => {
                         if let Some(key) = interests.given_up(shard, topic) {

@@ -88,13 +88,16 @@ pub struct Held {
     pub in_each_shard: bool,
     /// Whether it is held only where somebody is asked who may connect or join.
     pub where_asked: bool,
+    /// Whether it is held only where publications of some topic are kept.
+    pub where_kept: bool,
     /// Where the default follows the memory there is: what other limits ask of it at least.
     pub least: Option<fn(&Limits) -> usize>,
 }
 
 impl Held {
     pub(super) const fn once(what: &'static str) -> Self {
-        Self { what, times: 1, in_each_shard: false, where_asked: false, least: None }
+        let (in_each_shard, where_asked, where_kept) = (false, false, false);
+        Self { what, times: 1, in_each_shard, where_asked, where_kept, least: None }
     }
 
     pub(super) const fn in_each_shard(what: &'static str) -> Self {
@@ -107,6 +110,10 @@ impl Held {
 
     pub(super) const fn where_asked(self) -> Self {
         Self { where_asked: true, ..self }
+    }
+
+    pub(super) const fn where_kept(self) -> Self {
+        Self { where_kept: true, ..self }
     }
 
     /// The default is lowered where memory is short, to no less than that.

@@ -132,6 +132,7 @@ pub fn hub(
             wait: config.broker_wait,
             buffer_bytes: config.broker_buffer,
         },
+        policies: config.policies.clone(),
         limits: config.limits.clone(),
         counters,
         drain: config.drain,

@@ -229,6 +229,7 @@ impl Shard {
         message: &[u8],
         broker: &str,
         asked: Option<&[Cow<'_, str>]>,
+        recovers: bool,
     ) -> bool {
         let config = self.config.clone();
         let Some(access) = &config.access else { return true };
@@ -244,7 +245,7 @@ impl Shard {
                 // Nobody is asked about what limits do not allow. Behind the verdict they are
                 // looked at again: others may have joined meanwhile.
                 let broker = self.broker(id, broker);
-                if let Err(refusal) = self.wanted_topics(id, broker, names) {
+                if let Err(refusal) = self.wanted_topics(id, broker, names, recovers) {
                     self.join_refused(id, refusal, asked);
                     return false;
                 }
@@ -281,13 +282,13 @@ impl Shard {
     fn join_judged(&mut self, id: ConnId, join: &PendingVerdict, answer: &Answer) {
         // It is the same message that has been understood before.
         let mut scratch = Vec::new();
-        let Ok(Command::Join { broker, topics, gaps }) =
+        let Ok(Command::Join { broker, topics, gaps, recovery }) =
             command::parse(&join.message, &mut scratch)
         else {
             return;
         };
         match answer {
-            Answer::Allowed => self.join(id, &broker, topics.as_deref(), gaps),
+            Answer::Allowed => self.join(id, &broker, topics.as_deref(), gaps, recovery),
             Answer::Refused(why) => {
                 self.join_refused(id, JoinRefusal::Desk(*why), topics.as_deref());
             }

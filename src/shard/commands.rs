@@ -16,8 +16,8 @@ use super::memberships::Membership;
 use super::subscriber::Mark;
 use super::topic::Topic;
 use super::{About, JoinRefusal, Lifecycle, Reason, Refusal, Shard};
-use crate::command::Command;
-use crate::mesh::{BrokerId, Unavailable, Up};
+use crate::command::{Command, Recovery};
+use crate::mesh::{BrokerId, Form, Unavailable, Up};
 use crate::reply::{self, Reply};
 
 /// What a subscription to this topic costs, as if nobody else had one.
@@ -34,10 +34,11 @@ impl Shard {
     /// Carries out one command.
     pub(super) fn command(&mut self, id: ConnId, message: &[u8]) {
         match crate::command::parse(message, &mut Vec::new()) {
-            Ok(Command::Join { broker, topics, gaps }) => {
+            Ok(Command::Join { broker, topics, gaps, recovery }) => {
                 self.counters.commands.add(1);
-                if self.may_join(id, message, &broker, topics.as_deref()) {
-                    self.join(id, &broker, topics.as_deref(), gaps);
+                let recovers = recovery.is_some();
+                if self.may_join(id, message, &broker, topics.as_deref(), recovers) {
+                    self.join(id, &broker, topics.as_deref(), gaps, recovery);
                 }
             }
             Ok(Command::Leave { broker, topics }) => self.leave(id, &broker, topics.as_deref()),
@@ -76,6 +77,7 @@ impl Shard {
         broker: &str,
         asked: Option<&[Cow<'_, str>]>,
         gaps: bool,
+        recovery: Option<Box<Recovery<'_>>>,
     ) {
         let broker = self.broker(id, broker);
         let names = asked.unwrap_or_default();
@@ -83,27 +85,49 @@ impl Shard {
             true => self.joined(id, broker, names),
             false => SmallVec::new(),
         };
-        let mut topics = match self.wanted_topics(id, broker, names) {
+        let recovers = recovery.is_some();
+        let mut topics = match self.wanted_topics(id, broker, names, recovers) {
             Ok(topics) => topics,
             Err(refusal) => return self.join_refused(id, refusal, asked),
         };
         for name in named(names) {
-            if self.delivery.topics.find(broker, name).is_none() {
-                topics.push(self.create_topic(broker, name));
+            let form = self.form(name, recovers);
+            if self.delivery.topics.find(broker, form, name).is_none() {
+                topics.push(self.create_topic(broker, form, name));
             }
         }
-        let mut pending =
-            PendingJoin { topics, waiting: 0, reply: Vec::new(), gaps, joined, refused: None };
+        let (waiting, reply, refused) = (0, Vec::new(), None);
+        let recovery = recovery.map(|recovery| self.missed(broker, named(names), *recovery));
+        let mut pending = PendingJoin { topics, waiting, reply, gaps, joined, recovery, refused };
         reply::encode(&mut pending.reply, Reply::Joined, asked);
         for &index in &pending.topics {
             pending.waiting += u32::from(self.delivery.topics.pin(index, id));
         }
         if pending.waiting == 0 {
-            self.complete_join(id, pending);
+            self.subscribed(id, pending);
         } else {
-            self.delivery.topics.charge(pending.cost());
-            let held = self.roster.connections.at(id.index).held.get_or_insert_default();
-            held.awaits = Some(Awaited::Interest(pending));
+            self.await_hub(id, pending, Awaited::Interest);
+        }
+    }
+
+    /// Has a join wait for the hub.
+    pub(super) fn await_hub(
+        &mut self,
+        id: ConnId,
+        pending: PendingJoin,
+        awaited: impl Fn(PendingJoin) -> Awaited,
+    ) {
+        self.delivery.topics.charge(pending.cost());
+        let held = self.roster.connections.at(id.index).held.get_or_insert_default();
+        held.awaits = Some(awaited(pending));
+    }
+
+    /// All topics of a join are subscribed here: it is complete, unless the client has to be told
+    /// where they stand.
+    fn subscribed(&mut self, id: ConnId, pending: PendingJoin) {
+        match pending.recovery {
+            Some(_) => self.ask_positions(id, pending),
+            None => self.complete_join(id, &pending),
         }
     }
 
@@ -144,6 +168,7 @@ impl Shard {
         id: ConnId,
         broker: BrokerId,
         names: &[Cow<'_, str>],
+        recovers: bool,
     ) -> Result<SmallVec<[u32; 4]>, JoinRefusal> {
         let limits = &self.config.limits;
         if self.lifecycle == Lifecycle::Draining || self.lifecycle == Lifecycle::Closing {
@@ -157,13 +182,17 @@ impl Shard {
         // done.
         let (mut created, mut created_bytes) = (0, 0);
         for name in named(names) {
-            match self.delivery.topics.find(broker, name) {
+            let form = self.form(name, recovers);
+            match self.delivery.topics.find(broker, form, name) {
                 Some(topic) => wanted.push(topic),
                 None => {
                     created += 1;
                     created_bytes += topic_bytes(name.len());
                 }
             }
+        }
+        if self.config.policies.keeps() && self.has_other_form(id, broker, named(names), recovers) {
+            return Err(JoinRefusal::OtherForm);
         }
         wanted.sort_unstable();
         wanted.dedup();
@@ -205,15 +234,18 @@ impl Shard {
         broker: BrokerId,
         names: impl Iterator<Item = &'a str>,
     ) -> SmallVec<[u32; 4]> {
-        names.filter_map(|name| self.delivery.topics.find(broker, name)).collect()
+        let find = |form, name| self.delivery.topics.find(broker, form, name);
+        let names = names.flat_map(|name| self.forms().iter().map(move |form| (*form, name)));
+        names.filter_map(|(form, name)| find(form, name)).collect()
     }
 
-    fn create_topic(&mut self, broker: BrokerId, name: &str) -> u32 {
-        let index = self.delivery.topics.insert(broker, name, self.config.policies.overflow(name));
+    fn create_topic(&mut self, broker: BrokerId, form: Form, name: &str) -> u32 {
+        let overflow = self.config.policies.overflow(name);
+        let index = self.delivery.topics.insert(broker, form, name, overflow);
         self.counters.topics.set(self.delivery.topics.len() as u64);
         let topic = self.delivery.topics.id(index);
         let name = self.delivery.topics.peek(index).name.clone();
-        self.outward.ask(Up::Interest { topic, broker, name });
+        self.outward.ask(Up::Interest { topic, broker, form, name });
         index
     }
 
@@ -234,7 +266,7 @@ impl Shard {
         {
             self.delivery.topics.discharge(pending.cost());
             match &pending.refused {
-                None => self.complete_join(id, pending),
+                None => self.subscribed(id, pending),
                 Some((topic, why)) => self.refuse_join(id, &topic.clone(), *why, pending),
             }
             self.resume(id);
@@ -256,7 +288,8 @@ impl Shard {
         self.roster.send_private(id, |out| out.extend_from_slice(&pending.reply));
     }
 
-    fn complete_join(&mut self, id: ConnId, pending: PendingJoin) {
+    /// Subscribes a client to the topics of a join, and says so.
+    pub(super) fn complete_join(&mut self, id: ConnId, pending: &PendingJoin) {
         // Subscribe before replying: a publication behind the reply must not be missed.
         for &index in &pending.topics {
             let connection = self.roster.connections.at(id.index);

@@ -162,7 +162,7 @@ impl Connection {
     /// A join of it that waits for the hub.
     pub fn awaited_join(&self) -> Option<&PendingJoin> {
         match self.held.as_ref()?.awaits.as_ref()? {
-            Awaited::Interest(join) => Some(join),
+            Awaited::Interest(join) | Awaited::Positions(join) => Some(join),
             Awaited::Connect(_) | Awaited::Verdict(_) | Awaited::Token(_) => None,
         }
     }

@@ -62,6 +62,11 @@ counters! {
         gaps_told: Counter("gaps_told"),
         /// Connections closed with 1012 because they may have missed something.
         gap_closes: Counter("gap_closes"),
+        /// Deliveries of publications that were published before their client joined.
+        recovered: Counter("deliveries_recovered"),
+        /// Topics of joins whose missed publications would not fit into the outbox, so that they
+        /// were not recovered.
+        recoveries_cut: Counter("recoveries_cut"),
         /// Joins answered with #join because a broker had not subscribed a topic in time.
         joins_unavailable: Counter("joins_unavailable"),
         /// Joins answered with #join because a broker's server does not permit a topic.

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use super::lengths::Lengths;
 use super::queue::Queue;
-use crate::mesh::Unavailable;
+use crate::mesh::{Positioned, TopicId, Unavailable};
+use crate::position::Since;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::Opcode;
 use crate::ws::reader::Violation;
@@ -38,8 +39,10 @@ impl Held {
 pub enum Awaited {
     /// The upgrade, for the desk to say that it may connect.
     Connect(PendingConnect),
-    /// A join, for the hub.
+    /// A join, for the hub to say that its topics are subscribed.
     Interest(PendingJoin),
+    /// A join, for the hub to say where its topics stand.
+    Positions(PendingJoin),
     /// A join, for the desk to say that it may go on.
     Verdict(PendingVerdict),
     /// Another token, for the desk to say that it is good.
@@ -79,6 +82,13 @@ pub struct PendingToken {
     pub expired: bool,
 }
 
+/// Topics of a join that are kept, by their slots, each with what the client has read of it.
+pub type Missed = Vec<(u32, Since)>;
+
+/// What each costs: here, in the question, and in its answer.
+const MISSED_BYTES: usize =
+    size_of::<(u32, Since)>() + 2 * size_of::<(TopicId, Since)>() + size_of::<Positioned>();
+
 /// A join that waits for the hub.
 #[derive(Debug)]
 pub struct PendingJoin {
@@ -92,6 +102,8 @@ pub struct PendingJoin {
     pub gaps: bool,
     /// Where it does, those among them that it has joined before.
     pub joined: SmallVec<[u32; 4]>,
+    /// The client counts what it reads.
+    pub recovery: Option<Missed>,
     /// A topic of it that could not be subscribed, and why: it is refused as a whole, once all have
     /// been answered.
     pub refused: Option<(Arc<str>, Unavailable)>,
@@ -100,7 +112,8 @@ pub struct PendingJoin {
 impl PendingJoin {
     /// What it is charged with beside its pins.
     pub fn cost(&self) -> usize {
-        self.reply.len() + self.joined.len() * size_of::<u32>()
+        let asked = self.recovery.as_ref().map_or(0, |missed| missed.len());
+        self.reply.len() + self.joined.len() * size_of::<u32>() + asked * MISSED_BYTES
     }
 }
 

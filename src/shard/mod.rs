@@ -14,6 +14,7 @@
 //! input        the upgrade, then WebSocket messages
 //! asking       what the desk is asked about clients
 //! commands     joins and leaves
+//! recovery     where topics stand, and what a client has missed
 //! held         messages that wait behind a join
 //! holding      what is held, and when it goes on
 //!
@@ -97,6 +98,7 @@ mod parking;
 mod peers;
 mod preface;
 mod queue;
+mod recovery;
 mod report;
 mod resting;
 mod roster;
@@ -210,6 +212,7 @@ impl Shard {
             }
             Down::Interested { topic, sequence } => self.interested(topic, sequence),
             Down::Unavailable { topic, why } => self.unavailable(topic, why),
+            Down::Positioned { connection, topics } => self.positioned(connection, topics),
             Down::Lost { topic } => self.lost(topic),
             Down::Uninterested { topic } => self.uninterested(topic),
             Down::StopAccepting => {
@@ -257,8 +260,8 @@ impl Shard {
             self.counters.topics.set(self.delivery.topics.len() as u64);
         } else {
             topic.interest = Interest::Asking;
-            let (broker, name) = (topic.broker, topic.name.clone());
-            self.outward.ask(Up::Interest { topic: id, broker, name });
+            let (broker, form, name) = (topic.broker, topic.form, topic.name.clone());
+            self.outward.ask(Up::Interest { topic: id, broker, form, name });
         }
     }
 

@@ -133,7 +133,7 @@ impl Shard {
     fn leave_all(&mut self, id: ConnId, dropped: Dropped) {
         let connection = self.roster.connections.at(id.index);
         let awaited = connection.held.as_mut().and_then(|held| held.awaits.take());
-        if let Some(Awaited::Interest(pending)) = awaited {
+        if let Some(Awaited::Interest(pending) | Awaited::Positions(pending)) = awaited {
             self.delivery.topics.discharge(pending.cost());
             for topic in pending.topics {
                 self.unpin(topic);

@@ -4,6 +4,8 @@
 //! - `flush` names each connection that is marked so, once, and perhaps some that have ended;
 //! - `outbox_bytes` is what all outboxes cost, `sessions_bytes` what all sessions do.
 
+use std::sync::Arc;
+
 use std::collections::VecDeque;
 
 use super::connection::{ConnId, Connections};
@@ -33,6 +35,17 @@ impl Roster {
         let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
         let before = outbox.cost();
         outbox.push_private(encode);
+        self.outbox_bytes += outbox.cost() - before;
+        self.queue_flush(id);
+    }
+
+    /// Queues whole publications for a connection.
+    pub fn send_publications(&mut self, id: ConnId, frames: &[Arc<[u8]>]) {
+        let outbox = self.connections.at(id.index).outbox.get_or_insert_default();
+        let before = outbox.cost();
+        for frame in frames {
+            outbox.push_publications(frame, std::iter::once(frame.len()));
+        }
         self.outbox_bytes += outbox.cost() - before;
         self.queue_flush(id);
     }

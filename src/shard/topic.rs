@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use super::log::Log;
 use super::subscriber::{Mark, Subscriber};
 use super::{ConnId, Connections, kept};
-use crate::mesh::BrokerId;
+use crate::mesh::{BrokerId, Form};
 use crate::policy::Overflow;
 
 /// What the hub knows of this shard's interest. One question at most is under way.
@@ -39,6 +39,8 @@ pub enum Interest {
 pub struct Topic {
     /// The broker it belongs to.
     pub broker: BrokerId,
+    /// How its publications are written.
+    pub form: Form,
     /// Its name.
     pub name: Arc<str>,
     /// What becomes of a subscriber that does not keep up.
@@ -70,9 +72,10 @@ pub struct Topic {
 
 impl Topic {
     /// A topic that the hub is about to be asked for.
-    pub fn new(broker: BrokerId, name: Arc<str>, overflow: Overflow) -> Self {
+    pub fn new(broker: BrokerId, form: Form, name: Arc<str>, overflow: Overflow) -> Self {
         Self {
             broker,
+            form,
             name,
             overflow,
             interest: Interest::Asking,

@@ -7,7 +7,7 @@ use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::{ConnId, Connections};
 use super::subscriber::Subscriber;
 use super::topic::{Interest, Topic};
-use crate::mesh::{BrokerId, TopicId};
+use crate::mesh::{BrokerId, Form, TopicId};
 use crate::parted::Parted;
 use crate::policy::Overflow;
 use crate::table::Table;
@@ -104,19 +104,19 @@ impl Topics {
     }
 
     /// The slot of a topic by name.
-    pub fn find(&self, broker: BrokerId, name: &str) -> Option<u32> {
-        self.names.find(self.hasher.hash_one((broker, name)), |index| {
+    pub fn find(&self, broker: BrokerId, form: Form, name: &str) -> Option<u32> {
+        self.names.find(self.hasher.hash_one((broker, form, name)), |index| {
             let topic = self.slots.at(index);
-            topic.broker == broker && *topic.name == *name
+            topic.broker == broker && topic.form == form && *topic.name == *name
         })
     }
 
     /// Takes a slot for a topic that [`Topics::find`] does not find.
-    pub fn insert(&mut self, broker: BrokerId, name: &str, overflow: Overflow) -> u32 {
-        let (index, _) = self.slots.insert(Topic::new(broker, name.into(), overflow));
+    pub fn insert(&mut self, broker: BrokerId, form: Form, name: &str, overflow: Overflow) -> u32 {
+        let (index, _) = self.slots.insert(Topic::new(broker, form, name.into(), overflow));
         self.charged += topic_bytes(name.len());
         let Self { slots, names, hasher, .. } = self;
-        names.insert(hasher.hash_one((broker, name)), index, |index| {
+        names.insert(hasher.hash_one((broker, form, name)), index, |index| {
             hash_of(hasher, slots.at(index))
         });
         index
@@ -164,40 +164,43 @@ impl Topics {
 }
 
 fn hash_of(hasher: &RandomState, topic: &Topic) -> u64 {
-    hasher.hash_one((topic.broker, &*topic.name))
+    hasher.hash_one((topic.broker, topic.form, &*topic.name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PLAIN: Form = Form::Plain;
+
     #[test]
     fn a_name_belongs_to_a_broker_and_a_slot_to_one_use() {
         let mut topics = Topics::default();
         let (one, two) = (BrokerId(0), BrokerId(1));
-        let first = topics.insert(one, "foo", Overflow::Disconnect);
-        assert_eq!(topics.find(one, "foo"), Some(first));
-        assert_eq!(topics.find(two, "foo"), None);
+        let first = topics.insert(one, PLAIN, "foo", Overflow::Disconnect);
+        assert_eq!(topics.find(one, PLAIN, "foo"), Some(first));
+        assert_eq!(topics.find(two, PLAIN, "foo"), None);
         let id = topics.id(first);
         topics.remove(first);
-        assert_eq!(topics.find(one, "foo"), None);
-        let again = topics.insert(two, "foo", Overflow::Skip);
+        assert_eq!(topics.find(one, PLAIN, "foo"), None);
+        let again = topics.insert(two, PLAIN, "foo", Overflow::Skip);
         assert_eq!(again, first);
         assert!(topics.live(id).is_none());
-        assert_eq!(topics.find(two, "foo"), Some(again));
+        assert_eq!(topics.find(two, PLAIN, "foo"), Some(again));
     }
 
     #[test]
     fn thousands_of_names_are_told_apart() {
         let mut topics = Topics::default();
-        let mut insert = |n| topics.insert(BrokerId(0), &format!("t{n}"), Overflow::Disconnect);
+        let mut insert =
+            |n| topics.insert(BrokerId(0), PLAIN, &format!("t{n}"), Overflow::Disconnect);
         let slots: Vec<u32> = (0..5000).map(&mut insert).collect();
         for n in (0..5000).step_by(2) {
             topics.remove(slots[n]);
         }
         for (n, &slot) in slots.iter().enumerate() {
             let expected = (n % 2 == 1).then_some(slot);
-            assert_eq!(topics.find(BrokerId(0), &format!("t{n}")), expected);
+            assert_eq!(topics.find(BrokerId(0), PLAIN, &format!("t{n}")), expected);
         }
     }
 }

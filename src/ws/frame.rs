@@ -101,6 +101,15 @@ pub(crate) fn frame_len(bytes: &[u8]) -> usize {
     }
 }
 
+/// The payload of a whole frame of our own, which has no mask.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    &frame[match frame[1] & 0x7F {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }..]
+}
+
 /// Removes (or applies) the mask of a client's frame in place (RFC 6455 §5.3). `offset` is how many
 /// payload bytes of the frame came before `data`.
 #[inline]

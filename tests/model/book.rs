@@ -6,14 +6,18 @@
 //! next begins a new *epoch*, at sequence 1. Where the broker takes its time, a shard wants a topic
 //! from the moment at which the broker confirms it: module `losses`.
 
+mod kept;
 mod losses;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use roadcast::hub::Core;
 use roadcast::mesh::{Down, TopicId, Up};
 use roadcast::policy::{Overflow, Policies};
 
+pub use self::kept::KEPT;
+use self::kept::KeptTopics;
 pub use self::losses::BUS;
 use self::losses::Losses;
 use super::bus::Told;
@@ -107,6 +111,7 @@ pub struct Book {
     /// Publications taken from lanes.
     pub publications: u64,
     pub losses: Losses,
+    pub kept: KeptTopics,
 }
 
 impl Book {
@@ -121,6 +126,11 @@ impl Book {
 
     pub fn tick(&mut self) {
         self.now += 1;
+    }
+
+    /// Whether publications of a topic are kept.
+    pub fn keeps(&self, topic: &str) -> bool {
+        self.policies.history(topic).is_some()
     }
 
     pub fn skips(&self, key: &Key) -> bool {
@@ -140,8 +150,11 @@ impl Book {
     /// A shard asks.
     pub fn asked(&mut self, shard: usize, question: &Up) {
         let question = match question {
-            Up::Interest { topic, broker, name } => {
-                Up::Interest { topic: *topic, broker: *broker, name: name.clone() }
+            Up::Interest { topic, broker, form, name } => {
+                Up::Interest { topic: *topic, broker: *broker, form: *form, name: name.clone() }
+            }
+            Up::Positions { connection, topics } => {
+                Up::Positions { connection: *connection, topics: topics.clone() }
             }
             Up::Uninterest { topic } => Up::Uninterest { topic: *topic },
         };
@@ -155,32 +168,41 @@ impl Book {
 
     /// The hub has taken all questions, those of the first shard first. `told` is what the broker
     /// that takes its time has been asked meanwhile.
-    pub fn hub_took_questions(&mut self, told: Vec<Told>) {
+    pub fn hub_took_questions(&mut self, told: Vec<Told>, core: &Core) {
         let mut told = told.into_iter();
         for shard in 0..self.asked.len() {
             for question in std::mem::take(&mut self.asked[shard]) {
                 if !self.drained {
-                    self.hub_took(shard, question, &mut told);
+                    self.hub_took(shard, question, &mut told, core);
                 }
             }
         }
     }
 
-    fn hub_took(&mut self, shard: usize, question: Up, told: &mut impl Iterator<Item = Told>) {
+    fn hub_took(
+        &mut self,
+        shard: usize,
+        question: Up,
+        told: &mut impl Iterator<Item = Told>,
+        core: &Core,
+    ) {
         match question {
-            Up::Interest { topic, broker, name } => {
-                let key = (broker.0, name.to_string());
-                let name = Name { key: key.clone(), epoch: 0, next: None };
+            Up::Interest { topic, broker, form, name } => {
+                let key = kept::key(broker, form, &name);
+                let named = Name { key: key.clone(), epoch: 0, next: None };
                 assert!(
-                    self.names.insert((shard, topic), name).is_none(),
+                    self.names.insert((shard, topic), named).is_none(),
                     "one name for one topic"
                 );
-                if self.is_wanted_now(&key, told) {
+                if key.0 == KEPT {
+                    self.wants_kept(shard, topic, core.position(broker, &name));
+                } else if self.is_wanted_now(&key, told) {
                     self.wants(shard, topic);
                 } else {
                     self.losses.wait(key, shard, topic);
                 }
             }
+            Up::Positions { connection, topics } => self.kept.asked(shard, connection, topics),
             Up::Uninterest { topic } => {
                 let name = self.names.get(&(shard, topic)).expect("only what is held is given up");
                 let wanted = self.wanted.get_mut(&name.key).expect("it was wanted");
@@ -243,6 +265,9 @@ impl Book {
                 let next = name.next.expect("the answer comes before the first loss");
                 self.losses.take(shard, &name.key, (name.epoch, next), self.now);
             }
+            Down::Positioned { connection, topics } => {
+                self.positioned(shard, *connection, topics);
+            }
             // The memory broker has all topics at once, and misses nothing.
             Down::StopAccepting | Down::Drain => {}
         }
@@ -258,10 +283,22 @@ impl Book {
         let parts = wire::front(frame).expect("a whole frame");
         let text = &frame[parts.payload..parts.end];
         let (named, message) = Message::of(text);
-        assert_eq!(named, key, "a publication of another topic");
-        let payload = message.payload(key.0, self.payloads[&message]);
-        let expected =
-            [br#"{"topic":""#, key.1.as_bytes(), br#"","payload":""#, &payload, br#""}"#].concat();
+        assert_eq!(named, (key.0 % KEPT, key.1.clone()), "a publication of another topic");
+        let payload = message.payload(key.0 % KEPT, self.payloads[&message]);
+        let offset = match key.0 {
+            KEPT => format!(r#","offset":{}"#, position.1),
+            _ => String::new(),
+        };
+        let expected = [
+            br#"{"topic":""#,
+            key.1.as_bytes(),
+            br#"","payload":""#,
+            &payload,
+            br#"""#,
+            offset.as_bytes(),
+            b"}",
+        ]
+        .concat();
         assert!(text == expected && parts.end == frame.len(), "{message:?} as it was published");
         epoch.taken.insert(position.1, (message, frame.clone()));
         let before = self.places.insert((key, message), position);

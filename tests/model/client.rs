@@ -2,11 +2,13 @@
 //! contract promises.
 
 mod judging;
+mod recovering;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use roadcast::limits::Limits;
+use roadcast::position;
 use roadcast::shard::ConnId;
 use roadcast::ws::frame::Opcode;
 
@@ -19,10 +21,19 @@ pub struct Command {
     pub join: bool,
     /// Of a join: to be told of gaps.
     pub gaps: bool,
+    /// Of a join whose client counts what it reads.
+    pub recovery: Option<Recovery>,
     /// When it was sent.
     pub sent: u64,
     pub broker: String,
     pub topics: Vec<String>,
+}
+
+/// What a client has read before it joins.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    pub since: BTreeMap<String, position::Position>,
+    pub last: Option<u64>,
 }
 
 /// What the client waits for, in order.
@@ -54,6 +65,8 @@ struct Subscription {
     since: u64,
     /// The next one, once there has been a first.
     next: Option<Position>,
+    /// Of one that counts: between which two sequences the first lies.
+    first: Option<(u64, u64)>,
     /// `None`: it has not asked for gaps.
     heard: Option<Heard>,
 }
@@ -104,6 +117,8 @@ pub struct Client {
     subscriptions: BTreeMap<Key, Subscription>,
     /// Of each topic, the publication behind the last one read.
     behind: BTreeMap<Key, Position>,
+    /// Positions that it has been told.
+    pub seen: Vec<(String, position::Position)>,
     pings: u32,
     pongs: u32,
     /// Answers to tokens.
@@ -144,6 +159,7 @@ impl Client {
             expected: VecDeque::new(),
             subscriptions: BTreeMap::new(),
             behind: BTreeMap::new(),
+            seen: Vec::new(),
             pings: 0,
             pongs: 0,
             tokens: 0,

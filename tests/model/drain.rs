@@ -241,7 +241,7 @@ fn random_traffic_keeps_its_promises_while_everyone_is_told() {
             0 => Default::default(),
             _ => roadcast::policy::Policies {
                 skip: vec![roadcast::access::Pattern::parse("b*").unwrap()],
-                disconnect: Vec::new(),
+                ..Default::default()
             },
         };
         let mut rig =

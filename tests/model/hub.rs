@@ -53,6 +53,7 @@ impl Hub {
             brokers,
             default_broker: BrokerId(0),
             broker_rules: BrokerRules::default(),
+            policies: book.policies.clone(),
             limits: Arc::new(limits.clone()),
             counters: counters.clone(),
             drain: Duration::ZERO,
@@ -99,6 +100,7 @@ impl Hub {
 
     /// Time passes: who waits for it looks.
     pub fn set_now(&mut self, now: Duration) {
+        self.core.set_now(now);
         self.bus.borrow_mut().set_now(now);
         self.hear_bus();
         for publisher in &self.publishers {
@@ -152,7 +154,7 @@ impl Hub {
         let turned = self.core.turn();
         let told = std::mem::take(&mut self.bus.borrow_mut().told);
         assert!(told.iter().all(|told| matches!(told, Told::Wanted(..))), "{told:?}");
-        self.book.hub_took_questions(told);
+        self.book.hub_took_questions(told, &self.core);
         if !turned {
             self.core.fall_asleep();
             self.asleep = self.core.may_sleep();

@@ -193,6 +193,7 @@ fn questions_that_the_lane_has_no_room_for_are_asked_later_in_their_order() {
         .map(|question| match question {
             Up::Interest { name, .. } => name.to_string(),
             Up::Uninterest { .. } => panic!("nothing is given up"),
+            Up::Positions { .. } => panic!("nobody counts"),
         })
         .collect();
     assert_eq!(names, ["a", "b"]);

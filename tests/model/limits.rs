@@ -26,6 +26,7 @@ pub fn random(rng: &mut SmallRng) -> Limits {
         log_bytes: publication_bytes * pick(&[1, 4, 100]),
         lane_entries: pick(&[2, 16, 1000]),
         lane_bytes: outbox_bytes * pick(&[1, 10]),
+        history_bytes: pick(&[0, 5_000, 64 << 20, 64 << 20]),
         head_bytes: 1_024,
         asks_bytes: pick(&[8_000, 1 << 30, 1 << 30]),
         sessions_bytes: pick(&[2_000, 1 << 30, 1 << 30]),

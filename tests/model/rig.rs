@@ -8,7 +8,7 @@ use roadcast::access::Rules;
 use roadcast::http::proxies::Proxies;
 use roadcast::limits::Limits;
 use roadcast::log_rate::Unsaid;
-use roadcast::mesh::{BrokerId, Down, TopicId, Up};
+use roadcast::mesh::{BrokerId, Down, Positioned, TopicId, Up};
 use roadcast::policy::{OnGap, Policies};
 use roadcast::publication;
 use roadcast::shard::{
@@ -155,7 +155,7 @@ impl Rig {
 
     /// Joins, and asks to be told of gaps.
     pub fn join_with_gaps(&mut self, id: ConnId, topics: &[&str]) {
-        let command = wire::join_with_gaps("", topics);
+        let command = wire::join_with("", topics, &serde_json::json!({ "gaps": true }));
         self.bytes(id, &wire::masked(Opcode::Text, command.as_bytes()));
     }
 
@@ -197,6 +197,10 @@ impl Rig {
             Up::Interest { topic, name, .. } => {
                 self.topics.insert(name.to_string(), (topic, 0));
                 Down::Interested { topic, sequence: 0 }
+            }
+            Up::Positions { connection, topics } => {
+                let topics = topics.iter().map(|_| Positioned::default()).collect();
+                Down::Positioned { connection, topics }
             }
             Up::Uninterest { topic } => {
                 self.topics.retain(|_, (known, _)| *known != topic);

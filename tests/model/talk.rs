@@ -1,9 +1,13 @@
 //! What clients say: requests, commands, pings, echoes, nonsense, goodbyes.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
+use roadcast::position::{Epoch, Position};
 use roadcast::ws::frame::Opcode;
 
-use super::client::{Client, Command, Expected, Goodbye};
+use super::book::KEPT;
+use super::client::{Client, Command, Expected, Goodbye, Recovery};
 use super::desk;
 use super::wire;
 use super::world::World;
@@ -82,7 +86,34 @@ impl World {
             _ => {}
         }
         let (gaps, sent) = (join && self.rng.random_bool(0.4), self.hub.book.now());
-        self.command(place, Command { join, gaps, sent, broker: broker.into(), topics });
+        let counts = join && self.rng.random_bool(0.5);
+        let recovery = counts.then(|| self.recovery(&topics));
+        self.command(place, Command { join, gaps, recovery, sent, broker: broker.into(), topics });
+    }
+
+    /// What somebody who joins has read of some of the topics: what anybody was told of them, or
+    /// what nobody was.
+    fn recovery(&mut self, topics: &[String]) -> Recovery {
+        let mut recovery = Recovery::default();
+        for topic in topics.iter().filter(|topic| !topic.is_empty()) {
+            let seen = self.clients.iter().flat_map(|client| &client.seen);
+            let seen: Vec<_> = seen.filter(|(of, _)| of == topic).map(|(_, at)| *at).collect();
+            if self.rng.random_bool(0.3) {
+                continue;
+            }
+            let mut position = match seen.len() {
+                0 => Position { offset: 1, epoch: Epoch(36u64.pow(11)) },
+                known => seen[self.rng.random_range(0..known)],
+            };
+            match self.rng.random_range(0..20) {
+                0 => position.epoch.0 ^= 1,
+                1 => position.offset += 1_000_000,
+                _ => position.offset += self.rng.random_range(0..4),
+            }
+            recovery.since.insert(topic.clone(), position);
+        }
+        recovery.last = self.rng.random_bool(0.3).then(|| self.rng.random_range(0..6));
+        recovery
     }
 
     /// Sends another token.
@@ -98,19 +129,34 @@ impl World {
 
     pub fn leave_everything(&mut self, place: usize) {
         for (number, name) in ["memory", "bus"].into_iter().enumerate() {
-            let of_broker = |key: &&(u16, String)| usize::from(key.0) == number;
+            let of_broker = |key: &&(u16, String)| usize::from(key.0 % KEPT) == number;
             let client = &self.clients[place];
             let topics: Vec<String> =
                 client.topics().filter(of_broker).map(|key| key.1.clone()).collect();
-            let (join, gaps, sent) = (false, false, self.hub.book.now());
-            self.command(place, Command { join, gaps, sent, broker: name.into(), topics });
+            let (join, gaps, recovery, sent) = (false, false, None, self.hub.book.now());
+            let broker = name.into();
+            self.command(place, Command { join, gaps, recovery, sent, broker, topics });
         }
     }
 
     fn command(&mut self, place: usize, command: Command) {
         let name = if command.join { "join" } else { "leave" };
-        let message = match command.gaps {
-            true => wire::join_with_gaps(&command.broker, &command.topics),
+        let mut fields = serde_json::json!({});
+        if command.gaps {
+            fields["gaps"] = true.into();
+        }
+        if let Some(Recovery { since, last }) = &command.recovery {
+            let position = |at: &Position| serde_json::json!({ "offset": at.offset, "epoch": at.epoch.to_string() });
+            let since: BTreeMap<_, _> =
+                since.iter().map(|(topic, at)| (topic, position(at))).collect();
+            fields["recover"] = true.into();
+            fields["since"] = serde_json::json!(since);
+            if let Some(last) = last {
+                fields["history"] = (*last).into();
+            }
+        }
+        let message = match command.join {
+            true => wire::join_with(&command.broker, &command.topics, &fields),
             false => wire::command(name, &command.broker, &command.topics),
         };
         let opcode = [Opcode::Text, Opcode::Binary][self.rng.random_range(0..2)];

@@ -48,10 +48,14 @@ pub fn command(name: &str, broker: &str, topics: &[impl AsRef<str>]) -> String {
     serde_json::json!({ "command": name, "broker": broker, "topics": topics }).to_string()
 }
 
-/// The JSON of a join that asks to be told of gaps.
-pub fn join_with_gaps(broker: &str, topics: &[impl AsRef<str>]) -> String {
-    let plain = command("join", broker, topics);
-    plain.replacen('{', r#"{"gaps":true,"#, 1)
+/// The JSON of a join with further fields.
+pub fn join_with(broker: &str, topics: &[impl AsRef<str>], fields: &serde_json::Value) -> String {
+    let mut join: serde_json::Value =
+        serde_json::from_str(&command("join", broker, topics)).expect("JSON");
+    join.as_object_mut()
+        .expect("an object")
+        .extend(fields.as_object().cloned().unwrap_or_default());
+    join.to_string()
 }
 
 /// The reply that a client reads.

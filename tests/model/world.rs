@@ -14,7 +14,7 @@ use roadcast::access::Pattern;
 use roadcast::ending::Ending;
 use roadcast::hub::ShutdownHandle;
 use roadcast::limits::Limits;
-use roadcast::policy::{OnGap, Policies};
+use roadcast::policy::{History, OnGap, Policies, TopicRule};
 use roadcast::shard::{BATCH_SENDS, ConnectionBudget, Dropped, Shard, ShardConfig, ShardCounters};
 
 use super::book::Book;
@@ -58,13 +58,27 @@ impl World {
         let limits = limits::random(&mut rng);
         assert_eq!(limits.check(), [], "limits that fit together");
         let mut config: ShardConfig = rig::config(limits.clone());
-        let patterns =
-            |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+        let patterns = |texts: &[&str]| -> Vec<Pattern> {
+            texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()
+        };
         config.policies = match rng.random_range(0..3) {
             0 => Policies::default(),
-            1 => Policies { skip: patterns(&["t0", "t5"]), disconnect: Vec::new() },
-            _ => Policies { skip: patterns(&["t*"]), disconnect: patterns(&["t3"]) },
+            1 => Policies { skip: patterns(&["t0", "t5"]), ..Policies::default() },
+            _ => {
+                let (skip, disconnect) = (patterns(&["t*"]), patterns(&["t3"]));
+                Policies { skip, disconnect, ..Policies::default() }
+            }
         };
+        // Topics that the memory broker alone has. Many lives are over before the longer times are.
+        let keeps = rng.random_bool(0.7);
+        let long = rng.random_bool(0.6);
+        if keeps {
+            let seconds = if long { 3_600 } else { rng.random_range(1..4) };
+            let (size, ttl) = ([1, 3, 20][rng.random_range(0..3)], Duration::from_secs(seconds));
+            let history = Some(History { size, ttl, idle: ttl });
+            let rule = |pattern: Pattern| TopicRule { pattern, overflow: None, history };
+            config.policies.topics = patterns(&["b0", "b2", "b4"]).into_iter().map(rule).collect();
+        }
         config.shutdown_grace = Duration::from_millis([500, 4_000][rng.random_range(0..2)]);
         config.on_gap = [OnGap::Silent, OnGap::Silent, OnGap::Close][rng.random_range(0..3)];
         config.drain = Duration::from_millis([0, 0, 0, 200, 600][seed as usize % 5]);
@@ -97,6 +111,8 @@ impl World {
         }
         let mut book = Book::new(shards, config.policies.clone());
         book.asks = asks;
+        let roomy = limits.history_bytes > 1 << 20 && limits.outbox_bytes >= 70_000;
+        book.kept.all = long && roomy;
         book.losses.closes = config.on_gap == OnGap::Close;
         let tight = limits.asks_bytes < 1 << 30 || limits.sessions_bytes < 1 << 30;
         book.desk_fails = tight || desk.as_ref().is_some_and(|desk| desk.fails);

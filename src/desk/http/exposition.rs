@@ -264,6 +264,9 @@ impl Telemetry {
         out.counter("rpc_connections_closed", "RPC connections closed by the server", closed)?;
         let errors = by("kind", "rpc_errors");
         out.counter("rpc_errors", "RPC calls answered with an error", errors)?;
+        const FAILED: &str = "Topics of joins whose client was not given all that it had missed";
+        let failed = by("reason", "recoveries_failed");
+        out.counter("recoveries_failed", FAILED, failed)?;
         let lanes = || self.shards.iter();
         let entries = lanes().map(|shard| (of(shard), shard.lane.entries()));
         out.gauge("lane_entries", "Entries queued for a shard", entries)?;

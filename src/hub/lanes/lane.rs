@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::hub::channels::ChannelId;
 use crate::lane::Sender;
-use crate::mesh::Down;
+use crate::mesh::{ConnId, Down, TopicId};
+use crate::position::Since;
 
 /// Bytes pushed after which a shard is woken although the hub goes on. Waking it for the first
 /// entry cost 1.12 times as much per publish of a pipelined caller where both share a core: the
@@ -14,6 +15,15 @@ const EARLY_WAKE_BYTES: u64 = 64 * 1024;
 /// Room for answers that is kept while there are none.
 const ANSWERS_KEPT: usize = 1024;
 
+/// Where topics stand, and what a connection has missed of them: see [`Up::Positions`].
+///
+/// [`Up::Positions`]: crate::mesh::Up::Positions
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) connection: ConnId,
+    pub(super) topics: Box<[(TopicId, Since)]>,
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) down: Sender<Down>,
@@ -22,6 +32,8 @@ pub(super) struct Lane {
     pub(super) answers: VecDeque<Down>,
     /// Channels of which a loss waits for those answers to leave; empty while there are none.
     pub(super) losses: BTreeSet<ChannelId>,
+    /// Those whose answer has found no room; one a connection at most.
+    pub(super) questions: VecDeque<Question>,
     /// A waiting publication lacks room here: younger ones wait behind it.
     pub(super) blocked: bool,
     /// Room that the oldest waiting publication keeps here.
@@ -37,6 +49,7 @@ impl Lane {
             cost_max,
             answers: VecDeque::new(),
             losses: BTreeSet::new(),
+            questions: VecDeque::new(),
             blocked: false,
             held: None,
             pushed: 0,

@@ -5,6 +5,7 @@ use crate::limits::Limits;
 use crate::mesh::{ShardEnd, mesh};
 
 mod losses;
+mod positions;
 mod random;
 
 const BROKER: BrokerId = BrokerId(0);
@@ -12,11 +13,11 @@ const BROKER: BrokerId = BrokerId(0);
 fn lanes(shards: usize, lane_entries: usize, lane_bytes: usize) -> (Lanes, Vec<ShardEnd>) {
     let limits = Limits { lane_entries, lane_bytes, ..Limits::default() };
     let (end, shards) = mesh(shards, &limits).unwrap();
-    (Lanes::new(end.down, lane_bytes, Arc::default()), shards)
+    (Lanes::new(end.down, &limits, &Policies::default(), Arc::default()), shards)
 }
 
 fn key(name: impl Into<Arc<str>>) -> Key {
-    Key { broker: BROKER, name: name.into() }
+    Key { broker: BROKER, form: Form::Plain, name: name.into() }
 }
 
 fn id(index: u32) -> TopicId {
@@ -51,6 +52,9 @@ fn take(end: &mut ShardEnd) -> Vec<String> {
             Down::Interested { topic, sequence } => format!("+{}#{sequence}", topic.index),
             Down::Uninterested { topic } => format!("-{}", topic.index),
             Down::Unavailable { topic, .. } => format!("!{}", topic.index),
+            Down::Positioned { connection, topics } => {
+                format!("@{}:{topics:?}", connection.index)
+            }
             Down::Lost { topic } => format!("?{}", topic.index),
             Down::StopAccepting => "stop".into(),
             Down::Drain => "drain".into(),

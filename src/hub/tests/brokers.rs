@@ -79,6 +79,7 @@ fn core() -> (Rc<Core>, Vec<ShardEnd>, Slow) {
         brokers: vec![("slow".into(), Driver::Memory)],
         default_broker: BrokerId(0),
         broker_rules: BrokerRules::default(),
+        policies: Default::default(),
         limits,
         counters: Arc::new(HubCounters::new(["slow"])),
         drain: Duration::ZERO,
@@ -94,7 +95,18 @@ fn core() -> (Rc<Core>, Vec<ShardEnd>, Slow) {
 
 fn ask(core: &Core, shard: &mut ShardEnd, index: u32, name: &str) {
     let topic = TopicId { index, generation: 0 };
-    shard.up.push(0, Up::Interest { topic, broker: BrokerId(0), name: name.into() }).unwrap();
+    shard
+        .up
+        .push(
+            0,
+            Up::Interest {
+                topic,
+                broker: BrokerId(0),
+                form: Default::default(),
+                name: name.into(),
+            },
+        )
+        .unwrap();
     core.turn();
 }
 

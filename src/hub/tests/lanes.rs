@@ -93,7 +93,12 @@ fn interest_and_publishing_race_without_a_gap(runtime: Runtime) {
         if !waiting {
             waiting = true;
             let question = match last {
-                None => Up::Interest { topic, broker: BUS, name: "foo".into() },
+                None => Up::Interest {
+                    topic,
+                    broker: BUS,
+                    form: Default::default(),
+                    name: "foo".into(),
+                },
                 Some(_) => Up::Uninterest { topic },
             };
             coming.up.push(0, question).unwrap();

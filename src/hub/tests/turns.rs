@@ -37,6 +37,7 @@ fn core(limits: Limits) -> (Rc<Core>, Vec<ShardEnd>) {
         brokers: vec![("default".into(), Driver::Memory)],
         default_broker: BrokerId(0),
         broker_rules: BrokerRules::default(),
+        policies: Default::default(),
         limits,
         counters: Arc::new(HubCounters::new(["default"])),
         drain: Duration::ZERO,
@@ -144,7 +145,13 @@ fn an_account_is_asked_for_what_it_is_then_charged() {
     let (core, mut shards) =
         core(Limits { lane_entries: 1, rpc_async_bytes: BYTES_MAX, ..Limits::default() });
     let topic = TopicId { index: 0, generation: 0 };
-    shards[0].up.push(0, Up::Interest { topic, broker: BrokerId(0), name: "a".into() }).unwrap();
+    shards[0]
+        .up
+        .push(
+            0,
+            Up::Interest { topic, broker: BrokerId(0), form: Default::default(), name: "a".into() },
+        )
+        .unwrap();
     assert!(core.turn());
     assert!(matches!(shards[0].down.pop(), Some(Down::Interested { .. })));
     let body = rpc::publish_body(["a"; 4], &[1; 1500]);

@@ -20,7 +20,7 @@ pub fn check(bytes: &[u8]) {
 
 fn compare(bytes: &[u8]) {
     let ours = match parse(bytes, &mut Vec::new()) {
-        Ok(Command::Join { broker, topics, gaps }) => {
+        Ok(Command::Join { broker, topics, gaps, .. }) => {
             named(if gaps { "join gaps" } else { "join" }, &broker, topics)
         }
         Ok(Command::Leave { broker, topics }) => named("leave", &broker, topics),

@@ -3,9 +3,10 @@
 use roadcast::limits::Limits;
 use roadcast::shard::charge::{SUBSCRIPTION_BYTES, topic_bytes};
 
-use super::super::book::{BUS, Book, Key, Message};
+use super::super::book::{BUS, Book, KEPT, Key, Message};
 use super::super::desk::{Verdict, verdict_of};
 use super::super::wire;
+use super::recovering::{Told, offset_of, other_form};
 use super::{Client, Command, Ended, Expected, Goodbye, Heard, Subscription};
 
 impl Client {
@@ -56,14 +57,26 @@ impl Client {
             _ => 0,
         };
         let (done, refused) = if command.join { ("@join", "#join") } else { ("@leave", "#leave") };
+        let (text, told) = match &command.recovery {
+            Some(_) => Told::read(text),
+            None => (text.to_owned(), Told::default()),
+        };
         let is = |topic| text == wire::reply(topic, &command.topics);
         assert!(is(done) || is(refused), "{text} to {command:?}");
-        let mut keys: Vec<Key> =
-            command.topics.iter().map(|topic| (broker, topic.clone())).collect();
+        let counts = command.recovery.is_some();
+        let form = |topic: &String| match counts && broker == 0 && book.keeps(topic) {
+            true => (KEPT, topic.clone()),
+            false => (broker, topic.clone()),
+        };
+        let mut keys: Vec<Key> = command.topics.iter().map(form).collect();
         if !command.join {
             assert!(is(done), "{text}");
-            self.subscriptions.retain(|key, _| !keys.contains(key));
+            let left = |(of, topic): &Key| of % KEPT == broker && command.topics.contains(topic);
+            self.subscriptions.retain(|key, _| !left(key));
             return;
+        }
+        if keys.iter().any(|key| self.subscriptions.contains_key(&other_form(key, broker))) {
+            return assert!(is(refused), "joined in another form: {text}");
         }
         keys.retain(|key| !self.subscriptions.contains_key(key));
         let cost = |key: &Key| topic_bytes(key.1.len()) + SUBSCRIPTION_BYTES;
@@ -101,7 +114,11 @@ impl Client {
         }
         if is(done) {
             for key in keys {
-                let subscription = Subscription { since: book.now(), next: None, heard: None };
+                let (since, next, first, heard) = (book.now(), None, None, None);
+                let mut subscription = Subscription { since, next, first, heard };
+                if key.0 == KEPT {
+                    self.told(&key, &command, &told, &mut subscription, book);
+                }
                 self.subscriptions.insert(key, subscription);
             }
             if command.gaps {
@@ -142,7 +159,11 @@ impl Client {
 
     /// A publication: it must be the next of its topic, as it was published.
     pub(super) fn publication(&mut self, payload: &[u8], frame: &[u8], book: &Book) {
-        let (key, message) = Message::of(payload);
+        let (mut key, message) = Message::of(payload);
+        let offset = offset_of(payload);
+        if offset.is_some() {
+            key.0 = KEPT;
+        }
         let Some(place) = book.place(&key, message) else {
             panic!("{key:?} {message:?} from nowhere")
         };
@@ -150,6 +171,7 @@ impl Client {
             book.at(&key, place).unwrap().1[..] == *frame,
             "{key:?} {message:?} as it was published"
         );
+        assert!(offset.is_none_or(|offset| offset == place.1), "{key:?} {place:?}: {offset:?}");
         self.publications += 1;
         let may_skip = book.skips(&key) && !self.is_steady();
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
@@ -176,6 +198,8 @@ impl Client {
                 self.missed += place.1 - next.1;
             }
             Some(next) => assert_eq!(place, next, "{key:?}: the next one"),
+            None if subscription.first.is_some_and(|(from, to)| (from..=to).contains(&place.1)) => {
+            }
             None if may_skip => {
                 assert!(place >= *behind, "{key:?} {place:?}: not before {behind:?}")
             }
@@ -205,6 +229,7 @@ impl Client {
             }
             let complete = match subscription.next {
                 Some(next) => next == end,
+                None if key.0 == KEPT => subscription.first.is_some_and(|(_, to)| to == end.1),
                 None => book.may_begin(key, end, subscription.since),
             };
             assert!(
