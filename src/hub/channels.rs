@@ -2,8 +2,8 @@
 //! shards want it, under which names.
 //!
 //! There is no channel for a topic that nobody wants, unless its publications are kept, so memory
-//! follows subscriptions; a topic that is wanted again begins a new epoch, at sequence 0. A topic is
-//! a channel in each form that somebody wants, each with an order of its own.
+//! follows subscriptions; a topic that is wanted again begins a new epoch, at sequence 0. A topic
+//! is a channel in each form that somebody wants, each with an order of its own.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

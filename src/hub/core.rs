@@ -98,8 +98,8 @@ impl Core {
         self.sequencer.lanes.borrow().position(broker, topic)
     }
 
-    /// Time has passed, since the start: what is kept for too long goes. Due every [`TICK`](super::TICK) where
-    /// anything is kept.
+    /// Time has passed, since the start: what is kept for too long goes. Due every
+    /// [`TICK`](super::TICK) where anything is kept.
     pub fn set_now(&self, now: Duration) {
         self.sequencer.lanes.borrow_mut().set_now(now);
     }

@@ -2,16 +2,16 @@
 //! gets what it has missed.
 //!
 //! ```text
-//! join ─ topics subscribed ─▶ asks the hub ─ answered in the lane ─▶ @join, missed messages, live ones
+//! join ─ subscribed ─▶ asks the hub ─ answered in the lane ─▶ @join, missed messages, live ones
 //! ```
 //!
 //! Invariants worth naming:
-//! - **The client is subscribed at the place of the answer in its lane**: what the answer holds lies
-//!   before it, what is published next, behind. So there is no double and no hole.
-//! - **One question for all topics of a join**, and one a connection: a client is subscribed to all
-//!   of them at once, and its reply comes before any of their messages.
-//! - A topic that counts is another topic of the shard than the same one that does not. A connection
-//!   has one of the two.
+//! - **The client is subscribed at the place of the answer in its lane**: what the answer holds
+//!   lies before it, what is published next, behind. So there is no double and no hole.
+//! - **One question for all topics of a join**, and one a connection: a client is subscribed to
+//!   all of them at once, and its reply comes before any of their messages.
+//! - A topic that counts is another topic of the shard than the same one that does not. A
+//!   connection has one of the two.
 
 use std::sync::Arc;
 

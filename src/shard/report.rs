@@ -119,8 +119,8 @@ pub enum JoinRefusal {
     BytesOfConnection,
     /// The shard would pass `roadcast.limits.subscriptions_bytes`.
     BytesOfShard,
-    /// The connection has a topic already, and counts what it reads of it, or does not: this join is
-    /// the other way.
+    /// The connection has a topic already, and counts what it reads of it, or does not: this join
+    /// is the other way.
     OtherForm,
     /// The broker has not subscribed a topic.
     Broker(Unavailable),
@@ -175,8 +175,8 @@ impl JoinRefusal {
             }
             Self::BytesOfShard => "the shard would be over roadcast.limits.subscriptions_bytes",
             Self::OtherForm => {
-                "the connection has joined a topic with `recover`, `since` or `history`, and now \
-                 does without them, or the other way round: leave it first"
+                "it has joined a topic with `recover`, `since` or `history`, and joins it without, \
+                 or the other way round; leave it first"
             }
             Self::Broker(Unavailable::Late) => {
                 "the broker has not subscribed a topic within roadcast.broker_wait"

@@ -146,7 +146,10 @@ impl World {
             fields["gaps"] = true.into();
         }
         if let Some(Recovery { since, last }) = &command.recovery {
-            let position = |at: &Position| serde_json::json!({ "offset": at.offset, "epoch": at.epoch.to_string() });
+            let position = |at: &Position| {
+                let epoch = at.epoch.to_string();
+                serde_json::json!({ "offset": at.offset, "epoch": epoch })
+            };
             let since: BTreeMap<_, _> =
                 since.iter().map(|(topic, at)| (topic, position(at))).collect();
             fields["recover"] = true.into();

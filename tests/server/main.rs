@@ -24,6 +24,7 @@ mod metrics;
 mod operators;
 mod output;
 mod proxies;
+mod recovery;
 mod rpc_socket;
 mod seccomp;
 mod secrets;

@@ -18,6 +18,7 @@ mod mistakes;
 mod roadrunner;
 mod shared_servers;
 mod strangers;
+mod topics;
 
 /// A directory that goes with the value.
 struct Directory(PathBuf);

@@ -1,5 +1,5 @@
-//! Topics whose publications are kept: in their order also what nobody wanted when it was published,
-//! and an epoch that ends only when the hub has forgotten the topic.
+//! Topics whose publications are kept: in their order also what nobody wanted when it was
+//! published, and an epoch that ends only when the hub has forgotten the topic.
 
 use std::collections::{BTreeMap, HashMap};
 
