@@ -38,7 +38,7 @@ fn what_is_wrong_with_a_rule_is_told_with_its_place() {
     for (rule, told) in [
         (
             "{ history: { size: 1 } }",
-            "1:24: roadcast.topics: a rule names the topics that it is about",
+            "1:23: roadcast.topics: a rule names the topics that it is about",
         ),
         ("{ match: \"a\", history: { ttl: 5m } }", "history: says nothing of `size`"),
         ("{ match: \"a\", history: { size: -1 } }", "history.size: \"-1\" is not a whole number"),
