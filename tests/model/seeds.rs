@@ -59,7 +59,8 @@ fn every_promise_is_kept_under_every_seed() {
         // What the world never brings about would be checked in vain. Gauges are back at 0; RPC
         // connections are taken and given up by the sockets' own code, which is not here; whoever
         // misses a pong is hardly ever owed anything that has not been put into its outbox;
-        // addresses have a model of their own (`sources`), the bound of `PublishAsync` tests of the
+        // addresses have a model of their own (`sources`), what a broker's server forbids tests of
+        // its own (`unavailable`), the bound of `PublishAsync` tests of the
         // hub's, and the ring's shortages tests of its own.
         let elsewhere = [
             "open",
@@ -68,6 +69,7 @@ fn every_promise_is_kept_under_every_seed() {
             "refused_address_connections",
             "refused_address_handshakes",
             "forwarded_missing",
+            "joins_forbidden",
             "sources_forgotten",
             "hub: errors_async",
             "loop: cq_overflows",

@@ -20,18 +20,21 @@ pub fn key(broker: BrokerId, form: Form, name: &str) -> Key {
     }
 }
 
+/// The topics of a question, each with what the client has read of it.
+type Asked = Box<[(TopicId, Since)]>;
+
 #[derive(Default)]
 pub struct KeptTopics {
     /// Nothing goes but by its number: neither time nor memory is short.
     pub all: bool,
     /// The epochs of each topic, each once, in the book's order.
     epochs: BTreeMap<Key, Vec<Option<position::Epoch>>>,
-    questions: HashMap<(usize, ConnId), Box<[(TopicId, Since)]>>,
+    questions: HashMap<(usize, ConnId), Asked>,
 }
 
 impl KeptTopics {
     /// The hub has taken a question about positions.
-    pub fn asked(&mut self, shard: usize, id: ConnId, topics: Box<[(TopicId, Since)]>) {
+    pub fn asked(&mut self, shard: usize, id: ConnId, topics: Asked) {
         let before = self.questions.insert((shard, id), topics);
         assert!(before.is_none(), "one question a connection");
     }
