@@ -69,6 +69,9 @@ pub enum Unrecovered {
     NoHistory,
 }
 
+/// What a frame costs in an outbox beside its bytes.
+pub(crate) const FRAME_BYTES: usize = size_of::<u64>();
+
 /// Where a topic's order stands, and what somebody has missed.
 #[derive(Debug, Default)]
 pub struct Positioned {
@@ -87,9 +90,35 @@ impl Positioned {
         Self { said, why, frames: Vec::new() }
     }
 
-    /// Bytes of the publications.
+    /// Bytes of the publications, as an outbox counts them.
     pub fn cost(&self) -> usize {
-        self.frames.iter().map(|frame| frame.len()).sum()
+        self.frames.iter().map(|frame| frame.len() + FRAME_BYTES).sum()
+    }
+
+    /// Leaves off the oldest publications until the others take no more than that; none is left
+    /// where all were missed, and the asker is told. Says whether anybody has to be.
+    pub fn fit(&mut self, bytes_max: usize) -> bool {
+        let mut rest = self.cost();
+        let is_over = |frame: &&Arc<[u8]>| {
+            let over = rest > bytes_max;
+            rest -= frame.len() + FRAME_BYTES;
+            over
+        };
+        let over = self.frames.iter().take_while(is_over).count();
+        if over == 0 {
+            return true;
+        }
+        match &mut self.said.recovered {
+            Some(recovered) => {
+                *recovered = false;
+                self.frames.clear();
+                false
+            }
+            None => {
+                self.frames.drain(..over);
+                true
+            }
+        }
     }
 }
 

@@ -65,14 +65,15 @@ fn position(json: &mut JsonReader<'_>) -> Result<Since, Malformed> {
     json.enter()?;
     let (mut offset, mut epoch, mut first) = (None, None, true);
     while let Some(name) = json.next_field(std::mem::take(&mut first))? {
-        match &*name {
-            "offset" => offset = json.unsigned()?,
-            "epoch" if json.kind() == Kind::String => epoch = Epoch::parse(&json.string()?),
-            "epoch" => {
-                json.skip()?;
+        if name.eq_ignore_ascii_case("offset") {
+            offset = json.unsigned()?;
+        } else if name.eq_ignore_ascii_case("epoch") && json.kind() == Kind::String {
+            epoch = Epoch::parse(&json.string()?);
+        } else {
+            if name.eq_ignore_ascii_case("epoch") {
                 epoch = None;
             }
-            _ => json.skip()?,
+            json.skip()?;
         }
     }
     Ok(match (offset, epoch) {

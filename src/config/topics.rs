@@ -15,10 +15,11 @@ use crate::policy::{History, Overflow, Policies, TopicRule};
 /// The key.
 const TOPICS: &str = "roadcast.topics";
 /// Rules in one configuration.
-const RULES_MAX: usize = 1000;
+const RULES_MAX: usize = 100;
 /// Publications of one topic that may be kept.
 const SIZE_MAX: u64 = 10_000;
-/// How long they may be kept.
+/// How long they may be kept, at least and at most.
+const TTL_MIN: Duration = crate::hub::TICK;
 const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// How long they are, where nothing is said.
 const TTL_DEFAULT: Duration = Duration::from_secs(300);
@@ -41,7 +42,8 @@ pub fn policies(read: &Reader<'_>) -> Policies {
 pub fn history_fits(read: &Reader<'_>, policies: &Policies, brokers: &[BrokerConfig]) {
     let other = brokers.iter().find(|broker| broker.driver != Driver::Memory);
     let (Some(other), true) = (other, policies.keeps()) else { return };
-    if let Some(row) = read.settings.rows(TOPICS).first() {
+    let keeps = |row: &&Row| row.cells.iter().any(|(name, _)| name.starts_with("history"));
+    if let Some(row) = read.settings.rows(TOPICS).iter().find(keeps) {
         let problem = format!(
             "history is kept by brokers of `driver: memory` alone, and broker \"{}\" is of driver \
              {}: leave off `history`, or that broker",
@@ -96,7 +98,7 @@ fn rule(read: &Reader<'_>, row: &Row) -> Option<TopicRule> {
 fn cell(cells: &mut Cells, name: &str, setting: &Setting) -> Result<(), String> {
     let word = match setting.words.as_slice() {
         [word] if !setting.list => word.as_str(),
-        [] => return Err(format!("{name}: has no value")),
+        [] => "",
         _ => return Err(format!("{name}: is a list; expected one value")),
     };
     let named = |problem: String| format!("{name}: {problem}");
@@ -111,6 +113,9 @@ fn cell(cells: &mut Cells, name: &str, setting: &Setting) -> Result<(), String> 
                     return Err(named(problem));
                 }
             });
+        }
+        "history" => {
+            return Err("history: is a map; write { size: 100, ttl: 5m }".to_owned());
         }
         "history.size" => {
             let size = value::count(word).map_err(named)?;
@@ -133,8 +138,8 @@ fn cell(cells: &mut Cells, name: &str, setting: &Setting) -> Result<(), String> 
 
 fn time(word: &str) -> Result<Duration, String> {
     let time = value::duration(word)?;
-    if time.is_zero() || time > TTL_MAX {
-        return Err(format!("\"{word}\" is not between 1s and {}h", TTL_MAX.as_secs() / 3600));
+    if time < TTL_MIN || time > TTL_MAX {
+        return Err(format!("\"{word}\" is not between 250ms and {}h", TTL_MAX.as_secs() / 3600));
     }
     Ok(time)
 }

@@ -15,7 +15,8 @@ use crate::mesh::{BrokerId, Down, Form, HUB_TOPIC_BYTES, TopicId};
 use crate::parted::Parted;
 use crate::table::Table;
 
-/// Place of a channel in the table, good until the last shard gives its topic up.
+/// Place of a channel in the table, good while a shard wants it. One that nobody wants, of which
+/// something is kept, may be forgotten by whatever is kept next.
 pub(super) type ChannelId = u32;
 
 /// Shards, in order.
@@ -79,7 +80,7 @@ impl Channels {
         }
     }
 
-    /// Topics that somebody wants.
+    /// Channels that are wanted or kept.
     pub(super) fn len(&self) -> usize {
         self.channels.len()
     }
@@ -108,6 +109,12 @@ impl Channels {
     pub(super) fn of_shard(&self, shard: usize, topic: TopicId) -> Option<ChannelId> {
         let hash = self.hasher.hash_one(topic.index);
         self.by_shard[shard].find(hash, |id| self.channels.at(id).name_of(shard) == Some(topic))
+    }
+
+    /// Whether some shard wants the topic of a channel as RoadRunner writes it.
+    pub(super) fn is_wanted_plain(&self, id: ChannelId) -> bool {
+        let key = &self.at(id).key;
+        self.find(key.broker, Form::Plain, &key.name).is_some()
     }
 
     /// A channel that is not there, and keeps so much.

@@ -10,8 +10,8 @@
 //! - **What is kept has no hole**: it is the newest publications of a channel, up to its head.
 //! - **History grows where the order does**: a publication is kept in the step that gives it its
 //!   offset, so what is answered to a question is what the lanes hold before the answer.
-//! - **An epoch ends when something is forgotten that nobody could notice**: a channel that goes
-//!   takes its epoch with it, and the next one of that name has another.
+//! - **An epoch ends with its channel**: what is published while there is none, nobody counts, so
+//!   the next channel of that name has another.
 //! - All of it is bounded in bytes, over all channels; the oldest goes first.
 //!
 //! Time is counted in ticks, which the hub is told: nothing here looks at a clock, and none is
@@ -23,13 +23,16 @@ use std::time::Duration;
 
 use super::channels::{Channel, ChannelId, Channels, Key};
 use super::counters::HubCounters;
-use crate::mesh::{HUB_TOPIC_BYTES, Positioned, Unrecovered};
+use crate::mesh::{FRAME_BYTES, HUB_TOPIC_BYTES, Positioned, Unrecovered};
 use crate::policy::{self, Policies};
 use crate::position::{Epoch, Position, Since};
 use crate::reply::Positions;
 
 /// Between two looks at what is too old.
 pub const TICK: Duration = Duration::from_millis(250);
+
+/// Room for publications that a channel keeps although it has far fewer by now.
+const PUBLICATIONS_KEPT: usize = 16;
 
 /// What a kept publication costs beside its frame: its entry in a queue that may be half empty, and
 /// what counts its holders.
@@ -61,6 +64,23 @@ impl Kept {
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
+
+    /// The newest ones.
+    fn newest(&self, count: usize) -> Vec<Arc<[u8]>> {
+        let from = self.publications.len() - count;
+        self.publications.range(from..).map(|kept| kept.frame.clone()).collect()
+    }
+
+    /// How many of the newest ones take no more than that in an outbox.
+    fn fitting(&self, most: usize, bytes_max: usize) -> usize {
+        let mut bytes = 0;
+        let newest = self.publications.iter().rev().take(most);
+        let fits = |kept: &&Publication| {
+            bytes += kept.frame.len() + FRAME_BYTES;
+            bytes <= bytes_max
+        };
+        newest.take_while(fits).count()
+    }
 }
 
 /// The channels of one rule, by age.
@@ -72,6 +92,14 @@ struct Aging {
     oldest: BTreeSet<(u32, ChannelId)>,
     /// Those that nobody wants.
     idle: BTreeSet<(u32, ChannelId)>,
+    /// Those that nobody wants and nothing was ever published to.
+    unused: BTreeSet<(u32, ChannelId)>,
+}
+
+impl Aging {
+    fn idle_of(&mut self, channel: &Channel) -> &mut BTreeSet<(u32, ChannelId)> {
+        if channel.sequence == 0 { &mut self.unused } else { &mut self.idle }
+    }
 }
 
 /// See the module.
@@ -101,8 +129,9 @@ impl Histories {
         let aging = |rule: &policy::TopicRule| {
             let (ttl, idle) =
                 rule.history.map(|history| (history.ttl, history.idle)).unwrap_or_default();
-            let (oldest, idle_) = (BTreeSet::new(), BTreeSet::new());
-            Aging { ttl: ticks(ttl), idle_ticks: ticks(idle), oldest, idle: idle_ }
+            let (ttl, idle_ticks) = (ticks(ttl), ticks(idle));
+            let (oldest, idle, unused) = Default::default();
+            Aging { ttl, idle_ticks, oldest, idle, unused }
         };
         let rules = policies.topics.iter().map(aging).collect();
         Some(Self { policies, rules, bytes: 0, bytes_max, tick: 0, counters })
@@ -110,7 +139,12 @@ impl Histories {
 
     /// Channels that nobody wants.
     pub(super) fn idle(&self) -> usize {
-        self.rules.iter().map(|rule| rule.idle.len()).sum()
+        self.rules.iter().map(|rule| rule.idle.len() + rule.unused.len()).sum()
+    }
+
+    /// Whether publications of that topic are kept.
+    pub(super) fn keeps(&self, name: &str) -> bool {
+        self.policies.history(name).is_some()
     }
 
     /// What a new channel of that name keeps, if anything.
@@ -124,7 +158,8 @@ impl Histories {
     pub(super) fn wanted(&mut self, channels: &mut Channels, id: ChannelId) {
         let Some((kept, name_len)) = kept(channels, id) else { return };
         if let Some(since) = kept.idle.take() {
-            self.rules[kept.rule].idle.remove(&(since, id));
+            let rule = &mut self.rules[kept.rule];
+            let _ = rule.idle.remove(&(since, id)) || rule.unused.remove(&(since, id));
             self.bytes -= CHANNEL_BYTES + name_len;
             self.counters.history_bytes.set(self.bytes as u64);
         }
@@ -132,14 +167,17 @@ impl Histories {
 
     /// Nobody wants a channel, or it has been published to while nobody does.
     pub(super) fn unwanted(&mut self, channels: &mut Channels, id: ChannelId) {
-        let Some((kept, name_len)) = kept(channels, id) else { return };
-        let (now, rule) = (self.tick, &mut self.rules[kept.rule]);
-        match kept.idle.replace(now) {
-            Some(since) if since == now => return,
-            Some(since) => _ = rule.idle.remove(&(since, id)),
-            None => self.bytes += CHANNEL_BYTES + name_len,
+        let (now, sequence) = (self.tick, channels.at(id).sequence);
+        let known = kept(channels, id).and_then(|(kept, _)| kept.idle);
+        if known == Some(now) && sequence > 1 {
+            return;
         }
-        rule.idle.insert((now, id));
+        self.wanted(channels, id);
+        let Some((kept, name_len)) = kept(channels, id) else { return };
+        kept.idle = Some(now);
+        let rule = kept.rule;
+        self.bytes += CHANNEL_BYTES + name_len;
+        self.rules[rule].idle_of(channels.at(id)).insert((now, id));
         self.make_room(channels);
     }
 
@@ -163,12 +201,13 @@ impl Histories {
         self.make_room(channels);
     }
 
-    /// Time has passed: lets go of what is too old, or of a good part of it. Says which topics are
-    /// forgotten.
+    /// Time has passed: lets go of what is too old, or of a good part of it.
     pub(super) fn set_now(&mut self, channels: &mut Channels, now: Duration) {
         self.tick = (now.as_millis() / TICK.as_millis()) as u32;
         let mut steps = TICK_STEPS;
-        for rule in 0..self.rules.len() {
+        let rules = self.rules.len();
+        // Each rule is the first by turns.
+        for rule in (0..rules).map(|rule| (rule + self.tick as usize) % rules) {
             let due = |queue: &BTreeSet<(u32, ChannelId)>, age: u32, tick: u32| {
                 let first = queue.first().filter(|(at, _)| tick.saturating_sub(*at) >= age);
                 first.map(|(_, id)| *id)
@@ -179,46 +218,55 @@ impl Histories {
                 self.drop_oldest(channels, id);
                 steps -= 1;
             }
+            let idle = |rule: &Aging, tick| {
+                let of = |queue| due(queue, rule.idle_ticks, tick);
+                of(&rule.idle).or_else(|| of(&rule.unused))
+            };
             while steps > 0
-                && let Some(id) =
-                    due(&self.rules[rule].idle, self.rules[rule].idle_ticks, self.tick)
+                && let Some(id) = idle(&self.rules[rule], self.tick)
             {
-                self.forget(channels, id);
+                // Somebody may have it without offsets.
+                match channels.is_wanted_plain(id) {
+                    true => self.unwanted(channels, id),
+                    false => self.forget(channels, id),
+                }
                 steps -= 1;
             }
         }
     }
 
-    /// What is answered to a question about a channel: where its order stands, and what the asker
-    /// has missed.
+    /// What is answered to a question about a channel, with no more publications than take
+    /// `bytes_max`: where its order stands, and what the asker has missed.
     pub(super) fn position(
         &mut self,
         channels: &mut Channels,
         id: ChannelId,
         since: &Since,
+        bytes_max: usize,
     ) -> Positioned {
         self.drop_expired(channels, id);
         let Channel { sequence: offset, kept, .. } = channels.at(id);
         let Some(kept) = kept else { return unknown(since) };
-        let offset = *offset;
-        let position = Position { offset, epoch: kept.epoch };
-        let newest = |count: usize| -> Vec<Arc<[u8]>> {
-            let from = kept.publications.len() - count;
-            kept.publications.range(from..).map(|kept| kept.frame.clone()).collect()
-        };
+        let position = Position { offset: *offset, epoch: kept.epoch };
         let given = |count: usize, recovered| {
             let said = Positions { position: Some(position), recovered };
-            Positioned { said, why: None, frames: newest(count) }
+            Positioned { said, why: None, frames: kept.newest(count) }
         };
         let failed = |why| Positioned::without(Some(position), Some(why));
         let there = kept.publications.len();
         match since {
             Since::Now => given(0, None),
-            Since::Last(most) => given(usize::try_from(*most).unwrap_or(there).min(there), None),
+            Since::Last(most) => {
+                let most = usize::try_from(*most).unwrap_or(there).min(there);
+                given(kept.fitting(most, bytes_max), None)
+            }
             Since::Position(from) if from.epoch != kept.epoch => failed(Unrecovered::Epoch),
             Since::Position(from) => match offset.checked_sub(from.offset) {
-                Some(missed) if missed <= there as u64 => given(missed as usize, Some(true)),
-                Some(_) => failed(Unrecovered::Gone),
+                Some(missed) if missed > there as u64 => failed(Unrecovered::Gone),
+                Some(missed) if kept.fitting(missed as usize, bytes_max) < missed as usize => {
+                    failed(Unrecovered::Size)
+                }
+                Some(missed) => given(missed as usize, Some(true)),
                 None => failed(Unrecovered::Invalid),
             },
             Since::Unreadable => failed(Unrecovered::Invalid),
@@ -247,14 +295,21 @@ impl Histories {
             oldest.remove(&(dropped.at, id));
             next.map(|at| oldest.insert((at, id)));
         }
-        if next.is_none() {
-            kept.publications = VecDeque::new();
+        let (len, capacity) = (kept.publications.len(), kept.publications.capacity());
+        if len == 0 || (capacity > PUBLICATIONS_KEPT && len < capacity / 4) {
+            kept.publications.shrink_to(2 * len);
         }
     }
 
-    /// Holds the bound: lets go of the oldest publications, then of channels that nobody wants.
+    /// Holds the bound: lets go of channels that nobody ever published to, which clients make at
+    /// will; then of the oldest publications, and of channels that nobody wants.
     fn make_room(&mut self, channels: &mut Channels) {
         while self.bytes > self.bytes_max {
+            let unused = self.rules.iter().filter_map(|rule| rule.unused.first()).min();
+            if let Some((_, id)) = unused.copied() {
+                self.forget(channels, id);
+                continue;
+            }
             let oldest = self.rules.iter().filter_map(|rule| rule.oldest.first()).min();
             let idle = self.rules.iter().filter_map(|rule| rule.idle.first()).min();
             match (oldest.copied(), idle.copied()) {

@@ -75,7 +75,7 @@ impl Interests {
 
     /// Whether a shard that has been answered wants a topic.
     pub(super) fn is_wanted(&self, broker: BrokerId, name: &str) -> bool {
-        self.sequencer.lanes.borrow().wanted(broker, name).is_some()
+        self.sequencer.lanes.borrow().is_wanted(broker, name)
     }
 
     fn take(&self, broker: BrokerId, name: &str) -> Option<(Key, Waiters)> {

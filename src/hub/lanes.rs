@@ -24,6 +24,7 @@
 //!
 //! A lane whose shard is gone takes everything and keeps nothing.
 
+mod kept;
 mod lane;
 mod losses;
 mod positions;
@@ -42,7 +43,6 @@ use crate::lane::Sender;
 use crate::limits::Limits;
 use crate::mesh::{BrokerId, Down, Form, TopicId};
 use crate::policy::Policies;
-use crate::position::Position;
 use crate::publication;
 
 /// The lanes to all shards, what they carry for whom, and what waits for room in them.
@@ -90,7 +90,7 @@ pub(super) enum Offer {
     /// Every interested lane holds it.
     Pushed,
     /// It waits for room, and so does its caller. An error means that it was refused and reached no
-    /// lane.
+    /// lane in this form.
     Waits(oneshot::Receiver<()>),
     /// It waits for room by itself, with so many bytes on its account.
     Left(usize),
@@ -127,29 +127,10 @@ impl Lanes {
         self.channels.len() - idle
     }
 
-    /// Where the order of a topic stands of which something is kept.
-    pub(super) fn position(&self, broker: BrokerId, name: &str) -> Option<Position> {
-        let channel = self.channels.at(self.channels.find(broker, Form::Positioned, name)?);
-        let epoch = channel.kept.as_ref()?.epoch();
-        Some(Position { offset: channel.sequence, epoch })
-    }
-
     /// The channel of a topic that some shard wants as RoadRunner writes it, good for
     /// [`Lanes::publish`] until interest changes.
     pub(super) fn wanted(&self, broker: BrokerId, name: &str) -> Option<ChannelId> {
         self.channels.find(broker, Form::Plain, name).filter(|_| !self.ended)
-    }
-
-    /// The channel of a topic whose publications are kept, also of one that is new. Good as
-    /// [`Lanes::wanted`]'s.
-    pub(super) fn keeping(&mut self, broker: BrokerId, name: &str) -> Option<ChannelId> {
-        let histories = self.histories.as_mut().filter(|_| !self.ended)?;
-        if let Some(id) = self.channels.find(broker, Form::Positioned, name) {
-            return Some(id);
-        }
-        let kept = histories.begin(name)?;
-        let key = Key { broker, form: Form::Positioned, name: name.into() };
-        Some(self.channels.create(key, Some(kept)))
     }
 
     /// A shard wants a topic: its answer, then every later publication.
@@ -211,7 +192,7 @@ impl Lanes {
             }
         }
         if let Some(key) = &last {
-            self.unwanted(key);
+            self.becomes_idle(key);
         }
         last
     }
@@ -252,6 +233,7 @@ impl Lanes {
             }
         }
         self.advance();
+        self.lanes.iter_mut().for_each(|lane| lane.questions.clear());
         self.announce(|| Down::Drain);
         self.ended = true;
         lost
@@ -340,7 +322,9 @@ impl Lanes {
         for (shard, topic) in &channel.wants {
             let entry =
                 Down::Publish { topic: *topic, sequence: channel.sequence, frame: sent.clone() };
-            self.lanes[*shard].push(frame.len() as u64, entry);
+            let lane = &mut self.lanes[*shard];
+            lane.push(frame.len() as u64, entry);
+            lane.question_due = true;
         }
         self.counters.publications_pushed.add(channel.wants.len() as u64);
         if let (Some(frame), Some(histories)) = (positioned, &mut self.histories) {

@@ -130,6 +130,13 @@ impl Sequencer {
             return Publishing::Now(Err(PublishError::ShuttingDown));
         }
         let bytes_max = self.publication_bytes;
+        if lanes.keep_some() {
+            // Nothing is kept of a topic for the sake of what nobody can have.
+            if let Err(TooLarge { bytes }) = payload.frame_len(topic, self.publication_bytes) {
+                let bytes_max = self.publication_bytes;
+                return Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max }));
+            }
+        }
         let channels = (lanes.wanted(broker, topic), lanes.keeping(broker, topic));
         if channels == (None, None) {
             return Publishing::Now(Ok(()));
@@ -143,8 +150,9 @@ impl Sequencer {
         self.encoded.set(self.encoded.get() + frame.len());
         match channels {
             (Some(plain), Some(kept)) => {
-                let offer = lanes.publish(plain, frame.clone(), patience);
-                publishing([offer, lanes.publish(kept, frame, patience)])
+                // What is kept goes first: to publish may forget a channel that nobody wants.
+                let offer = lanes.publish(kept, frame.clone(), patience);
+                publishing([offer, lanes.publish(plain, frame, patience)])
             }
             (Some(channel), None) | (None, Some(channel)) => {
                 publishing([lanes.publish(channel, frame, patience)])

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::balance::Dropped;
 use super::charge::{SUBSCRIPTION_BYTES, WAITER_BYTES, topic_bytes};
 use super::connection::ConnId;
-use super::held::{Awaited, PendingJoin};
+use super::held::{Awaited, MISSED_BYTES, PendingJoin};
 use super::memberships::Membership;
 use super::subscriber::Mark;
 use super::topic::Topic;
@@ -211,8 +211,9 @@ impl Shard {
         if connection.topics_bytes as usize + own > limits.subscriptions_bytes_per_connection {
             return Err(JoinRefusal::BytesOfConnection);
         }
-        let more = created_bytes + subscriptions * (SUBSCRIPTION_BYTES + WAITER_BYTES);
-        if subscriptions > 0 && self.delivery.topics.charged() + more > limits.subscriptions_bytes {
+        let missed = if recovers { names.len() * MISSED_BYTES } else { 0 };
+        let more = created_bytes + subscriptions * (SUBSCRIPTION_BYTES + WAITER_BYTES) + missed;
+        if more > 0 && self.delivery.topics.charged() + more > limits.subscriptions_bytes {
             return Err(JoinRefusal::BytesOfShard);
         }
         Ok(wanted)

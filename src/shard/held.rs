@@ -86,7 +86,7 @@ pub struct PendingToken {
 pub type Missed = Vec<(u32, Since)>;
 
 /// What each costs: here, in the question, and in its answer.
-const MISSED_BYTES: usize =
+pub const MISSED_BYTES: usize =
     size_of::<(u32, Since)>() + 2 * size_of::<(TopicId, Since)>() + size_of::<Positioned>();
 
 /// A join that waits for the hub.

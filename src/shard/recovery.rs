@@ -20,8 +20,10 @@ use super::connection::ConnId;
 use super::held::{Awaited, Missed, PendingJoin};
 use super::lengths::LENGTH_BYTES;
 use crate::command::Recovery;
-use crate::mesh::{BrokerId, Form, Positioned, Up};
-use crate::reply;
+use crate::mesh::{BrokerId, FRAME_BYTES, Form, Positioned, Up};
+use crate::reply::{self, Positions};
+
+const _: () = assert!(FRAME_BYTES == LENGTH_BYTES);
 
 impl Shard {
     /// The forms that a topic may have here.
@@ -88,7 +90,11 @@ impl Shard {
     pub(super) fn positioned(&mut self, id: ConnId, mut answers: Box<[Positioned]>) {
         let Some(connection) = self.roster.connections.live(id) else { return };
         let Some(held) = connection.held.as_mut() else { return };
-        let Some(Awaited::Positions(mut pending)) = held.awaits.take() else { return };
+        let awaited = held.awaits.take();
+        let Some(Awaited::Positions(mut pending)) = awaited else {
+            held.awaits = awaited;
+            return;
+        };
         self.delivery.topics.discharge(pending.cost());
         let missed = pending.recovery.take().unwrap_or_default();
         self.keep_what_is_new(id, &missed, &mut answers);
@@ -110,29 +116,30 @@ impl Shard {
         self.resume(id);
     }
 
-    /// What a client had joined before it gets anyway.
+    /// What a client had joined before it gets anyway; and it may not have read so far.
     fn keep_what_is_new(&self, id: ConnId, missed: &Missed, answers: &mut [Positioned]) {
         let topics = &self.roster.connections.peek(id.index).topics;
         for ((index, _), answer) in missed.iter().zip(answers) {
             if topics.find(*index).is_some() {
                 answer.frames.clear();
-                answer.said.recovered = None;
+                answer.said = Positions::default();
             }
         }
     }
 
-    /// What does not fit into the outbox is not recovered, and the client is told so.
+    /// What does not fit into the outbox by now is left off, and the client is told.
     fn keep_what_fits(&mut self, id: ConnId, answers: &mut [Positioned]) {
-        let mut cost = 0;
+        let limits = &self.config.limits;
+        let own = limits
+            .outbox_bytes
+            .saturating_sub(self.roster.connections.peek(id.index).outbox_cost());
+        let all = limits.outboxes_bytes.saturating_sub(self.roster.outbox_bytes);
+        let mut room = own.min(all);
         for answer in answers {
-            let more = answer.cost() + answer.frames.len() * LENGTH_BYTES;
-            if more > 0 && self.room_in_outbox(id.index, cost + more).is_err() {
-                answer.frames.clear();
-                answer.said.recovered = answer.said.recovered.map(|_| false);
-                self.counters.recoveries_cut.add(1);
-            } else {
-                cost += more;
-            }
+            let before = answer.frames.len();
+            answer.fit(room);
+            room -= answer.cost();
+            self.counters.recoveries_cut.add(u64::from(answer.frames.len() < before));
         }
     }
 }

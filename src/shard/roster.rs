@@ -4,9 +4,8 @@
 //! - `flush` names each connection that is marked so, once, and perhaps some that have ended;
 //! - `outbox_bytes` is what all outboxes cost, `sessions_bytes` what all sessions do.
 
-use std::sync::Arc;
-
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::connection::{ConnId, Connections};
 use super::resting::Resting;

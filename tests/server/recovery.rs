@@ -71,6 +71,17 @@ fn who_comes_back_is_given_what_it_missed_and_told_whether_that_is_all() {
 }
 
 #[test]
+fn a_topic_that_was_joined_before_has_no_position_that_its_client_may_not_have_read_up_to() {
+    let site = Site::new(TOPICS);
+    let server = start(&site);
+    let mut client = server.client();
+    join(&mut client, &["chat.a"], json!({ "recover": true }));
+    let reply = join(&mut client, &["chat.a", "chat.b"], json!({ "history": 5 }));
+    let positions = reply["positions"].as_object().unwrap();
+    assert_eq!(positions.keys().collect::<Vec<_>>(), ["chat.b"]);
+}
+
+#[test]
 fn the_last_messages_come_before_the_next_ones() {
     let site = Site::new(TOPICS);
     let server = start(&site);

@@ -49,6 +49,12 @@ fn what_is_wrong_with_a_rule_is_told_with_its_place() {
             "history.ttl: \"5y\" is not a duration",
         ),
         ("{ match: \"a\", history: { sizes: 1 } }", "no such key: history.sizes"),
+        ("{ match: \"a\", history: 100 }", "history: is a map; write { size: 100, ttl: 5m }"),
+        ("{ match: \"a\", history: { size: } }", "history.size: \"\" is not a whole number"),
+        (
+            "{ match: \"a\", history: { size: 1, ttl: 1ms } }",
+            "\"1ms\" is not between 250ms and 720h",
+        ),
         ("{ match: \"a\", histories: 1 }", "no such key: histories"),
         (
             "{ match: \"a\", overflow: drop }",

@@ -44,7 +44,10 @@ impl Broker for Memory {
         Wanting::Now
     }
 
-    fn unwant(&self, _topic: &str) {
-        self.count(self.channels.get().saturating_sub(1));
+    fn unwant(&self, topic: &str) {
+        // One that is left with offsets may be had without.
+        if !self.inlet.is_wanted(topic) {
+            self.count(self.channels.get().saturating_sub(1));
+        }
     }
 }

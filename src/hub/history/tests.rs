@@ -47,7 +47,9 @@ impl Bed {
     }
 
     fn leave(&mut self, topic: TopicId) {
-        if let Some(key) = self.channels.remove(0, topic) {
+        if let Some(key) = self.channels.remove(0, topic)
+            && key.form == Form::Positioned
+        {
             let id = self.find(&key.name).unwrap();
             self.histories.unwanted(&mut self.channels, id);
         }
@@ -64,7 +66,7 @@ impl Bed {
     /// The position, and the offsets of what is given, which must end there.
     fn ask(&mut self, name: &str, since: Since) -> (Position, Option<bool>, Vec<u64>) {
         let id = self.find(name).unwrap();
-        let answer = self.histories.position(&mut self.channels, id, &since);
+        let answer = self.histories.position(&mut self.channels, id, &since, usize::MAX);
         let (position, frames) = (answer.said.position.unwrap(), answer.frames);
         let first = position.offset + 1 - frames.len() as u64;
         let offsets: Vec<u64> = (first..=position.offset).collect();
@@ -156,6 +158,32 @@ fn past_the_bound_the_oldest_of_all_topics_goes_first_and_then_topics_that_nobod
 }
 
 #[test]
+fn topics_that_were_joined_and_left_and_never_published_to_go_before_any_message() {
+    let mut bed = Bed::new(3_000, vec![rule("*", 9, 60 * SECOND, 60 * SECOND)]);
+    bed.publish("a", 100);
+    for n in 0..100 {
+        bed.join(&format!("made-up-{n}"), id(n));
+        bed.leave(id(n));
+    }
+    assert_eq!(bed.ask("a", Since::Last(9)).2, [1]);
+    assert!(bed.histories.bytes <= 3_000);
+}
+
+#[test]
+fn a_topic_that_somebody_has_without_offsets_is_not_forgotten() {
+    let mut bed = Bed::new(1 << 20, vec![rule("*", 9, 60 * SECOND, 2 * SECOND)]);
+    let plain = Key { broker: BrokerId(0), form: Form::Plain, name: "a".into() };
+    let plain = bed.channels.create(plain, None);
+    bed.channels.add(0, id(0), plain);
+    bed.publish("a", 1);
+    bed.histories.set_now(&mut bed.channels, 30 * SECOND);
+    assert_eq!(bed.ask("a", Since::Last(9)).2, [1]);
+    bed.leave(id(0));
+    bed.histories.set_now(&mut bed.channels, 33 * SECOND);
+    assert!(bed.find("a").is_none());
+}
+
+#[test]
 fn what_is_counted_is_what_is_there_whatever_happens() {
     for seed in 0..30 {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -215,12 +243,14 @@ impl Bed {
             if let Some(since) = kept.idle {
                 idle += 1;
                 bytes += CHANNEL_BYTES + name.len();
-                assert!(rule.idle.contains(&(since, id)));
+                let unused = self.channels.at(id).sequence == 0;
+                assert_eq!(rule.unused.contains(&(since, id)), unused, "{name}");
+                assert_eq!(rule.idle.contains(&(since, id)), !unused, "{name}");
             }
         }
         let rules = &self.histories.rules;
         assert_eq!(rules.iter().map(|rule| rule.oldest.len()).sum::<usize>(), oldest);
-        assert_eq!(rules.iter().map(|rule| rule.idle.len()).sum::<usize>(), idle);
+        assert_eq!(self.histories.idle(), idle);
         assert_eq!(self.histories.bytes, bytes);
         assert!(bytes <= self.histories.bytes_max);
         let HubCounters { history_publications, history_dropped, history_bytes, .. } =

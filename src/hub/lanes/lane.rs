@@ -34,6 +34,10 @@ pub(super) struct Lane {
     pub(super) losses: BTreeSet<ChannelId>,
     /// Those whose answer has found no room; one a connection at most.
     pub(super) questions: VecDeque<Question>,
+    /// What the answer to the first of them took when it was last made.
+    pub(super) question_cost: u64,
+    /// It is its turn.
+    pub(super) question_due: bool,
     /// A waiting publication lacks room here: younger ones wait behind it.
     pub(super) blocked: bool,
     /// Room that the oldest waiting publication keeps here.
@@ -50,6 +54,8 @@ impl Lane {
             answers: VecDeque::new(),
             losses: BTreeSet::new(),
             questions: VecDeque::new(),
+            question_cost: 0,
+            question_due: true,
             blocked: false,
             held: None,
             pushed: 0,

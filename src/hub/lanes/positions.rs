@@ -3,22 +3,20 @@
 //! Invariants worth naming:
 //! - **An answer is made when it enters its lane**: what it says is true between the entries around
 //!   it, so that nobody gets a publication twice or misses one.
-//! - **It costs what it carries**: it waits for room as a publication does. Some find it ahead of
-//!   publications that wait, the rest behind them, so neither holds the other up for ever.
-
-use std::time::Duration;
+//! - **It costs what it carries**, and waits for room as a publication does.
+//! - **By turns**: a question that waits goes ahead of publications that wait, and then not again
+//!   before one of them has entered its lane. While it is its turn, nothing else enters.
 
 use super::Lanes;
 use super::lane::Question;
-use crate::hub::channels::Key;
 use crate::hub::history::unknown;
-use crate::mesh::{ConnId, Down, Positioned, TopicId, Unrecovered};
+use crate::mesh::{ConnId, Down, Positioned, TopicId};
 use crate::position::Since;
-use crate::reply::Positions;
 
-/// Questions of a lane that are answered ahead of publications that wait, in one go; and behind.
-const FIRST: usize = 4;
-const REST: usize = 256;
+/// Questions of a lane that are answered in one go where no publication waits.
+const REST: usize = 64;
+/// Room for questions that is kept while there are none.
+const QUESTIONS_KEPT: usize = 1024;
 
 impl Lanes {
     /// A connection of a shard asks where its topics stand.
@@ -41,9 +39,22 @@ impl Lanes {
         }
     }
 
-    /// Answers a few, ahead of publications that wait.
+    /// Answers those whose turn it is ahead of publications; where there is no room for one yet,
+    /// publications wait.
     pub(super) fn answer_first(&mut self) -> bool {
-        (0..self.lanes.len()).fold(false, |any, shard| any | self.answer_some(shard, FIRST))
+        let mut progress = false;
+        for shard in 0..self.lanes.len() {
+            let lane = &self.lanes[shard];
+            if lane.questions.is_empty() || !lane.question_due {
+                continue;
+            }
+            let answered = self.answer_some(shard, 1);
+            let lane = &mut self.lanes[shard];
+            lane.question_due = !answered;
+            lane.blocked |= !answered && !lane.questions.is_empty();
+            progress |= answered;
+        }
+        progress
     }
 
     /// Answers those that there is room for beside publications that wait.
@@ -63,29 +74,37 @@ impl Lanes {
             if lane.down.is_abandoned() {
                 lane.questions.clear();
             }
-            let Some(question) = lane.questions.front().filter(|_| lane.has_room(0)) else { break };
-            let topics = question.topics.clone();
-            let answer = self.positions(shard, &topics);
-            let cost = answer.iter().map(Positioned::cost).sum::<usize>() as u64;
-            let lane = &mut self.lanes[shard];
-            if !lane.has_room(cost) {
+            // What the last look found to be too little is not looked at again.
+            if !lane.answers.is_empty() || !lane.down.has_room(lane.question_cost) {
                 break;
             }
-            let Some(Question { connection, .. }) = lane.questions.pop_front() else { break };
+            let Some(question) = lane.questions.pop_front() else { break };
+            let answer = self.positions(shard, &question.topics);
+            let cost = answer.iter().map(Positioned::cost).sum::<usize>() as u64;
+            let lane = &mut self.lanes[shard];
+            if !lane.down.has_room(cost) {
+                lane.question_cost = cost;
+                lane.questions.push_front(question);
+                break;
+            }
             for answer in &answer {
                 self.counters.recovered.add(u64::from(answer.said.recovered == Some(true)));
                 if let Some(why) = answer.why {
                     self.counters.unrecovered(why).add(1);
                 }
             }
-            lane.push(cost, Down::Positioned { connection, topics: answer });
+            lane.push(cost, Down::Positioned { connection: question.connection, topics: answer });
+            lane.question_cost = 0;
             progress = true;
+        }
+        let questions = &mut self.lanes[shard].questions;
+        if questions.is_empty() && questions.capacity() > QUESTIONS_KEPT {
+            questions.shrink_to(0);
         }
         progress
     }
 
-    /// What is answered now. Publications past the bound of one answer are not in it: their topic
-    /// is not recovered.
+    /// What is answered now, within the bound of one answer.
     fn positions(&mut self, shard: usize, topics: &[(TopicId, Since)]) -> Box<[Positioned]> {
         let mut room = self.answer_bytes;
         let mut position = |(topic, since): &(TopicId, Since)| {
@@ -93,29 +112,10 @@ impl Lanes {
             let (Some(id), Some(histories)) = (id, &mut self.histories) else {
                 return unknown(since);
             };
-            let answer = histories.position(&mut self.channels, id, since);
-            let Positions { position, recovered } = answer.said;
-            match room.checked_sub(answer.cost()) {
-                Some(left) => room = left,
-                None => return Positioned::without(position, recovered.map(|_| Unrecovered::Size)),
-            }
+            let answer = histories.position(&mut self.channels, id, since, room);
+            room -= answer.cost();
             answer
         };
         topics.iter().map(&mut position).collect()
-    }
-
-    /// Nobody wants a topic any more: it is kept for a while.
-    pub(super) fn unwanted(&mut self, key: &Key) {
-        let id = self.channels.find(key.broker, key.form, &key.name);
-        if let (Some(histories), Some(id)) = (&mut self.histories, id) {
-            histories.unwanted(&mut self.channels, id);
-        }
-    }
-
-    /// Time has passed, since the hub's start: what is too old is let go of.
-    pub(in crate::hub) fn set_now(&mut self, now: Duration) {
-        if let Some(histories) = &mut self.histories {
-            histories.set_now(&mut self.channels, now);
-        }
     }
 }

@@ -111,7 +111,10 @@ impl<C: Caller> Calls<C> {
                 }
                 let Some(topic) = step.found else { continue };
                 let bytes = check_topic(&core.limits, topic, &payload, measure)? + WAITING_BYTES;
-                all = all.saturating_add(bytes.saturating_mul(targets.len()));
+                if measure {
+                    let forms = core.sequencer.lanes.borrow().forms(topic);
+                    all = all.saturating_add(bytes.saturating_mul(targets.len() * forms));
+                }
                 if !std::mem::replace(&mut measured, true) && self.spend(message.payload.len()) {
                     self.give_way().await;
                 }
