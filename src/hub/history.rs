@@ -205,9 +205,9 @@ impl Histories {
     pub(super) fn set_now(&mut self, channels: &mut Channels, now: Duration) {
         self.tick = (now.as_millis() / TICK.as_millis()) as u32;
         let mut steps = TICK_STEPS;
-        let rules = self.rules.len();
         // Each rule is the first by turns.
-        for rule in (0..rules).map(|rule| (rule + self.tick as usize) % rules) {
+        let (rules, first) = (self.rules.len(), self.tick as usize);
+        for rule in (first..first + rules).map(|rule| rule % rules) {
             let due = |queue: &BTreeSet<(u32, ChannelId)>, age: u32, tick: u32| {
                 let first = queue.first().filter(|(at, _)| tick.saturating_sub(*at) >= age);
                 first.map(|(_, id)| *id)

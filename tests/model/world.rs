@@ -111,8 +111,9 @@ impl World {
         }
         let mut book = Book::new(shards, config.policies.clone());
         book.asks = asks;
-        let roomy = limits.history_bytes > 1 << 20 && limits.outbox_bytes >= 70_000;
-        book.kept.all = long && roomy;
+        book.kept.all = long && limits.history_bytes > 1 << 20;
+        book.kept.publication_bytes = limits.publication_bytes;
+        book.kept.outbox_bytes = limits.outbox_bytes;
         book.losses.closes = config.on_gap == OnGap::Close;
         let tight = limits.asks_bytes < 1 << 30 || limits.sessions_bytes < 1 << 30;
         book.desk_fails = tight || desk.as_ref().is_some_and(|desk| desk.fails);
