@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::history::Kept;
+use super::kept::Kept;
 use crate::mesh::{BrokerId, Down, Form, HUB_TOPIC_BYTES, TopicId};
 use crate::parted::Parted;
 use crate::table::Table;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::broker::BrokerStatus;
+use super::broker::status::BrokerStatus;
 use crate::mesh::Unrecovered;
 use crate::metrics::{Counter, counters};
 use crate::pulse::{Pulse, Watched};

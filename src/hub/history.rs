@@ -17,71 +17,25 @@
 //! Time is counted in ticks, which the hub is told: nothing here looks at a clock, and none is
 //! looked at for a publication.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::channels::{Channel, ChannelId, Channels, Key};
 use super::counters::HubCounters;
-use crate::mesh::{FRAME_BYTES, HUB_TOPIC_BYTES, Positioned, Unrecovered};
+use super::kept::{Kept, PUBLICATION_BYTES, Publication};
+use crate::mesh::{HUB_TOPIC_BYTES, Positioned, Unrecovered};
 use crate::policy::{self, Policies};
-use crate::position::{Epoch, Position, Since};
+use crate::position::{Position, Since};
 use crate::reply::Positions;
 
 /// Between two looks at what is too old.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// Room for publications that a channel keeps although it has far fewer by now.
-const PUBLICATIONS_KEPT: usize = 16;
-
-/// What a kept publication costs beside its frame: its entry in a queue that may be half empty, and
-/// what counts its holders.
-pub(super) const PUBLICATION_BYTES: usize = 2 * size_of::<Publication>() + 16;
 /// What a channel costs, beside its name, that nobody wants.
 const CHANNEL_BYTES: usize = HUB_TOPIC_BYTES / 2 + size_of::<Kept>() + 4 * 32;
 /// Publications and channels that one look lets go at most.
 const TICK_STEPS: usize = 4096;
-
-/// What is kept of one channel.
-#[derive(Debug)]
-pub(super) struct Kept {
-    epoch: Epoch,
-    /// Place of its rule.
-    rule: usize,
-    size: usize,
-    publications: VecDeque<Publication>,
-    /// Since when nobody has wanted it, and nothing was published.
-    idle: Option<u32>,
-}
-
-#[derive(Debug)]
-struct Publication {
-    at: u32,
-    frame: Arc<[u8]>,
-}
-
-impl Kept {
-    pub(super) fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// The newest ones.
-    fn newest(&self, count: usize) -> Vec<Arc<[u8]>> {
-        let from = self.publications.len() - count;
-        self.publications.range(from..).map(|kept| kept.frame.clone()).collect()
-    }
-
-    /// How many of the newest ones take no more than that in an outbox.
-    fn fitting(&self, most: usize, bytes_max: usize) -> usize {
-        let mut bytes = 0;
-        let newest = self.publications.iter().rev().take(most);
-        let fits = |kept: &&Publication| {
-            bytes += kept.frame.len() + FRAME_BYTES;
-            bytes <= bytes_max
-        };
-        newest.take_while(fits).count()
-    }
-}
 
 /// The channels of one rule, by age.
 #[derive(Debug)]
@@ -150,8 +104,7 @@ impl Histories {
     /// What a new channel of that name keeps, if anything.
     pub(super) fn begin(&self, name: &str) -> Option<Box<Kept>> {
         let (rule, history) = self.policies.history(name)?;
-        let (epoch, publications) = (Epoch::random(), VecDeque::new());
-        Some(Box::new(Kept { epoch, rule, size: history.size, publications, idle: None }))
+        Some(Box::new(Kept::new(rule, history.size)))
     }
 
     /// Somebody wants a channel.
@@ -295,10 +248,7 @@ impl Histories {
             oldest.remove(&(dropped.at, id));
             next.map(|at| oldest.insert((at, id)));
         }
-        let (len, capacity) = (kept.publications.len(), kept.publications.capacity());
-        if len == 0 || (capacity > PUBLICATIONS_KEPT && len < capacity / 4) {
-            kept.publications.shrink_to(2 * len);
-        }
+        kept.give_memory_back();
     }
 
     /// Holds the bound: lets go of channels that nobody ever published to, which clients make at

@@ -27,6 +27,7 @@
 mod kept;
 mod lane;
 mod losses;
+mod offer;
 mod positions;
 
 use std::sync::Arc;
@@ -34,7 +35,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use self::lane::Lane;
-use super::accounts::{Account, Accounts};
+pub(super) use self::offer::Offer;
+pub use self::offer::Patience;
+use super::accounts::Accounts;
 use super::channels::{ChannelId, Channels, Key};
 use super::counters::HubCounters;
 use super::history::Histories;
@@ -71,30 +74,6 @@ pub(super) struct Lanes {
 /// What a waiting publication costs beside its frame, generously: it also bounds how many there
 /// are.
 pub(super) const WAITING_BYTES: usize = 512;
-
-/// Who waits where a publication has to.
-#[derive(Clone, Copy, Debug)]
-pub enum Patience {
-    /// The caller.
-    Caller,
-    /// Nobody, if this account may have it where all together may have so many bytes: it waits by
-    /// itself. Otherwise the caller.
-    Account(Account, usize),
-    /// Nobody: room for it is reserved on this account.
-    Reserved(Account),
-}
-
-/// What became of a publication.
-#[derive(Debug)]
-pub(super) enum Offer {
-    /// Every interested lane holds it.
-    Pushed,
-    /// It waits for room, and so does its caller. An error means that it was refused and reached no
-    /// lane in this form.
-    Waits(oneshot::Receiver<()>),
-    /// It waits for room by itself, with so many bytes on its account.
-    Left(usize),
-}
 
 impl Lanes {
     pub(super) fn new(

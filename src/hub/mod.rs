@@ -18,7 +18,7 @@
 //! lanes       push to all interested lanes, wait for room       the lanes down
 //! waiting     what waits, oldest first
 //! accounts    who may leave how much waiting
-//! history     publications that are kept for who was away
+//! history     publications that are kept for who was away; kept: of one channel
 //! channels    topics that shards want: the order of each, and which shards
 //! ```
 //!
@@ -42,6 +42,7 @@ mod core;
 mod counters;
 mod history;
 mod interest;
+mod kept;
 mod lanes;
 mod probe;
 mod rpc;

@@ -11,6 +11,11 @@ pub const BATCH_SENDS: usize = 64;
 
 const _: () = assert!(BATCH_SENDS < NO_SEND as usize);
 
+/// What planning one batch may cost at most, in looks at a record. A copy into an outbox counts as
+/// many.
+pub(super) const STEPS_MAX: u32 = 2048;
+pub(super) const COPY_STEPS: u32 = 32;
+
 /// Not booked: taken whole.
 pub(super) const ALL: i32 = i32::MAX;
 

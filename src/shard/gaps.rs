@@ -16,11 +16,11 @@
 
 use super::Shard;
 use super::balance::Dropped;
+use super::batch::{COPY_STEPS, STEPS_MAX};
 use super::connection::ConnId;
 use super::lengths::LENGTH_BYTES;
 use super::memberships::Membership;
 use super::subscriber::{Mark, Subscriber};
-use super::sweep::{COPY_STEPS, STEPS_MAX};
 use super::topic::Topic;
 use crate::mesh::TopicId;
 use crate::policy::{OnGap, Overflow};

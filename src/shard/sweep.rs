@@ -8,15 +8,10 @@
 //! a copy where an outbox stands in the way.
 
 use super::Shard;
-use super::batch::{BATCH_SENDS, PlannedSend, Source};
+use super::batch::{BATCH_SENDS, COPY_STEPS, PlannedSend, STEPS_MAX, Source};
 use super::gaps::notice_cost;
 use super::subscriber::{Mark, Subscriber};
 use crate::policy::Overflow;
-
-/// What planning one batch may cost at most, in looks at a record. A copy into an outbox counts as
-/// many.
-pub(super) const STEPS_MAX: u32 = 2048;
-pub(super) const COPY_STEPS: u32 = 32;
 
 /// A bound that a copy into an outbox would pass: its key, and its value.
 pub(super) type Passed = (&'static str, usize);

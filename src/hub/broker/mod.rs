@@ -18,7 +18,7 @@ mod nats;
 mod probed;
 mod redis;
 mod remarks;
-mod status;
+pub(super) mod status;
 mod terms;
 
 use std::rc::Rc;

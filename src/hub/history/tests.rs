@@ -5,6 +5,7 @@ use super::*;
 use crate::access::Pattern;
 use crate::mesh::{BrokerId, Form, TopicId};
 use crate::policy::{History, TopicRule};
+use crate::position::Epoch;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -43,7 +43,7 @@ impl Lanes {
     /// Where the order of a topic stands of which something is kept.
     pub(in crate::hub) fn position(&self, broker: BrokerId, name: &str) -> Option<Position> {
         let channel = self.channels.at(self.channels.find(broker, Form::Positioned, name)?);
-        let epoch = channel.kept.as_ref()?.epoch();
+        let epoch = channel.kept.as_ref()?.epoch;
         Some(Position { offset: channel.sequence, epoch })
     }
 

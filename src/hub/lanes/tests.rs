@@ -1,6 +1,7 @@
 //! Lanes stepped without threads or sockets: the test takes out of the lanes by hand.
 
 use super::*;
+use crate::hub::accounts::Account;
 use crate::limits::Limits;
 use crate::mesh::{ShardEnd, mesh};
 
