@@ -281,3 +281,26 @@ pub fn mesh(shards: usize, limits: &Limits) -> io::Result<(HubEnd, Vec<ShardEnd>
     }
     Ok((hub, ends))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_was_missed_all_fits_or_nothing_is_given_and_of_the_last_ones_the_newest() {
+        let frames = || [[1; 100], [2; 100], [3; 100]].map(Arc::<[u8]>::from).to_vec();
+        let answer = |recovered| {
+            let said = Positions { position: None, recovered };
+            Positioned { said, why: None, frames: frames() }
+        };
+        let all = 3 * (100 + FRAME_BYTES);
+        for (bytes_max, recovered, given) in
+            [(all, Some(true), 3), (all - 1, Some(false), 0), (all, None, 3), (all - 1, None, 2)]
+        {
+            let mut fitted = answer(recovered.map(|_| true));
+            assert_eq!(fitted.fit(bytes_max), recovered != Some(false));
+            assert_eq!((fitted.said.recovered, fitted.frames.len()), (recovered, given));
+            assert!(fitted.frames.last().is_none_or(|newest| newest[0] == 3));
+        }
+    }
+}
