@@ -154,12 +154,11 @@ pub fn parse<'a>(message: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Command<
             fields.since = Some(recovery::since(&mut json)?);
         } else if name.eq_ignore_ascii_case("history") {
             fields.history = json.unsigned()?;
-        } else if name.eq_ignore_ascii_case("recover") {
-            fields.recover = json.kind() == Kind::True;
-            json.skip()?;
         } else {
             if name.eq_ignore_ascii_case("gaps") {
                 fields.gaps = json.kind() == Kind::True;
+            } else if name.eq_ignore_ascii_case("recover") {
+                fields.recover = json.kind() == Kind::True;
             }
             json.skip()?;
         }

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::Malformed;
+use super::{Malformed, string};
 use crate::json_reader::{JsonReader, Kind};
 use crate::position::{Epoch, Position, Since};
 
@@ -67,12 +67,9 @@ fn position(json: &mut JsonReader<'_>) -> Result<Since, Malformed> {
     while let Some(name) = json.next_field(std::mem::take(&mut first))? {
         if name.eq_ignore_ascii_case("offset") {
             offset = json.unsigned()?;
-        } else if name.eq_ignore_ascii_case("epoch") && json.kind() == Kind::String {
-            epoch = Epoch::parse(&json.string()?);
+        } else if name.eq_ignore_ascii_case("epoch") {
+            epoch = string(json)?.and_then(|text| Epoch::parse(&text));
         } else {
-            if name.eq_ignore_ascii_case("epoch") {
-                epoch = None;
-            }
             json.skip()?;
         }
     }

@@ -9,7 +9,6 @@ use super::setting::{Row, Setting};
 use super::value;
 use crate::access::Pattern;
 use crate::hub::Driver;
-
 use crate::policy::{History, Overflow, Policies, TopicRule};
 
 /// The key.

@@ -130,12 +130,13 @@ impl Sequencer {
             return Publishing::Now(Err(PublishError::ShuttingDown));
         }
         let bytes_max = self.publication_bytes;
-        if lanes.keep_some() {
-            // Nothing is kept of a topic for the sake of what nobody can have.
-            if let Err(TooLarge { bytes }) = payload.frame_len(topic, self.publication_bytes) {
-                let bytes_max = self.publication_bytes;
-                return Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max }));
-            }
+        let too_large =
+            |TooLarge { bytes }| Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max }));
+        // Nothing is kept of a topic for the sake of what nobody can have.
+        if lanes.keep_some()
+            && let Err(error) = payload.frame_len(topic, bytes_max)
+        {
+            return too_large(error);
         }
         let channels = (lanes.wanted(broker, topic), lanes.keeping(broker, topic));
         if channels == (None, None) {
@@ -143,9 +144,7 @@ impl Sequencer {
         }
         let frame = match payload.encode(topic, bytes_max) {
             Ok(frame) => frame,
-            Err(TooLarge { bytes, .. }) => {
-                return Publishing::Now(Err(PublishError::TooLarge { bytes, bytes_max }));
-            }
+            Err(error) => return too_large(error),
         };
         self.encoded.set(self.encoded.get() + frame.len());
         match channels {

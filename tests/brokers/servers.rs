@@ -186,6 +186,11 @@ impl BrokerServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// The same with a password.
+    pub fn redis_cli_with(&self, password: &str, arguments: &[&str]) -> String {
+        self.redis_cli(&[&["--no-auth-warning", "-a", password], arguments].concat())
+    }
+
     /// PUBLISH to a Redis by another program: how many subscribers there were.
     #[track_caller]
     pub fn redis_publish(&self, channel: &str, payload: &str) -> usize {

@@ -202,14 +202,11 @@ fn a_password_that_changes_is_told_and_works_again_once_it_is_right() {
     is(&node, "up");
     let mut client = node.client();
     client.join(&["foo"]);
-    let ask = |password: &str, words: &[&str]| {
-        redis.redis_cli(&[&["--no-auth-warning", "-a", password], words].concat())
-    };
     // Another program would need the password.
     let fault = Fault::of(&node, "main", "watched", None);
-    ask("first-s3cret", &["CONFIG", "SET", "requirepass", "other"]);
+    redis.redis_cli_with("first-s3cret", &["CONFIG", "SET", "requirepass", "other"]);
     for kind in ["normal", "pubsub"] {
-        ask("other", &["CLIENT", "KILL", "TYPE", kind]);
+        redis.redis_cli_with("other", &["CLIENT", "KILL", "TYPE", kind]);
     }
     fault.is_away();
     is(&node, "down");
@@ -218,7 +215,7 @@ fn a_password_that_changes_is_told_and_works_again_once_it_is_right() {
         error.contains("WRONGPASS") && error.contains("check `username` and `password`"),
         "{error}"
     );
-    ask("other", &["CONFIG", "SET", "requirepass", "first-s3cret"]);
+    redis.redis_cli_with("other", &["CONFIG", "SET", "requirepass", "first-s3cret"]);
     let since = Instant::now();
     is_served(&node, &mut client, "foo");
     fault.ends("Redis: password changed and changed back", since, 2..=2);

@@ -50,17 +50,14 @@ fn a_reason_that_changes_is_told_and_so_is_the_way_back() {
     assert!(line.contains(&redis.address()), "{line}");
     let mut client = node.client();
     client.join(&["foo", "bar"]);
-    let ask = |password: &str, words: &[&str]| {
-        redis.redis_cli(&[&["--no-auth-warning", "-a", password], words].concat())
-    };
-    ask("first-s3cret", &["CONFIG", "SET", "requirepass", "other"]);
+    redis.redis_cli_with("first-s3cret", &["CONFIG", "SET", "requirepass", "other"]);
     for kind in ["normal", "pubsub"] {
-        ask("other", &["CLIENT", "KILL", "TYPE", kind]);
+        redis.redis_cli_with("other", &["CLIENT", "KILL", "TYPE", kind]);
     }
     node.says("broker is down", 1);
     let line = node.says("broker is still down", 1);
     assert!(line.contains("WRONGPASS"), "{line}");
-    ask("other", &["CONFIG", "SET", "requirepass", "first-s3cret"]);
+    redis.redis_cli_with("other", &["CONFIG", "SET", "requirepass", "first-s3cret"]);
     let line = node.says("broker is up again", 1);
     assert!(line.contains("gaps=2") && line.contains("away="), "{line}");
     assert!(line.contains(&redis.address()), "{line}");
